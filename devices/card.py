@@ -1,0 +1,304 @@
+"""Parameter cards: what calibration found out about a device, and how far it can be believed.
+
+A card is a JSON file. Every parameter has a value, a unit, a standard error, bounds and a source; the
+card adds the covariance of the fitted ones, device-to-device variability, the envelope of validity,
+the quality of fit and validation, and the provenance. Reading is strict: an unknown key, a wrong or
+missing unit, another schema version or a non-finite number is refused with the name of the key.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from devices.errors import CardError
+from devices.files import write_atomic
+
+SCHEMA_VERSION = "1.0.0"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Parameter(_Strict):
+    """One device parameter in SI units."""
+
+    value: float
+    unit: str
+    stderr: float | None = None
+    """One standard error of a fitted value; None where the value was not fitted."""
+    min: float | None = None
+    max: float | None = None
+    vary: bool = False
+    """Whether the fit was free to move it."""
+    source: str
+    """Where the value comes from: ``fit``, ``netlist``, ``measured on the spikes``, a citation."""
+
+    @model_validator(mode="after")
+    def _within_bounds(self) -> Self:
+        low = -math.inf if self.min is None else self.min
+        high = math.inf if self.max is None else self.max
+        if not low <= self.value <= high:
+            raise ValueError(f"value {self.value:g} lies outside its bounds [{low:g}, {high:g}]")
+        return self
+
+
+class Covariance(_Strict):
+    """Covariance of the fitted parameters, in their SI units: `matrix` (n, n) in the order of `names` (n,)."""
+
+    names: list[str] = Field(default_factory=list)
+    matrix: list[list[float]] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _square(self) -> Self:
+        if any(len(row) != len(self.names) for row in self.matrix) or len(self.matrix) != len(self.names):
+            raise ValueError(f"the matrix must be {len(self.names)} x {len(self.names)}, as long as the names")
+        return self
+
+
+class Range(_Strict):
+    """A closed interval of a quantity that the fit covered."""
+
+    min: float
+    max: float
+    unit: str
+
+
+class Provenance(_Strict):
+    """How the card came to be."""
+
+    netlist: str = ""
+    sha256: str = ""
+    """Of the netlist with everything it includes and the overrides."""
+    ngspice_version: str = ""
+    command: str = ""
+    date: str = ""
+    overrides: dict[str, float] = Field(default_factory=dict)
+
+
+class Card(_Strict):
+    """What FeLIF and RRAM cards share."""
+
+    MODEL: ClassVar[str]
+    UNITS: ClassVar[dict[str, str]]
+    """Required parameters and their units."""
+
+    schema_name: str = Field(alias="schema")
+    schema_version: str
+    model: str
+    domains: int = 1
+    parameters: dict[str, Parameter]
+    covariance: Covariance = Field(default_factory=Covariance)
+    variability: dict[str, float] = Field(default_factory=dict)
+    envelope: dict[str, Range] = Field(default_factory=dict)
+    fit: dict[str, Any] = Field(default_factory=dict)
+    validation: dict[str, Any] = Field(default_factory=dict)
+    provenance: Provenance = Field(default_factory=Provenance)
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
+
+    @field_validator("schema_version")
+    @classmethod
+    def _known_version(cls, version: str) -> str:
+        if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+            raise ValueError(f"version {version} is not readable here; this program reads {SCHEMA_VERSION}")
+        return version
+
+    @field_validator("fit", "validation")
+    @classmethod
+    def _finite(cls, value: dict[str, Any]) -> dict[str, Any]:
+        json.dumps(value, allow_nan=False)
+        return value
+
+    @model_validator(mode="after")
+    def _known_parameters(self) -> Self:
+        if self.schema_name != f"bruno-spice/{self.MODEL}" or self.model != self.MODEL:
+            raise ValueError(
+                f"schema '{self.schema_name}' with model '{self.model}' is not a {self.MODEL} card "
+                f"(expected 'bruno-spice/{self.MODEL}' and '{self.MODEL}')"
+            )
+        units = self.units(self.domains)
+        if unknown := sorted(set(self.parameters) - set(units)):
+            raise ValueError(f"unknown parameter '{unknown[0]}'; a {self.MODEL} card has {', '.join(units)}")
+        if missing := sorted(set(units) - set(self.parameters)):
+            raise ValueError(f"parameter '{missing[0]}' is missing")
+        for name, unit in units.items():
+            if self.parameters[name].unit != unit:
+                raise ValueError(f"parameter '{name}' must be in {unit}, not '{self.parameters[name].unit}'")
+        for name in [*self.covariance.names, *self.variability]:
+            if name not in units:
+                raise ValueError(f"covariance or variability names an unknown parameter '{name}'")
+        return self
+
+    @classmethod
+    def units(cls, domains: int) -> dict[str, str]:
+        """Unit of every parameter of a card with `domains` polarization domains."""
+        return cls.UNITS
+
+    def __getitem__(self, name: str) -> float:
+        return self.parameters[name].value
+
+    @classmethod
+    def from_values(cls, values: dict[str, float], source: str, domains: int = 1, **fields: Any) -> Self:
+        """A card from bare SI `values`; `source` says where they come from."""
+        units = cls.units(domains)
+        parameters = {
+            name: Parameter(value=value, unit=units.get(name, "?"), source=source) for name, value in values.items()
+        }
+        return cls._checked(
+            {
+                "schema": f"bruno-spice/{cls.MODEL}",
+                "schema_version": SCHEMA_VERSION,
+                "model": cls.MODEL,
+                "domains": domains,
+                "parameters": parameters,
+                **fields,
+            },
+            "card",
+        )
+
+    def with_values(self, **values: float) -> Self:
+        """A copy with some parameter values replaced; their bounds and errors no longer apply and are dropped."""
+        units = self.units(self.domains)
+        parameters = dict(self.parameters)
+        for name, value in values.items():
+            if name not in parameters:
+                raise CardError(f"unknown parameter '{name}'; a {self.MODEL} card has {', '.join(parameters)}")
+            parameters[name] = Parameter(value=value, unit=units[name], source="set by hand")
+        return self.model_copy(update={"parameters": parameters})
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read and check the card at `path`. Raises `CardError` that names the file and the key at fault."""
+        try:
+            raw = json.loads(Path(path).read_text())
+        except FileNotFoundError:
+            raise CardError(f"{path}: no such card; `make calibrate` writes the default ones") from None
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise CardError(f"{path}: not valid JSON ({error})") from None
+        return cls._checked(raw, str(path))
+
+    @classmethod
+    def _checked(cls, raw: Any, where: str) -> Self:
+        try:
+            return cls.model_validate(raw)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            if first["type"] == "extra_forbidden":
+                raise CardError(f"{where}: unknown key '{key}'") from None
+            reason = str(first.get("ctx", {}).get("error", first["msg"]))
+            raise CardError(f"{where}: {key + ': ' if key else ''}{reason}") from None
+
+    def to_json(self) -> str:
+        """The card as JSON text."""
+        return json.dumps(self.model_dump(by_alias=True, mode="json"), indent=2, allow_nan=False) + "\n"
+
+    def save(self, path: Path | str) -> Path:
+        """Write the card to `path`, whole or not at all."""
+        return write_atomic(path, self.to_json())
+
+    def correlation(self) -> tuple[list[str], np.ndarray]:
+        """Names (n,) and correlation matrix (n, n) of the fitted parameters."""
+        covariance = np.asarray(self.covariance.matrix, dtype=np.float64).reshape(len(self.covariance.names), -1)
+        sigma = np.sqrt(np.diag(covariance))
+        return self.covariance.names, covariance / np.outer(sigma, sigma)
+
+
+class FeLIFCard(Card):
+    """The ferroelectric leaky integrate-and-fire neuron (equations: `devices.felif`)."""
+
+    MODEL: ClassVar[str] = "felif"
+    UNITS: ClassVar[dict[str, str]] = {
+        "area": "m^2",
+        "thickness_hzo": "m",
+        "thickness_int": "m",
+        "eps_hzo": "1",
+        "eps_int": "1",
+        "saturation_polarization": "C/m^2",
+        "tau_0": "s",
+        "alpha": "1",
+        "e_soft": "V/m",
+        "leak_density": "A/m^2",
+        "leak_v_scale": "V",
+        "leak_discharge": "A",
+        "leak_v_smooth": "V",
+        "c_parallel": "F",
+        "v_threshold": "V",
+        "v_reset": "V",
+        "t_refractory": "s",
+        "v_floor": "V",
+        "v_compliance": "V",
+    }
+    DOMAIN_UNITS: ClassVar[dict[str, str]] = {"activation_field": "V/m", "offset_field": "V/m", "domain_weight": "1"}
+
+    model: Literal["felif"]
+
+    @classmethod
+    def units(cls, domains: int) -> dict[str, str]:
+        """Shared parameters, then ``activation_field_k``, ``offset_field_k``, ``domain_weight_k``, k = 1...domains."""
+        per_domain = {f"{name}_{k}": unit for k in range(1, domains + 1) for name, unit in cls.DOMAIN_UNITS.items()}
+        return cls.UNITS | per_domain
+
+    @classmethod
+    def published(cls) -> "FeLIFCard":
+        """The constants that BRUNO's authors published (arXiv 2505.17791): K = 1, membrane free to -5 V.
+
+        Their training code resets V to -1.5 V; pass ``.with_values(v_reset=-1.5)`` to follow it.
+        """
+        return cls.from_values(
+            {
+                "area": 25e-12,
+                "thickness_hzo": 10e-9,
+                "thickness_int": 1.375e-9,
+                "eps_hzo": 25.2,
+                "eps_int": 33.0,
+                "saturation_polarization": 0.22,
+                "tau_0": 1e-13,
+                "alpha": 1.3,
+                "e_soft": 5e-6,
+                "leak_density": 1e-4,
+                "leak_v_scale": 0.32,
+                "leak_discharge": 10e-12,
+                "leak_v_smooth": 10e-3,
+                "c_parallel": 15e-15,
+                "v_threshold": 2.5,
+                "v_reset": 0.0,
+                "t_refractory": 1e-3,
+                "v_floor": -5.0,
+                "v_compliance": 26e-3,
+                "activation_field_1": 12.7e8,
+                "offset_field_1": 0.0,
+                "domain_weight_1": 1.0,
+            },
+            source="Fehlings et al., arXiv 2505.17791",
+        )
+
+
+class RRAMCard(Card):
+    """The RRAM filament's conductance against programming current and geometry (equations: `devices.rram`)."""
+
+    MODEL: ClassVar[str] = "rram"
+    UNITS: ClassVar[dict[str, str]] = {
+        "r_series": "Ohm",
+        "r_area": "Ohm",
+        "c_0": "1",
+        "c_1": "1",
+        "c_2": "1",
+        "c_length": "1",
+        "c_radius": "1",
+        "c_cross": "1",
+        "g_hrs": "S",
+        "length_mean": "m",
+        "radius_mean": "m",
+        "length_sigma": "1",
+        "radius_sigma": "1",
+        "read_voltage": "V",
+        "read_noise_floor": "1",
+    }
+
+    model: Literal["rram"]

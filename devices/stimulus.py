@@ -1,0 +1,84 @@
+"""A synaptic current against time: piecewise linear, as SPICE's PWL source and as the compact model read it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from devices.errors import StimulusError
+
+COLUMNS = ["time_s", "i_syn_a"]
+
+
+@dataclass(frozen=True)
+class Stimulus:
+    """Synaptic current, linear between points, constant before the first and after the last.
+
+    `time_s` (n,) strictly increasing, `i_syn_a` (n,) in A; negative current inhibits.
+    Raises `StimulusError` for NaN, unsorted times, or columns of different length.
+    """
+
+    time_s: NDArray[np.float64]
+    i_syn_a: NDArray[np.float64]
+    name: str = "stimulus"
+
+    def __post_init__(self) -> None:
+        for field in COLUMNS:
+            object.__setattr__(self, field, np.atleast_1d(np.asarray(getattr(self, field), dtype=np.float64)))
+        if self.time_s.shape != self.i_syn_a.shape or self.time_s.size == 0:
+            raise StimulusError(f"{self.name}: needs as many times as currents, and at least one of each")
+        for field in COLUMNS:
+            bad = np.flatnonzero(~np.isfinite(getattr(self, field)))
+            if bad.size:
+                raise StimulusError(f"{self.name}: {field} is not a finite number in data row {bad[0] + 1}")
+        late = np.flatnonzero(np.diff(self.time_s) <= 0)
+        if late.size:
+            row = late[0] + 2
+            raise StimulusError(
+                f"{self.name}: time_s must increase, but data row {row} ({self.time_s[row - 1]:g} s) "
+                f"does not come after {self.time_s[row - 2]:g} s"
+            )
+        if self.time_s[0] < 0:
+            raise StimulusError(f"{self.name}: time_s starts at {self.time_s[0]:g} s; it must not be negative")
+
+    @classmethod
+    def dc(cls, current_a: float, rise_s: float = 10e-6) -> "Stimulus":
+        """A constant current that ramps up from 0 A within `rise_s` (SPICE's operating point stays at rest)."""
+        return cls(np.array([0.0, rise_s]), np.array([0.0, current_a]), name=f"dc {current_a:g} A")
+
+    @classmethod
+    def steps(cls, current_a: ArrayLike, step_s: float = 1e-3, rise_s: float = 1e-6, name: str = "steps") -> "Stimulus":
+        """A new constant current each `step_s`, with ramps of `rise_s` between them, from 0 A at the start."""
+        levels = np.asarray(current_a, dtype=np.float64)
+        edges = np.arange(levels.size) * step_s
+        time = np.stack([edges, edges + rise_s], axis=1).ravel()
+        current = np.stack([np.concatenate([[0.0], levels[:-1]]), levels], axis=1).ravel()
+        return cls(time, current, name=name)
+
+    @classmethod
+    def from_csv(cls, path: Path | str) -> "Stimulus":
+        """Read a CSV file with the header ``time_s,i_syn_a``."""
+        try:
+            table = pd.read_csv(path)
+        except FileNotFoundError:
+            raise StimulusError(f"{path}: no such stimulus file") from None
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+            raise StimulusError(f"{path}: not a CSV file ({error})") from None
+        missing = [column for column in COLUMNS if column not in table.columns]
+        if missing:
+            raise StimulusError(
+                f"{path}: needs the columns time_s,i_syn_a but has {','.join(map(str, table.columns))}"
+            )
+        numbers = table[COLUMNS].apply(pd.to_numeric, errors="coerce")
+        return cls(numbers["time_s"].to_numpy(), numbers["i_syn_a"].to_numpy(), name=str(path))
+
+    def at(self, time_s: ArrayLike) -> NDArray[np.float64]:
+        """Current in A at `time_s` (any shape)."""
+        return np.interp(time_s, self.time_s, self.i_syn_a)
+
+    def to_csv_text(self) -> str:
+        """The stimulus as CSV text with the header ``time_s,i_syn_a``."""
+        rows = (f"{t:.12g},{i:.9g}" for t, i in zip(self.time_s, self.i_syn_a, strict=True))
+        return "time_s,i_syn_a\n" + "\n".join(rows) + "\n"

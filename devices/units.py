@@ -1,0 +1,48 @@
+"""SPICE number suffixes at the edges, SI inside.
+
+SPICE reads suffixes case-insensitively: ``10M`` is 10 milli and ``10meg`` is 1e7 (ngspice manual,
+section 2.3.1). Trailing letters after a suffix are units and are ignored there; here they are allowed
+only if they name a unit, so that a typo does not pass.
+"""
+
+import math
+import re
+
+from devices.errors import InputError
+
+SPICE_SUFFIX_EXPONENT = {
+    "t": 12, "g": 9, "meg": 6, "k": 3, "m": -3, "u": -6, "n": -9, "p": -12, "f": -15, "a": -18,
+}  # fmt: skip
+_SI_PREFIX = {-18: "a", -15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
+_NUMBER = re.compile(
+    r"^\s*([+-]?(?:\d+\.?\d*|\.\d+))(?:e([+-]?\d+))?\s*(meg|[tgkmunpfa])?(a|v|s|m|f|hz|ohm)?\s*$", re.IGNORECASE
+)
+
+
+def parse_spice_number(text: str | float) -> float:
+    """Return the SI value of `text`: a plain float or one with a SPICE suffix (``308p``, ``25u``, ``10meg``).
+
+    Raises `InputError` for anything else. Source: ngspice manual, section 2.3.1.
+    """
+    if isinstance(text, int | float):
+        value = float(text)
+    else:
+        match = _NUMBER.match(text)
+        if not match:
+            raise InputError(
+                f"'{text}' is not a number; write a plain float or one with a SPICE suffix, such as 308p, 25u or 10meg"
+            )
+        mantissa, exponent, suffix, _unit = match.groups()
+        scale = SPICE_SUFFIX_EXPONENT[suffix.lower()] if suffix else 0
+        value = float(f"{mantissa}e{int(exponent or 0) + scale}")
+    if not math.isfinite(value):
+        raise InputError(f"'{text}' is not a finite number")
+    return value
+
+
+def format_si(value: float, unit: str = "", digits: int = 4) -> str:
+    """Return `value` with an SI prefix and `unit`, e.g. ``format_si(3.08e-10, 'A') == '308 pA'``."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g} {unit}".rstrip()
+    exponent = min(max(3 * math.floor(math.log10(abs(value)) / 3 + 1e-12), -18), 12)
+    return f"{value / 10.0**exponent:.{digits}g} {_SI_PREFIX[exponent]}{unit}".rstrip()

@@ -1,0 +1,116 @@
+"""Waveforms: one time base, named signals, spike times; the same for SPICE and for the compact models.
+
+Signal names carry their unit: ``v_mem_v`` in V, ``i_syn_a`` in A, ``polarization`` normalised to -1...1.
+SPICE's time points are adaptive, so signals are compared after resampling, and spikes by their times.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from devices.errors import StimulusError
+from devices.files import write_atomic
+
+Array = NDArray[np.float64]
+NEURON_SIGNALS = ("i_syn_a", "v_mem_v", "polarization")
+
+
+def _no_spikes() -> Array:
+    return np.empty(0)
+
+
+@dataclass(frozen=True)
+class Waveform:
+    """Signals (n,) over a non-decreasing time base `time_s` (n,), and the times of the spikes (k,) in s.
+
+    Raises `StimulusError` if a signal's length differs from that of the time base or the times decrease.
+    """
+
+    time_s: Array
+    signals: Mapping[str, Array]
+    spike_times_s: Array = field(default_factory=_no_spikes)
+
+    def __post_init__(self) -> None:
+        for name, signal in self.signals.items():
+            if np.shape(signal) != np.shape(self.time_s):
+                raise StimulusError(f"signal '{name}' has shape {np.shape(signal)}, the time base {np.shape(self.time_s)}")
+        if np.any(np.diff(self.time_s) < 0):
+            raise StimulusError("the time base of a waveform must not decrease")
+
+    def __getitem__(self, name: str) -> Array:
+        return self.signals[name]
+
+    def resampled(self, time_s: ArrayLike) -> "Waveform":
+        """The same signals, linearly interpolated at `time_s`; spike times unchanged."""
+        times = np.asarray(time_s, dtype=np.float64)
+        signals = {name: np.interp(times, self.time_s, signal) for name, signal in self.signals.items()}
+        return Waveform(times, signals, self.spike_times_s)
+
+    def crossings(self, name: str, level: float, rising: bool = True) -> Array:
+        """Times in s at which signal `name` crosses `level` upwards (or downwards), interpolated."""
+        signal = self[name] - level
+        signal = signal if rising else -signal
+        before = np.flatnonzero((signal[:-1] < 0) & (signal[1:] >= 0))
+        fraction = -signal[before] / (signal[before + 1] - signal[before])
+        return self.time_s[before] + fraction * np.diff(self.time_s)[before]
+
+    def to_csv(self, path: Path | str) -> None:
+        """Write ``time_s,<signals>,spike`` to `path` and the spike times to ``<stem>.spikes.csv`` beside it."""
+        path = Path(path)
+        spike = np.zeros(self.time_s.size, dtype=int)
+        after = np.searchsorted(self.time_s, self.spike_times_s, side="left")
+        spike[after[after < spike.size]] = 1
+        table = pd.DataFrame({"time_s": self.time_s, **self.signals, "spike": spike})
+        write_atomic(path, table.to_csv(index=False, float_format="%.9g"))
+        spikes = pd.DataFrame({"time_s": self.spike_times_s})
+        write_atomic(spikes_path(path), spikes.to_csv(index=False, float_format="%.12g"))
+
+    @classmethod
+    def from_csv(cls, path: Path | str) -> "Waveform":
+        """Read what `to_csv` wrote; without a spikes file the spikes are the samples marked 1."""
+        path = Path(path)
+        try:
+            table = pd.read_csv(path)
+        except FileNotFoundError:
+            raise StimulusError(f"{path}: no such waveform file") from None
+        if "time_s" not in table.columns:
+            raise StimulusError(f"{path}: a waveform needs the column time_s")
+        time = table["time_s"].to_numpy(dtype=np.float64)
+        signals = {
+            str(name): table[name].to_numpy(dtype=np.float64)
+            for name in table.columns
+            if name not in ("time_s", "spike")
+        }
+        if spikes_path(path).exists():
+            spikes = pd.read_csv(spikes_path(path))["time_s"].to_numpy(dtype=np.float64)
+        else:
+            spikes = time[table["spike"].to_numpy() > 0] if "spike" in table.columns else _no_spikes()
+        return cls(time, signals, spikes)
+
+
+def spikes_path(trace_path: Path) -> Path:
+    """Where the spike times of `trace_path` lie: ``trace.csv`` -> ``trace.spikes.csv``."""
+    return trace_path.with_suffix(".spikes.csv")
+
+
+def rms_difference(reference: Waveform, other: Waveform, name: str, time_s: ArrayLike) -> float:
+    """Root mean square of ``other[name] - reference[name]``, both resampled at `time_s`."""
+    difference = other.resampled(time_s)[name] - reference.resampled(time_s)[name]
+    return float(np.sqrt(np.mean(difference**2)))
+
+
+def match_spikes(reference_s: ArrayLike, other_s: ArrayLike, window_s: float = 1e-3) -> list[tuple[int, int]]:
+    """Pairs (index in reference, index in other) of spikes within `window_s`, each spike used once, in time order."""
+    reference, other = np.asarray(reference_s), np.asarray(other_s)
+    pairs, j = [], 0
+    for i, spike in enumerate(reference):
+        while j < other.size and other[j] < spike - window_s:
+            j += 1
+        if j < other.size and abs(other[j] - spike) <= window_s:
+            pairs.append((i, j))
+            j += 1
+    return pairs

@@ -56,7 +56,9 @@ class Covariance(_Strict):
     @model_validator(mode="after")
     def _square(self) -> Self:
         if any(len(row) != len(self.names) for row in self.matrix) or len(self.matrix) != len(self.names):
-            raise ValueError(f"the matrix must be {len(self.names)} x {len(self.names)}, as long as the names")
+            raise ValueError(
+                f"the matrix must be {len(self.names)} x {len(self.names)}, as long as the names"
+            )
         return self
 
 
@@ -147,7 +149,8 @@ class Card(_Strict):
         """A card from bare SI `values`; `source` says where they come from."""
         units = cls.units(domains)
         parameters = {
-            name: Parameter(value=value, unit=units.get(name, "?"), source=source) for name, value in values.items()
+            name: Parameter(value=value, unit=units.get(name, "?"), source=source)
+            for name, value in values.items()
         }
         return cls._checked(
             {
@@ -167,7 +170,9 @@ class Card(_Strict):
         parameters = dict(self.parameters)
         for name, value in values.items():
             if name not in parameters:
-                raise CardError(f"unknown parameter '{name}'; a {self.MODEL} card has {', '.join(parameters)}")
+                raise CardError(
+                    f"unknown parameter '{name}'; a {self.MODEL} card has {', '.join(parameters)}"
+                )
             parameters[name] = Parameter(value=value, unit=units[name], source="set by hand")
         return self.model_copy(update={"parameters": parameters})
 
@@ -204,7 +209,9 @@ class Card(_Strict):
 
     def correlation(self) -> tuple[list[str], np.ndarray]:
         """Names (n,) and correlation matrix (n, n) of the fitted parameters."""
-        covariance = np.asarray(self.covariance.matrix, dtype=np.float64).reshape(len(self.covariance.names), -1)
+        covariance = np.asarray(self.covariance.matrix, dtype=np.float64).reshape(
+            len(self.covariance.names), -1
+        )
         sigma = np.sqrt(np.diag(covariance))
         return self.covariance.names, covariance / np.outer(sigma, sigma)
 
@@ -235,14 +242,20 @@ class FeLIFCard(Card):
         "v_floor": "V",
         "v_compliance": "V",
     }
-    DOMAIN_UNITS: ClassVar[dict[str, str]] = {"activation_field": "V/m", "offset_field": "V/m", "domain_weight": "1"}
+    DOMAIN_UNITS: ClassVar[dict[str, str]] = {
+        "activation_field": "V/m",
+        "offset_field": "V/m",
+        "domain_weight": "1",
+    }
 
     model: Literal["felif"]
 
     @classmethod
     def units(cls, domains: int) -> dict[str, str]:
         """Shared parameters, then ``activation_field_k``, ``offset_field_k``, ``domain_weight_k``, k = 1...domains."""
-        per_domain = {f"{name}_{k}": unit for k in range(1, domains + 1) for name, unit in cls.DOMAIN_UNITS.items()}
+        per_domain = {
+            f"{name}_{k}": unit for k in range(1, domains + 1) for name, unit in cls.DOMAIN_UNITS.items()
+        }
         return cls.UNITS | per_domain
 
     @classmethod
@@ -295,11 +308,15 @@ class RRAMCard(Card):
         "c_radius": "1",
         "c_cross": "1",
         "g_hrs": "S",
+        "g_level_min": "S",
+        "g_level_max": "S",
         "length_mean": "m",
         "radius_mean": "m",
         "length_sigma": "1",
         "radius_sigma": "1",
         "read_voltage": "V",
+        "read_noise_conductance": "S",
+        "read_noise_resistance": "Ohm",
         "read_noise_floor": "1",
     }
 

@@ -41,7 +41,9 @@ class Stimulus:
                 f"does not come after {self.time_s[row - 2]:g} s"
             )
         if self.time_s[0] < 0:
-            raise StimulusError(f"{self.name}: time_s starts at {self.time_s[0]:g} s; it must not be negative")
+            raise StimulusError(
+                f"{self.name}: time_s starts at {self.time_s[0]:g} s; it must not be negative"
+            )
 
     @classmethod
     def dc(cls, current_a: float, rise_s: float = 10e-6) -> "Stimulus":
@@ -49,7 +51,9 @@ class Stimulus:
         return cls(np.array([0.0, rise_s]), np.array([0.0, current_a]), name=f"dc {current_a:g} A")
 
     @classmethod
-    def steps(cls, current_a: ArrayLike, step_s: float = 1e-3, rise_s: float = 1e-6, name: str = "steps") -> "Stimulus":
+    def steps(
+        cls, current_a: ArrayLike, step_s: float = 1e-3, rise_s: float = 1e-6, name: str = "steps"
+    ) -> "Stimulus":
         """A new constant current each `step_s`, with ramps of `rise_s` between them, from 0 A at the start."""
         levels = np.asarray(current_a, dtype=np.float64)
         edges = np.arange(levels.size) * step_s

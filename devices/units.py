@@ -15,7 +15,8 @@ SPICE_SUFFIX_EXPONENT = {
 }  # fmt: skip
 _SI_PREFIX = {-18: "a", -15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 _NUMBER = re.compile(
-    r"^\s*([+-]?(?:\d+\.?\d*|\.\d+))(?:e([+-]?\d+))?\s*(meg|[tgkmunpfa])?(a|v|s|m|f|hz|ohm)?\s*$", re.IGNORECASE
+    r"^\s*([+-]?(?:\d+\.?\d*|\.\d+))(?:e([+-]?\d+))?\s*(meg|[tgkmunpfa])?(a|v|s|m|f|hz|ohm)?\s*$",
+    re.IGNORECASE,
 )
 
 

@@ -37,7 +37,9 @@ class Waveform:
     def __post_init__(self) -> None:
         for name, signal in self.signals.items():
             if np.shape(signal) != np.shape(self.time_s):
-                raise StimulusError(f"signal '{name}' has shape {np.shape(signal)}, the time base {np.shape(self.time_s)}")
+                raise StimulusError(
+                    f"signal '{name}' has shape {np.shape(signal)}, the time base {np.shape(self.time_s)}"
+                )
         if np.any(np.diff(self.time_s) < 0):
             raise StimulusError("the time base of a waveform must not decrease")
 

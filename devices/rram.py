@@ -1,0 +1,170 @@
+"""The RRAM filament: read conductance against programming current and filament geometry.
+
+    G(I, l, r) = 1 / (R_series + R_area / b^2 + exp[c_0 + c_1 u + c_2 u^2 + c_length ln a + (c_radius + c_cross u) ln b])
+    a = l / 0.4 nm,   b = r / 45 nm,   u = ln(I / 100 uA),   floored at G_hrs
+
+`R_series` and `R_area` are the cell's series and filament (plug, lead) resistance, the exponential is the disc
+that a SET at current I leaves behind: the JART VCM v1b cell (Bengel et al., IEEE TCAS-I 67(12), 2020), simulated
+in ngspice, read at +0.2 V. G rises monotonically with I, so a level inverts by bisection.
+
+Device-to-device spread enters through l and r, which makes the error of a device fully correlated across its
+levels. Read noise, from the jump of single vacancies in the disc, relative to G:
+
+    sigma_G / G = sqrt( [ G_noise (1 - G R_noise)^2 / (G a^2) ]^2 + floor^2 )
+
+Every function takes numpy arrays or torch tensors (differentiably) and broadcasts.
+"""
+
+import sys
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from devices.card import RRAMCard
+from devices.errors import EnvelopeError
+from devices.units import format_si
+
+LENGTH_REFERENCE_M = 0.4e-9
+RADIUS_REFERENCE_M = 45e-9
+CURRENT_REFERENCE_A = 100e-6
+
+Numbers = Any
+"""A float, a numpy array or a torch tensor."""
+
+
+@dataclass(frozen=True)
+class RRAMParameters:
+    """The card's values, same names, SI units (see `devices.card.RRAMCard`)."""
+
+    r_series: float
+    r_area: float
+    c_0: float
+    c_1: float
+    c_2: float
+    c_length: float
+    c_radius: float
+    c_cross: float
+    g_hrs: float
+    g_level_min: float
+    g_level_max: float
+    length_mean: float
+    radius_mean: float
+    length_sigma: float
+    radius_sigma: float
+    read_voltage: float
+    read_noise_conductance: float
+    read_noise_resistance: float
+    read_noise_floor: float
+
+    @classmethod
+    def from_card(cls, card: RRAMCard) -> Self:
+        """The plain numbers of `card`."""
+        return cls(**{field.name: card[field.name] for field in fields(cls)})
+
+
+def _library(*values: Numbers) -> Any:
+    """Torch where a value is a tensor, else numpy."""
+    torch = sys.modules.get("torch")
+    return torch if torch is not None and any(isinstance(v, torch.Tensor) for v in values) else np
+
+
+def _log(value: Numbers) -> Numbers:
+    return _library(value).log(value) if _library(value) is not np else np.log(value)
+
+
+def conductance(
+    i_prog_a: Numbers, length_m: Numbers, radius_m: Numbers, parameters: RRAMParameters
+) -> Numbers:
+    """Read conductance in S after a SET at `i_prog_a` (A, > 0) of a filament of `length_m` and `radius_m`."""
+    u = _log(i_prog_a / CURRENT_REFERENCE_A)
+    ln_a = _log(length_m / LENGTH_REFERENCE_M)
+    b = radius_m / RADIUS_REFERENCE_M
+    p = parameters
+    exponent = p.c_0 + p.c_1 * u + p.c_2 * u**2 + p.c_length * ln_a + (p.c_radius + p.c_cross * u) * _log(b)
+    r_disc = _library(exponent).exp(exponent)
+    g = 1.0 / (p.r_series + p.r_area / b**2 + r_disc)
+    return np.maximum(g, p.g_hrs) if _library(g) is np else g.clamp(min=p.g_hrs)
+
+
+def programming_current(
+    g_s: Numbers, parameters: RRAMParameters, i_range_a: tuple[float, float]
+) -> NDArray[np.float64]:
+    """Current in A that programs the mean device to `g_s`, by bisection in ln I within `i_range_a`.
+
+    Raises `EnvelopeError` where a conductance is not reached within the range.
+    """
+    target = np.asarray(g_s, dtype=np.float64)
+
+    def g_of(log_i: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(
+            conductance(np.exp(log_i), parameters.length_mean, parameters.radius_mean, parameters)
+        )
+
+    low, high = (np.full(target.shape, np.log(edge)) for edge in i_range_a)
+    outside = (target < g_of(low)) | (target > g_of(high))
+    if np.any(outside):
+        raise EnvelopeError(
+            f"a conductance of {format_si(float(target[outside].flat[0]), 'S')} is outside "
+            f"{format_si(float(g_of(low).min()), 'S')}...{format_si(float(g_of(high).max()), 'S')}, which the programming "
+            f"currents {format_si(i_range_a[0], 'A')}...{format_si(i_range_a[1], 'A')} of the card reach"
+        )
+    for _ in range(60):
+        middle = (low + high) / 2
+        below = g_of(middle) < target
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    return np.exp((low + high) / 2)
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The programmable levels of a device: conductances (n,) in S, rising, and their programming currents (n,) in A."""
+
+    conductance_s: NDArray[np.float64]
+    i_prog_a: NDArray[np.float64]
+
+
+def levels(card: RRAMCard, bits: int = 3) -> Levels:
+    """2**`bits` levels, evenly spaced in conductance from the card's `g_level_min` to `g_level_max`."""
+    parameters = RRAMParameters.from_card(card)
+    g_s = np.linspace(parameters.g_level_min, parameters.g_level_max, 2**bits)
+    return Levels(g_s, programming_current(g_s, parameters, current_range(card)))
+
+
+def current_range(card: RRAMCard) -> tuple[float, float]:
+    """The programming currents in A that the card was calibrated for."""
+    envelope = card.envelope.get("i_prog")
+    if envelope is None:
+        raise EnvelopeError(
+            "the RRAM card has no envelope for i_prog; calibrate it with `bruno calibrate rram`"
+        )
+    return envelope.min, envelope.max
+
+
+def sample_geometry(
+    shape: int | tuple[int, ...],
+    parameters: RRAMParameters,
+    rng: np.random.Generator,
+    bound_sigma: float = 2.0,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Filament lengths and radii in m, of `shape`, normal around the mean and truncated at `bound_sigma`.
+
+    At two standard deviations that is the +-10 % box of the calibration for 5 % spread.
+    """
+    from scipy.stats import truncnorm
+
+    z_length, z_radius = (
+        truncnorm.rvs(-bound_sigma, bound_sigma, size=shape, random_state=rng) for _ in range(2)
+    )
+    length = parameters.length_mean * (1 + parameters.length_sigma * z_length)
+    radius = parameters.radius_mean * (1 + parameters.radius_sigma * z_radius)
+    return length, radius
+
+
+def read_noise(g_s: Numbers, length_m: Numbers, parameters: RRAMParameters) -> Numbers:
+    """Standard deviation in S of one read of a device at conductance `g_s` with a filament of `length_m`."""
+    p = parameters
+    a = length_m / LENGTH_REFERENCE_M
+    vacancy_jump = p.read_noise_conductance * (1 - g_s * p.read_noise_resistance) ** 2 / (g_s * a**2)
+    return g_s * (vacancy_jump**2 + p.read_noise_floor**2) ** 0.5

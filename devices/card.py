@@ -56,9 +56,7 @@ class Covariance(_Strict):
     @model_validator(mode="after")
     def _square(self) -> Self:
         if any(len(row) != len(self.names) for row in self.matrix) or len(self.matrix) != len(self.names):
-            raise ValueError(
-                f"the matrix must be {len(self.names)} x {len(self.names)}, as long as the names"
-            )
+            raise ValueError(f"the matrix must be {len(self.names)} x {len(self.names)}, as long as the names")
         return self
 
 
@@ -145,24 +143,24 @@ class Card(_Strict):
         return self.parameters[name].value
 
     @classmethod
-    def from_values(cls, values: dict[str, float], source: str, domains: int = 1, **fields: Any) -> Self:
-        """A card from bare SI `values`; `source` says where they come from."""
-        units = cls.units(domains)
-        parameters = {
-            name: Parameter(value=value, unit=units.get(name, "?"), source=source)
-            for name, value in values.items()
+    def build(cls, parameters: dict[str, Parameter], domains: int = 1, **fields: Any) -> Self:
+        """A checked card of `parameters`; `fields` are covariance, variability, envelope, fit, validation, provenance."""
+        ordered = {name: parameters[name] for name in cls.units(domains) if name in parameters}
+        raw = {
+            "schema": f"bruno-spice/{cls.MODEL}",
+            "schema_version": SCHEMA_VERSION,
+            "model": cls.MODEL,
+            "domains": domains,
+            "parameters": ordered | parameters,
         }
-        return cls._checked(
-            {
-                "schema": f"bruno-spice/{cls.MODEL}",
-                "schema_version": SCHEMA_VERSION,
-                "model": cls.MODEL,
-                "domains": domains,
-                "parameters": parameters,
-                **fields,
-            },
-            "card",
-        )
+        return cls._checked(raw | fields, "card")
+
+    @classmethod
+    def from_values(cls, values: dict[str, float], source: str, domains: int = 1, **fields: Any) -> Self:
+        """A card of bare SI `values`; `source` says where they come from."""
+        units = cls.units(domains)
+        parameters = {name: Parameter(value=v, unit=units.get(name, "?"), source=source) for name, v in values.items()}
+        return cls.build(parameters, domains, **fields)
 
     def with_values(self, **values: float) -> Self:
         """A copy with some parameter values replaced; their bounds and errors no longer apply and are dropped."""
@@ -170,9 +168,7 @@ class Card(_Strict):
         parameters = dict(self.parameters)
         for name, value in values.items():
             if name not in parameters:
-                raise CardError(
-                    f"unknown parameter '{name}'; a {self.MODEL} card has {', '.join(parameters)}"
-                )
+                raise CardError(f"unknown parameter '{name}'; a {self.MODEL} card has {', '.join(parameters)}")
             parameters[name] = Parameter(value=value, unit=units[name], source="set by hand")
         return self.model_copy(update={"parameters": parameters})
 
@@ -209,9 +205,7 @@ class Card(_Strict):
 
     def correlation(self) -> tuple[list[str], np.ndarray]:
         """Names (n,) and correlation matrix (n, n) of the fitted parameters."""
-        covariance = np.asarray(self.covariance.matrix, dtype=np.float64).reshape(
-            len(self.covariance.names), -1
-        )
+        covariance = np.asarray(self.covariance.matrix, dtype=np.float64).reshape(len(self.covariance.names), -1)
         sigma = np.sqrt(np.diag(covariance))
         return self.covariance.names, covariance / np.outer(sigma, sigma)
 
@@ -253,9 +247,7 @@ class FeLIFCard(Card):
     @classmethod
     def units(cls, domains: int) -> dict[str, str]:
         """Shared parameters, then ``activation_field_k``, ``offset_field_k``, ``domain_weight_k``, k = 1...domains."""
-        per_domain = {
-            f"{name}_{k}": unit for k in range(1, domains + 1) for name, unit in cls.DOMAIN_UNITS.items()
-        }
+        per_domain = {f"{name}_{k}": unit for k in range(1, domains + 1) for name, unit in cls.DOMAIN_UNITS.items()}
         return cls.UNITS | per_domain
 
     @classmethod

@@ -1,9 +1,10 @@
 """The RRAM filament: read conductance against programming current and filament geometry.
 
-    G(I, l, r) = 1 / (R_series + R_area / b^2 + exp[c_0 + c_1 u + c_2 u^2 + c_length ln a + (c_radius + c_cross u) ln b])
-    a = l / 0.4 nm,   b = r / 45 nm,   u = ln(I / 100 uA),   floored at G_hrs
+    G(I, l, r) = 1 / (R_series + R_area / b^2 + R_disc),   floored at G_hrs
+    ln R_disc = c_0 + c_1 u + c_2 u^2 + c_length ln a + (c_radius + c_cross u) ln b
+    a = l / 0.4 nm,   b = r / 45 nm,   u = ln(I / 100 uA)
 
-`R_series` and `R_area` are the cell's series and filament (plug, lead) resistance, the exponential is the disc
+`R_series` and `R_area` are the resistances of the leads and of the plug, `R_disc` that of the disc
 that a SET at current I leaves behind: the JART VCM v1b cell (Bengel et al., IEEE TCAS-I 67(12), 2020), simulated
 in ngspice, read at +0.2 V. G rises monotonically with I, so a level inverts by bisection.
 
@@ -74,9 +75,7 @@ def _log(value: Numbers) -> Numbers:
     return _library(value).log(value) if _library(value) is not np else np.log(value)
 
 
-def conductance(
-    i_prog_a: Numbers, length_m: Numbers, radius_m: Numbers, parameters: RRAMParameters
-) -> Numbers:
+def conductance(i_prog_a: Numbers, length_m: Numbers, radius_m: Numbers, parameters: RRAMParameters) -> Numbers:
     """Read conductance in S after a SET at `i_prog_a` (A, > 0) of a filament of `length_m` and `radius_m`."""
     u = _log(i_prog_a / CURRENT_REFERENCE_A)
     ln_a = _log(length_m / LENGTH_REFERENCE_M)
@@ -98,17 +97,15 @@ def programming_current(
     target = np.asarray(g_s, dtype=np.float64)
 
     def g_of(log_i: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(
-            conductance(np.exp(log_i), parameters.length_mean, parameters.radius_mean, parameters)
-        )
+        return np.asarray(conductance(np.exp(log_i), parameters.length_mean, parameters.radius_mean, parameters))
 
     low, high = (np.full(target.shape, np.log(edge)) for edge in i_range_a)
     outside = (target < g_of(low)) | (target > g_of(high))
     if np.any(outside):
         raise EnvelopeError(
             f"a conductance of {format_si(float(target[outside].flat[0]), 'S')} is outside "
-            f"{format_si(float(g_of(low).min()), 'S')}...{format_si(float(g_of(high).max()), 'S')}, which the programming "
-            f"currents {format_si(i_range_a[0], 'A')}...{format_si(i_range_a[1], 'A')} of the card reach"
+            f"{format_si(float(g_of(low).min()), 'S')}...{format_si(float(g_of(high).max()), 'S')}, which the "
+            f"programming currents {format_si(i_range_a[0], 'A')}...{format_si(i_range_a[1], 'A')} of the card reach"
         )
     for _ in range(60):
         middle = (low + high) / 2
@@ -136,9 +133,7 @@ def current_range(card: RRAMCard) -> tuple[float, float]:
     """The programming currents in A that the card was calibrated for."""
     envelope = card.envelope.get("i_prog")
     if envelope is None:
-        raise EnvelopeError(
-            "the RRAM card has no envelope for i_prog; calibrate it with `bruno calibrate rram`"
-        )
+        raise EnvelopeError("the RRAM card has no envelope for i_prog; calibrate it with `bruno calibrate rram`")
     return envelope.min, envelope.max
 
 
@@ -154,9 +149,7 @@ def sample_geometry(
     """
     from scipy.stats import truncnorm
 
-    z_length, z_radius = (
-        truncnorm.rvs(-bound_sigma, bound_sigma, size=shape, random_state=rng) for _ in range(2)
-    )
+    z_length, z_radius = (truncnorm.rvs(-bound_sigma, bound_sigma, size=shape, random_state=rng) for _ in range(2))
     length = parameters.length_mean * (1 + parameters.length_sigma * z_length)
     radius = parameters.radius_mean * (1 + parameters.radius_sigma * z_radius)
     return length, radius

@@ -41,9 +41,7 @@ class Stimulus:
                 f"does not come after {self.time_s[row - 2]:g} s"
             )
         if self.time_s[0] < 0:
-            raise StimulusError(
-                f"{self.name}: time_s starts at {self.time_s[0]:g} s; it must not be negative"
-            )
+            raise StimulusError(f"{self.name}: time_s starts at {self.time_s[0]:g} s; it must not be negative")
 
     @classmethod
     def dc(cls, current_a: float, rise_s: float = 10e-6) -> "Stimulus":
@@ -51,9 +49,7 @@ class Stimulus:
         return cls(np.array([0.0, rise_s]), np.array([0.0, current_a]), name=f"dc {current_a:g} A")
 
     @classmethod
-    def steps(
-        cls, current_a: ArrayLike, step_s: float = 1e-3, rise_s: float = 1e-6, name: str = "steps"
-    ) -> "Stimulus":
+    def steps(cls, current_a: ArrayLike, step_s: float = 1e-3, rise_s: float = 1e-6, name: str = "steps") -> "Stimulus":
         """A new constant current each `step_s`, with ramps of `rise_s` between them, from 0 A at the start."""
         levels = np.asarray(current_a, dtype=np.float64)
         edges = np.arange(levels.size) * step_s
@@ -72,15 +68,13 @@ class Stimulus:
             raise StimulusError(f"{path}: not a CSV file ({error})") from None
         missing = [column for column in COLUMNS if column not in table.columns]
         if missing:
-            raise StimulusError(
-                f"{path}: needs the columns time_s,i_syn_a but has {','.join(map(str, table.columns))}"
-            )
+            raise StimulusError(f"{path}: needs the columns time_s,i_syn_a but has {','.join(map(str, table.columns))}")
         numbers = table[COLUMNS].apply(pd.to_numeric, errors="coerce")
         return cls(numbers["time_s"].to_numpy(), numbers["i_syn_a"].to_numpy(), name=str(path))
 
     def at(self, time_s: ArrayLike) -> NDArray[np.float64]:
         """Current in A at `time_s` (any shape)."""
-        return np.interp(time_s, self.time_s, self.i_syn_a)
+        return np.interp(np.asarray(time_s, dtype=np.float64), self.time_s, self.i_syn_a)
 
     def to_csv_text(self) -> str:
         """The stimulus as CSV text with the header ``time_s,i_syn_a``."""

@@ -1,0 +1,174 @@
+"""Least squares with lmfit, on scaled parameters, and honest about failure.
+
+A picofarad fitted as 1e-12 leaves the optimiser at its start value with the word "success" (lmfit and
+MINPACK take steps relative to 1). So every parameter is fitted either as log10 of its value or in a stated
+unit scale, and a result counts only if it can be believed: the fit converged, every free parameter moved
+off its start and off its bounds and has a standard error, and the covariance is regular. Anything else is
+a `FitError` that names the parameter and the remedy.
+
+Standard errors and covariance come back in the parameters' own SI units (first-order propagation).
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import lmfit
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.errors import FitError
+from devices.card import Covariance, Parameter
+
+Array = NDArray[np.float64]
+MAX_CONDITION = 1e12
+"""Of the correlation matrix, above which the covariance counts as singular."""
+BOUND_TOLERANCE = 1e-3
+"""Distance to a bound, as a fraction of the interval, within which a parameter counts as being on it."""
+
+
+@dataclass(frozen=True)
+class Free:
+    """One free parameter: start value and bounds in SI units, and how to scale it.
+
+    `scale` is ``"log10"`` (positive values over decades) or the unit in which steps are of order 1.
+    """
+
+    name: str
+    start: float
+    min: float
+    max: float
+    scale: Literal["log10"] | float = "log10"
+
+    def scaled(self, value: float) -> float:
+        """`value` in the optimiser's coordinates."""
+        return math.log10(value) if self.scale == "log10" else value / float(self.scale)
+
+    def value(self, scaled: float) -> float:
+        """The SI value of the optimiser's coordinate."""
+        return float(10.0**scaled) if self.scale == "log10" else scaled * float(self.scale)
+
+    def slope(self, value: float) -> float:
+        """d value / d scaled at `value`."""
+        return value * math.log(10) if self.scale == "log10" else float(self.scale)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fit that can be believed: values, standard errors and covariance (n, n) in SI units, in the order of `free`."""
+
+    free: tuple[Free, ...]
+    values: dict[str, float]
+    stderr: dict[str, float]
+    matrix: Array
+    residual: Array
+    evaluations: int
+
+    def parameters(self, units: Mapping[str, str]) -> dict[str, Parameter]:
+        """The fitted parameters as card entries."""
+        return {
+            f.name: Parameter(
+                value=self.values[f.name],
+                unit=units[f.name],
+                stderr=self.stderr[f.name],
+                min=f.min,
+                max=f.max,
+                vary=True,
+                source="fit",
+            )
+            for f in self.free
+        }
+
+    def covariance(self) -> Covariance:
+        """The covariance as a card entry."""
+        return Covariance(names=[f.name for f in self.free], matrix=self.matrix.tolist())
+
+
+def fit(
+    residual: Callable[[dict[str, float]], Array],
+    free: Sequence[Free],
+    *,
+    what: str,
+    step: float = 1e-5,
+    tolerance: float = 1e-9,
+    max_evaluations: int = 2000,
+    progress: Callable[[int, Array], None] | None = None,
+) -> Fit:
+    """Minimise the sum of squares of `residual` over `free`; return a `Fit` or raise `FitError`.
+
+    Main: `residual` takes SI values by name and returns an array of fixed length; `what` names the fit in messages.
+    Other: `step` is the relative step of the finite differences in scaled units (larger than the noise of the
+    residual's own integration); `progress` is called with the evaluation count and the residual.
+    """
+    parameters = lmfit.Parameters()
+    for f in free:
+        if not f.min < f.start < f.max:
+            raise FitError(
+                f"{what}: the start value {f.start:g} of '{f.name}' is not inside its bounds {f.min:g}...{f.max:g}"
+            )
+        parameters.add(f.name, value=f.scaled(f.start), min=f.scaled(f.min), max=f.scaled(f.max))
+
+    count = 0
+
+    def scaled_residual(trial: lmfit.Parameters) -> Array:
+        nonlocal count
+        count += 1
+        out = residual({f.name: f.value(trial[f.name].value) for f in free})
+        if not np.all(np.isfinite(out)):
+            point = ", ".join(f"{f.name}={f.value(trial[f.name].value):g}" for f in free)
+            raise FitError(f"{what}: the model gives a non-finite residual at {point}; narrow the bounds")
+        if progress is not None:
+            progress(count, out)
+        return out
+
+    result = lmfit.minimize(
+        scaled_residual,
+        parameters,
+        method="leastsq",
+        epsfcn=step**2,
+        ftol=tolerance,
+        xtol=tolerance,
+        max_nfev=max_evaluations,
+    )
+    return _believable(result, tuple(free), what)
+
+
+def _believable(result: lmfit.minimizer.MinimizerResult, free: tuple[Free, ...], what: str) -> Fit:
+    if not result.success:
+        raise FitError(f"{what}: did not converge after {result.nfev} evaluations ({result.message.strip()})")
+    values = {f.name: f.value(result.params[f.name].value) for f in free}
+    for f in free:
+        low, high, at = f.scaled(f.min), f.scaled(f.max), result.params[f.name].value
+        edge = min(at - low, high - at)
+        if edge < BOUND_TOLERANCE * (high - low):
+            raise FitError(
+                f"{what}: '{f.name}' ended on its bound at {values[f.name]:g} (bounds {f.min:g}...{f.max:g}); "
+                f"widen the bound if physics allows, or fix the parameter"
+            )
+        if at == f.scaled(f.start):
+            raise FitError(
+                f"{what}: '{f.name}' did not move from its start {f.start:g}; the data do not depend on it: fix it"
+            )
+        error = result.params[f.name].stderr
+        if error is None or not math.isfinite(error) or error <= 0:
+            raise FitError(f"{what}: no standard error for '{f.name}'; it is not identified by these data: fix it")
+    covariance = np.asarray(result.covar, dtype=np.float64)
+    sigma = np.sqrt(np.diag(covariance))
+    condition = float(np.linalg.cond(covariance / np.outer(sigma, sigma)))
+    if condition > MAX_CONDITION:
+        first, second = _most_correlated(covariance / np.outer(sigma, sigma))
+        raise FitError(
+            f"{what}: the covariance is singular (condition {condition:.1e}); '{free[first].name}' and "
+            f"'{free[second].name}' cannot be told apart: fix one of them"
+        )
+    slopes = np.array([f.slope(values[f.name]) for f in free])
+    matrix = covariance * np.outer(slopes, slopes)
+    stderr = {f.name: float(s) for f, s in zip(free, np.sqrt(np.diag(matrix)), strict=True)}
+    return Fit(free, values, stderr, matrix, np.asarray(result.residual), int(result.nfev))
+
+
+def _most_correlated(correlation: Array) -> tuple[int, int]:
+    off_diagonal = np.abs(correlation - np.eye(len(correlation)))
+    first, second = np.unravel_index(np.argmax(off_diagonal), off_diagonal.shape)
+    return int(first), int(second)

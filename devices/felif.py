@@ -1,0 +1,230 @@
+"""FeLIF, the ferroelectric leaky integrate-and-fire neuron: equations, Jacobian and transient simulation.
+
+    E_k      = k_cap V - k_dep P - Eoff_k                 P = Ps sum_k w_k p_k,  p_k in [-1, 1]
+    tau_k    = tau0 exp[(Ea_k / (|E_k| + E_soft))^alpha]
+    dp_k/dt  = (sign(E_k) - p_k) / tau_k
+    I_leak   = I0 A (exp(|V|/V_t) - 1) sign(V) + I_dsc tanh(V/V_s)
+    I_in     = I_syn where I_syn >= 0,  I_syn c((V - v_floor)/v_compliance) where I_syn < 0
+    C dV/dt  = I_in - I_leak - A dP/dt                    C = eps0 eps_hzo A / t_hzo + C_par
+    spike where V crosses v_threshold upwards; then V = v_reset, p_k = polarization_reset, held for t_refractory
+
+    k_cap = eps_int / (t_hzo eps_int + t_int eps_hzo),   k_dep = t_int / (eps0 (t_hzo eps_int + t_int eps_hzo))
+
+Source: Fehlings et al., *Bruno*, arXiv 2505.17791 (K = 1, Eoff = 0). Three things differ from the paper:
+
+- K domains instead of one, each with its own activation field, offset field and weight (weights sum to 1).
+- tanh(V/V_s) replaces sign(V) in the discharge current, which jumps at V = 0 and chatters there.
+- The compliance floor c(u) = 1 - exp(-u) for u >= 0, and u below. An inhibitory current comes from a transistor
+  mirror, which pulls the membrane down only as long as there is voltage across it; c is the sub-threshold law
+  of a MOSFET, as in the neuron netlist. Below the floor it continues linearly, so that the current there is restoring
+  and no stiffer than |I_syn| / (C v_compliance). The published card has its floor at -5 V, as the paper.
+  The discharge needs no such factor: tanh already turns it around at V = 0.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from devices import felif_kernels
+from devices.card import FeLIFCard
+from devices.errors import InputError
+from devices.stimulus import Stimulus
+from devices.waveform import Waveform
+
+EPS_0 = 8.8541878128e-12
+"""Permittivity of vacuum in F/m (CODATA 2018)."""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FeLIFParameters:
+    """The numbers of a `FeLIFCard` by the same names, SI units; the last three are arrays (K,), one entry a domain."""
+
+    area: float
+    thickness_hzo: float
+    thickness_int: float
+    eps_hzo: float
+    eps_int: float
+    saturation_polarization: float
+    tau_0: float
+    alpha: float
+    e_soft: float
+    leak_density: float
+    leak_v_scale: float
+    leak_discharge: float
+    leak_v_smooth: float
+    c_parallel: float
+    v_threshold: float
+    v_reset: float
+    polarization_reset: float
+    t_refractory: float
+    v_floor: float
+    v_compliance: float
+    activation_field: Array
+    offset_field: Array
+    domain_weight: Array
+
+    def __post_init__(self) -> None:
+        for name in FeLIFCard.DOMAIN_UNITS:
+            object.__setattr__(self, name, np.atleast_1d(np.asarray(getattr(self, name), dtype=np.float64)))
+        if not self.v_reset < self.v_threshold:
+            raise InputError(
+                f"v_reset ({self.v_reset:g} V) must lie below v_threshold ({self.v_threshold:g} V), "
+                "or the neuron never stops spiking"
+            )
+
+    @classmethod
+    def from_card(cls, card: FeLIFCard) -> Self:
+        """The parameters of `card`."""
+        domains = range(1, card.domains + 1)
+        vectors = {name: np.array([card[f"{name}_{k}"] for k in domains]) for name in card.DOMAIN_UNITS}
+        values: dict[str, Any] = {name: card[name] for name in card.UNITS} | vectors
+        return cls(**values)
+
+    @property
+    def domains(self) -> int:
+        """Number K of polarization domains."""
+        return self.activation_field.size
+
+    @property
+    def c_total(self) -> float:
+        """Membrane capacitance C in F: the film's linear one and the parasitic one."""
+        return EPS_0 * self.eps_hzo * self.area / self.thickness_hzo + self.c_parallel
+
+    @property
+    def k_cap(self) -> float:
+        """Field in the film per membrane voltage, in 1/m."""
+        return self.eps_int / self._dielectric_thickness
+
+    @property
+    def k_dep(self) -> float:
+        """Depolarization field per polarization, in V/m per C/m^2."""
+        return self.thickness_int / (EPS_0 * self._dielectric_thickness)
+
+    @property
+    def _dielectric_thickness(self) -> float:
+        return self.thickness_hzo * self.eps_int + self.thickness_int * self.eps_hzo
+
+    def constants(self) -> Array:
+        """What the kernels read, (17 + 3 K,), in ms, V and V/nm: the rows named in `devices.felif_kernels`."""
+        per_ms = 1e-3 / self.c_total
+        shared = {
+            "DRIVE": per_ms,
+            "K_CAP": self.k_cap * 1e-9,
+            "K_POL": self.k_dep * self.saturation_polarization * 1e-9,
+            "ALPHA": self.alpha,
+            "LN_RATE": np.log(1e-3 / self.tau_0),
+            "E_SOFT": self.e_soft * 1e-9,
+            "V_PER_P": self.area * self.saturation_polarization / self.c_total,
+            "LEAK": self.leak_density * self.area * per_ms,
+            "PER_V_LEAK": 1.0 / self.leak_v_scale,
+            "DISCHARGE": self.leak_discharge * per_ms,
+            "PER_V_SMOOTH": 1.0 / self.leak_v_smooth,
+            "V_FLOOR": self.v_floor,
+            "PER_V_COMPLIANCE": 1.0 / self.v_compliance,
+            "V_THRESHOLD": self.v_threshold,
+            "V_RESET": self.v_reset,
+            "P_RESET": self.polarization_reset,
+            "T_REFRACTORY": self.t_refractory * 1e3,
+        }
+        values = [shared[name] for name in felif_kernels.SHARED]
+        activation = self.activation_field * 1e-9
+        return np.concatenate([values, activation, self.offset_field * 1e-9, self.domain_weight])
+
+
+def derivatives(v: ArrayLike, p: ArrayLike, i_syn_a: ArrayLike, parameters: FeLIFParameters) -> tuple[Array, Array]:
+    """Right-hand side of the FeLIF equations: dV/dt in V/s, shape (...), and dp/dt in 1/s, shape (..., K).
+
+    `v` (...) in V, `p` (..., K) in -1...1, `i_syn_a` (...) in A. No spike, no reset.
+    """
+    v, p, i_syn_a = np.asarray(v, float), np.asarray(p, float), np.asarray(i_syn_a, float)
+    x = parameters
+    polarization = x.saturation_polarization * (p @ x.domain_weight)
+    field = (x.k_cap * v - x.k_dep * polarization)[..., None] - x.offset_field
+    rate = np.exp(-((x.activation_field / (np.abs(field) + x.e_soft)) ** x.alpha)) / x.tau_0
+    dp_dt = (np.sign(field) - p) * rate
+
+    leak = x.leak_density * x.area * np.expm1(np.abs(v) / x.leak_v_scale) * np.sign(v)
+    leak = leak + x.leak_discharge * np.tanh(v / x.leak_v_smooth)
+    headroom = (v - x.v_floor) / x.v_compliance
+    compliance = np.where(headroom >= 0.0, -np.expm1(-np.maximum(headroom, 0.0)), headroom)
+    i_in = np.where(i_syn_a < 0.0, i_syn_a * compliance, i_syn_a)
+    i_polarization = x.area * x.saturation_polarization * (dp_dt @ x.domain_weight)
+    return (i_in - leak - i_polarization) / x.c_total, dp_dt
+
+
+def jacobian(v: float, p: ArrayLike, i_syn_a: float, parameters: FeLIFParameters) -> Array:
+    """Jacobian of `derivatives` with respect to (V, p_1, ..., p_K), shape (1 + K, 1 + K), at one state."""
+    x = parameters
+    p = np.asarray(p, float)
+    k_pol = x.k_dep * x.saturation_polarization
+    field = x.k_cap * v - k_pol * (p @ x.domain_weight) - x.offset_field
+    softened = np.abs(field) + x.e_soft
+    exponent = (x.activation_field / softened) ** x.alpha
+    rate = np.exp(-exponent) / x.tau_0
+    sign = np.sign(field)
+    with np.errstate(invalid="ignore"):
+        gain = np.where(rate > 0.0, (sign - p) * rate * x.alpha * exponent / softened * sign, 0.0)
+    out = np.empty((1 + p.size, 1 + p.size))
+    out[1:, 0] = gain * x.k_cap
+    out[1:, 1:] = -np.outer(gain, k_pol * x.domain_weight) - np.diag(rate)
+    leak_slope = x.leak_density * x.area * np.exp(np.abs(v) / x.leak_v_scale) / x.leak_v_scale
+    leak_slope += x.leak_discharge * (1.0 - np.tanh(v / x.leak_v_smooth) ** 2) / x.leak_v_smooth
+    headroom = (v - x.v_floor) / x.v_compliance
+    in_slope = min(i_syn_a, 0.0) * np.exp(-max(headroom, 0.0)) / x.v_compliance
+    out[0] = -x.area * x.saturation_polarization * (x.domain_weight @ out[1:])
+    out[0, 0] += in_slope - leak_slope
+    out[0] /= x.c_total
+    return out
+
+
+def simulate(
+    card: FeLIFCard | FeLIFParameters,
+    stimulus: Stimulus,
+    t_stop_s: float,
+    dt_s: float = 20e-6,
+    *,
+    v_start: float = 0.0,
+    polarization_start: float | None = None,
+    rtol: float = 1e-7,
+) -> Waveform:
+    """Transient of one neuron from 0 to `t_stop_s`, sampled every `dt_s`, as the circuit would run: in continuous time.
+
+    Spikes are located at the crossing of v_threshold; the neuron then stays at its reset state for t_refractory.
+    It starts at `v_start` (V) with every domain at `polarization_start` (default: the card's polarization_reset).
+    Signals: ``i_syn_a``, ``v_mem_v``, ``polarization`` (sum of w_k p_k). `rtol` bounds the local error of the adaptive
+    Rosenbrock method (RODAS, order 4; Hairer & Wanner, *Solving ODEs II*, IV.7) in V and in p.
+    Raises `InputError` where the time step underflows or times make no sense.
+    """
+    if not (t_stop_s > 0.0 and dt_s > 0.0 and rtol > 0.0):
+        raise InputError(f"t_stop_s ({t_stop_s:g}), dt_s ({dt_s:g}) and rtol ({rtol:g}) must be positive")
+    x = card if isinstance(card, FeLIFParameters) else FeLIFParameters.from_card(card)
+    p_start = x.polarization_reset if polarization_start is None else polarization_start
+    time_s: Array = np.arange(int(np.floor(t_stop_s / dt_s + 1e-6)) + 1) * dt_s
+    corner_s, corner_a = _corners(stimulus, max(t_stop_s, time_s[-1]))
+    v, p, spikes, count = felif_kernels.transient(
+        x.constants(), corner_s * 1e3, corner_a, time_s * 1e3, v_start, np.full(x.domains, p_start), rtol
+    )
+    if count < 0:
+        raise InputError(
+            f"FeLIF under {stimulus.name}: the step size underflows at {spikes[0] * 1e-3:g} s "
+            f"(rtol {rtol:g}); are the parameters physical?"
+        )
+    signals = {"i_syn_a": stimulus.at(time_s), "v_mem_v": v, "polarization": p @ x.domain_weight}
+    return Waveform(time_s, signals, spikes[:count] * 1e-3)
+
+
+def _corners(stimulus: Stimulus, t_stop_s: float) -> tuple[Array, Array]:
+    """Corners of the current within [0, t_stop_s], both ends and every change of sign among them."""
+    time, current = stimulus.time_s, stimulus.i_syn_a
+    flips = np.flatnonzero(current[:-1] * current[1:] < 0.0)
+    share = current[flips] / (current[flips] - current[flips + 1])
+    zeros = time[flips] + share * (time[flips + 1] - time[flips])
+    inside = np.concatenate([time, zeros])
+    corner = np.unique(np.concatenate([[0.0, t_stop_s], inside[(inside > 0.0) & (inside < t_stop_s)]]))
+    at = stimulus.at(corner)
+    at[np.isin(corner, zeros)] = 0.0
+    return corner, at

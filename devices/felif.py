@@ -21,20 +21,18 @@ Source: Fehlings et al., *Bruno*, arXiv 2505.17791 (K = 1, Eoff = 0). Three thin
   The discharge needs no such factor: tanh already turns it around at V = 0.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from devices import felif_kernels
 from devices.card import FeLIFCard
 from devices.errors import InputError
+from devices.felif_constants import EPS_0, constant_rows
 from devices.stimulus import Stimulus
 from devices.waveform import Waveform
-
-EPS_0 = 8.8541878128e-12
-"""Permittivity of vacuum in F/m (CODATA 2018)."""
 
 Array = NDArray[np.float64]
 
@@ -109,30 +107,11 @@ class FeLIFParameters:
         return self.thickness_hzo * self.eps_int + self.thickness_int * self.eps_hzo
 
     def constants(self) -> Array:
-        """What the kernels read, (17 + 3 K,), in ms, V and V/nm: the rows named in `devices.felif_kernels`."""
-        per_ms = 1e-3 / self.c_total
-        shared = {
-            "DRIVE": per_ms,
-            "K_CAP": self.k_cap * 1e-9,
-            "K_POL": self.k_dep * self.saturation_polarization * 1e-9,
-            "ALPHA": self.alpha,
-            "LN_RATE": np.log(1e-3 / self.tau_0),
-            "E_SOFT": self.e_soft * 1e-9,
-            "V_PER_P": self.area * self.saturation_polarization / self.c_total,
-            "LEAK": self.leak_density * self.area * per_ms,
-            "PER_V_LEAK": 1.0 / self.leak_v_scale,
-            "DISCHARGE": self.leak_discharge * per_ms,
-            "PER_V_SMOOTH": 1.0 / self.leak_v_smooth,
-            "V_FLOOR": self.v_floor,
-            "PER_V_COMPLIANCE": 1.0 / self.v_compliance,
-            "V_THRESHOLD": self.v_threshold,
-            "V_RESET": self.v_reset,
-            "P_RESET": self.polarization_reset,
-            "T_REFRACTORY": self.t_refractory * 1e3,
-        }
-        values = [shared[name] for name in felif_kernels.SHARED]
-        activation = self.activation_field * 1e-9
-        return np.concatenate([values, activation, self.offset_field * 1e-9, self.domain_weight])
+        """What the kernels read, (17 + 3 K,), in ms, V and V/nm (`devices.felif_constants`)."""
+        values = {name: getattr(self, name) for name in FeLIFCard.UNITS}
+        for name in FeLIFCard.DOMAIN_UNITS:
+            values |= {f"{name}_{k + 1}": value for k, value in enumerate(getattr(self, name))}
+        return np.array(constant_rows(values, self.domains, math.log), dtype=np.float64)
 
 
 def derivatives(v: ArrayLike, p: ArrayLike, i_syn_a: ArrayLike, parameters: FeLIFParameters) -> tuple[Array, Array]:
@@ -199,11 +178,13 @@ def simulate(
     Rosenbrock method (RODAS, order 4; Hairer & Wanner, *Solving ODEs II*, IV.7) in V and in p.
     Raises `InputError` where the time step underflows or times make no sense.
     """
+    from devices import felif_kernels  # numba, which the rest of this module does without
+
     if not (t_stop_s > 0.0 and dt_s > 0.0 and rtol > 0.0):
         raise InputError(f"t_stop_s ({t_stop_s:g}), dt_s ({dt_s:g}) and rtol ({rtol:g}) must be positive")
     x = card if isinstance(card, FeLIFParameters) else FeLIFParameters.from_card(card)
     p_start = x.polarization_reset if polarization_start is None else polarization_start
-    time_s: Array = np.arange(int(np.floor(t_stop_s / dt_s + 1e-6)) + 1) * dt_s
+    time_s = np.arange(int(np.floor(t_stop_s / dt_s + 1e-6)) + 1, dtype=np.float64) * dt_s
     corner_s, corner_a = _corners(stimulus, max(t_stop_s, time_s[-1]))
     v, p, spikes, count = felif_kernels.transient(
         x.constants(), corner_s * 1e3, corner_a, time_s * 1e3, v_start, np.full(x.domains, p_start), rtol

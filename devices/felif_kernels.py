@@ -1,7 +1,7 @@
 """FeLIF in compiled scalar float64: the right-hand side, one Rosenbrock step, and a whole transient.
 
 Units inside the kernels are ms, V and V/nm; a current enters as A and is turned into V/ms by DRIVE. `constants`
-is one flat array: the rows of `SHARED`, then Ea_k, Eoff_k, w_k for the K domains (`FeLIFParameters.constants`).
+is one flat array, ordered as `devices.felif_constants` says.
 
 Each domain sees the others only through the common field E, so W = 1/(gamma h) - J is a diagonal plus rank one,
 and a stage of the Rosenbrock method costs O(K).
@@ -15,54 +15,33 @@ A rate whose exponent passes 600 is zero here (the smallest double is e^-745).
 import math
 
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
 
-SHARED = (
-    "DRIVE",
-    "K_CAP",
-    "K_POL",
-    "ALPHA",
-    "LN_RATE",
-    "E_SOFT",
-    "V_PER_P",
-    "LEAK",
-    "PER_V_LEAK",
-    "DISCHARGE",
-    "PER_V_SMOOTH",
-    "V_FLOOR",
-    "PER_V_COMPLIANCE",
-    "V_THRESHOLD",
-    "V_RESET",
-    "P_RESET",
-    "T_REFRACTORY",
-)
-(
+from devices.compiled import kernel
+from devices.felif_constants import (
+    ALPHA,
+    DISCHARGE,
+    DOMAINS_FROM,
     DRIVE,
+    E_SOFT,
     K_CAP,
     K_POL,
-    ALPHA,
-    LN_RATE,
-    E_SOFT,
-    V_PER_P,
     LEAK,
-    PER_V_LEAK,
-    DISCHARGE,
-    PER_V_SMOOTH,
-    V_FLOOR,
-    PER_V_COMPLIANCE,
-    V_THRESHOLD,
-    V_RESET,
+    LN_RATE,
     P_RESET,
+    PER_V_COMPLIANCE,
+    PER_V_LEAK,
+    PER_V_SMOOTH,
     T_REFRACTORY,
-) = range(len(SHARED))
-DOMAINS_FROM = len(SHARED)
+    V_FLOOR,
+    V_PER_P,
+    V_RESET,
+    V_THRESHOLD,
+)
 
 MAX_EXPONENT = 600.0
 MAX_LEAK_EXPONENT = 200.0
 SHORTEST_STEP_MS = 1e-12
 GAMMA = 0.25
-Array = NDArray[np.float64]
 
 # RODAS in the form of Hairer & Wanner's code:
 #     (1/(gamma h) - J) U_i = f(y + sum_j A_ij U_j) + sum_j C_ij U_j / h,  y' = y + sum_j A_6j U_j + U_6,  error = U_6.
@@ -82,7 +61,7 @@ STAGE_TIME = np.array([0.0, 0.386, 0.21, 0.63, 1.0, 1.0])
 STAGE_SLOPE = np.array([0.25, -0.1043, 0.1035, -0.0362, 0.0, 0.0])
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def rates(v, p, i_a, constants, dp, gain, rate):
     """Right-hand side at one state, per ms: returns (dV/dt, d(I_in - I_leak)/dV, I_in / i_a), all over C.
 
@@ -123,7 +102,7 @@ def rates(v, p, i_a, constants, dp, gain, rate):
     return drive * i_a - leak - constants[V_PER_P] * p_flow, slope, drive
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def solve(shift, slope, gain, rate, constants, right_v, right_p):
     """Solve (shift - J) x = right in place for x_p (in `right_p`), and return x_V."""
     domains = right_p.size
@@ -144,16 +123,17 @@ def solve(shift, slope, gain, rate, constants, right_v, right_p):
     return x_v
 
 
-@njit(cache=True, error_model="numpy")
-def rosenbrock_step(v, p, i_a, ramp_a, h, rtol, constants, slopes, u, p_new, dp):
+@kernel()
+def rosenbrock_step(v, p, i_a, ramp_a, h, rtol, constants, work, u, p_new, dp):
     """One RODAS step of `h` ms under i_a + ramp_a t. Returns (V, error / tolerance); fills p_new.
 
-    `slopes` (4, K) and `u` (6, 1 + K) and dp (K,) are scratch.
+    `work` (6, 2 + 2 K) receives slope, drive, gain and rate of each stage, `u` (6, 1 + K) the stages; dp (K,) is scratch.
     """
     domains = p.size
-    gain, rate, gain_s, rate_s = slopes[0], slopes[1], slopes[2], slopes[3]
+    gain, rate = work[0, 2 : 2 + domains], work[0, 2 + domains :]
     shift = 1.0 / (GAMMA * h)
     dv, slope, drive = rates(v, p, i_a, constants, dp, gain, rate)
+    work[0, 0], work[0, 1] = slope, drive
     v_s = v
     for stage in range(6):
         if stage > 0:
@@ -164,7 +144,11 @@ def rosenbrock_step(v, p, i_a, ramp_a, h, rtol, constants, slopes, u, p_new, dp)
                 v_s += A[stage, j] * u[j, 0]
                 for k in range(domains):
                     p_new[k] += A[stage, j] * u[j, 1 + k]
-            dv, _, _ = rates(v_s, p_new, i_a + STAGE_TIME[stage] * h * ramp_a, constants, dp, gain_s, rate_s)
+            i_s = i_a + STAGE_TIME[stage] * h * ramp_a
+            here = work[stage]
+            dv, here[0], here[1] = rates(
+                v_s, p_new, i_s, constants, dp, here[2 : 2 + domains], here[2 + domains :]
+            )
         dv += STAGE_SLOPE[stage] * h * drive * ramp_a
         for j in range(stage):
             dv += C[stage, j] / h * u[j, 0]
@@ -181,16 +165,16 @@ def rosenbrock_step(v, p, i_a, ramp_a, h, rtol, constants, slopes, u, p_new, dp)
     return v_new, error
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def transient(constants, corner_ms, corner_a, time_ms, v_start, p_start, rtol):
     """One neuron under the piecewise linear current (corner_ms, corner_a), sampled at time_ms (n,).
 
     Returns V (n,), p (n, K), spike times in ms and their number (-1: the step underflowed at the first of the times).
     """
     domains = p_start.size
-    slopes, u = np.empty((4, domains)), np.empty((6, 1 + domains))
+    work, u = np.empty((6, 2 + 2 * domains)), np.empty((6, 1 + domains))
     p, p_new, dp = p_start.copy(), np.empty(domains), np.empty(domains)
-    flow, flow_new = np.empty(domains), np.empty(domains)
+    flow, flow_new, spare = np.empty(domains), np.empty(domains), np.empty((2, domains))
     v_out, p_out = np.empty(time_ms.size), np.empty((time_ms.size, domains))
     spikes = np.empty(64)
     count, sample, corner = 0, 0, 0
@@ -207,7 +191,7 @@ def transient(constants, corner_ms, corner_a, time_ms, v_start, p_start, rtol):
         last = tried >= room * (1.0 - 1e-9)
         if last:
             tried = room
-        v_new, error = rosenbrock_step(v, p, i_a, ramp, tried, rtol, constants, slopes, u, p_new, dp)
+        v_new, error = rosenbrock_step(v, p, i_a, ramp, tried, rtol, constants, work, u, p_new, dp)
         if not error <= 1.0:
             h = tried * (max(0.2, 0.9 * error**-0.25) if error < 1e300 else 0.2)
             if h < SHORTEST_STEP_MS:
@@ -217,16 +201,16 @@ def transient(constants, corner_ms, corner_a, time_ms, v_start, p_start, rtol):
         grown = tried * min(5.0, 0.9 * (error + 1e-12) ** -0.25)
         fired = v_new >= threshold
         if fired:
-            tried, v_new = _to_threshold(v, p, i_a, ramp, tried, v_new, rtol, constants, slopes, u, p_new, dp)
+            tried, v_new = to_threshold(v, p, i_a, ramp, tried, v_new, rtol, constants, work, u, p_new, dp)
         arrived = corner_ms[corner + 1] if last and not fired else t + tried
 
-        dv, _, _ = rates(v, p, i_a, constants, flow, slopes[0], slopes[1])
-        dv_new, _, _ = rates(v_new, p_new, i_a + ramp * tried, constants, flow_new, slopes[0], slopes[1])
+        dv, _, _ = rates(v, p, i_a, constants, flow, spare[0], spare[1])
+        dv_new, _, _ = rates(v_new, p_new, i_a + ramp * tried, constants, flow_new, spare[0], spare[1])
         while sample < time_ms.size and time_ms[sample] < arrived:
             s = (time_ms[sample] - t) / tried
-            v_out[sample] = _hermite(s, tried, v, v_new, dv, dv_new)
+            v_out[sample] = hermite(s, tried, v, v_new, dv, dv_new)
             for k in range(domains):
-                p_out[sample, k] = _hermite(s, tried, p[k], p_new[k], flow[k], flow_new[k])
+                p_out[sample, k] = hermite(s, tried, p[k], p_new[k], flow[k], flow_new[k])
             sample += 1
         t, v, h = arrived, v_new, max(grown, h if last else 0.0)
         p[:] = p_new
@@ -246,8 +230,8 @@ def transient(constants, corner_ms, corner_a, time_ms, v_start, p_start, rtol):
     return v_out, p_out, spikes, count
 
 
-@njit(cache=True, error_model="numpy")
-def _to_threshold(v, p, i_a, ramp, h, v_end, rtol, constants, slopes, u, p_new, dp):
+@kernel()
+def to_threshold(v, p, i_a, ramp, h, v_end, rtol, constants, work, u, p_new, dp):
     """Shorten a step that overshoots v_threshold until it ends there: (h, V), p_new filled. Illinois iteration."""
     threshold = constants[V_THRESHOLD]
     low, over_low, high, over_high = 0.0, v - threshold, h, v_end - threshold
@@ -256,7 +240,7 @@ def _to_threshold(v, p, i_a, ramp, h, v_end, rtol, constants, slopes, u, p_new, 
         if abs(v_new - threshold) <= 1e-13 * (1.0 + abs(threshold)):
             break
         tried = (low * over_high - high * over_low) / (over_high - over_low)
-        v_new, _ = rosenbrock_step(v, p, i_a, ramp, tried, rtol, constants, slopes, u, p_new, dp)
+        v_new, _ = rosenbrock_step(v, p, i_a, ramp, tried, rtol, constants, work, u, p_new, dp)
         if v_new < threshold:
             low, over_low = tried, v_new - threshold
             over_high *= 0.5 if side < 0 else 1.0
@@ -268,8 +252,8 @@ def _to_threshold(v, p, i_a, ramp, h, v_end, rtol, constants, slopes, u, p_new, 
     return tried, v_new
 
 
-@njit(cache=True, error_model="numpy")
-def _hermite(s, h, y0, y1, f0, f1):
+@kernel()
+def hermite(s, h, y0, y1, f0, f1):
     """Cubic through (y0, f0) at s = 0 and (y1, f1) at s = 1 of a step of length h."""
     bent = (1.0 - 2.0 * s) * (y1 - y0) + h * ((s - 1.0) * f0 + s * f1)
     return y0 + s * (y1 - y0) + s * (s - 1.0) * bent

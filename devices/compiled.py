@@ -1,0 +1,41 @@
+"""How kernels are compiled: numba, no Python inside, the interpreter lock released, compiled code kept on disk.
+
+numba keys its cache on a kernel's own file. Kernels here call one another across files, so the cache folder is keyed
+on the sources of all of them: no change to a callee can leave a stale caller behind.
+"""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+from numba.core import config
+
+F = TypeVar("F", bound=Callable[..., Any])
+_HERE = Path(__file__).parent
+
+
+def _cache_folder() -> str:
+    digest = hashlib.sha256()
+    for source in sorted(_HERE.glob("felif_*.py")):
+        digest.update(source.read_bytes())
+    root = Path(config.CACHE_DIR) if config.CACHE_DIR else Path.home() / ".cache" / "bruno-spice"
+    return str(root / f"kernels-{digest.hexdigest()[:16]}")
+
+
+_FOLDER = _cache_folder()
+
+
+def kernel(**options: Any) -> Callable[[F], Any]:
+    """Decorator: compile with numba, cached; `options` go to `numba.njit`."""
+
+    def decorate(function: F) -> Any:
+        before = config.CACHE_DIR
+        config.CACHE_DIR = _FOLDER
+        try:
+            return numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+        finally:
+            config.CACHE_DIR = before
+
+    return decorate

@@ -1,0 +1,124 @@
+"""The command line of training; it adds its commands to that of simulation and calibration."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from calibration.cli import JsonOption, app, print_json, run
+
+Neuron = Literal["felif", "lif", "rlif", "gru", "lstm"]
+Gradient = Literal["bruno", "tangent", "bptt", "checkpoint", "coarse"]
+
+
+@app.command("train")
+def train_command(
+    task: Annotated[str | None, typer.Option(help="chorales, braille7, braille27, or file.py:function.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML; by default the task's own.")] = None,
+    neuron: Annotated[Neuron | None, typer.Option(help="Kind of the hidden layers.")] = None,
+    gradient: Annotated[Gradient | None, typer.Option(help="Way back through FeLIF.")] = None,
+    bits: Annotated[int | None, typer.Option(help="Bits of a weight's device; 32 for float weights.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same numbers.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    card: Annotated[str | None, typer.Option(help="FeLIF card: a path, 'calibrated' or 'published'.")] = None,
+    rram_card: Annotated[str | None, typer.Option(help="RRAM card: a path or 'calibrated'.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; by default runs/TASK-NEURON-SEED.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's checkpoint.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew in a folder that holds a run.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a spiking network on calibrated devices.
+
+    Examples: `bruno train` (Bach chorales, 200 FeLIF, 3-bit RRAM) - `bruno train --neuron lif --bits 32 --out runs/lif`
+    - `bruno train --out runs/long --epochs 60 --resume`
+
+    Leaves in the run folder: config.yaml, cards/, metrics.jsonl, checkpoints, result.json, figures/.
+    """
+    from training.config import default_config, load_config
+    from training.progress import ConsoleReporter
+    from training.runs import RunFolder
+    from training.trainer import train
+
+    if config is not None:
+        base = load_config(config)
+    elif resume and out is not None:
+        base = RunFolder(out).load_config()
+    else:
+        base = default_config(task or "chorales")
+    values = {
+        "task": task,
+        "network__neuron": neuron,
+        "neuron__gradient": gradient,
+        "neuron__card": card,
+        "synapse__card": rram_card,
+        "seed": seed,
+        "training__epochs": epochs,
+        "device": device,
+        **_bits(bits),
+    }
+    settings = base.with_values(**{key: value for key, value in values.items() if value is not None})
+    name = Path(settings.task.split(":")[0]).stem
+    folder = out or Path("runs") / f"{name}-{settings.network.neuron}-{settings.seed}"
+    reporter = ConsoleReporter()
+    result = train(settings, folder, resume=resume, reporter=reporter, overwrite=overwrite)
+    if as_json:
+        print_json({"run": str(folder), **result})
+    else:
+        _print_result(folder, result)
+
+
+def _bits(bits: int | None) -> dict[str, Any]:
+    from training.config import FLOAT_BITS
+
+    if bits is None:
+        return {}
+    return {"synapse__kind": "float"} if bits >= FLOAT_BITS else {"synapse__bits": bits}
+
+
+def _print_result(folder: Path, result: dict[str, Any]) -> None:
+    metric = result["metric"]
+    typer.echo(f"data: {result['source']}")
+    typer.echo(f"test {metric} {result['test'][metric]:.4f}, validation {result['valid'][metric]:.4f} "
+               f"(best epoch {result['best_epoch']} of {result['epochs']})")  # fmt: skip
+    others = {name: value for name, value in result["test"].items() if name != metric}
+    if others:
+        typer.echo("also on test: " + ", ".join(f"{name} {value:.4f}" for name, value in others.items()))
+    if result["floors"]:
+        floors = (f"{name} {scores[metric]:.4f}" for name, scores in result["floors"].items())
+        typer.echo(f"floors of simple models, test {metric}: " + ", ".join(floors))
+    typer.echo(f"everything is in {folder}; pictures in {folder / 'figures'}")
+
+
+@app.command("evaluate")
+def evaluate_command(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    chips: Annotated[int, typer.Option(min=0, help="Virtual chips, drawn anew, to test on besides.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Score a trained network on validation and test, on its own chip and on virtual ones.
+
+    Examples: `bruno evaluate runs/chorales-felif-0` - `bruno evaluate runs/chorales-felif-0 --chips 20 --json`
+    """
+    from training.evaluation import evaluate
+
+    result = evaluate(run_dir, chips)
+    if as_json:
+        print_json(result)
+        return
+    typer.echo(f"data: {result['source']}")
+    for part in ("valid", "test"):
+        typer.echo(f"{part}: " + ", ".join(f"{name} {value:.4f}" for name, value in result[part].items()))
+    if chips:
+        mean, std = result["chips"]["mean"], result["chips"]["std"]
+        scores = ", ".join(f"{name} {mean[name]:.4f} +- {std[name]:.4f}" for name in mean)
+        typer.echo(f"test over {chips} virtual chips: {scores}")
+
+
+def main() -> None:
+    """The entry point ``bruno``."""
+    run(app)
+
+
+if __name__ == "__main__":
+    main()

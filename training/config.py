@@ -1,0 +1,201 @@
+"""What a run is made of, as YAML: strict, so that a misspelt key is one clear sentence and not a silent default.
+
+Numbers take SPICE suffixes (``unit_current_a: 10n``). Each field's text says what it does and in which unit.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from devices.errors import InputError
+from devices.units import parse_spice_number
+
+CONFIG_FOLDER = Path(__file__).parent / "configs"
+FLOAT_BITS = 32
+"""On the command line, this many bits and more mean float weights."""
+
+Number = Annotated[float, BeforeValidator(parse_spice_number)]
+NeuronName = Literal["felif", "lif", "rlif", "gru", "lstm"]
+Feature = Literal["spikes", "trace", "voltage"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class NetworkConfig(_Strict):
+    """Layers between input and logits."""
+
+    hidden: list[Annotated[int, Field(ge=1)]] = Field(default=[200], min_length=1)
+    """Neurons of each hidden layer."""
+    neuron: NeuronName = "felif"
+    """``rlif`` is a recurrent ``lif``; ``gru`` and ``lstm`` are torch's, with the same readout."""
+    recurrent: bool | None = None
+    """Whether spikes come back to their own layer a millisecond later; by default so for felif and rlif."""
+    readout: list[Feature] = Field(default=["spikes", "trace", "voltage"], min_length=1)
+    """What the output layer reads of the last hidden layer."""
+    input_skip: bool = True
+    """Whether the output layer reads the input too."""
+    output_neuron: Literal["none", "felif", "lif"] = "none"
+    """Neuron behind the output weights; its trace of spikes and its voltage make the logits."""
+    dropout: float = Field(default=0.3, ge=0, lt=1)
+    """On what the output layer reads of the hidden layer."""
+    input_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """On the input of the hidden layer and of the skip."""
+    unit_current_a: Number = Field(default=10e-9, gt=0)
+    """Synaptic current of a unit weight in A."""
+    weight_std: float = Field(default=0.5, gt=0)
+    """Standard deviation of the first input weights; deeper layers scale it by sqrt(10 / inputs)."""
+    recurrent_std: float = Field(default=0.3, ge=0)
+    """Standard deviation of the recurrent weights, times 1 / sqrt(neurons)."""
+    bias_std: float = Field(default=0.0, ge=0)
+    """Standard deviation of the hidden biases."""
+    trace_tau_steps: float = Field(default=5.0, gt=0)
+    """Start value of the learned time constant of the trace, in macro steps."""
+    output_bias: float = 0.0
+    """Start value of the output biases (log odds)."""
+
+    @model_validator(mode="after")
+    def _recurrence_fits(self) -> Self:
+        if self.neuron == "rlif" and self.recurrent is False:
+            raise ValueError("neuron 'rlif' is recurrent; write neuron: lif for one without recurrence")
+        return self
+
+    @property
+    def is_recurrent(self) -> bool:
+        """`recurrent`, or what the neuron takes by default."""
+        return self.neuron in ("felif", "rlif") if self.recurrent is None else self.recurrent
+
+
+class NeuronConfig(_Strict):
+    """The FeLIF neuron and its gradient; `training.neurons.FeLIF` says what each means."""
+
+    card: str = "calibrated"
+    """``calibrated``, ``published``, or the path of a card."""
+    gradient: Literal["bruno", "tangent", "bptt", "checkpoint", "coarse"] = "bruno"
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Further keyword arguments of the neuron: solver, surrogate, ..."""
+
+
+class SynapseConfig(_Strict):
+    """The weights."""
+
+    kind: Literal["rram", "uniform", "float"] = "rram"
+    """``rram``: devices of the card; ``uniform``: the quantiser of Fehlings et al.; ``float``: as torch has them."""
+    card: str = "calibrated"
+    """``calibrated`` or the path of a card."""
+    bits: int = Field(default=3, ge=1, le=8)
+    """2**bits levels a device (rram), or a weight (uniform)."""
+    scheme: Literal["differential", "offset"] = "differential"
+    """Two devices a weight, or one against a reference column."""
+    rounding: Literal["nearest", "stochastic"] = "nearest"
+    clip: float | None = Field(default=3.0, gt=0)
+    """Full scale of the weights in units of their rms; none: the largest weight."""
+    spread: bool = True
+    """Whether each device has its own filament."""
+    read_noise: bool = True
+    redraw_every: int | None = Field(default=None, ge=1)
+    """Draw new devices every so many updates; none: one chip for the whole run."""
+
+
+class TrainingConfig(_Strict):
+    """The optimiser and when it stops."""
+
+    epochs: int = Field(default=16, ge=1)
+    batch_size: int = Field(default=16, ge=1)
+    optimizer: Literal["adamw", "adamax"] = "adamw"
+    learning_rate: Number = Field(default=4e-3, gt=0)
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: Number = Field(default=1e-4, ge=0)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    final_fraction: float = Field(default=0.05, ge=0, le=1)
+    """Of the learning rate, at the end of a cosine schedule."""
+    gradient_clip: float | None = Field(default=1.0, gt=0)
+    """Largest norm of the gradient of all weights together."""
+    patience: int | None = Field(default=None, ge=1)
+    """Epochs without a better validation score before training stops; none: never."""
+    length_jitter: int = Field(default=12, ge=0)
+    """Sequences of like length go together; like means within this many steps."""
+
+
+class RunConfig(_Strict):
+    """One training run."""
+
+    task: str = "chorales"
+    """chorales, braille7, braille27, or your own as ``file.py:function``."""
+    task_options: dict[str, Any] = Field(default_factory=dict)
+    seed: int = Field(default=0, ge=0)
+    device: str = "cpu"
+    """Where torch computes: cpu, cuda, mps."""
+    network: NetworkConfig = Field(default_factory=NetworkConfig)
+    neuron: NeuronConfig = Field(default_factory=NeuronConfig)
+    synapse: SynapseConfig = Field(default_factory=SynapseConfig)
+    training: TrainingConfig = Field(default_factory=TrainingConfig)
+
+    def with_values(self, **values: Any) -> "RunConfig":
+        """A copy with values replaced, checked anew; nested keys are joined by two underscores."""
+        raw = self.model_dump()
+        for key, value in values.items():
+            *path, last = key.split("__")
+            place = raw
+            for part in path:
+                place = place[part]
+            place[last] = value
+        return parse_config(raw, "options")
+
+    def to_yaml(self) -> str:
+        """The configuration as YAML, every value written out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def load_config(path: Path | str) -> RunConfig:
+    """Read the YAML file at `path`. Raises `InputError` that names the file and the key at fault."""
+    try:
+        raw = yaml.safe_load(Path(path).read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such configuration file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        place = getattr(error, "problem_mark", None)
+        line = f" in line {place.line + 1}" if place else ""
+        raise InputError(f"{path}: not valid YAML{line} ({getattr(error, 'problem', None) or error})") from None
+    if not isinstance(raw, dict | None):
+        raise InputError(f"{path}: must hold keys and values such as 'task: chorales'")
+    return parse_config(raw or {}, str(path))
+
+
+def default_config(task: str) -> RunConfig:
+    """The configuration that comes with `task`; a task of the user's own starts from the plain defaults."""
+    path = CONFIG_FOLDER / f"{task}.yaml"
+    return load_config(path) if path.is_file() else RunConfig(task=task)
+
+
+def parse_config(raw: dict[str, Any], where: str) -> RunConfig:
+    """Check `raw`; `where` names its origin in messages. Raises `InputError`."""
+    try:
+        return RunConfig.model_validate(raw)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    except ValidationError as error:
+        raise InputError(f"{where}: {_sentence(error)}") from None
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _known_keys([str(part) for part in first["loc"][:-1]])
+        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        return f"unknown key '{key}'; " + (f"did you mean '{close[0]}'?" if close else f"known are {', '.join(known)}")
+    reason = str(first.get("ctx", {}).get("error", first["msg"]))
+    value = "" if isinstance(first["input"], dict) else f" (it is {first['input']!r})"
+    return f"{key}: {reason}{value}" if key else reason
+
+
+def _known_keys(path: list[str]) -> list[str]:
+    model: Any = RunConfig
+    for part in path:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)

@@ -1,0 +1,251 @@
+"""Networks from a configuration: input weights -> spiking layers -> readout of spikes, trace and voltage.
+
+    i_syn   = i_unit (W x[t] + W_rec s[t-1] + b)                                one value a macro step
+    tr[t]   = a tr[t-1] + (1 - a) s[t],     a = sigmoid(learned)                 a neuron its own
+    logits  = W_out [s, 3 tr, V / V_th] + W_skip x[t] + b_out
+
+Time comes first, (T, B, N). Every W is a synapse of `training.synapses`; biases are currents of their own and stay
+float. With an output neuron, the logits are its trace and voltage, a learned gain each.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from devices.card import FeLIFCard, RRAMCard
+from training.config import NetworkConfig, RunConfig, SynapseConfig
+from training.synapses import FloatLinear, RRAMLinear, Synapse, UniformLinear
+
+TRACE_GAIN = 3.0
+VOLTAGE_CLIP = 3.0
+
+MakeSynapse = Callable[[int, int], Synapse]
+MakeNeuron = Callable[[], nn.Module]
+
+
+@dataclass(frozen=True)
+class Output:
+    """`logits` (T, B, n_outputs) and what the layers did: `spikes` {layer: (T, B, N)}."""
+
+    logits: Tensor
+    spikes: dict[str, Tensor] = field(default_factory=dict)
+    features: dict[str, Tensor] = field(default_factory=dict)
+    """Of the last hidden layer: spikes, trace, voltage, each (T, B, N)."""
+
+
+class SharedDropout(nn.Module):
+    """Dropout whose mask covers the whole batch before each process takes its rows of it.
+
+    So that `world_size` processes, each at the same random state, do what one would.
+    """
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+        self.rank, self.world_size, self.whole_batch = 0, 1, 0
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """`inputs` (T, B, N) with elements set to zero in training, the others scaled up."""
+        if not self.training or self.probability == 0:
+            return inputs
+        steps, batch, width = inputs.shape
+        whole = self.whole_batch if self.world_size > 1 else batch
+        mask = torch.rand(steps, whole, width, device=inputs.device, dtype=inputs.dtype) >= self.probability
+        mask = torch.nn.functional.pad(mask, (0, 0, 0, batch * self.world_size - whole), value=True)
+        return inputs * mask[:, self.rank :: self.world_size] / (1 - self.probability)
+
+
+class Trace(nn.Module):
+    """Leaky average of spikes with a learned time constant a neuron."""
+
+    def __init__(self, width: int, tau_steps: float) -> None:
+        super().__init__()
+        decay = math.exp(-1 / tau_steps)
+        self.logit_decay = nn.Parameter(torch.full((width,), math.log(decay / (1 - decay))))
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        """Trace (T, B, N) of `spikes` (T, B, N)."""
+        decay = torch.sigmoid(self.logit_decay)
+        trace = torch.zeros_like(spikes[0])
+        steps = []
+        for driven in ((1 - decay) * spikes).unbind(0):
+            trace = torch.addcmul(driven, decay, trace)
+            steps.append(trace)
+        return torch.stack(steps)
+
+
+class SpikingLayer(nn.Module):
+    """Weights, bias and neurons; recurrent where `recurrent` is given."""
+
+    def __init__(
+        self, synapse: Synapse, neuron: nn.Module, recurrent: Synapse | None, unit_current_a: float, v_unit_v: float
+    ) -> None:
+        super().__init__()
+        self.synapse, self.neuron, self.recurrent = synapse, neuron, recurrent
+        self.unit_current_a, self.v_unit_v = unit_current_a, v_unit_v
+        self.bias = nn.Parameter(torch.zeros(synapse.weight.shape[0]))
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Spikes and normalised voltage, each (T, B, N), for `inputs` (T, B, n_in)."""
+        current_a = (self.synapse(inputs) + self.bias) * self.unit_current_a
+        recurrent_a = None
+        if self.recurrent is not None:
+            recurrent_a = self.recurrent.effective_weight().T * self.unit_current_a
+        out, _ = self.neuron(current_a, None, recurrent_a)
+        return out.spikes, (out.voltage_v / self.v_unit_v).clamp(-VOLTAGE_CLIP, VOLTAGE_CLIP)
+
+
+class GatedLayer(nn.Module):
+    """GRU or LSTM, weights in float: a rival, not a circuit."""
+
+    def __init__(self, kind: str, n_in: int, width: int) -> None:
+        super().__init__()
+        self.cell = {"gru": nn.GRU, "lstm": nn.LSTM}[kind](n_in, width)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Hidden values (T, B, N)."""
+        hidden: Tensor = self.cell(inputs)[0]
+        return hidden
+
+
+class Network(nn.Module):
+    """The network of `config`, from `n_inputs` to `n_outputs`; see `build_network`."""
+
+    def __init__(
+        self,
+        config: NetworkConfig,
+        n_inputs: int,
+        n_outputs: int,
+        make_synapse: MakeSynapse,
+        make_neuron: dict[str, MakeNeuron],
+        v_unit_v: float,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.gated = config.neuron in ("gru", "lstm")
+        widths = [n_inputs, *config.hidden]
+
+        def layer(n_in: int, width: int) -> nn.Module:
+            if self.gated:
+                return GatedLayer(config.neuron, n_in, width)
+            recurrent = make_synapse(width, width) if config.is_recurrent else None
+            neuron = make_neuron[config.neuron]()
+            return SpikingLayer(make_synapse(n_in, width), neuron, recurrent, config.unit_current_a, v_unit_v)
+
+        self.hidden = nn.ModuleList(layer(n, width) for n, width in zip(widths, widths[1:], strict=False))
+        uses_trace = not self.gated and "trace" in config.readout
+        self.trace = Trace(widths[-1], config.trace_tau_steps) if uses_trace else None
+        n_features = widths[-1] * (1 if self.gated else len(config.readout))
+        self.readout = make_synapse(n_features, n_outputs)
+        self.skip = make_synapse(n_inputs, n_outputs) if config.input_skip else None
+        self.output_bias = nn.Parameter(torch.full((n_outputs,), config.output_bias))
+        self.dropout = SharedDropout(config.dropout)
+        self.input_dropout = SharedDropout(config.input_dropout)
+        self.output_neuron: nn.Module | None = None
+        if config.output_neuron != "none":
+            self.output_neuron = make_neuron[config.output_neuron]()
+            self.output_trace = Trace(n_outputs, config.trace_tau_steps)
+            self.output_gain = nn.Parameter(torch.tensor([10.0, 1.0]))
+        self.v_unit_v = v_unit_v
+        self._start_weights()
+
+    def _start_weights(self) -> None:
+        config = self.config
+        for depth, layer in enumerate(self.hidden):
+            if not isinstance(layer, SpikingLayer):
+                continue
+            width, n_in = layer.synapse.weight.shape
+            std = config.weight_std * (1 if depth == 0 else math.sqrt(10 / n_in))
+            nn.init.normal_(layer.synapse.weight, std=std)
+            nn.init.normal_(layer.bias, std=config.bias_std)
+            if layer.recurrent is not None:
+                nn.init.normal_(layer.recurrent.weight, std=config.recurrent_std / math.sqrt(width))
+        nn.init.normal_(self.readout.weight, std=0.05)
+        if self.skip is not None:
+            nn.init.normal_(self.skip.weight, std=0.05)
+
+    def forward(self, inputs: Tensor) -> Output:
+        """Logits for `inputs` (T, B, n_inputs); what comes after a sequence's end has no effect on what is before."""
+        inputs = self.input_dropout(inputs)
+        values, spikes = inputs, {}
+        features: dict[str, Tensor] = {}
+        for depth, layer in enumerate(self.hidden):
+            if self.gated:
+                values = layer(values)
+            else:
+                values, voltage = layer(values)
+                spikes[f"hidden.{depth}"] = values
+        if self.gated:
+            read = values
+        else:
+            features = {"spikes": values, "voltage": voltage}
+            if self.trace is not None:
+                features["trace"] = TRACE_GAIN * self.trace(values)
+            read = torch.cat([features[name] for name in self.config.readout], dim=-1)
+        logits = self.readout(self.dropout(read)) + self.output_bias
+        if self.skip is not None:
+            logits = logits + self.skip(inputs)
+        if self.output_neuron is not None:
+            out, _ = self.output_neuron(logits * self.config.unit_current_a)
+            spikes["output"] = out.spikes
+            voltage = (out.voltage_v / self.v_unit_v).clamp(-VOLTAGE_CLIP, VOLTAGE_CLIP)
+            logits = self.output_gain[0] * self.output_trace(out.spikes) + self.output_gain[1] * voltage
+        return Output(logits, spikes, features)
+
+    def synapses(self) -> dict[str, Synapse]:
+        """Every weight matrix by its name."""
+        return {name: module for name, module in self.named_modules() if isinstance(module, Synapse)}
+
+    def redraw(self) -> None:
+        """Take another chip: new devices everywhere, from torch's global random numbers."""
+        for module in self.modules():
+            if module is not self and callable(getattr(module, "redraw", None)):
+                module.redraw()  # type: ignore[operator]
+
+    def set_process(self, rank: int, world_size: int, whole_batch: int) -> None:
+        """Tell the dropouts which rows of a batch of `whole_batch` sequences this process holds."""
+        for module in self.modules():
+            if isinstance(module, SharedDropout):
+                module.rank, module.world_size, module.whole_batch = rank, world_size, whole_batch
+
+
+def synapse_maker(config: SynapseConfig, card: RRAMCard | None) -> MakeSynapse:
+    """The function that makes the weights of `config`; rram needs `card`."""
+    stochastic = config.rounding == "stochastic"
+    if config.kind == "float":
+        return FloatLinear
+    if config.kind == "uniform":
+        return lambda n_in, n_out: UniformLinear(n_in, n_out, config.bits, stochastic)
+    assert card is not None, "weights of kind rram need a card"
+    return lambda n_in, n_out: RRAMLinear(
+        n_in,
+        n_out,
+        card,
+        bits=config.bits,
+        scheme=config.scheme,
+        stochastic=stochastic,
+        clip=config.clip,
+        spread=config.spread,
+        noisy_reads=config.read_noise,
+    )
+
+
+def build_network(
+    config: RunConfig, n_inputs: int, n_outputs: int, felif_card: FeLIFCard, rram_card: RRAMCard | None
+) -> Network:
+    """The network of `config`, its weights and devices drawn from torch's global random numbers."""
+    from training.neurons import LIF, FeLIF
+
+    options: dict[str, Any] = config.neuron.options
+    neurons: dict[str, MakeNeuron] = {
+        "felif": lambda: FeLIF(felif_card, gradient=config.neuron.gradient, **options),
+        "lif": LIF,
+        "rlif": LIF,
+    }
+    make_synapse = synapse_maker(config.synapse, rram_card)
+    v_unit_v = felif_card["v_threshold"]
+    return Network(config.network, n_inputs, n_outputs, make_synapse, neurons, v_unit_v)

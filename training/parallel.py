@@ -1,0 +1,55 @@
+"""One process or several: ``torchrun --nproc_per_node N -m training.cli train ...`` shares each batch among N.
+
+Every process holds the same network, chip and random state and takes every N-th sequence of a batch; gradients are
+averaged by DistributedDataParallel (gloo on CPUs, nccl on CUDA), so the result is one process's to rounding.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+@dataclass(frozen=True)
+class Process:
+    """This process among `world_size`; rank 0 writes files."""
+
+    rank: int = 0
+    world_size: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes files and talks."""
+        return self.rank == 0
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """`network`, its gradients shared where there are several processes."""
+        if self.world_size == 1:
+            return network
+        return DistributedDataParallel(network, broadcast_buffers=False)
+
+    def total(self, value: float) -> float:
+        """Sum of `value` over the processes."""
+        if self.world_size == 1:
+            return value
+        tensor = torch.tensor(value, dtype=torch.float64)
+        distributed.all_reduce(tensor)
+        return float(tensor)
+
+
+@contextmanager
+def processes(device: torch.device) -> Iterator[Process]:
+    """The process group that torchrun set up in the environment, or a single process."""
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size == 1 or distributed.is_initialized():
+        yield Process()
+        return
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Process(distributed.get_rank(), world_size)
+    finally:
+        distributed.destroy_process_group()

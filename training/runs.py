@@ -1,0 +1,129 @@
+"""A run's folder: configuration, cards, metrics, checkpoints, result, figures. Every file appears whole or not at all."""
+
+import hashlib
+import json
+import platform
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from devices.card import Card, FeLIFCard, RRAMCard
+from devices.errors import InputError
+from devices.files import write_atomic
+from training.config import RunConfig, load_config
+
+CALIBRATED = Path("data") / "calibrated"
+PACKAGES = ("bruno-spice", "torch", "numpy", "numba", "scipy")
+
+
+@dataclass(frozen=True)
+class Cards:
+    """The devices of a run; `rram` is None where the weights have no device."""
+
+    felif: FeLIFCard
+    rram: RRAMCard | None
+
+    @classmethod
+    def of(cls, config: RunConfig) -> "Cards":
+        """The cards that `config` names. Raises `CardError` where one is missing or malformed."""
+        felif = FeLIFCard.published() if config.neuron.card == "published" else None
+        if felif is None:
+            felif = FeLIFCard.load(_card_path(config.neuron.card, "felif"))
+        rram = RRAMCard.load(_card_path(config.synapse.card, "rram")) if config.synapse.kind == "rram" else None
+        return cls(felif, rram)
+
+    def by_name(self) -> dict[str, Card]:
+        """``felif`` and, if there is one, ``rram``."""
+        return {"felif": self.felif} | ({"rram": self.rram} if self.rram else {})
+
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of each card's JSON text."""
+        return {name: hashlib.sha256(card.to_json().encode()).hexdigest() for name, card in self.by_name().items()}
+
+
+def _card_path(name: str, kind: str) -> Path:
+    """The card's own path, or the calibrated one: below the working folder, else beside the package."""
+    if name != "calibrated":
+        return Path(name)
+    here = CALIBRATED / f"{kind}.json"
+    return here if here.is_file() else Path(__file__).parents[1] / here
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of the run at `path`."""
+
+    path: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """The last state, for ``--resume``."""
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """The weights and devices of the best validation epoch."""
+        return self.path / "best.safetensors"
+
+    @property
+    def metrics(self) -> Path:
+        """A JSON line an epoch."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def result(self) -> Path:
+        """The result as JSON."""
+        return self.path / "result.json"
+
+    @property
+    def figures(self) -> Path:
+        """Folder of pictures."""
+        return self.path / "figures"
+
+    def begin(self, config: RunConfig, cards: Cards) -> None:
+        """Write down what the run is made of."""
+        write_atomic(self.path / "config.yaml", config.to_yaml())
+        for name, card in cards.by_name().items():
+            card.save(self.path / "cards" / f"{name}.json")
+
+    def load_config(self) -> RunConfig:
+        """The run's configuration. Raises `InputError` where there is no run."""
+        if not (self.path / "config.yaml").is_file():
+            raise InputError(f"{self.path}: no run here (it has no config.yaml); `bruno train --out {self.path}` makes one")
+        return load_config(self.path / "config.yaml")
+
+    def load_cards(self, config: RunConfig) -> Cards:
+        """The run's own copies of its cards."""
+        rram = RRAMCard.load(self.path / "cards" / "rram.json") if config.synapse.kind == "rram" else None
+        return Cards(FeLIFCard.load(self.path / "cards" / "felif.json"), rram)
+
+    def write_metrics(self, history: list[dict[str, Any]]) -> None:
+        """All epochs so far."""
+        write_atomic(self.metrics, "".join(json.dumps(row) + "\n" for row in history))
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """All epochs so far, as they were written."""
+        return [json.loads(line) for line in self.metrics.read_text().splitlines()]
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """The result, a dictionary of plain values."""
+        write_atomic(self.result, json.dumps(result, indent=2) + "\n")
+
+    def read_result(self) -> dict[str, Any]:
+        """The result. Raises `InputError` where the run has not ended."""
+        if not self.result.is_file():
+            raise InputError(f"{self.path}: the run has no result yet; `bruno train --out {self.path} --resume` ends it")
+        result: dict[str, Any] = json.loads(self.result.read_text())
+        return result
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that numbers depend on."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found

@@ -1,0 +1,105 @@
+"""What a task is: sequences in three parts, a loss, scores, and the floors that a network has to beat.
+
+A network reads `inputs` (T, B, n_inputs), one frame per millisecond of device time, and answers with logits
+(T, B, n_outputs). Padding is told from data by `mask` (T, B). A score is a ratio of sums, so that batches
+of unequal size add up exactly.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+PARTS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One sequence: `inputs` (T, n_inputs) float, and `target` as the task reads it."""
+
+    inputs: Tensor
+    target: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded sequences: `inputs` (T, B, n_inputs), `target` of the task, `mask` (T, B) 1 where there is data."""
+
+    inputs: Tensor
+    target: Tensor
+    mask: Tensor
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> "Batch":
+        """The batch on `device`, its inputs and mask in `dtype`."""
+        return Batch(self.inputs.to(device, dtype), self.target.to(device), self.mask.to(device, dtype))
+
+    def shard(self, rank: int, world_size: int) -> "Batch":
+        """Every `world_size`-th sequence from `rank` on; the batch must hold a multiple of `world_size`."""
+        rows = slice(rank, None, world_size)
+        target = self.target[:, rows] if self.target.dim() > 1 else self.target[rows]
+        return Batch(self.inputs[:, rows], target, self.mask[:, rows])
+
+
+Score = tuple[float, float]
+"""Sum and weight: the score is sum / weight."""
+
+
+@dataclass
+class Task(ABC):
+    """A data set with its question. Subclass it for a task of your own (docs: CONTRIBUTING.md)."""
+
+    parts: dict[str, list[Example]]
+    """Sequences of ``train``, ``valid`` and ``test``."""
+    source: str
+    """Where the data came from, in words."""
+    split: dict[str, str] = field(default_factory=dict)
+    """How the parts were made; may hold a hash of each."""
+
+    picture_name: ClassVar[str] = "test"
+    """File name of `picture`, without its ending."""
+    metric: ClassVar[str]
+    """The score that early stopping and the table of results look at."""
+    higher_is_better: ClassVar[bool]
+
+    @property
+    def n_inputs(self) -> int:
+        """Channels of the input."""
+        return self.parts["train"][0].inputs.shape[-1]
+
+    @property
+    @abstractmethod
+    def n_outputs(self) -> int:
+        """Channels of the output."""
+
+    @abstractmethod
+    def loss(self, logits: Tensor, batch: Batch) -> tuple[Tensor, float]:
+        """Sum of the loss over the batch, and the weight to divide it by."""
+
+    @abstractmethod
+    def scores(self, logits: Tensor, batch: Batch) -> dict[str, Score]:
+        """Every score as sum and weight."""
+
+    def floors(self) -> dict[str, dict[str, float]]:
+        """Test scores of simple models, ``{model: {score: value}}``, computed from this very data."""
+        return {}
+
+    def picture(self, logits: Tensor, batch: Batch) -> Figure | None:
+        """A picture of the answers `logits` to the whole test part `batch`, or None."""
+        return None
+
+    def collate(self, examples: Sequence[Example]) -> Batch:
+        """Pad `examples` at their end to the longest. Frame-wise targets are padded too."""
+        inputs = torch.nn.utils.rnn.pad_sequence([example.inputs for example in examples])
+        lengths = torch.tensor([len(example.inputs) for example in examples])
+        mask = (torch.arange(len(inputs))[:, None] < lengths).to(inputs.dtype)
+        targets = [example.target for example in examples]
+        target = torch.stack(targets) if targets[0].dim() == 0 else torch.nn.utils.rnn.pad_sequence(targets)
+        return Batch(inputs, target, mask)
+
+    def sizes(self) -> dict[str, int]:
+        """Sequences in each part."""
+        return {part: len(self.parts[part]) for part in PARTS}

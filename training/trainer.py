@@ -1,0 +1,324 @@
+"""The training loop: AdamW or Adamax, a schedule, clipped gradients, the best and the last state kept.
+
+Random numbers come from two places only: torch's global state (weights, chip, dropout, noise), which the checkpoint
+keeps, and the order of the batches, which follows from seed and epoch. So ``--resume`` goes on bit for bit, from the
+middle of an epoch too.
+"""
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.utils import clip_grad_norm_
+
+from devices.errors import BrunoError, InputError
+from training.checkpoint import Progress, load_checkpoint, load_model, save_checkpoint, save_model
+from training.config import RunConfig, TrainingConfig
+from training.evaluation import by_length, make_network, score_part
+from training.monitor import Rates, broken_gradients, gradient_norms, rate_warnings
+from training.networks import Network
+from training.parallel import Process, processes
+from training.progress import Interrupted, Reporter, Silent, StopRequest, stop_on_signal
+from training.runs import Cards, RunFolder, versions
+from training.tasks import Batch, Example, Task, load_task
+
+MAY_CHANGE_ON_RESUME = ("epochs", "patience")
+MOST_BROKEN_STEPS = 20
+"""Updates in one epoch whose gradient is not finite before training gives up."""
+
+OPTIMIZERS = {"adamw": torch.optim.AdamW, "adamax": torch.optim.Adamax}
+
+
+def schedule_factor(config: TrainingConfig, epoch: float) -> float:
+    """Share of the learning rate in force after `epoch` epochs."""
+    if config.schedule == "constant":
+        return 1.0
+    cosine = (1 + math.cos(math.pi * min(epoch / config.epochs, 1.0))) / 2
+    return config.final_fraction + (1 - config.final_fraction) * cosine
+
+
+def epoch_batches(examples: list[Example], config: TrainingConfig, seed: int, epoch: int) -> list[list[Example]]:
+    """The batches of `epoch`: like lengths together, everything else shuffled from `seed` and `epoch` alone."""
+    rng = np.random.default_rng([seed, epoch])
+    shuffled = [examples[i] for i in rng.permutation(len(examples))]
+    jitter = rng.uniform(0, config.length_jitter, len(shuffled))
+    order = np.argsort([len(each.inputs) for each in shuffled] + jitter, kind="stable")
+    ordered = [shuffled[i] for i in order]
+    batches = [ordered[start : start + config.batch_size] for start in range(0, len(ordered), config.batch_size)]
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+class Trainer:
+    """One run in memory; `train` makes and runs it."""
+
+    def __init__(
+        self, config: RunConfig, task: Task, network: Network, folder: RunFolder, process: Process, reporter: Reporter
+    ) -> None:
+        self.config, self.task, self.network = config, task, network
+        self.folder, self.process, self.reporter = folder, process, reporter
+        self.device = torch.device(config.device)
+        self.model = process.wrap(network)
+        settings = config.training
+        self.optimizer: torch.optim.Optimizer = OPTIMIZERS[settings.optimizer](
+            network.parameters(), lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay
+        )
+        self.progress = Progress()
+        self.batches_per_epoch = math.ceil(len(task.parts["train"]) / settings.batch_size)
+
+    def resume(self) -> None:
+        """Go back to the folder's checkpoint."""
+        self.progress = load_checkpoint(self.folder.checkpoint, self.network, self.optimizer, self.device)
+
+    def run(self, stop: StopRequest) -> None:
+        """Train until the last epoch, until patience ends, or until `stop`. Raises `Interrupted`."""
+        total = self.config.training.epochs * self.batches_per_epoch
+        self.reporter.start(self.progress.epoch * self.batches_per_epoch + self.progress.batch, total)
+        while self.progress.epoch < self.config.training.epochs and not self._out_of_patience():
+            self._epoch(stop)
+
+    def _out_of_patience(self) -> bool:
+        patience = self.config.training.patience
+        return patience is not None and self.progress.epoch - 1 - self.progress.best_epoch >= patience
+
+    def _epoch(self, stop: StopRequest) -> None:
+        progress = self.progress
+        examples = self.task.parts["train"]
+        batches = epoch_batches(examples, self.config.training, self.config.seed, progress.epoch)
+        started = time.perf_counter() - progress.epoch_time_s
+        for examples in batches[progress.batch :]:
+            self._step(examples)
+            progress.batch += 1
+            progress.step += 1
+            progress.epoch_time_s = time.perf_counter() - started
+            self.reporter.advance()
+            if stop.asked:
+                self._save()
+                raise Interrupted(
+                    f"stopped on request in epoch {progress.epoch + 1} after {progress.step} updates; "
+                    f"`bruno train --out {self.folder.path} --resume` goes on"
+                )
+        self._end_epoch()
+
+    def _share(self, examples: list[Example]) -> Batch:
+        """This process's part of a batch; sequences added to make the parts equal carry no weight."""
+        parameter = next(self.network.parameters())
+        world_size = self.process.world_size
+        extra = -len(examples) % world_size
+        batch = self.task.collate([*examples, *examples[-1:] * extra])
+        if extra:
+            batch.mask[:, -extra:] = 0
+        self.network.set_process(self.process.rank, world_size, len(examples))
+        return batch.shard(self.process.rank, world_size).to(self.device, parameter.dtype)
+
+    def _step(self, examples: list[Example]) -> None:
+        settings, sums = self.config.training, self.progress.sums
+        every = self.config.synapse.redraw_every
+        if every and self.progress.step % every == 0:
+            self.network.redraw()
+        factor = schedule_factor(settings, self.progress.epoch + self.progress.batch / self.batches_per_epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.learning_rate * factor
+        self.network.train()
+        batch = self._share(examples)
+        loss, weight = self.task.loss(self.model(batch.inputs).logits, batch)
+        whole = self.process.total(weight)
+        self.optimizer.zero_grad()
+        (loss * (self.process.world_size / whole)).backward()
+        limit = settings.gradient_clip if settings.gradient_clip is not None else math.inf
+        norm = float(clip_grad_norm_(self.network.parameters(), limit))
+        if math.isfinite(norm):
+            self.optimizer.step()
+            _add(sums, gradient_norm=norm, updates=1.0)
+        else:
+            self._broken_step()
+        _add(sums, loss=self.process.total(float(loss.detach())), weight=whole)
+
+    def _broken_step(self) -> None:
+        sums = self.progress.sums
+        names = ", ".join(broken_gradients(self.network)) or "the loss"
+        if not sums.get("broken"):
+            self.reporter.line(f"warning: the gradient of {names} is not finite; the update is left out")
+        _add(sums, broken=1.0)
+        if sums["broken"] >= MOST_BROKEN_STEPS:
+            raise BrunoError(
+                f"{int(sums['broken'])} updates of one epoch had a gradient that is not finite, in {names}; "
+                f"lower training.learning_rate or take another neuron.gradient"
+            )
+
+    def _end_epoch(self) -> None:
+        progress, sums = self.progress, self.progress.sums
+        network = self.network
+        started = time.perf_counter()
+        scores, rates = score_part(network, self.task, "valid", self.config.seed)
+        score = scores[self.task.metric]
+        summary = rates.summary()
+        progress.history.append(
+            {
+                "epoch": progress.epoch + 1,
+                "step": progress.step,
+                "train": {"loss": sums["loss"] / sums["weight"]},
+                "valid": scores,
+                "learning_rate": self.optimizer.param_groups[0]["lr"],
+                "gradient_norm": sums.get("gradient_norm", math.nan) / max(sums.get("updates", 0.0), 1.0),
+                "gradient_norms": gradient_norms(network),
+                "broken_updates": int(sums.get("broken", 0)),
+                "activity": summary,
+                "train_time_s": progress.epoch_time_s,
+                "valid_time_s": time.perf_counter() - started,
+            }
+        )
+        sign = 1 if self.task.higher_is_better else -1
+        if progress.best_score is None or sign * score > sign * progress.best_score:
+            progress.best_score, progress.best_epoch = score, progress.epoch
+            if self.process.is_first:
+                save_model(self.folder.best, network)
+        progress.wall_time_s += progress.epoch_time_s + progress.history[-1]["valid_time_s"]
+        progress.epoch, progress.batch, progress.epoch_time_s, progress.sums = progress.epoch + 1, 0, 0.0, {}
+        self._save()
+        self._tell(progress.history[-1])
+
+    def _tell(self, row: dict[str, Any]) -> None:
+        metric = self.task.metric
+        rates = ", ".join(f"{layer} {values['rate']:.3f}" for layer, values in row["activity"].items())
+        self.reporter.line(
+            f"epoch {row['epoch']}/{self.config.training.epochs}  train loss {row['train']['loss']:.4f}  "
+            f"valid {metric} {row['valid'][metric]:.4f} (best {self.progress.best_score:.4f})"
+            + (f"  spikes per ms: {rates}" if rates else "")
+            + f"  {row['train_time_s'] + row['valid_time_s']:.1f} s"
+        )
+        for warning in rate_warnings(row["activity"]):
+            self.reporter.line(warning)
+
+    def _save(self) -> None:
+        if self.process.is_first:
+            self.folder.write_metrics(self.progress.history)
+            save_checkpoint(self.folder.checkpoint, self.network, self.optimizer, self.progress, self.device)
+
+
+def _add(sums: dict[str, float], **values: float) -> None:
+    for name, value in values.items():
+        sums[name] = sums.get(name, 0.0) + value
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Largest memory so far: allocated on a CUDA device, else resident in this process."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)
+
+
+def train(
+    config: RunConfig,
+    out_dir: Path | str,
+    resume: bool = False,
+    reporter: Reporter | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Train the network of `config`, leave everything in the run folder `out_dir`, return what ``result.json`` holds.
+
+    resume: go on from the folder's checkpoint; only ``training.epochs`` and ``training.patience`` may differ.
+    overwrite: begin anew in a folder that holds a run.
+
+    Raises `InputError` for a folder that holds a run already or another run than `config`, `Interrupted` after
+    Ctrl-C with everything saved, `BrunoError` where gradients stay without a finite value.
+    """
+    folder = RunFolder(Path(out_dir))
+    reporter = reporter or Silent()
+    device = _device(config.device)
+    with processes(device) as process, stop_on_signal() as stop:
+        talker: Reporter = reporter if process.is_first else Silent()
+        try:
+            return _train(config, folder, resume, overwrite, process, talker, stop)
+        finally:
+            talker.close()
+
+
+def _train(
+    config: RunConfig,
+    folder: RunFolder,
+    resume: bool,
+    overwrite: bool,
+    process: Process,
+    reporter: Reporter,
+    stop: StopRequest,
+) -> dict[str, Any]:
+    cards = folder.load_cards(config) if resume else Cards.of(config)
+    if resume:
+        _check_same(config, folder.load_config())
+    elif folder.checkpoint.is_file() and not overwrite:
+        raise InputError(f"{folder.path}: holds a run already; add --resume to go on with it or --overwrite to begin anew")
+    task = load_task(config.task, config.task_options, reporter.line)
+    reporter.line(f"{config.task}: {task.source}; " + ", ".join(f"{n} {part}" for part, n in task.sizes().items()))
+    network = make_network(config, task, cards)
+    trainer = Trainer(config, task, network, folder, process, reporter)
+    if resume:
+        trainer.resume()
+    elif process.is_first:
+        for stale in (folder.checkpoint, folder.checkpoint.with_suffix(".json"), folder.best, folder.result):
+            stale.unlink(missing_ok=True)
+    if process.is_first:
+        folder.begin(config, cards)
+    trainer.run(stop)
+    load_model(folder.best, network)
+    result = _result(trainer, cards)
+    if process.is_first:
+        folder.write_result(result)
+        from training.plots import write_figures
+
+        write_figures(folder, task, network)
+    return result
+
+
+def _result(trainer: Trainer, cards: Cards) -> dict[str, Any]:
+    config, task, progress = trainer.config, trainer.task, trainer.progress
+    scores = {part: score_part(trainer.network, task, part, config.seed)[0] for part in ("valid", "test")}
+    return {
+        "task": config.task,
+        "metric": task.metric,
+        "source": task.source,
+        "split": task.sizes(),
+        "split_origin": task.split,
+        **scores,
+        "floors": task.floors(),
+        "best_epoch": progress.best_epoch + 1,
+        "epochs": progress.epoch,
+        "updates": progress.step,
+        "parameters": sum(parameter.numel() for parameter in trainer.network.parameters()),
+        "seed": config.seed,
+        "wall_time_s": progress.wall_time_s,
+        "peak_memory_bytes": peak_memory_bytes(trainer.device),
+        "cards": cards.hashes(),
+        "versions": versions(),
+    }
+
+
+def _check_same(config: RunConfig, saved: RunConfig) -> None:
+    new, old = config.model_dump(), saved.model_dump()
+    for name in MAY_CHANGE_ON_RESUME:
+        new["training"][name] = old["training"][name]
+    new["device"] = old["device"]
+    if new == old:
+        return
+    section = next(key for key in old if new[key] != old[key])
+    raise InputError(
+        f"--resume goes on with the run as it was begun, but {section} differs "
+        f"({old[section]!r} was begun, {new[section]!r} is asked for); begin another run with --out"
+    )
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device '{name}' cannot be used here ({str(error).splitlines()[0]})") from None
+    return device
+
+

@@ -36,7 +36,7 @@ POINTS = 80
 """Samples of voltage and of polarization per transient."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Recording:
     """A neuron under `stimulus` in ngspice."""
 
@@ -49,7 +49,7 @@ class Recording:
         return float(self.spice.time_s[-1])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SpikeMeasures:
     """What is read off the spikes themselves."""
 

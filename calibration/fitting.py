@@ -22,8 +22,8 @@ from calibration.errors import FitError
 from devices.card import Covariance, Parameter
 
 Array = NDArray[np.float64]
-MAX_CONDITION = 1e12
-"""Of the correlation matrix, above which the covariance counts as singular."""
+MAX_CONDITION = 1e10
+"""Of the normal matrix with unit columns, above which the covariance counts as singular."""
 BOUND_TOLERANCE = 1e-3
 """Distance to a bound, as a fraction of the interval, within which a parameter counts as being on it."""
 
@@ -130,45 +130,62 @@ def fit(
         ftol=tolerance,
         xtol=tolerance,
         max_nfev=max_evaluations,
+        calc_covar=False,
     )
-    return _believable(result, tuple(free), what)
-
-
-def _believable(result: lmfit.minimizer.MinimizerResult, free: tuple[Free, ...], what: str) -> Fit:
     if not result.success:
         raise FitError(f"{what}: did not converge after {result.nfev} evaluations ({result.message.strip()})")
-    values = {f.name: f.value(result.params[f.name].value) for f in free}
-    for f in free:
-        low, high, at = f.scaled(f.min), f.scaled(f.max), result.params[f.name].value
-        edge = min(at - low, high - at)
-        if edge < BOUND_TOLERANCE * (high - low):
-            raise FitError(
-                f"{what}: '{f.name}' ended on its bound at {values[f.name]:g} (bounds {f.min:g}...{f.max:g}); "
-                f"widen the bound if physics allows, or fix the parameter"
-            )
-        if at == f.scaled(f.start):
-            raise FitError(
-                f"{what}: '{f.name}' did not move from its start {f.start:g}; the data do not depend on it: fix it"
-            )
-        error = result.params[f.name].stderr
-        if error is None or not math.isfinite(error) or error <= 0:
-            raise FitError(f"{what}: no standard error for '{f.name}'; it is not identified by these data: fix it")
-    covariance = np.asarray(result.covar, dtype=np.float64)
-    sigma = np.sqrt(np.diag(covariance))
-    condition = float(np.linalg.cond(covariance / np.outer(sigma, sigma)))
-    if condition > MAX_CONDITION:
-        first, second = _most_correlated(covariance / np.outer(sigma, sigma))
-        raise FitError(
-            f"{what}: the covariance is singular (condition {condition:.1e}); '{free[first].name}' and "
-            f"'{free[second].name}' cannot be told apart: fix one of them"
-        )
+    at = np.array([result.params[f.name].value for f in free])
+    _check_moved(at, free, what)
+
+    def residual_at(scaled: Array) -> Array:
+        return residual({f.name: f.value(float(x)) for f, x in zip(free, scaled, strict=True)})
+
+    covariance = _covariance(_jacobian(residual_at, at, step), np.asarray(result.residual), free, what)
+    values = {f.name: f.value(float(x)) for f, x in zip(free, at, strict=True)}
     slopes = np.array([f.slope(values[f.name]) for f in free])
     matrix = covariance * np.outer(slopes, slopes)
     stderr = {f.name: float(s) for f, s in zip(free, np.sqrt(np.diag(matrix)), strict=True)}
-    return Fit(free, values, stderr, matrix, np.asarray(result.residual), int(result.nfev))
+    return Fit(tuple(free), values, stderr, matrix, np.asarray(result.residual), int(result.nfev))
 
 
-def _most_correlated(correlation: Array) -> tuple[int, int]:
-    off_diagonal = np.abs(correlation - np.eye(len(correlation)))
-    first, second = np.unravel_index(np.argmax(off_diagonal), off_diagonal.shape)
-    return int(first), int(second)
+def _check_moved(at: Array, free: Sequence[Free], what: str) -> None:
+    for f, x in zip(free, at, strict=True):
+        low, high = f.scaled(f.min), f.scaled(f.max)
+        if min(x - low, high - x) < BOUND_TOLERANCE * (high - low):
+            raise FitError(
+                f"{what}: '{f.name}' ended on its bound at {f.value(float(x)):g} (bounds {f.min:g}...{f.max:g}); "
+                f"widen the bound if physics allows, or fix the parameter"
+            )
+        if x == f.scaled(f.start):
+            raise FitError(
+                f"{what}: '{f.name}' did not move from its start {f.start:g}; the data do not depend on it: fix it"
+            )
+
+
+def _jacobian(residual: Callable[[Array], Array], at: Array, step: float) -> Array:
+    """Central differences in scaled coordinates, (residuals, parameters)."""
+    columns = []
+    for n in range(at.size):
+        shift = np.zeros(at.size)
+        shift[n] = step * max(abs(at[n]), 1.0)
+        columns.append((residual(at + shift) - residual(at - shift)) / (2 * shift[n]))
+    return np.stack(columns, axis=1)
+
+
+def _covariance(jacobian: Array, residual: Array, free: Sequence[Free], what: str) -> Array:
+    """Covariance in scaled coordinates; raises `FitError` that names what the data do not determine."""
+    lengths = np.linalg.norm(jacobian, axis=0)
+    for f, length in zip(free, lengths, strict=True):
+        if not length > 1e-12 * lengths.max():
+            raise FitError(f"{what}: the data do not depend on '{f.name}', so it has no standard error: fix it")
+    normal = jacobian / lengths
+    _, singular, directions = np.linalg.svd(normal, full_matrices=False)
+    if singular[0] ** 2 > MAX_CONDITION * singular[-1] ** 2:
+        first, second = (free[n].name for n in np.argsort(-np.abs(directions[-1]))[:2])
+        raise FitError(
+            f"{what}: the covariance is singular; '{first}' and '{second}' cannot be told apart by these data: "
+            f"fix one of them"
+        )
+    freedom = max(residual.size - len(free), 1)
+    inverse = np.asarray(directions.T @ np.diag(singular**-2.0) @ directions)
+    return inverse / np.outer(lengths, lengths) * float(residual @ residual) / freedom

@@ -5,6 +5,7 @@ One look everywhere: SPICE is a broad grey line or open marker, the model a thin
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -27,22 +28,23 @@ SPICE_COLOUR = "#9aa0a6"
 MODEL_COLOUR = "#0b6e99"
 SECOND_COLOUR = "#d1495b"
 THIRD_COLOUR = "#6a994e"
-STYLE = {
-    "font.size": 13,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "legend.frameon": False,
-    "figure.dpi": 110,
-    "savefig.dpi": 130,
-}
+matplotlib.rcParams.update(
+    {
+        "font.size": 13,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.alpha": 0.25,
+        "legend.frameon": False,
+        "figure.dpi": 110,
+        "savefig.dpi": 130,
+    }
+)
 
 
-def new_figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (9.6, 5.4), **kwargs: object) -> Figure:
+def new_figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (9.6, 5.4), **kwargs: Any) -> Figure:
     """A figure in the project's style; its axes are ``figure.axes``."""
-    with plt.rc_context(STYLE):
-        figure, _ = plt.subplots(rows, columns, figsize=size, layout="constrained", **kwargs)  # type: ignore[arg-type]
+    figure, _ = plt.subplots(rows, columns, figsize=size, layout="constrained", **kwargs)
     return figure
 
 
@@ -50,7 +52,7 @@ def save(figure: Figure, path: Path) -> Path:
     """Write `figure` as PNG, whole or not at all, and close it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
-    figure.savefig(part, format="png", dpi=STYLE["savefig.dpi"])  # type: ignore[arg-type]
+    figure.savefig(part, format="png")
     part.replace(path)
     plt.close(figure)
     return path
@@ -58,7 +60,7 @@ def save(figure: Figure, path: Path) -> Path:
 
 def overlay(axes: Axes, spice: Waveform, model: Waveform, signal: str, label: str, unit: str) -> Axes:
     """One signal of SPICE (grey) and of the model (blue) against time."""
-    axes.plot(spice.time_s, spice[signal], color=SPICE_COLOUR, lw=4, label="ngspice", solid_capstyle="round")
+    axes.plot(spice.time_s, spice[signal], color=SPICE_COLOUR, lw=3.5, label="ngspice", solid_capstyle="round")
     axes.plot(model.time_s, model[signal], color=MODEL_COLOUR, lw=1.4, label="FeLIF model")
     axes.set_ylabel(f"{label} ({unit})" if unit else label)
     axes.xaxis.set_major_formatter(EngFormatter("s"))
@@ -144,7 +146,7 @@ def conductance_against_current(axes: Axes, card: RRAMCard, sweep: Sweep, held_o
         axes.plot(currents, g, color=colour, lw=1.6, label=label)
         for data, face in ((sweep, colour), (held_out, "white")):
             if data is not None:
-                mine = np.isclose(data.length_m, length_m) & np.isclose(data.radius_m, radius_m)
+                mine = np.isclose(data.length_m, length_m, atol=0.0) & np.isclose(data.radius_m, radius_m, atol=0.0)
                 axes.plot(data.i_prog_a[mine], data.g_s[mine], "o", ms=7, mfc=face, mec=colour, mew=1.6)
     axes.plot([], [], "o", color=SPICE_COLOUR, ms=7, label="ngspice, fitted")
     axes.plot([], [], "o", mfc="white", mec=SPICE_COLOUR, ms=7, mew=1.6, label="ngspice, held out")

@@ -70,7 +70,7 @@ def compare(spice: Waveform, model: Waveform, stimulus: str = "") -> NeuronCompa
 
 def model_of(recording: Recording, parameters: FeLIFParameters) -> Waveform:
     """The model's answer to the stimulus of `recording`, over the same time, finely enough for a figure."""
-    dt_s = min(20e-6, recording.t_stop_s / 4000)
+    dt_s = min(20e-6, recording.t_stop_s / 12000)
     return simulate(parameters, recording.stimulus, recording.t_stop_s, dt_s=dt_s)
 
 

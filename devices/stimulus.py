@@ -12,7 +12,7 @@ from devices.errors import StimulusError
 COLUMNS = ["time_s", "i_syn_a"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stimulus:
     """Synaptic current, linear between points, constant before the first and after the last.
 

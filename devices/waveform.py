@@ -23,7 +23,7 @@ def _no_spikes() -> Array:
     return np.empty(0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Waveform:
     """Signals (n,) over a non-decreasing time base `time_s` (n,), and the times of the spikes (k,) in s.
 

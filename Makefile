@@ -1,0 +1,58 @@
+# bruno-spice: `make` sets up and does the whole job; `make help` lists the rest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := all
+PYTHON ?= python3
+VENV := .venv
+BRUNO := $(VENV)/bin/bruno
+RUN ?= runs/chorales
+CARDS := data/calibrated
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: all setup ngspice calibrate train report test lint format help clean
+
+all: calibrate train report ## set up, calibrate, train on Bach chorales, write the report (15 minutes on 2 cores)
+	@echo
+	@echo "Done. Open reports/calibration.html and $(RUN)/report.html."
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+
+setup: ngspice $(VENV)/.installed ## the virtual environment and ngspice
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "bruno-spice needs Python 3.11 or newer; name one with: make PYTHON=python3.12" >&2; exit 2; }
+	@echo "Setting up $(VENV): about 2 minutes the first time"
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+ngspice:
+	@bash spice_netlists/install_ngspice.sh
+
+calibrate: setup ## run the netlists in ngspice, fit the models, write data/calibrated/*.json
+	$(BRUNO) calibrate all --out $(CARDS)
+
+train: setup $(CARDS)/felif.json $(CARDS)/rram.json ## train the spiking network on Bach chorales with those cards
+	$(BRUNO) train --task chorales --out $(RUN)
+
+$(CARDS)/felif.json $(CARDS)/rram.json: | setup
+	$(BRUNO) calibrate all --out $(CARDS)
+
+report: setup ## figures and one HTML page: SPICE over model, training, predictions
+	$(BRUNO) report $(RUN)
+
+test: setup ## the whole test suite (12 minutes on 2 cores at most)
+	$(VENV)/bin/python -m pytest -n 2 --dist worksteal
+
+lint: setup ## ruff (format, lint) and mypy
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+format: setup ## let ruff format and mend what it can
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+clean: ## remove what was made (environment, cache, runs, reports), keep the cards
+	rm -rf $(VENV) .cache runs reports build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,288 @@
+"""The command line of simulation and calibration; training adds its own commands to the same app."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+
+from devices.card import Card, FeLIFCard, RRAMCard
+from devices.errors import BrunoError, CardError, EnvelopeError, InputError
+from devices.stimulus import Stimulus
+from devices.units import format_si, parse_spice_number
+from devices.waveform import Waveform, spikes_path
+
+app = typer.Typer(
+    name="bruno",
+    help="From SPICE netlist to trained spiking network: simulate devices, calibrate models, train on them.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+simulate_app = typer.Typer(
+    help="Run a device through ngspice or through its compact model: same stimulus, same CSV out.", no_args_is_help=True
+)
+card_app = typer.Typer(help="Look at parameter cards.", no_args_is_help=True)
+app.add_typer(simulate_app, name="simulate")
+app.add_typer(card_app, name="card")
+
+CARDS = Path("data/calibrated")
+messages = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def _number(text: str) -> Any:
+    return typer.Option(parser=parse_spice_number, metavar="NUMBER", help=text)
+
+
+Engine = Literal["spice", "model"]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Override a netlist .param (spice) or a card parameter (model)."),
+]
+WorkersOption = Annotated[int, typer.Option(min=1, help="Worker processes.")]
+
+
+def run(application: Callable[[], Any] = app) -> None:
+    """Run the command line; every error ends as one sentence and exit code 2 (input) or 1 (failure)."""
+    code: Any
+    try:
+        application()
+        code = 0
+    except SystemExit as leaving:
+        code = leaving.code
+        if code == 130:
+            messages.print("interrupted: what was finished is kept, nothing half-written is left", markup=False)
+            code = 1
+    except BrunoError as error:
+        messages.print(f"error: {error}", markup=False)
+        code = error.exit_code
+    except OSError as error:
+        messages.print(f"error: {error.filename or 'the system says'}: {error.strerror or error}", markup=False)
+        code = 1
+    sys.exit(code)
+
+
+def parse_overrides(settings: list[str] | None) -> dict[str, float]:
+    """``["vth=2.4", ...]`` as a mapping; raises `InputError` for anything else."""
+    overrides = {}
+    for setting in settings or []:
+        name, equals, value = setting.partition("=")
+        if not equals or not name.strip():
+            raise InputError(f"--set {setting}: write NAME=VALUE, for example --set vth=2.4")
+        overrides[name.strip().lower()] = parse_spice_number(value)
+    return overrides
+
+
+def print_json(content: Any) -> None:
+    """Print `content` as JSON on standard output."""
+    sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+@simulate_app.command("neuron")
+def simulate_neuron_command(
+    engine: Annotated[Engine, typer.Option(help="ngspice netlist, or the fitted compact model.")] = "model",
+    stimulus: Annotated[Path | None, typer.Option(help="CSV with time_s,i_syn_a; linear between points.")] = None,
+    dc: Annotated[float | None, _number("A constant current instead, e.g. 308p.")] = None,
+    t_stop: Annotated[float | None, _number("End in s (default: end of the stimulus, or 0.15).")] = None,
+    card: Annotated[Path, typer.Option(help="FeLIF card, for the model.")] = CARDS / "felif.json",
+    netlist: Annotated[
+        Path | None, typer.Option(help="Neuron testbench, for ngspice (default: the project's).")
+    ] = None,
+    settings: SetOption = None,
+    out: Annotated[Path, typer.Option(help="Where the trace goes; the spike times go beside it.")] = Path("trace.csv"),
+    as_json: JsonOption = False,
+) -> None:
+    """Simulate the FeCAP neuron.
+
+    Examples: `bruno simulate neuron --engine spice --dc 308p --t-stop 0.15 --out spice.csv`,
+    `bruno simulate neuron --stimulus stim.csv --set v_threshold=2.4`
+    """
+    if (stimulus is None) == (dc is None):
+        raise InputError("give either --stimulus FILE.csv or --dc CURRENT")
+    drive = Stimulus.from_csv(stimulus) if stimulus is not None else Stimulus.dc(dc or 0.0)
+    end_s = t_stop if t_stop is not None else (float(drive.time_s[-1]) if stimulus is not None else 0.15)
+    if not 0 < end_s <= 100:
+        raise InputError(f"--t-stop must be above 0 and at most 100 s, not {end_s:g} s")
+    overrides = parse_overrides(settings)
+    wave = _neuron_in_spice(drive, end_s, netlist, overrides) if engine == "spice" else _neuron_model(
+        drive, end_s, card, overrides
+    )  # fmt: skip
+    wave.to_csv(out)
+    figures = {
+        "engine": engine,
+        "trace": str(out),
+        "spikes": int(wave.spike_times_s.size),
+        "spike_times_s": wave.spike_times_s.tolist(),
+    }
+    if as_json:
+        print_json(figures)
+    else:
+        first = f", the first at {format_si(wave.spike_times_s[0], 's')}" if wave.spike_times_s.size else ""
+        typer.echo(f"{wave.spike_times_s.size} spikes within {format_si(end_s, 's')}{first}")
+        typer.echo(f"wrote {out} and {spikes_path(out)}")
+
+
+def _neuron_in_spice(drive: Stimulus, end_s: float, netlist: Path | None, overrides: dict[str, float]) -> Waveform:
+    from calibration.experiments import NEURON_NETLIST, simulate_neuron
+
+    with messages.status("ngspice runs"):
+        return simulate_neuron(drive, end_s, netlist=netlist or NEURON_NETLIST, overrides=overrides)
+
+
+def _neuron_model(drive: Stimulus, end_s: float, card_path: Path, overrides: dict[str, float]) -> Waveform:
+    from devices.felif import simulate
+
+    card = FeLIFCard.load(card_path)
+    if span := card.envelope.get("i_syn"):
+        low, high = float(drive.i_syn_a.min()), float(drive.i_syn_a.max())
+        if low < span.min * 1.0001 or high > span.max * 1.0001:
+            worst = high if high > span.max else low
+            raise EnvelopeError(
+                f"a current of {format_si(worst, 'A')} lies outside {format_si(span.min, 'A')} ... "
+                f"{format_si(span.max, 'A')}, for which {card_path} was calibrated; use --engine spice or recalibrate"
+            )
+    return simulate(card.with_values(**overrides), drive, end_s)
+
+
+@simulate_app.command("rram")
+def simulate_rram_command(
+    i_prog: Annotated[float, _number("Programming current, e.g. 100u.")],
+    engine: Annotated[Engine, typer.Option(help="ngspice netlist, or the fitted compact model.")] = "model",
+    length: Annotated[float, _number("Filament length.")] = 0.4e-9,
+    radius: Annotated[float, _number("Filament radius.")] = 45e-9,
+    variant: Annotated[Literal["var", "det"], typer.Option(help="Thermal resistance with or without radius.")] = "var",
+    card: Annotated[Path, typer.Option(help="RRAM card, for the model.")] = CARDS / "rram.json",
+    netlist: Annotated[Path | None, typer.Option(help="RRAM testbench, for ngspice (default: the project's).")] = None,
+    settings: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Program the RRAM cell with a current and read its conductance.
+
+    Example: `bruno simulate rram --engine spice --i-prog 100u --length 0.4n --radius 45n --json`
+    """
+    if not (i_prog > 0 and length > 0 and radius > 0):
+        raise InputError("--i-prog, --length and --radius must be positive")
+    overrides = parse_overrides(settings)
+    if engine == "spice":
+        from calibration.experiments import RRAM_NETLIST, RRAMRun, program_rrams
+
+        run = RRAMRun(i_prog, length, radius, variant, overrides=overrides)
+        with messages.status("ngspice runs"):
+            g_s = float(program_rrams([run], netlist or RRAM_NETLIST)[0])
+    else:
+        g_s = _rram_model(i_prog, length, radius, variant, card, overrides)
+    if as_json:
+        print_json({"g_s": g_s, "engine": engine, "i_prog_a": i_prog, "length_m": length, "radius_m": radius})
+    else:
+        typer.echo(f"{format_si(g_s, 'S')} at +0.2 V after a SET at {format_si(i_prog, 'A')}")
+
+
+def _rram_model(
+    i_prog: float, length: float, radius: float, variant: str, path: Path, overrides: dict[str, float]
+) -> float:
+    from devices.rram import RRAMParameters, conductance
+
+    card = RRAMCard.load(path).with_values(**overrides)
+    fitted_variant = card.fit.get("rth_variant", variant)
+    if fitted_variant != variant:
+        raise InputError(f"{path} was fitted with the '{fitted_variant}' variant; recalibrate with --variant {variant}")
+    for name, value in (("i_prog", i_prog), ("length", length), ("radius", radius)):
+        span = card.envelope.get(name)
+        if span is not None and not span.min * 0.9999 <= value <= span.max * 1.0001:
+            raise EnvelopeError(
+                f"{name} of {format_si(value, span.unit)} lies outside {format_si(span.min, span.unit)} ... "
+                f"{format_si(span.max, span.unit)}, for which {path} was calibrated; use --engine spice"
+            )
+    return float(conductance(i_prog, length, radius, RRAMParameters.from_card(card)))
+
+
+@app.command("calibrate")
+def calibrate_command(
+    what: Annotated[str, typer.Argument(help="neuron, rram or all.")] = "all",
+    netlist: Annotated[Path | None, typer.Option(help="A testbench of your own, for neuron or rram.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the cards.")] = CARDS,
+    settings: SetOption = None,
+    variant: Annotated[
+        Literal["var", "det"], typer.Option(help="RRAM thermal resistance with or without radius.")
+    ] = "var",
+    workers: WorkersOption = 2,
+    report: Annotated[Path | None, typer.Option(help="Also write figures and an HTML report into this folder.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the netlists in ngspice, fit the compact models, write the cards.
+
+    Simulations that were done before come from the store. Examples: `bruno calibrate`,
+    `bruno calibrate neuron --set vth=2.4 --out my_cards`
+    """
+    from calibration.calibrate import CARD_FILES, TARGETS, save_card, targets
+    from calibration.farm import Farm
+
+    names = targets(what)
+    if netlist is not None and len(names) > 1:
+        raise InputError("--netlist goes with one of neuron and rram: bruno calibrate neuron --netlist FILE")
+    overrides = parse_overrides(settings)
+    if overrides and len(names) > 1:
+        raise InputError("--set goes with one of neuron and rram: bruno calibrate neuron --set vth=2.4")
+    done: dict[str, Any] = {}
+    for name in names:
+        options: dict[str, Any] = {"overrides": overrides, "command": f"bruno calibrate {name}"}
+        if netlist is not None:
+            options["netlist"] = netlist
+        if name == "rram":
+            options["variant"] = variant
+        done[name] = TARGETS[name](farm=Farm(workers=workers, progress=f"{name} in ngspice"), **options)
+        path = out / CARD_FILES[name]
+        written = save_card(done[name].card, path)
+        if not as_json:
+            typer.echo(f"{path}: {_summary(done[name].card)}{'' if written else ' (unchanged)'}")
+    if report is not None:
+        if set(done) != set(TARGETS):
+            raise InputError("--report needs both devices: bruno calibrate all --report FOLDER")
+        from calibration.report import write_report
+
+        typer.echo(f"wrote {write_report(report, done['neuron'], done['rram'])}")
+    if as_json:
+        print_json({name: json.loads(result.card.to_json()) for name, result in done.items()})
+
+
+def _summary(card: Card) -> str:
+    if isinstance(card, RRAMCard):
+        return (
+            f"filament fitted to {card.fit['points']} SPICE points, {100 * card.validation['relative_rms']:.2f} % rms "
+            f"and {100 * card.validation['relative_worst']:.2f} % worst on {card.validation['points']} held-out ones"
+        )
+    direct = [row for row in card.validation["stimuli"] if row["first_spike_error"] is not None]
+    return (
+        f"FeLIF fitted to {len(card.fit['stimuli'])} transients; on {len(direct)} held-out ones the first spike within "
+        f"{100 * max(abs(row['first_spike_error']) for row in direct):.2f} %, voltage rms at most "
+        f"{1e3 * max(row['voltage_rms_v'] for row in direct):.0f} mV, polarization rms at most "
+        f"{max(row['polarization_rms'] for row in direct):.3f}"
+    )
+
+
+CARD_TYPES: dict[str, type[Card]] = {"felif": FeLIFCard, "rram": RRAMCard}
+
+
+@card_app.command("check")
+def card_check_command(path: Annotated[Path, typer.Argument(help="A card, JSON.")]) -> None:
+    """Read a card strictly and say whether it is sound. Example: `bruno card check data/calibrated/felif.json`"""
+    card = load_any_card(path)
+    typer.echo(f"{path}: a sound {card.model} card, schema {card.schema_version}, {len(card.parameters)} parameters")
+
+
+def load_any_card(path: Path) -> Card:
+    """The card at `path`, of whichever model it says it is. Raises `CardError`."""
+    try:
+        model = json.loads(path.read_text()).get("model")
+    except FileNotFoundError:
+        raise CardError(f"{path}: no such card; `make calibrate` writes the default ones") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
+        raise CardError(f"{path}: not a card in JSON ({error})") from None
+    if model not in CARD_TYPES:
+        raise CardError(f"{path}: model '{model}' is not known; a card says one of {', '.join(CARD_TYPES)}")
+    return CARD_TYPES[model].load(path)

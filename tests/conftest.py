@@ -1,0 +1,31 @@
+"""What every test shares: the committed cards and the folder of real data."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from devices import FeLIFCard, RRAMCard
+
+CARDS = Path(__file__).parents[1] / "data" / "calibrated"
+
+
+@pytest.fixture(scope="session")
+def rram_card():
+    """The committed RRAM card."""
+    return RRAMCard.load(CARDS / "rram.json")
+
+
+@pytest.fixture(scope="session")
+def felif_card():
+    """The committed FeLIF card."""
+    return FeLIFCard.load(CARDS / "felif.json")
+
+
+@pytest.fixture(scope="session")
+def data_folder():
+    """Where the real data sets lie (`BRUNO_DATA`); tests that need them are skipped without it."""
+    folder = os.environ.get("BRUNO_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("BRUNO_DATA does not name a folder with the real data sets")
+    return Path(folder)

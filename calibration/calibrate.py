@@ -51,6 +51,7 @@ CHARGE_PER_RECORDING_C = 32e-12
 DEAD_TIME_PER_RECORDING_S = 1e-3
 """A DC transient lasts until this much charge has flowed in, and this much longer: two to three spikes."""
 LONGEST_TRANSIENT_S = 0.35
+INHIBITION = Stimulus.steps(np.array([4, 4, -1, 4, -5, -5, 4, 4, 4, -2, 8, 8]) * 1e-9, name="excitation and inhibition")
 MAX_EXTENSIONS = 3
 """How often a silent transient is doubled in length before the fit gives up on it."""
 V_COMPLIANCE_V = 26e-3
@@ -159,7 +160,7 @@ def _neuron_recordings(
     """All transients in one go, held-out ones among them; a silent DC transient is simulated again, twice as long."""
     runs = [_dc_run(current) for current in (*currents_a, *HELD_OUT_CURRENTS_NEURON_A)]
     fit_count = len(currents_a)
-    runs.append((network_like(1), 60e-3))
+    runs += [(INHIBITION, 12e-3), (network_like(1), 60e-3)]
     recordings = _record(runs, netlist, overrides, farm)
     for _ in range(MAX_EXTENSIONS):
         silent = [n for n, r in enumerate(recordings[:fit_count]) if r.spice.spike_times_s.size == 0]

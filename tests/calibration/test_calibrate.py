@@ -1,0 +1,140 @@
+"""The neuron and the RRAM cell, from the committed netlists to cards, with real ngspice."""
+
+import json
+
+import numpy as np
+import pytest
+
+import calibration.farm
+from calibration.calibrate import calibrate_neuron, calibrate_rram, network_like, save_card
+from calibration.experiments import NEURON_NETLIST
+from calibration.validation import compare
+from devices import FeLIFCard, RRAMCard, Stimulus
+from devices.felif import simulate
+
+
+@pytest.fixture(scope="module")
+def neuron(farm):
+    return calibrate_neuron(farm=farm)
+
+
+@pytest.fixture(scope="module")
+def rram(farm):
+    return calibrate_rram(farm=farm)
+
+
+def by_stimulus(comparisons, name):
+    return next(c for c in comparisons if c.stimulus == name)
+
+
+def test_the_netlist_spikes_every_40_to_50_ms_at_308_pA(neuron):
+    intervals = np.diff(neuron.reference().spice.spike_times_s)
+    assert intervals.size >= 1
+    assert np.all((intervals > 40e-3) & (intervals < 50e-3))
+
+
+@pytest.mark.parametrize("stimulus", ["120 pA DC", "800 pA DC"])
+def test_held_out_currents_meet_the_figures_of_merit(neuron, stimulus):
+    result = by_stimulus(neuron.held_out_comparisons, stimulus)
+    assert abs(result.first_spike_error) < 0.02
+    assert result.voltage_rms_v < 0.080
+    assert result.polarization_rms < 0.03
+    assert result.spikes_model == result.spikes_spice >= 2
+
+
+def test_the_fit_spans_what_training_uses(neuron):
+    span = neuron.card.envelope["i_syn"]
+    assert span.min <= -5e-9
+    assert span.max >= 30e-9 * 0.999
+    assert min(r.stimulus.i_syn_a[-1] for r in neuron.fitted) < 100e-12
+
+
+def test_network_like_input_matches_most_spikes(neuron):
+    result = by_stimulus(neuron.held_out_comparisons, "network-like, seed 1")
+    assert result.spikes_spice > 20
+    assert result.matched_fraction > 0.9
+
+
+def test_inhibition_stops_at_the_compliance_floor_in_both(neuron):
+    low = min(float(r.spice["v_mem_v"].min()) for r in neuron.held_out)
+    model = simulate(neuron.card, network_like(1), 60e-3)
+    assert -0.02 < low < 0.0
+    assert -0.02 < model["v_mem_v"].min() <= 0.0
+
+
+def test_fitted_values_agree_with_what_the_netlist_says(neuron):
+    card = neuron.card
+    assert card["leak_discharge"] == pytest.approx(10e-12, rel=0.05)
+    assert card["saturation_polarization"] == pytest.approx(0.22, rel=0.02)
+    assert card["eps_hzo"] == pytest.approx(40, rel=0.05)
+    assert card["v_threshold"] == pytest.approx(2.5, abs=0.01)
+    assert card["t_refractory"] == pytest.approx(300e-6, rel=0.05)
+
+
+def test_every_fitted_parameter_has_a_standard_error(neuron, rram):
+    for card in (neuron.card, rram.card):
+        fitted = [name for name, p in card.parameters.items() if p.vary]
+        assert set(fitted) == set(card.covariance.names)
+        assert all(card.parameters[name].stderr > 0 for name in fitted)
+
+
+def test_the_filament_model_is_within_two_per_cent(rram):
+    assert rram.card.fit["relative_rms"] < 0.01
+    assert rram.card.validation["relative_rms"] < 0.01
+    assert rram.card.validation["relative_worst"] < 0.02
+
+
+@pytest.mark.parametrize(("what", "kind"), [("neuron", FeLIFCard), ("rram", RRAMCard)])
+def test_the_committed_cards_are_what_calibration_gives(what, kind, neuron, rram, request):
+    made = {"neuron": neuron, "rram": rram}[what].card
+    committed = request.getfixturevalue({"neuron": "felif_card", "rram": "rram_card"}[what])
+    assert isinstance(committed, kind)
+    assert committed.provenance.sha256 == made.provenance.sha256, "a netlist changed: run make calibrate and commit"
+    for name, parameter in committed.parameters.items():
+        assert made[name] == pytest.approx(parameter.value, rel=1e-3, abs=1e-12), name
+
+
+def test_an_unchanged_card_is_not_written_again_and_a_changed_one_is(neuron, tmp_path):
+    path = tmp_path / "felif.json"
+    assert save_card(neuron.card, path)
+    old = json.loads(path.read_text())
+    old["provenance"]["date"] = "2001-01-01"
+    path.write_text(json.dumps(old))
+    assert not save_card(neuron.card, path)
+    assert json.loads(path.read_text())["provenance"]["date"] == "2001-01-01"
+    assert save_card(neuron.card.with_values(alpha=1.0), path)
+
+
+def test_a_second_calibration_simulates_nothing_and_an_edited_param_only_what_depends_on_it(
+    neuron, rram, farm, monkeypatch
+):
+    simulated = []
+    original = calibration.farm.run_with_retry
+    monkeypatch.setattr(
+        calibration.farm, "run_with_retry", lambda worker, job: simulated.append(job.label) or original(worker, job)
+    )
+    assert calibrate_neuron(farm=farm).card.parameters == neuron.card.parameters
+    assert calibrate_rram(farm=farm).card.parameters == rram.card.parameters
+    assert simulated == []
+    edited = calibrate_neuron(overrides={"vth": 2.2}, farm=farm)
+    assert simulated
+    assert all(label.startswith("neuron.cir") for label in simulated)
+    assert edited.card["v_threshold"] == pytest.approx(2.2, abs=0.01)
+    assert edited.card.provenance.overrides == {"vth": 2.2}
+    assert edited.card.provenance.sha256 != neuron.card.provenance.sha256
+
+
+def test_comparison_counts_what_it_should():
+    card = FeLIFCard.published()
+    wave = simulate(card, Stimulus.dc(10e-9), 20e-3)
+    same = compare(wave, wave)
+    assert same.voltage_rms_v == same.polarization_rms == 0.0
+    assert same.matched_fraction == 1.0
+    slower = simulate(card.with_values(v_threshold=2.6), Stimulus.dc(10e-9), 20e-3)
+    other = compare(wave, slower)
+    assert other.first_spike_error > 0
+    assert other.interval_error_median > 0
+
+
+def test_the_default_netlist_is_the_one_that_runs_by_hand():
+    assert "308p" in NEURON_NETLIST.read_text()

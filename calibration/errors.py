@@ -1,0 +1,22 @@
+"""What can go wrong between a netlist and a card.
+
+Every message says what happened, where (file and line of the netlist where ngspice tells it) and what to do.
+"""
+
+from devices.errors import BrunoError, InputError
+
+
+class CalibrationError(BrunoError):
+    """Base of the errors of this package."""
+
+
+class NetlistError(CalibrationError, InputError):
+    """The netlist is at fault: a typo, an unknown parameter, a missing analysis, the wrong pins."""
+
+
+class SimulationError(CalibrationError):
+    """ngspice failed on a sound netlist: no convergence, a crash, the time or memory limit."""
+
+
+class FitError(CalibrationError):
+    """A fit did not end in a minimum that can be trusted."""

@@ -1,0 +1,154 @@
+"""The simulation farm: many jobs over a few worker processes, each result kept by its content.
+
+A job that crashed, hung or did not converge is tried once more with tighter tolerances; a netlist error
+is not. What was simulated before comes from the store. Ctrl-C ends the workers and leaves nothing
+half-written.
+"""
+
+import os
+import queue
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from calibration.errors import CalibrationError, SimulationError
+from calibration.ngspice import MEMORY_LIMIT_BYTES, TIME_LIMIT_S, Job, Worker, ngspice_version
+from calibration.store import Store
+from devices.waveform import Waveform
+
+__all__ = ["Farm", "Job", "run_jobs", "try_jobs"]
+
+Outcome = Waveform | CalibrationError
+
+
+@dataclass(frozen=True)
+class Farm:
+    """Where and how jobs run."""
+
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    """Worker processes at a time."""
+    progress: str | None = None
+    """Title of the progress bar; None for none. Shown only on a terminal."""
+    store: Store | None = field(default_factory=Store.default)
+    """Where results are kept; None to simulate everything and keep nothing."""
+    time_limit_s: float = TIME_LIMIT_S
+    """Longest wall time of one job."""
+    memory_limit_bytes: int = MEMORY_LIMIT_BYTES
+    """Largest address space of one job."""
+
+
+def run_jobs(jobs: Sequence[Job], farm: Farm | None = None) -> list[Waveform]:
+    """The waveforms of `jobs`, in their order. Raises the first job's `CalibrationError` that a retry did not mend."""
+    outcomes = _run(jobs, farm or Farm(), stop_at_error=True)
+    waveforms = []
+    for outcome in outcomes:
+        if isinstance(outcome, CalibrationError):
+            raise outcome
+        waveforms.append(outcome)
+    return waveforms
+
+
+def try_jobs(jobs: Sequence[Job], farm: Farm | None = None) -> list[Outcome]:
+    """The waveforms of `jobs`, in their order, with the error in the place of each job that failed."""
+    return _run(jobs, farm or Farm(), stop_at_error=False)
+
+
+def run_with_retry(worker: Worker, job: Job) -> Waveform:
+    """Run `job`, and once more with tighter options where the simulation, not the netlist, failed."""
+    try:
+        return worker.run(job)
+    except SimulationError as first:
+        try:
+            return worker.run(job.tightened())
+        except SimulationError:
+            raise first from None
+
+
+def _run(jobs: Sequence[Job], farm: Farm, stop_at_error: bool) -> list[Outcome]:
+    version = ngspice_version()
+    keys = [job.key(version) for job in jobs]
+    done: dict[str, Outcome] = {}
+    todo: dict[str, Job] = {}
+    for key, job in zip(keys, jobs, strict=True):
+        if key in done or key in todo:
+            continue
+        stored = farm.store.get(key) if farm.store else None
+        if stored is not None:
+            done[key] = stored
+        else:
+            todo[key] = job
+    with _progress(farm.progress, len(todo)) as advance:
+        for key, outcome in _simulate_locally(todo, farm):
+            done[key] = outcome
+            advance(isinstance(outcome, CalibrationError))
+            if isinstance(outcome, Waveform):
+                if farm.store:
+                    farm.store.put(key, outcome, todo[key].label)
+            elif stop_at_error:
+                raise outcome
+    return [done[key] for key in keys]
+
+
+def _simulate_locally(todo: dict[str, Job], farm: Farm) -> Iterator[tuple[str, Outcome]]:
+    """Outcomes by key as they come, from worker processes of this machine."""
+    count = max(1, min(farm.workers, len(todo)))
+    workers = [Worker(farm.time_limit_s, farm.memory_limit_bytes) for _ in range(count)]
+    free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+    for worker in workers:
+        free.put(worker)
+
+    def attempt(job: Job) -> Outcome:
+        worker = free.get()
+        try:
+            return run_with_retry(worker, job)
+        except CalibrationError as error:
+            return error
+        finally:
+            free.put(worker)
+
+    pool = ThreadPoolExecutor(count)
+    try:
+        keys: dict[Future[Outcome], str] = {pool.submit(attempt, job): key for key, job in todo.items()}
+        for future in as_completed(keys):
+            yield keys[future], future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for worker in workers:
+            worker.close()
+        pool.shutdown()
+
+
+@contextmanager
+def _progress(title: str | None, total: int) -> Iterator[Callable[[bool], None]]:
+    """A function to call after each job, behind a bar with rate, failures and time left."""
+    console = Console(stderr=True)
+    if title is None or total == 0 or not console.is_terminal:
+        yield lambda failed: None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]} {task.fields[failures]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(title, total=total, rate="", failures="")
+        failures = 0
+
+        def advance(failed: bool) -> None:
+            nonlocal failures
+            failures += failed
+            bar.advance(task)
+            speed = bar.tasks[task].speed
+            bar.update(
+                task,
+                rate=f"{speed:.1f}/s" if speed else "",
+                failures=f"[red]{failures} failed[/red]" if failures else "",
+            )
+
+        yield advance

@@ -1,0 +1,397 @@
+"""Netlists: read, edit and render ngspice decks without touching the files they come from.
+
+A `Netlist` is a deck with its includes written out, every line knowing the file and line it came from.
+Deck-level ``.param name=value  ; [unit] meaning`` lines can be overridden; sources, the stop time and
+the saved vectors are replaced by the experiments. ``.control`` blocks serve runs by hand and are left
+out, so the analysis must be a ``.tran`` card. Source: ngspice manual, sections 2.6-2.11 and 15.3.
+"""
+
+import difflib
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from calibration.errors import NetlistError
+from devices.errors import InputError
+from devices.units import parse_spice_number
+
+_INCLUDE = re.compile(r"^\s*\.inc(?:lude)?\s+(?P<path>\"[^\"]+\"|'[^']+'|\S+)", re.IGNORECASE)
+_LIBRARY = re.compile(r"^\s*\.lib\s+(?P<path>\"[^\"]+\"|'[^']+'|\S+)\s+(?P<section>\w+)", re.IGNORECASE)
+_ASSIGNMENT = re.compile(r"([A-Za-z_][\w.]*)\s*=(?!=)")
+_DROPPED = (".save", ".print", ".plot", ".probe", ".meas", ".measure", ".four", ".end")
+PAIRS_PER_LINE = 6
+
+
+@dataclass(frozen=True)
+class Line:
+    """One physical line and where it stands; `path` is None for a line that a program wrote."""
+
+    text: str
+    path: Path | None = None
+    number: int = 0
+
+    @property
+    def where(self) -> str:
+        """``file:line``, or a word for generated lines."""
+        return f"{self.path}:{self.number}" if self.path else "generated line"
+
+    @property
+    def code(self) -> str:
+        """The text without its comment."""
+        return split_comment(self.text)[0]
+
+
+@dataclass(frozen=True)
+class Param:
+    """A deck-level ``.param``: its value in SI units (None for an expression), its unit and its comment."""
+
+    name: str
+    text: str
+    value: float | None
+    unit: str
+    comment: str
+    where: str
+
+
+@dataclass(frozen=True)
+class Subcircuit:
+    """A ``.subckt``: pins in order, parameters with their default texts."""
+
+    name: str
+    pins: tuple[str, ...]
+    params: Mapping[str, str]
+    where: str
+
+
+def split_comment(text: str) -> tuple[str, str]:
+    """Code and comment of a line: ``*`` in front, or ``;`` or `` $ `` or ``//`` behind the code."""
+    if text.lstrip().startswith("*"):
+        return "", text.lstrip().lstrip("*").strip()
+    match = re.search(r";|(?:^|[\s,])\$\s|//", text)
+    if not match:
+        return text.rstrip(), ""
+    return text[: match.start()].rstrip(), text[match.end() :].strip()
+
+
+@dataclass(frozen=True)
+class Netlist:
+    """A deck with its includes written out. Load with `Netlist.load`; every ``with_...`` returns a changed copy."""
+
+    path: Path
+    lines: tuple[Line, ...]
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Netlist":
+        """Read the deck at `path` and everything it includes. Raises `NetlistError` for a file that is not there."""
+        path = Path(path)
+        return cls(path, tuple(_with_title(_without_control(_read(path, None, ())))))
+
+    @classmethod
+    def from_text(cls, text: str, path: Path | str) -> "Netlist":
+        """A deck from `text`, whose includes are looked for beside `path` (the file itself need not exist)."""
+        path = Path(path)
+        lines = [Line(raw, None, i) for i, raw in enumerate(text.splitlines(), 1)]
+        return cls(path, tuple(_with_title(_without_control(_expand(lines, path.parent, ())))))
+
+    @property
+    def text(self) -> str:
+        """The whole deck as ngspice reads it, one line for each of `lines`."""
+        return "\n".join(line.text if line.text.strip() else "*" for line in self.lines) + "\n"
+
+    def render(self, overrides: Mapping[str, float] | None = None) -> str:
+        """The deck's text with deck-level parameters replaced. Raises `NetlistError` for an unknown name."""
+        return self.with_params(overrides or {}).text
+
+    def sha256(self, overrides: Mapping[str, float] | None = None) -> str:
+        """SHA-256 of the rendered deck with its includes; comments and blanks do not count."""
+        return content_sha256(self.render(overrides))
+
+    @cached_property
+    def params(self) -> dict[str, Param]:
+        """Deck-level parameters by (lower-case) name; where one is set twice, the last counts, as in ngspice."""
+        found = {}
+        for index in self._param_lines():
+            line = self.lines[index]
+            code, comment = split_comment(line.text)
+            assignments = list(_assignments(code))
+            unit, meaning = _unit(comment) if len(assignments) == 1 else ("", comment)
+            for name, start, stop in assignments:
+                text = code[start:stop]
+                found[name.lower()] = Param(name.lower(), text, _number(text), unit, meaning, line.where)
+        return found
+
+    @cached_property
+    def subcircuits(self) -> dict[str, Subcircuit]:
+        """Subcircuits by (lower-case) name."""
+        found = {}
+        for index, code in self._statements():
+            if code.lower().startswith(".subckt"):
+                first = next(_assignments(code), None)
+                head = code if first is None else code[: code.rfind(first[0], 0, first[1])]
+                words = [word.lower() for word in head.split()[1:] if word.lower() != "params:"]
+                params = {name.lower(): code[start:stop] for name, start, stop in _assignments(code)}
+                found[words[0]] = Subcircuit(words[0], tuple(words[1:]), params, self.lines[index].where)
+        return found
+
+    @cached_property
+    def nodes(self) -> frozenset[str]:
+        """Words of the deck's own element lines, lower-case: its nodes, among others."""
+        words: set[str] = set()
+        depth = 0
+        for _, code in self._statements():
+            lower = code.lower()
+            depth += lower.startswith(".subckt") - lower.startswith(".ends")
+            if depth == 0 and not lower.startswith("."):
+                words.update(re.split(r"[\s(),=]+", lower)[1:])
+        return frozenset(words)
+
+    def with_params(self, overrides: Mapping[str, float]) -> "Netlist":
+        """A copy with deck-level parameters replaced (every place that sets them)."""
+        values = {name.lower(): value for name, value in overrides.items()}
+        for name in values:
+            if name not in self.params:
+                raise NetlistError(unknown_name(name, self.params, f"{self.path}: no .param"))
+        lines = list(self.lines)
+        for index in self._param_lines():
+            text = lines[index].text
+            code, _ = split_comment(text)
+            for name, start, stop in reversed(list(_assignments(code))):
+                if name.lower() in values:
+                    text = text[:start] + f"{values[name.lower()]:.12g}" + text[stop:]
+            lines[index] = replace(lines[index], text=text)
+        return replace(self, lines=tuple(lines))
+
+    def with_source(self, name: str, times: ArrayLike, values: ArrayLike) -> "Netlist":
+        """A copy in which the independent source `name` follows a piecewise linear waveform (SI units)."""
+        span = self.element(name)
+        head = " ".join(self.lines[span[0]].code.split()[:3])
+        pairs = [f"{t:.12g} {v:.9g}" for t, v in zip(np.asarray(times), np.asarray(values), strict=True)]
+        rows = [" ".join(pairs[i : i + PAIRS_PER_LINE]) for i in range(0, len(pairs), PAIRS_PER_LINE)]
+        texts = [f"{head} PWL(", *(f"+ {row}" for row in rows), "+ )"]
+        return self._with_span(span, texts)
+
+    def with_tran(self, t_stop_s: float | None = None, t_max_s: float | None = None) -> "Netlist":
+        """A copy whose ``.tran`` card stops at `t_stop_s` and steps by at most `t_max_s` (None: as it stands).
+
+        Raises `NetlistError` if the deck has no ``.tran`` card.
+        """
+        span = self._card(".tran")
+        words = self._statement(span).split()
+        if len(words) < 3:
+            raise NetlistError(f"{self.lines[span[0]].where}: .tran needs a step and a stop time")
+        uic = [word for word in words if word.lower() == "uic"]
+        words = [word for word in words if word.lower() != "uic"]
+        if t_stop_s is not None:
+            words[2] = f"{t_stop_s:.12g}"
+        if t_max_s is not None:
+            words = [*words[:3], *(words[3:4] or ["0"]), f"{t_max_s:.12g}"]
+        return self._with_span(span, [" ".join(words + uic)])
+
+    def with_options(self, **options: float | str) -> "Netlist":
+        """A copy with simulator options set; the deck's own settings of the same names are taken out."""
+        lines = []
+        in_options = False
+        for line in self.lines:
+            lower = line.code.lower().lstrip()
+            in_options = lower.startswith(".opt") or (in_options and lower.startswith("+"))
+            text = line.text
+            if in_options:
+                for name in options:
+                    text = re.sub(rf"(?i)(?<!\w){name}\s*=\s*\S+", "", text)
+            lines.append(replace(line, text=text))
+        added = Line(".options " + " ".join(f"{name}={value}" for name, value in options.items()))
+        return replace(self, lines=(*lines, added))
+
+    def with_vectors(self, vectors: Sequence[str]) -> "Netlist":
+        """A copy that saves only `vectors`; prints, plots and measurements are for runs by hand and are dropped."""
+        lines = []
+        dropping = False
+        for line in self.lines:
+            lower = line.code.lower().lstrip()
+            dropping = lower.split(None, 1)[:1] in ([card] for card in _DROPPED) or (dropping and lower.startswith("+"))
+            lines.append(replace(line, text="*") if dropping else line)
+        return replace(self, lines=(*lines, Line(".save " + " ".join(vectors)), Line(".end")))
+
+    def element(self, name: str) -> tuple[int, int]:
+        """Span (first, last + 1) in `lines` of the deck-level element `name`. Raises `NetlistError` without it."""
+        depth = 0
+        for index, code in self._statements():
+            lower = code.lower()
+            depth += lower.startswith(".subckt") - lower.startswith(".ends")
+            if depth == 0 and lower.split(None, 1)[:1] == [name.lower()]:
+                return index, self._end(index)
+        raise NetlistError(f"{self.path}: has no element {name}; the testbenches' README says which ones a deck needs")
+
+    def t_stop_s(self) -> float:
+        """Stop time of the ``.tran`` card in s."""
+        span = self._card(".tran")
+        words = self._statement(span).split()
+        try:
+            text = words[2].strip("{}'\"")
+            param = self.params.get(text.lower())
+            return float(param.value) if param and param.value is not None else parse_spice_number(text)
+        except (IndexError, InputError):
+            raise NetlistError(
+                f"{self.lines[span[0]].where}: .tran needs a number or a .param as its stop time"
+            ) from None
+
+    def has_card(self, card: str) -> bool:
+        """Whether a control card such as ``.tran`` stands at deck level."""
+        return any(code.lower().split(None, 1)[:1] == [card] for _, code in self._statements())
+
+    def _statements(self) -> Iterator[tuple[int, str]]:
+        """Index of the first line and the joined code of every statement, continuation lines included."""
+        index = 1
+        while index < len(self.lines):
+            if self.lines[index].code.strip():
+                end = self._end(index)
+                yield index, self._statement((index, end))
+                index = end
+            else:
+                index += 1
+
+    def _end(self, index: int) -> int:
+        end = index + 1
+        following = index + 1
+        while following < len(self.lines):
+            code = self.lines[following].code.strip()
+            if code.startswith("+"):
+                end = following + 1
+            elif code:
+                break
+            following += 1
+        return end
+
+    def _statement(self, span: tuple[int, int]) -> str:
+        codes = (line.code.strip() for line in self.lines[span[0] : span[1]])
+        return " ".join(code.lstrip("+ ") for code in codes if code)
+
+    def _param_lines(self) -> Iterator[int]:
+        depth = 0
+        for index, code in self._statements():
+            lower = code.lower()
+            depth += lower.startswith(".subckt") - lower.startswith(".ends")
+            if depth == 0 and lower.startswith(".param"):
+                yield from (i for i in range(index, self._end(index)) if self.lines[i].code.strip())
+
+    def _card(self, card: str) -> tuple[int, int]:
+        for index, code in self._statements():
+            if code.lower().split(None, 1)[:1] == [card]:
+                return index, self._end(index)
+        raise NetlistError(
+            f"{self.path}: has no {card} card, so there is nothing to simulate; add one such as '.tran 5u 122m' "
+            "(outside .control, which is only for runs by hand)"
+        )
+
+    def _with_span(self, span: tuple[int, int], texts: list[str]) -> "Netlist":
+        origin = self.lines[span[0]]
+        new = [replace(origin, text=text) for text in texts]
+        return replace(self, lines=(*self.lines[: span[0]], *new, *self.lines[span[1] :]))
+
+
+def content_sha256(text: str) -> str:
+    """SHA-256 of a deck's code: comments, blank lines and spacing left out."""
+    codes = (" ".join(split_comment(line)[0].split()) for line in text.splitlines()[1:])
+    return hashlib.sha256("\n".join(code for code in codes if code).encode()).hexdigest()
+
+
+def unknown_name(name: str, known: Mapping[str, object], prefix: str) -> str:
+    """One sentence that says `name` is unknown and offers the nearest known one."""
+    near = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.0)
+    return f"{prefix} '{name}'" + (f"; did you mean '{near[0]}'?" if near else "; it has none at all")
+
+
+def _assignments(code: str) -> Iterator[tuple[str, int, int]]:
+    """Name, start and stop of the value of each ``name=value`` in `code`."""
+    bare = re.sub(r"\{[^}]*\}|'[^']*'|\"[^\"]*\"", lambda m: "x" * len(m.group()), code)
+    matches = list(_ASSIGNMENT.finditer(bare))
+    for match, after in zip(matches, [*matches, None][1:], strict=True):
+        raw = code[match.end() : after.start() if after else len(code)]
+        value = raw.strip(" \t,")
+        start = match.end() + raw.find(value)
+        yield match.group(1), start, start + len(value)
+
+
+def _unit(comment: str) -> tuple[str, str]:
+    match = re.match(r"\[([^\]]*)\]\s*(.*)", comment)
+    return (match.group(1), match.group(2)) if match else ("", comment)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return parse_spice_number(text.strip("{}'\""))
+    except InputError:
+        return None
+
+
+def _read(path: Path, asked_at: Line | None, stack: tuple[Path, ...], section: str = "") -> list[Line]:
+    resolved = path.resolve()
+    at = f"{asked_at.where}: " if asked_at else ""
+    if resolved in stack:
+        raise NetlistError(f"{at}{path} includes itself")
+    try:
+        text = path.read_text(errors="replace")
+    except FileNotFoundError:
+        raise NetlistError(f"{at}no such netlist file: {path}") from None
+    except OSError as error:
+        raise NetlistError(f"{at}cannot read the netlist {path}: {error.strerror}") from None
+    lines = [Line(raw, path, i) for i, raw in enumerate(text.splitlines(), 1)]
+    if section:
+        lines = _section(lines, section, at, path)
+    return _expand(lines, path.parent, (*stack, resolved))
+
+
+def _expand(lines: list[Line], folder: Path, stack: tuple[Path, ...]) -> list[Line]:
+    expanded: list[Line] = []
+    for line in lines:
+        include, library = _INCLUDE.match(line.code), _LIBRARY.match(line.code)
+        if match := include or library:
+            path = Path(match["path"].strip("\"'")).expanduser()
+            section = library["section"] if library else ""
+            expanded.append(replace(line, text=f"* {line.text.strip()}"))
+            expanded.extend(_read(path if path.is_absolute() else folder / path, line, stack, section))
+        else:
+            expanded.append(line)
+    return expanded
+
+
+def _section(lines: list[Line], section: str, at: str, path: Path) -> list[Line]:
+    """The lines between ``.lib section`` and ``.endl``."""
+    inside = False
+    found: list[Line] = []
+    for line in lines:
+        words = line.code.lower().split()
+        if words[:1] == [".lib"] and len(words) == 2:
+            inside = words[1] == section.lower()
+        elif words[:1] == [".endl"]:
+            inside = False
+        elif inside:
+            found.append(line)
+    if not found:
+        raise NetlistError(f"{at}{path} has no library section '{section}'")
+    return found
+
+
+def _with_title(lines: Iterator[Line]) -> Iterator[Line]:
+    """The lines behind a title: ngspice takes the first line for one, whatever it says."""
+    first = next(lines, None)
+    if first is None or first.text.lstrip().startswith("."):
+        yield Line("* no title")
+    if first is not None:
+        yield first
+    yield from lines
+
+
+def _without_control(lines: list[Line]) -> Iterator[Line]:
+    inside = False
+    for line in lines:
+        lower = line.code.lower().strip()
+        inside = inside or lower.startswith(".control")
+        yield replace(line, text="*") if inside else line
+        inside = inside and not lower.startswith(".endc")

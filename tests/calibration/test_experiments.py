@@ -1,0 +1,137 @@
+import numpy as np
+import pytest
+from conftest import FIRST_SPIKE_S
+
+from calibration.errors import NetlistError
+from calibration.experiments import (
+    NETLISTS,
+    NEURON_NETLIST,
+    RRAM_NETLIST,
+    NeuronRun,
+    RRAMRun,
+    neuron_deck,
+    program_rrams,
+    pwl,
+    rram_jobs,
+    simulate_neurons,
+)
+from calibration.farm import run_jobs
+from calibration.lattice import with_groups
+from devices.stimulus import Stimulus
+
+RRAM_CURRENTS_A = np.array([10, 20, 30, 50, 80, 100, 140, 200, 250, 300]) * 1e-6
+RRAM_TABLE_S = {
+    (0.40, 45, "var"): [15.5, 36.8, 64.8, 131, 238, 300, 400, 496, 544, 574],
+    (0.36, 49, "var"): [19.9, 36.3, 62.8, 125, 225, 287, 387, 486, 537, 570],
+    (0.44, 41, "var"): [14.5, 38.2, 68.6, 141, 253, 317, 416, 507, 550, 577],
+    (0.36, 49, "det"): [19.9, 39.6, 69.1, 138, 247, 310, 411, 506, 553, 584],
+    (0.44, 41, "det"): [13.4, 34.4, 61.2, 126, 229, 291, 390, 486, 533, 564],
+}
+RESET_TABLE_S = {0.9: 123, 1.0: 88, 1.2: 52, 1.5: 29, 2.0: 15}
+
+
+@pytest.fixture(scope="module")
+def rram_table(farm):
+    runs = [
+        RRAMRun(current, length * 1e-9, radius * 1e-9, variant)
+        for length, radius, variant in RRAM_TABLE_S
+        for current in RRAM_CURRENTS_A
+    ]
+    return dict(zip(RRAM_TABLE_S, program_rrams(runs, farm=farm).reshape(len(RRAM_TABLE_S), -1), strict=True))
+
+
+@pytest.mark.parametrize("current_a", FIRST_SPIKE_S)
+def test_first_spike_comes_when_it_should(neuron_dc, current_a):
+    assert neuron_dc[current_a].spike_times_s[0] == pytest.approx(FIRST_SPIKE_S[current_a], rel=0.05)
+
+
+def test_at_308_pa_the_neuron_spikes_every_40_to_50_ms(neuron_dc):
+    spikes = neuron_dc[308e-12].spike_times_s
+    assert spikes.size == 3
+    assert np.all((np.diff(spikes) > 40e-3) & (np.diff(spikes) < 50e-3))
+
+
+def test_polarization_climbs_to_the_spike_and_is_written_back(neuron_dc):
+    wave = neuron_dc[308e-12]
+    first = wave.spike_times_s[0]
+    before, after = wave.resampled([first - 1e-4, first + 1e-3])["polarization"]
+    assert before > 0.9
+    assert after < -0.9
+    assert wave["v_mem_v"].max() == pytest.approx(2.5, abs=0.02)
+    np.testing.assert_allclose(wave["i_syn_a"][wave.time_s > 1e-5], 308e-12)
+
+
+def test_inhibition_never_pulls_the_membrane_below_ground(farm):
+    wave = simulate_neurons([NeuronRun(Stimulus.steps([2e-9, 2e-9, -5e-9, -5e-9, 2e-9]), 5e-3)], farm=farm)[0]
+    assert wave["v_mem_v"].min() > -0.01
+    assert wave.resampled([1.9e-3])["v_mem_v"][0] > 0.8
+    assert wave.resampled([3.9e-3])["v_mem_v"][0] < 0.01
+    assert wave.spike_times_s.size == 0
+
+
+def test_overrides_reach_the_ferroelectric(farm):
+    stimulus, stop = Stimulus.dc(5e-9), 3e-3
+    runs = [NeuronRun(stimulus, stop, {"area": area}) for area in (25e-12, 20e-12)]
+    full, small = simulate_neurons(runs, farm=farm)
+    assert small.spike_times_s[0] == pytest.approx(0.8 * full.spike_times_s[0], rel=0.02)
+
+
+@pytest.mark.parametrize("geometry", RRAM_TABLE_S, ids=str)
+def test_rram_conductance_follows_the_table(rram_table, geometry):
+    np.testing.assert_allclose(rram_table[geometry] * 1e6, RRAM_TABLE_S[geometry], rtol=0.05)
+
+
+def test_rram_reset_follows_the_table(farm):
+    measured = program_rrams([RRAMRun(60e-6, v_reset_v=v) for v in RESET_TABLE_S], farm=farm)
+    np.testing.assert_allclose(measured * 1e6, list(RESET_TABLE_S.values()), rtol=0.05)
+
+
+def test_two_femtofarads_on_the_limiter_double_the_conductance(farm):
+    clean, loaded = program_rrams([RRAMRun(50e-6), RRAMRun(50e-6, overrides={"clim": 2e-15})], farm=farm)
+    assert loaded / clean == pytest.approx(2.14, rel=0.05)
+
+
+def test_a_limiter_holds_the_programming_current(farm):
+    wave = run_jobs(rram_jobs([RRAMRun(50e-6)]), farm)[0]
+    assert wave.resampled([1.0e-6])["i(vcell)"][0] == pytest.approx(50e-6, rel=1e-3)
+
+
+def test_a_circuit_of_the_users_own_gets_a_testbench(farm):
+    wave = simulate_neurons(
+        [NeuronRun(Stimulus.dc(5e-9), 3e-3)], netlist=NETLISTS / "circuits" / "felif_neuron.lib", farm=farm
+    )[0]
+    assert wave.spike_times_s[0] == pytest.approx(FIRST_SPIKE_S[5e-9], rel=0.05)
+
+
+def test_wrong_pins_nodes_and_sources_are_named(tmp_path):
+    circuit = tmp_path / "mine.lib"
+    circuit.write_text("* mine\n.subckt mine inj vm out pl pn vdd\nR1 vm 0 1k\n.ends\n")
+    with pytest.raises(NetlistError, match=r"pins of a neuron, inj vm spk pl pn vdd.*mine.lib:2 mine: inj vm out"):
+        neuron_deck(circuit)
+    deck = tmp_path / "deck.cir"
+    text = NEURON_NETLIST.read_text().replace("../", f"{NETLISTS}/")
+    deck.write_text(text.replace("Istim inj", "Iin inj"))
+    with pytest.raises(NetlistError, match="has no element Istim"):
+        neuron_deck(deck)
+    deck.write_text(text.replace("Xneuron inj vm spk pl pn", "Xneuron inj mem spk pl pn"))
+    with pytest.raises(NetlistError, match="has no node vm"):
+        neuron_deck(deck)
+
+
+def test_unknown_variant_and_parameter_are_refused():
+    with pytest.raises(NetlistError, match="choose var or det"):
+        rram_jobs([RRAMRun(50e-6, variant="both")])
+    with pytest.raises(NetlistError, match="did you mean 'iprog'"):
+        rram_jobs([RRAMRun(50e-6, overrides={"iprogg": 1e-6})], RRAM_NETLIST)
+
+
+def test_a_stimulus_that_is_on_from_the_start_ramps_up():
+    time, current = pwl(Stimulus(np.array([0.0, 1.0]), np.array([3e-10, 3e-10])), 0.5)
+    assert (time[0], current[0]) == (0.0, 0.0)
+    assert (time[1], current[1]) == (1e-6, 3e-10)
+
+
+def test_the_library_holds_the_lattice_that_the_code_makes():
+    library = (NETLISTS / "models" / "fecap.lib").read_text()
+    assert with_groups(library, 16) == library
+    assert with_groups(library, 64).count("fecap_group za=") == 64

@@ -1,0 +1,209 @@
+import dataclasses
+import errno
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import calibration.store
+from calibration.errors import NetlistError, SimulationError
+from calibration.farm import Farm, run_jobs, try_jobs
+from calibration.netlist import Netlist
+from calibration.ngspice import Job, Worker
+from calibration.store import Store
+
+RC = "* rc\n.param r=1k ; [Ohm] load\nR1 in out {r}\nC1 out 0 1n\nV1 in 0 PWL(0 0 1n 1)\n.tran 10n 5u 0 10n\n"
+
+
+def rc_jobs(resistances):
+    netlist = Netlist.from_text(RC, "rc.cir")
+    return [Job.from_netlist(netlist.with_params({"r": r}), ["v(out)"], None) for r in resistances]
+
+
+@pytest.fixture
+def own(tmp_path):
+    return Farm(workers=2, store=Store(tmp_path / "store"))
+
+
+def test_results_come_in_the_order_of_the_jobs_and_twins_run_once(own):
+    waves = run_jobs(rc_jobs([1e3, 4e3, 1e3, 2e3]), own)
+    ends = [wave["v(out)"][-1] for wave in waves]
+    assert ends == pytest.approx([1 - np.exp(-5e-6 / (r * 1e-9)) for r in (1e3, 4e3, 1e3, 2e3)], abs=2e-3)
+    assert len(list(own.store.entries())) == 3
+
+
+def test_a_second_run_is_read_from_the_store(own, monkeypatch):
+    first = run_jobs(rc_jobs([1e3]), own)[0]
+    monkeypatch.setattr(Worker, "run", lambda *_: pytest.fail("simulated again"))
+    second = run_jobs(rc_jobs([1e3]), own)[0]
+    np.testing.assert_array_equal(first.time_s, second.time_s)
+    np.testing.assert_array_equal(first["v(out)"], second["v(out)"])
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "text"])
+def test_a_damaged_entry_is_simulated_again(own, damage):
+    first = run_jobs(rc_jobs([1e3]), own)[0]
+    path = next(own.store.entries()).path
+    data = bytearray(path.read_bytes())
+    if damage == "flip":
+        data[len(data) // 2] ^= 1
+    path.write_bytes({"flip": bytes(data), "cut": bytes(data[:-100]), "empty": b"", "text": b"{}\nhello"}[damage])
+    second = run_jobs(rc_jobs([1e3]), own)[0]
+    np.testing.assert_array_equal(first["v(out)"], second["v(out)"])
+    assert own.store.get(path.stem) is not None
+
+
+def test_the_key_depends_on_everything_that_the_result_depends_on():
+    job = rc_jobs([1e3])[0]
+    keys = {
+        job.key("39"),
+        job.key("40"),
+        rc_jobs([2e3])[0].key("39"),
+        dataclasses.replace(job, t_stop_s=1e-6).key("39"),
+        dataclasses.replace(job, vectors=("v(in)",)).key("39"),
+        dataclasses.replace(job, deck=job.deck + ".options reltol=1e-6\n").key("39"),
+    }
+    assert len(keys) == 6
+
+
+def test_a_full_disk_loses_the_store_and_not_the_result(own, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(calibration.store, "write_atomic", refuse)
+    with pytest.warns(RuntimeWarning, match="not kept: cannot write to .*No space left"):
+        wave = run_jobs(rc_jobs([1e3]), own)[0]
+    assert wave.time_s[-1] == pytest.approx(5e-6)
+    assert list(own.store.entries()) == []
+
+
+def test_a_failure_keeps_the_other_results(own):
+    good = rc_jobs([1e3, 2e3])
+    bad = dataclasses.replace(good[0], deck=good[0].deck.replace("C1 out 0 1n", "X1 out nosub"), origins=())
+    outcomes = try_jobs([good[0], bad, good[1]], own)
+    assert isinstance(outcomes[1], NetlistError)
+    assert outcomes[0]["v(out)"][-1] == pytest.approx(1 - np.exp(-5), abs=2e-3)
+    with pytest.raises(NetlistError, match="nosub"):
+        run_jobs([good[0], bad, good[1]], own)
+
+
+def test_a_simulation_that_failed_is_tried_once_more_with_tighter_options(own, monkeypatch):
+    attempts = []
+    plain = Worker.run
+
+    def fail_first(self, job):
+        attempts.append(job)
+        if len(attempts) == 1:
+            raise SimulationError("did not converge")
+        return plain(self, job)
+
+    monkeypatch.setattr(Worker, "run", fail_first)
+    wave = run_jobs(rc_jobs([1e3]), own)[0]
+    assert wave["v(out)"][-1] == pytest.approx(1 - np.exp(-5), abs=2e-3)
+    assert len(attempts) == 2
+    assert "reltol=1e-05" in attempts[1].deck
+    assert "reltol" not in attempts[0].deck
+
+
+def slow_jobs(count):
+    netlist = Netlist.from_text(RC, "rc.cir").with_tran(2e-3, 10e-9)
+    return [Job.from_netlist(netlist.with_params({"r": 1e3 + k}), ["v(out)"], 2e-3) for k in range(count)]
+
+
+def children(pid):
+    """Process ids whose parent is `pid`."""
+    listing = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True).stdout
+    return [int(word) for word in listing.split()]
+
+
+@pytest.mark.parametrize("whom", ["worker", "its fork"])
+def test_a_process_killed_in_mid_run_changes_nothing(own, whom):
+    job = slow_jobs(1)[0]
+    calm = run_jobs([job], dataclasses.replace(own, store=None))[0]
+    killed = []
+
+    def kill():
+        deadline = time.monotonic() + 20
+        while not killed and time.monotonic() < deadline:
+            for worker in children(os.getpid()):
+                for fork in children(worker):
+                    victim = worker if whom == "worker" else fork
+                    os.kill(victim, signal.SIGKILL)
+                    killed.append(victim)
+                    return
+            time.sleep(0.01)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    wave = run_jobs([job], dataclasses.replace(own, workers=1))[0]
+    killer.join()
+    assert killed
+    assert wave.time_s[-1] == calm.time_s[-1]
+    np.testing.assert_allclose(wave.resampled(calm.time_s)["v(out)"], calm["v(out)"], atol=1e-3)
+
+
+def test_ctrl_c_ends_the_workers_and_leaves_nothing_half_written(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from test_farm import slow_jobs\n"
+        "from pathlib import Path\n"
+        "from calibration.farm import Farm, run_jobs\nfrom calibration.store import Store\n"
+        "print('go', flush=True)\n"
+        "run_jobs(slow_jobs(40), Farm(workers=2, store=Store(Path(sys.argv[2]))))\n"
+    )
+    folder = tmp_path / "store"
+    here = str(Path(__file__).parent)
+    process = subprocess.Popen(
+        [sys.executable, str(script), here, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    process.stdout.readline()
+    deadline = time.monotonic() + 30
+    while not list(folder.glob("??/*.wave")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    workers = children(process.pid)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode != 0
+    assert "KeyboardInterrupt" in errors
+    assert workers
+    time.sleep(0.2)
+    assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+    assert not list(folder.glob("??/*.part"))
+    store = Store(folder)
+    assert all(store.get(entry.key) is not None for entry in store.entries())
+
+
+def test_two_processes_can_share_a_store(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from test_farm import rc_jobs\n"
+        "from pathlib import Path\n"
+        "from calibration.farm import Farm, run_jobs\nfrom calibration.store import Store\n"
+        "waves = run_jobs(rc_jobs([1e3 + k for k in range(30)]), Farm(workers=2, store=Store(Path(sys.argv[2]))))\n"
+        "print(sum(float(w['v(out)'].sum()) for w in waves))\n"
+    )
+    command = [sys.executable, str(script), str(Path(__file__).parent), str(tmp_path / "store")]
+    pair = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    sums = [process.communicate(timeout=60)[0] for process in pair]
+    assert sums[0] == sums[1]
+    assert float(sums[0]) > 0
+    assert len(list(Store(tmp_path / "store").entries())) == 30
+
+
+def test_entries_are_listed_and_pruned_oldest_first(own):
+    for r in (1e3, 2e3, 3e3):
+        run_jobs(rc_jobs([r]), own)
+        time.sleep(0.02)
+    entries = list(own.store.entries())
+    assert [entry.label for entry in entries] == ["rc.cir"] * 3
+    removed = own.store.prune(keep_bytes=entries[0].size_bytes)
+    assert [entry.key for entry in removed] == [entries[2].key, entries[1].key]
+    assert [entry.key for entry in own.store.entries()] == [entries[0].key]

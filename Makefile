@@ -31,10 +31,14 @@ ngspice:
 	@bash spice_netlists/install_ngspice.sh
 
 calibrate: setup ## run the netlists in ngspice, fit the models, write data/calibrated/*.json
-	$(BRUNO) calibrate all --out $(CARDS)
+	$(BRUNO) calibrate all --out $(CARDS) --report reports
 
-train: setup $(CARDS)/felif.json $(CARDS)/rram.json ## train the spiking network on Bach chorales with those cards
-	$(BRUNO) train --task chorales --out $(RUN)
+train: setup $(RUN)/result.json ## train the spiking network on Bach chorales with those cards
+	@echo "$(RUN) is trained: bruno evaluate $(RUN); remove the folder to train anew"
+
+# A run that a Ctrl-C cut short goes on where it stopped; one whose cards or configuration changed starts anew.
+$(RUN)/result.json: $(CARDS)/felif.json $(CARDS)/rram.json training/configs/chorales.yaml
+	$(BRUNO) train --task chorales --out $(RUN) $(if $(wildcard $@),--overwrite,$(if $(wildcard $(RUN)/checkpoint.json),--resume))
 
 $(CARDS)/felif.json $(CARDS)/rram.json: | setup
 	$(BRUNO) calibrate all --out $(CARDS)

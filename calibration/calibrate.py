@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.errors import CalibrationError
 from calibration.experiments import (
     NEURON_NETLIST,
     RRAM_NETLIST,
@@ -36,7 +35,7 @@ from calibration.netlist import Netlist
 from calibration.ngspice import ngspice_version
 from calibration.validation import NeuronComparison, validate_neuron
 from devices.card import Card, FeLIFCard, Parameter, Provenance, Range, RRAMCard
-from devices.errors import CardError
+from devices.errors import CardError, InputError
 from devices.felif import FeLIFParameters, simulate
 from devices.rram import Levels, levels
 from devices.stimulus import Stimulus
@@ -268,5 +267,5 @@ def targets(what: str) -> list[str]:
     if what == "all":
         return list(TARGETS)
     if what not in TARGETS:
-        raise CalibrationError(f"'{what}' cannot be calibrated; choose neuron, rram or all")
+        raise InputError(f"'{what}' cannot be calibrated; choose neuron, rram or all")
     return [what]

@@ -63,13 +63,18 @@ def measure_spikes(recordings: Sequence[Recording]) -> SpikeMeasures:
 
     The threshold is the membrane voltage at the spike. The hold lasts until the membrane leaves the reset level for
     good (the plate pulse kicks it before that), less the time that the current takes to the 20 mV at which it is seen.
-    Raises `FitError` where no recording holds a spike with its release.
+    Raises `FitError` where a recording holds no spike, or none holds a spike with its release.
     """
+    silent = [r.stimulus.name for r in recordings if r.spice.spike_times_s.size == 0]
+    if silent:
+        raise FitError(
+            f"no spike in SPICE under {silent[0]}: the neuron cannot be fitted there; drive it with more current"
+        )
     seen_at_v = 0.02
     thresholds, holds, resets = [], [], []
     for recording in recordings:
         voltage, time, spikes = recording.spice["v_mem_v"], recording.spice.time_s, recording.spice.spike_times_s
-        for spike, until in zip(spikes, [*spikes[1:], time[-1]], strict=True):
+        for spike, until in zip(spikes, np.append(spikes[1:], time[-1]), strict=True):
             thresholds.append(float(np.interp(spike, time, voltage)))
             held = np.flatnonzero((time > spike) & (time < until) & (voltage < seen_at_v))
             if held.size == 0 or time[held[-1]] >= until - 1e-4 or held[-1] + 2 >= time.size:
@@ -150,9 +155,6 @@ def fit_neuron(
     Raises `FitError` where the result cannot be believed.
     """
     free = free_parameters(start) if free is None else free
-    silent = [r.stimulus.name for r in recordings if r.spice.spike_times_s.size == 0]
-    if silent:
-        raise FitError(f"FeLIF fit: no spike in SPICE under {silent[0]}; record longer or leave it out")
 
     def residual(values: dict[str, float]) -> Array:
         trial = with_values(start, values)

@@ -1,0 +1,151 @@
+"""The command line as a user meets it: what comes out, and what bad input gets."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from calibration.cli import app, run
+from devices import Waveform
+
+
+@pytest.fixture
+def bruno(monkeypatch, capsys):
+    """Run ``bruno ARGS``; returns exit code, standard output and standard error."""
+
+    def call(*args):
+        monkeypatch.setattr(sys, "argv", ["bruno", *map(str, args)])
+        with pytest.raises(SystemExit) as leaving:
+            run(app)
+        out = capsys.readouterr()
+        return leaving.value.code or 0, out.out, out.err
+
+    return call
+
+
+def one_sentence(err, said):
+    lines = [line for line in err.splitlines() if line.strip()]
+    assert len(lines) == 1, err
+    assert said in err
+    return True
+
+
+def test_both_engines_give_the_same_columns_and_the_same_spikes(bruno, tmp_path):
+    traces = {}
+    for engine in ("spice", "model"):
+        out = tmp_path / f"{engine}.csv"
+        code, text, _ = bruno(
+            "simulate", "neuron", "--engine", engine, "--dc", "5n", "--t-stop", "8m", "--out", out, "--json"
+        )
+        assert code == 0
+        assert json.loads(text)["spikes"] == 2
+        assert out.read_text().splitlines()[0] == "time_s,i_syn_a,v_mem_v,polarization,spike"
+        traces[engine] = Waveform.from_csv(out)
+    np.testing.assert_allclose(traces["model"].spike_times_s, traces["spice"].spike_times_s, rtol=0.01)
+
+
+def test_a_stimulus_file_drives_either_engine(bruno, tmp_path):
+    stimulus = tmp_path / "stim.csv"
+    stimulus.write_text("time_s,i_syn_a\n0,0\n1e-5,1e-8\n1.4e-3,1e-8\n1.5e-3,0\n3e-3,0\n")
+    for engine in ("spice", "model"):
+        code, text, _ = bruno(
+            "simulate", "neuron", "--engine", engine, "--stimulus", stimulus, "--out", tmp_path / "t.csv", "--json"
+        )
+        assert code == 0
+        assert json.loads(text)["spikes"] == 1
+
+
+def test_the_rram_cell_reads_the_same_in_both_engines(bruno):
+    g = {}
+    for engine in ("spice", "model"):
+        code, text, _ = bruno("simulate", "rram", "--engine", engine, "--i-prog", "100u", "--json")
+        assert code == 0
+        g[engine] = json.loads(text)["g_s"]
+    assert g["spice"] == pytest.approx(300e-6, rel=0.05)
+    assert g["model"] == pytest.approx(g["spice"], rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["simulate", "neuron"], "either --stimulus FILE.csv or --dc"),
+        (["simulate", "neuron", "--dc", "100n"], "lies outside -5 nA ... 30 nA"),
+        (["simulate", "neuron", "--dc", "3o8p"], "'3o8p' is not a number"),
+        (["simulate", "neuron", "--dc", "1n", "--card", "none.json"], "none.json: no such card"),
+        (["simulate", "neuron", "--dc", "1n", "--set", "vth=2.4"], "unknown parameter 'vth'"),
+        (["simulate", "neuron", "--dc", "1n", "--set", "vth"], "write NAME=VALUE"),
+        (["simulate", "neuron", "--engine", "spice", "--dc", "1n", "--set", "vht=2"], "vth"),
+        (["simulate", "neuron", "--engine", "spice", "--dc", "1n", "--netlist", "none.cir"], "none.cir"),
+        (["simulate", "neuron", "--stimulus", "none.csv"], "none.csv: no such stimulus file"),
+        (["simulate", "neuron", "--dc", "1n", "--t-stop", "-1"], "--t-stop must be above 0"),
+        (["simulate", "rram", "--i-prog", "1m"], "lies outside 15 µA ... 300 µA"),
+        (["simulate", "rram", "--i-prog", "-1u"], "must be positive"),
+        (["simulate", "rram", "--i-prog", "50u", "--variant", "det"], "fitted with the 'var' variant"),
+        (["calibrate", "toaster"], "'toaster' cannot be calibrated"),
+        (["calibrate", "all", "--set", "vth=2"], "--set goes with one of neuron and rram"),
+        (["card", "check", "none.json"], "none.json: no such card"),
+    ],
+)
+def test_bad_input_gets_one_clear_sentence_and_exit_code_2(bruno, args, said, tmp_path):
+    code, _, err = bruno(*args)
+    assert code == 2
+    assert one_sentence(err, said)
+
+
+def test_a_netlist_with_a_typo_is_refused_with_file_and_line(bruno, tmp_path):
+    from calibration.experiments import NEURON_NETLIST
+
+    text = NEURON_NETLIST.read_text().replace("../", f"{NEURON_NETLIST.parents[1]}/")
+    broken = tmp_path / "mine.cir"
+    lines = text.splitlines()
+    at = next(n for n, line in enumerate(lines) if line.startswith(".ic"))
+    lines.insert(at, "Rload vm 0 1oops$")
+    lines.insert(at, "Qwhat vm 0 zz nosuchmodel")
+    broken.write_text("\n".join(lines))
+    code, _, err = bruno("simulate", "neuron", "--engine", "spice", "--dc", "1n", "--netlist", broken)
+    assert code == 2
+    assert one_sentence(err, "mine.cir")
+    assert f":{at + 1}" in err or f"line {at + 1}" in err or f":{at + 2}" in err
+
+
+def test_nan_and_unsorted_times_are_refused(bruno, tmp_path):
+    for rows, said in (("0,0\n1e-3,nan\n", "row 2"), ("0,0\n2e-3,0\n1e-3,0\n", "row 3")):
+        stimulus = tmp_path / "stim.csv"
+        stimulus.write_text("time_s,i_syn_a\n" + rows)
+        code, _, err = bruno("simulate", "neuron", "--stimulus", stimulus)
+        assert code == 2
+        assert one_sentence(err, said)
+
+
+def test_a_failed_calibration_leaves_the_good_card(bruno, tmp_path):
+    (tmp_path / "felif.json").write_text("precious")
+    code, _, err = bruno("calibrate", "neuron", "--out", tmp_path, "--set", "vth=9")
+    assert code == 1
+    assert one_sentence(err, "no spike in SPICE")
+    assert (tmp_path / "felif.json").read_text() == "precious"
+
+
+def test_ctrl_c_ends_with_one_sentence_and_code_1(bruno, monkeypatch, tmp_path):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("devices.felif.simulate", interrupted)
+    code, _, err = bruno("simulate", "neuron", "--dc", "1n", "--out", tmp_path / "t.csv")
+    assert code == 1
+    assert one_sentence(err, "interrupted")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_trace_that_cannot_be_written_says_why(bruno, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = bruno("simulate", "neuron", "--dc", "1n", "--out", tmp_path / "file" / "t.csv")
+    assert code == 1
+    assert one_sentence(err, "file")
+
+
+def test_every_command_explains_itself_with_an_example(bruno):
+    for command in (["simulate", "neuron"], ["simulate", "rram"], ["calibrate"], ["card", "check"]):
+        code, out, _ = bruno(*command, "--help")
+        assert code == 0
+        assert "xample" in out

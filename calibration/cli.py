@@ -286,3 +286,7 @@ def load_any_card(path: Path) -> Card:
     if model not in CARD_TYPES:
         raise CardError(f"{path}: model '{model}' is not known; a card says one of {', '.join(CARD_TYPES)}")
     return CARD_TYPES[model].load(path)
+
+
+# The commands of other files join the app when they are imported; they need what stands above.
+from calibration import cli_vary  # noqa: E402, F401

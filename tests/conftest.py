@@ -1,10 +1,12 @@
 """What every test shares: the committed cards and the folder of real data."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
+from calibration.cli import app, run
 from devices import FeLIFCard, RRAMCard
 
 CARDS = Path(__file__).parents[1] / "data" / "calibrated"
@@ -29,3 +31,17 @@ def data_folder():
     if not folder or not Path(folder).is_dir():
         pytest.skip("BRUNO_DATA does not name a folder with the real data sets")
     return Path(folder)
+
+
+@pytest.fixture
+def bruno(monkeypatch, capsys):
+    """Run ``bruno ARGS``; returns exit code, standard output and standard error."""
+
+    def call(*args):
+        monkeypatch.setattr(sys, "argv", ["bruno", *map(str, args)])
+        with pytest.raises(SystemExit) as leaving:
+            run(app)
+        out = capsys.readouterr()
+        return leaving.value.code or 0, out.out, out.err
+
+    return call

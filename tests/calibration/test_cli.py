@@ -1,27 +1,11 @@
 """The command line as a user meets it: what comes out, and what bad input gets."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
 
-from calibration.cli import app, run
 from devices import Waveform
-
-
-@pytest.fixture
-def bruno(monkeypatch, capsys):
-    """Run ``bruno ARGS``; returns exit code, standard output and standard error."""
-
-    def call(*args):
-        monkeypatch.setattr(sys, "argv", ["bruno", *map(str, args)])
-        with pytest.raises(SystemExit) as leaving:
-            run(app)
-        out = capsys.readouterr()
-        return leaving.value.code or 0, out.out, out.err
-
-    return call
 
 
 def one_sentence(err, said):

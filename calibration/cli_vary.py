@@ -1,0 +1,143 @@
+"""``bruno vary``: Monte-Carlo samples and corners of a netlist, simulated, as a table."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import typer
+
+from calibration.cli import JsonOption, SetOption, WorkersOption, app, parse_overrides, print_json
+from devices.errors import InputError
+from devices.files import write_atomic
+from devices.units import format_si, parse_spice_number
+
+Rows = list[dict[str, Any]]
+CHARGE_PER_TRANSIENT_C = 32e-12
+DEAD_TIME_S = 1e-3
+"""A transient lasts until this much charge has flowed in, and this much longer: two spikes of the paper's neuron."""
+
+
+@app.command("vary")
+def vary_command(
+    what: Annotated[Literal["neuron", "rram"], typer.Argument(help="Which testbench.")],
+    samples: Annotated[int, typer.Option(min=1, help="Monte-Carlo samples (Latin hypercube).")] = 100,
+    corners: Annotated[bool, typer.Option("--corners", help="Corners instead: each parameter at +-3 sigma.")] = False,
+    currents: Annotated[
+        str | None,
+        typer.Option(metavar="I,I,...", help="DC currents of the neuron (1n) or programming currents (30u,60u,120u)."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same devices.")] = 0,
+    netlist: Annotated[Path | None, typer.Option(help="Testbench (default: the project's).")] = None,
+    variation: Annotated[
+        Path | None, typer.Option(help="What varies, YAML (default: NAME.variation.yaml beside the testbench).")
+    ] = None,
+    settings: SetOption = None,
+    workers: WorkersOption = 2,
+    out: Annotated[Path, typer.Option(help="Where the table goes: a row a device and current, SI units.")] = Path(
+        "variation.csv"
+    ),
+    as_json: JsonOption = False,
+) -> None:
+    """Simulate devices that differ as `NAME.variation.yaml` says, in ngspice.
+
+    Examples: `bruno vary neuron --samples 100 --currents 1n,10n --out table.csv`,
+    `bruno vary rram --corners --currents 30u,60u,120u`
+    """
+    from calibration.experiments import NEURON_NETLIST, RRAM_NETLIST
+    from calibration.farm import Farm
+    from calibration.netlist import Netlist
+    from calibration.variation import Variation
+
+    path = netlist or {"neuron": NEURON_NETLIST, "rram": RRAM_NETLIST}[what]
+    overrides = parse_overrides(settings)
+    deck = Netlist.load(path).with_params(overrides)
+    declared = Variation.load(variation) if variation else Variation.beside(path)
+    devices = declared.corner_points(deck) if corners else declared.sample(deck, samples, seed)
+    default = {"neuron": "1n", "rram": "30u,60u,120u"}[what]
+    currents_a = [parse_spice_number(text) for text in (currents or default).split(",")]
+    if not all(current > 0 for current in currents_a):
+        raise InputError("--currents must be positive")
+    run = {"neuron": _vary_neuron, "rram": _vary_rram}[what]
+    farm = Farm(workers=workers, progress=f"{what} variation in ngspice")
+    rows = run(devices, currents_a, path, overrides, farm)
+    write_atomic(out, _table(rows))
+    summary = _summary(rows, currents_a)
+    if as_json:
+        print_json({"table": str(out), "devices": len(devices), "spread": summary})
+        return
+    for entry in summary:
+        unit = {"first_spike_s": "s", "g_s": "S"}[entry["quantity"]]
+        typer.echo(
+            f"{format_si(entry['i_a'], 'A')}: {entry['quantity']} {format_si(entry['mean'], unit)} on average, "
+            f"{100 * entry['relative_sigma']:.2f} % sigma, {format_si(entry['min'], unit)}..."
+            f"{format_si(entry['max'], unit)} over {entry['devices']} devices"
+        )
+    typer.echo(f"wrote {out}")
+
+
+def _vary_neuron(devices: Any, currents_a: list[float], path: Path, overrides: dict[str, float], farm: Any) -> Rows:
+    """A row a device and current: first spike, and the interval after it; empty where the neuron stays silent."""
+    from calibration.experiments import NeuronRun, simulate_neurons
+    from devices.stimulus import Stimulus
+
+    cases = [(label, values, i) for label, values in _cases(devices) for i in currents_a]
+    runs = [
+        NeuronRun(Stimulus.dc(i), CHARGE_PER_TRANSIENT_C / i + DEAD_TIME_S, overrides | values)
+        for _, values, i in cases
+    ]
+    rows: Rows = []
+    for (label, values, i), wave in zip(cases, simulate_neurons(runs, path, farm), strict=True):
+        spikes = wave.spike_times_s
+        rows.append(
+            {"device": label, **values, "i_syn_a": i}
+            | {"first_spike_s": float(spikes[0]) if spikes.size else None}
+            | {"interval_s": float(spikes[1] - spikes[0]) if spikes.size > 1 else None}
+        )
+    return rows
+
+
+def _vary_rram(devices: Any, currents_a: list[float], path: Path, overrides: dict[str, float], farm: Any) -> Rows:
+    """A row a device and programming current: the conductance after SET."""
+    from calibration.experiments import RRAMRun, program_rrams
+
+    cases = [(label, values, i) for label, values in _cases(devices) for i in currents_a]
+    runs = [RRAMRun(i, overrides=overrides | values) for _, values, i in cases]
+    return [
+        {"device": label, **values, "i_prog_a": i, "g_s": float(g_s)}
+        for (label, values, i), g_s in zip(cases, program_rrams(runs, path, farm), strict=True)
+    ]
+
+
+def _cases(devices: Any) -> list[tuple[str, dict[str, float]]]:
+    return list(zip(devices.labels, devices.overrides(), strict=True))
+
+
+def _table(rows: Rows) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _summary(rows: Rows, currents_a: list[float]) -> list[dict[str, Any]]:
+    """Mean, spread and extremes of what was measured, by current."""
+    current, quantity = ("i_prog_a", "g_s") if "g_s" in rows[0] else ("i_syn_a", "first_spike_s")
+    found = []
+    for i in currents_a:
+        values = np.array([row[quantity] for row in rows if row[current] == i and row[quantity] is not None])
+        if values.size:
+            found.append(
+                {
+                    "i_a": i,
+                    "quantity": quantity,
+                    "devices": int(values.size),
+                    "mean": float(values.mean()),
+                    "relative_sigma": float(values.std() / values.mean()),
+                    "min": float(values.min()),
+                    "max": float(values.max()),
+                }
+            )
+    return found

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from devices.card_migration import migrate
 from devices.errors import CardError
 from devices.files import write_atomic
 
@@ -174,13 +175,22 @@ class Card(_Strict):
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
-        """Read and check the card at `path`. Raises `CardError` that names the file and the key at fault."""
+        """Read and check the card at `path`, of this schema version or an older one (`devices.card_migration`).
+
+        Raises `CardError` that names the file and the key at fault.
+        """
         try:
             raw = json.loads(Path(path).read_text())
         except FileNotFoundError:
             raise CardError(f"{path}: no such card; `make calibrate` writes the default ones") from None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise CardError(f"{path}: not valid JSON ({error})") from None
+        if not isinstance(raw, dict):
+            raise CardError(f"{path}: a card is a JSON object, not a {type(raw).__name__}")
+        try:
+            raw = migrate(raw, SCHEMA_VERSION)
+        except CardError as error:
+            raise CardError(f"{path}: {error}") from None
         return cls._checked(raw, str(path))
 
     @classmethod

@@ -1,7 +1,8 @@
-"""How kernels are compiled: numba, no Python inside, the interpreter lock released, compiled code kept on disk.
+"""How kernels are compiled: numba, no Python inside, the interpreter lock released, compiled code kept on
+disk.
 
-numba keys its cache on a kernel's own file. Kernels here call one another across files, so the cache folder is keyed
-on the sources of all of them: no change to a callee can leave a stale caller behind.
+numba keys its cache on a kernel's own file. Kernels here call one another across files, so the cache folder
+is keyed on the sources of all of them: no change to a callee can leave a stale caller behind.
 """
 
 import hashlib

@@ -14,11 +14,11 @@ Source: Fehlings et al., *Bruno*, arXiv 2505.17791 (K = 1, Eoff = 0). Three thin
 
 - K domains instead of one, each with its own activation field, offset field and weight (weights sum to 1).
 - tanh(V/V_s) replaces sign(V) in the discharge current, which jumps at V = 0 and chatters there.
-- The compliance floor c(u) = 1 - exp(-u) for u >= 0, and u below. An inhibitory current comes from a transistor
-  mirror, which pulls the membrane down only as long as there is voltage across it; c is the sub-threshold law
-  of a MOSFET, as in the neuron netlist. Below the floor it continues linearly, so that the current there is restoring
-  and no stiffer than |I_syn| / (C v_compliance). The published card has its floor at -5 V, as the paper.
-  The discharge needs no such factor: tanh already turns it around at V = 0.
+- The compliance floor c(u) = 1 - exp(-u) for u >= 0, and u below. An inhibitory current comes from a
+  transistor mirror, which pulls the membrane down only as long as there is voltage across it; c is the
+  sub-threshold law of a MOSFET, as in the neuron netlist. Below the floor it continues linearly, so that the
+  current there is restoring and no stiffer than |I_syn| / (C v_compliance). The published card has its floor
+  at -5 V, as the paper. The discharge needs no such factor: tanh already turns it around at V = 0.
 """
 
 import math
@@ -39,7 +39,8 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class FeLIFParameters:
-    """The numbers of a `FeLIFCard` by the same names, SI units; the last three are arrays (K,), one entry a domain."""
+    """The numbers of a `FeLIFCard` by the same names, SI units; the last three are arrays (K,), one entry a
+    domain."""
 
     area: float
     thickness_hzo: float
@@ -170,13 +171,14 @@ def simulate(
     polarization_start: float | None = None,
     rtol: float = 1e-7,
 ) -> Waveform:
-    """Transient of one neuron from 0 to `t_stop_s`, sampled every `dt_s`, as the circuit would run: in continuous time.
+    """Transient of one neuron from 0 to `t_stop_s`, sampled every `dt_s`, as the circuit would run: in
+    continuous time.
 
-    Spikes are located at the crossing of v_threshold; the neuron then stays at its reset state for t_refractory.
-    It starts at `v_start` (V) with every domain at `polarization_start` (default: the card's polarization_reset).
-    Signals: ``i_syn_a``, ``v_mem_v``, ``polarization`` (sum of w_k p_k). `rtol` bounds the local error of the adaptive
-    Rosenbrock method (RODAS, order 4; Hairer & Wanner, *Solving ODEs II*, IV.7) in V and in p.
-    Raises `InputError` where the time step underflows or times make no sense.
+    Spikes are located at the crossing of v_threshold; the neuron then stays at its reset state for
+    t_refractory. It starts at `v_start` (V) with every domain at `polarization_start` (default: the card's
+    polarization_reset). Signals: ``i_syn_a``, ``v_mem_v``, ``polarization`` (sum of w_k p_k). `rtol` bounds
+    the local error of the adaptive Rosenbrock method (RODAS, order 4; Hairer & Wanner, *Solving ODEs II*,
+    IV.7) in V and in p. Raises `InputError` where the time step underflows or times make no sense.
     """
     from devices import felif_kernels  # numba, which the rest of this module does without
 

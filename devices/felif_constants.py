@@ -3,8 +3,9 @@
     DRIVE = 1/C     K_CAP = k_cap     K_POL = k_dep Ps     V_PER_P = A Ps / C     LN_RATE = ln(1/tau0)
 
 so that dV/dt = DRIVE I_in - leak - V_PER_P sum_k w_k dp_k/dt and E = K_CAP V - K_POL sum_k w_k p_k (`devices.felif`).
-The rows of `SHARED` come first, then Ea_k, Eoff_k and w_k of the K domains. The same arithmetic serves floats, NumPy
-arrays and torch tensors, so that device spread and gradients to device parameters pass through it.
+The rows of `SHARED` come first, then Ea_k, Eoff_k and w_k of the K domains. The same arithmetic serves
+floats, NumPy arrays and torch tensors, so that device spread and gradients to device parameters pass through
+it.
 """
 
 from collections.abc import Callable, Mapping
@@ -60,7 +61,8 @@ def domain_count(rows: int) -> int:
 
 
 def constant_rows(x: Mapping[str, Any], domains: int, log: Callable[[Any], Any]) -> list[Any]:
-    """The 17 + 3 K rows from card values `x` by the card's names, in SI units; `log` fits the kind of number."""
+    """The 17 + 3 K rows from card values `x` by the card's names, in SI units; `log` fits the kind of
+    number."""
     dielectric = x["thickness_hzo"] * x["eps_int"] + x["thickness_int"] * x["eps_hzo"]
     c_total = EPS_0 * x["eps_hzo"] * x["area"] / x["thickness_hzo"] + x["c_parallel"]
     shared = {

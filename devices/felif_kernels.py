@@ -127,7 +127,8 @@ def solve(shift, slope, gain, rate, constants, right_v, right_p):
 def rosenbrock_step(v, p, i_a, ramp_a, h, rtol, constants, work, u, p_new, dp):
     """One RODAS step of `h` ms under i_a + ramp_a t. Returns (V, error / tolerance); fills p_new.
 
-    `work` (6, 2 + 2 K) receives slope, drive, gain and rate of each stage, `u` (6, 1 + K) the stages; dp (K,) is scratch.
+    `work` (6, 2 + 2 K) receives slope, drive, gain and rate of each stage, `u` (6, 1 + K) the stages; dp (K,) is
+    scratch.
     """
     domains = p.size
     gain, rate = work[0, 2 : 2 + domains], work[0, 2 + domains :]
@@ -146,9 +147,7 @@ def rosenbrock_step(v, p, i_a, ramp_a, h, rtol, constants, work, u, p_new, dp):
                     p_new[k] += A[stage, j] * u[j, 1 + k]
             i_s = i_a + STAGE_TIME[stage] * h * ramp_a
             here = work[stage]
-            dv, here[0], here[1] = rates(
-                v_s, p_new, i_s, constants, dp, here[2 : 2 + domains], here[2 + domains :]
-            )
+            dv, here[0], here[1] = rates(v_s, p_new, i_s, constants, dp, here[2 : 2 + domains], here[2 + domains :])
         dv += STAGE_SLOPE[stage] * h * drive * ramp_a
         for j in range(stage):
             dv += C[stage, j] / h * u[j, 0]

@@ -9,7 +9,8 @@ the leak to what brings V to 0, inhibition to what brings V to the floor.
 
 Spikes, in both kernels:
 
-- macro reset: a neuron that reaches threshold stays there until the macro step ends, then it is reset (BRUNO's training rule).
+- macro reset: a neuron that reaches threshold stays there until the macro step ends, then it is reset (BRUNO's training
+  rule).
 - event reset: reset at the crossing, held for T_REFRACTORY (what is left goes on into the next macro step),
   then integrated on; several spikes a millisecond are possible, `spikes` counts them.
 
@@ -209,9 +210,7 @@ def rosenbrock_windows(
                 grown = tried * min(5.0, 0.9 * (error + 1e-12) ** -0.25)
                 if v_new >= x[V_THRESHOLD]:
                     last = False
-                    tried, v_new = to_threshold(
-                        v_now, p_now, i_a[j], 0.0, tried, v_new, rtol, x, work, u, p_new, dp
-                    )
+                    tried, v_new = to_threshold(v_now, p_now, i_a[j], 0.0, tried, v_new, rtol, x, work, u, p_new, dp)
                     v_new = x[V_THRESHOLD]
                 if with_tangents:
                     rosenbrock_tangents(v_now, p_now, i_a[j], tried, x, work, u, s, stages, second, right)
@@ -287,9 +286,7 @@ def euler_step(v, p, i_a, dt, constants, dp, gain, rate, s):
 
 
 @kernel()
-def euler_windows(
-    start, stop, constants, v, p, hold, i_a, spikes, substeps, event, seen, free_ms, tangents, late
-):
+def euler_windows(start, stop, constants, v, p, hold, i_a, spikes, substeps, event, seen, free_ms, tangents, late):
     """Explicit Euler in `substeps` equal steps a macro step: 1000 make the paper's microsecond."""
     domains = p.shape[0]
     dp, gain, rate, p_now = np.empty(domains), np.empty(domains), np.empty(domains), np.empty(domains)
@@ -305,7 +302,7 @@ def euler_windows(
         for row in range(min(1 + domains, columns)):
             s[row, row] = 1.0
         spikes[j] = 0
-        held = min(int(round(hold[j] / dt)), substeps)
+        held = min(round(hold[j] / dt), substeps)
         hold[j] -= held * dt
         n, since = held, held
         while n < substeps:
@@ -322,7 +319,7 @@ def euler_windows(
                 reset_tangents(s, seen_tangents, spikes[j] == 1)
                 v_now = x[V_RESET]
                 p_now[:] = x[P_RESET]
-                wait = int(round(x[T_REFRACTORY] / dt))
+                wait = round(x[T_REFRACTORY] / dt)
                 held = min(wait, substeps - n)
                 hold[j] = (wait - held) * dt
                 n += held

@@ -1,0 +1,172 @@
+"""The backward sweep of a fused sequence: adjoints of V and p, one macro step after the other, last first.
+
+    lam_seen  = surrogate part + (where no spike) lam_after
+    lam_start = J^T lam_seen,   dL/dI = J_I^T lam_seen + (after a spike, event reset) late^T lam_after
+
+J is stored (``tangent``) or made from the state at the start (``bruno``, `coarse_jacobian`).
+"""
+
+import torch
+from torch import Tensor
+
+from devices.felif_constants import (
+    DISCHARGE,
+    DOMAINS_FROM,
+    DRIVE,
+    K_CAP,
+    K_POL,
+    LEAK,
+    PER_V_COMPLIANCE,
+    PER_V_LEAK,
+    PER_V_SMOOTH,
+    V_FLOOR,
+    V_PER_P,
+    domain_count,
+)
+from training import unrolled
+from training.sequence import Plan, Tape, weighted
+
+SATURATED = 1.0 - 1e-6
+
+
+def coarse_jacobian(v: Tensor, p: Tensor, i_a: Tensor, constants: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
+    """BRUNO's clamped Jacobian of one Euler step of 1 ms: dV'/dV, dp_k'/dp_k (dV'/dp_k follows from it),
+    dV'/dI."""
+    domains = domain_count(len(constants))
+    activation, offset, weight = constants[DOMAINS_FROM:].view(3, domains, -1)
+    field = constants[K_CAP] * v - constants[K_POL] * weighted(p, weight)
+    kept = []
+    for k in range(domains):
+        here = field - offset[k]
+        share = unrolled.switching_rate(here, activation[k], constants).clamp(max=1.0)
+        stuck = torch.where(here >= 0.0, p[k], -p[k]) >= SATURATED
+        kept.append(torch.where(stuck, 0.0, 1.0 - share))
+    slope = (
+        constants[LEAK]
+        * constants[PER_V_LEAK]
+        * torch.exp((v.abs() * constants[PER_V_LEAK]).clamp(max=unrolled.MAX_LEAK_EXPONENT))
+    )
+    smooth_sign = torch.tanh(v * constants[PER_V_SMOOTH])
+    slope = slope + constants[DISCHARGE] * constants[PER_V_SMOOTH] * (1.0 - smooth_sign**2)
+    by_current = constants[DRIVE].expand_as(v)
+    inhibited = i_a < 0.0
+    if bool(inhibited.any()):
+        above = v - constants[V_FLOOR]
+        headroom = above * constants[PER_V_COMPLIANCE]
+        lost = torch.exp(-headroom.clamp(min=0.0))
+        compliance = torch.where(headroom >= 0.0, 1.0 - lost, headroom)
+        pull = constants[DRIVE] * i_a
+        slope = slope - torch.where(inhibited, pull * constants[PER_V_COMPLIANCE] * lost, 0.0)
+        free = torch.where((pull * compliance).abs() <= above.abs(), compliance * constants[DRIVE], 0.0)
+        by_current = torch.where(inhibited, free, by_current)
+    return 1.0 - slope.clamp(max=1.0), kept, by_current
+
+
+def sweep(
+    plan: Plan,
+    tape: Tape,
+    gradients: tuple[Tensor, ...],
+    constants: Tensor,
+    recurrent_a: Tensor | None,
+    lengths: Tensor | None,
+    spikes_before: Tensor,
+    by_devices: bool,
+) -> tuple[Tensor | None, ...]:
+    """Gradients by the fields of `training.gradients.Sequence`, from those of its `Result`."""
+    by_spikes, by_voltage, by_polarization, by_v, by_p, _, _ = gradients
+    dtype = tape.v.dtype
+    out_dtype = by_spikes.dtype
+    exact_constants, constants = constants, constants.to(dtype)
+    domains = domain_count(len(constants))
+    weight = constants[DOMAINS_FROM + 2 * domains :]
+    recurrent = None if recurrent_a is None else recurrent_a.to(dtype)
+    per_v, per_p = plan.surrogate.weights(constants)
+    lam_v, lam_p = by_v.to(dtype), by_p.to(dtype)
+    by_last = torch.zeros_like(lam_v)
+    by_current = torch.empty(by_spikes.shape, dtype=out_dtype, device=by_spikes.device)
+    by_recurrent = None if recurrent is None else torch.zeros_like(recurrent)
+    by_constants = _ConstantsGradient(plan, exact_constants) if by_devices else None
+
+    for t in reversed(range(len(by_spikes))):
+        fired, seen = tape.fired[t], tape.seen[t]
+        quiet = (fired == 0.0).to(dtype)
+        by_spike = by_spikes[t].to(dtype) + by_last
+        distance = plan.surrogate.distance(seen[0], seen[1:], constants)
+        pull = by_spike * plan.surrogate.derivative(distance)
+        shown_v = by_voltage[t].to(dtype)
+        shown_p = weight[:, None] * by_polarization[t].to(dtype)
+        if plan.event:
+            after_v, after_p = lam_v + shown_v, lam_p + shown_p
+            seen_v, seen_p = quiet * after_v, quiet * after_p
+        else:
+            after_v, after_p = lam_v, lam_p
+            seen_v, seen_p = quiet * lam_v + shown_v, quiet * lam_p + shown_p
+        seen_v = seen_v + pull * per_v
+        if plan.surrogate.on == "charge":
+            seen_p = seen_p + torch.stack([pull * each for each in per_p])
+        if by_constants is not None:
+            by_constants.add(tape, t, seen_v, seen_p, pull)
+        start_v, start_p, by_i = _pull_back(plan, tape, t, seen_v, seen_p, constants)
+        if plan.event:
+            spiked = 1.0 - quiet
+            if tape.late is not None:
+                by_i = by_i + spiked * (tape.late[t, 0] * after_v + (tape.late[t, 1:] * after_p).sum(0))
+            else:
+                by_i = by_i + spiked * constants[DRIVE] * tape.free[t] * after_v
+        if lengths is not None:
+            active = (lengths > t)[:, None]
+            start_v, start_p = torch.where(active, start_v, lam_v), torch.where(active, start_p, lam_p)
+            by_i = torch.where(active, by_i, 0.0)
+        lam_v, lam_p = start_v, start_p
+        by_current[t] = by_i
+        if recurrent is not None and by_recurrent is not None:
+            before = tape.fired[t - 1] if t > 0 else spikes_before.to(dtype)
+            by_recurrent = by_recurrent + before.T @ by_i
+            by_last = by_i @ recurrent.T
+    return (
+        by_current,
+        lam_v.to(out_dtype),
+        lam_p.to(out_dtype),
+        None,
+        None,
+        by_last.to(out_dtype) if recurrent is not None else None,
+        None if by_constants is None else by_constants.total,
+        None if by_recurrent is None or recurrent_a is None else by_recurrent.to(recurrent_a.dtype),
+        None,
+    )
+
+
+def _pull_back(
+    plan: Plan, tape: Tape, t: int, seen_v: Tensor, seen_p: Tensor, constants: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """J^T lam at macro step `t`: by V, by p (K, B, N) and by I."""
+    if plan.exact:
+        assert tape.tangents is not None
+        j = tape.tangents[t]
+        lam = torch.stack([seen_v, *seen_p])
+        columns = [(j[:, column] * lam).sum(0) for column in range(j.shape[1])]
+        return columns[0], torch.stack(columns[1:-1]), columns[-1]
+    domains = len(seen_p)
+    weight = constants[DOMAINS_FROM + 2 * domains :]
+    by_v, kept, by_i = coarse_jacobian(tape.v[t], tape.p[t], tape.i_a[t], constants)
+    start_p = [seen_v * constants[V_PER_P] * weight[k] * (1.0 - kept[k]) + seen_p[k] * kept[k] for k in range(domains)]
+    return seen_v * by_v, torch.stack(start_p), seen_v * by_i
+
+
+class _ConstantsGradient:
+    """Gradient by the constants (17 + 3 K, N or 1), summed over the sequence: autograd through each step's
+    formula."""
+
+    def __init__(self, plan: Plan, constants: Tensor) -> None:
+        self.plan, self.constants = plan, constants
+        self.total = torch.zeros_like(constants)
+
+    def add(self, tape: Tape, t: int, seen_v: Tensor, seen_p: Tensor, by_distance: Tensor) -> None:
+        """Add macro step t's share: of the flow, and of the surrogate's distance at fixed V and p."""
+        with torch.enable_grad():
+            constants = self.constants.detach().requires_grad_()
+            v, p, i_a, seen = (y.to(constants.dtype) for y in (tape.v[t], tape.p[t], tape.i_a[t], tape.seen[t]))
+            v_end, p_end = unrolled.euler_step(v, p, i_a, constants, 1.0, detach_tau=True)
+            distance = self.plan.surrogate.distance(seen[0], seen[1:], constants)
+            objective = (v_end * seen_v).sum() + (p_end * seen_p).sum() + (distance * by_distance).sum()
+            self.total += torch.autograd.grad(objective, constants)[0]

@@ -1,0 +1,168 @@
+"""Solvers by name: what takes a layer of neurons through one macro step, with or without tangents.
+
+A solver is called as ``solver(constants, state, i_a, accuracy, event, tangents)`` and returns a `Step`. All
+of them see flat layers: n = B N neurons, neuron j with column j % m of the constants. Compiled kernels run on the
+CPU, spread over as many threads as torch has; other devices take plain torch.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from devices.errors import InputError
+from training import unrolled
+
+FEWEST_PER_THREAD = 256
+
+
+@dataclass
+class Membrane:
+    """State of a flat layer between macro steps."""
+
+    v: Tensor
+    """(n,) in V."""
+    p: Tensor
+    """(K, n), each in -1...1."""
+    hold: Tensor
+    """Refractory time left (n,) in ms."""
+    step: Tensor
+    """Step size an adaptive solver would try next, (n,) in ms."""
+
+
+@dataclass
+class Step:
+    """What one macro step did; the membrane itself is updated in place."""
+
+    spikes: Tensor
+    """How many, (n,)."""
+    seen: Tensor
+    """(1 + K, n): V and p at the first crossing, or at the end where there was none."""
+    free_ms: Tensor
+    """Time integrated since the last reset, (n,)."""
+    tangents: Tensor | None
+    """d seen / d (V, p, I) at the start, (1 + K, 2 + K, n)."""
+    late: Tensor | None
+    """d (V, p at the end) / dI after a spike, (1 + K, n)."""
+
+
+class Solver(Protocol):
+    """How a solver is called; `accuracy` is its own setting."""
+
+    def __call__(
+        self, constants: Tensor, state: Membrane, i_a: Tensor, accuracy: float, event: bool, tangents: bool
+    ) -> Step:
+        """One macro step."""
+
+
+@dataclass(frozen=True)
+class SolverInfo:
+    """A solver and what there is to know about it."""
+
+    run: Solver
+    default_accuracy: float
+    accuracy_name: str
+    dtype: torch.dtype | None
+    """The precision it computes in; None: that of its input."""
+    devices: tuple[str, ...] | None = None
+    """Kinds of torch device it runs on; None: all."""
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads)
+
+
+def in_threads(work: Callable[[int, int], None], n: int, grain: int = 1) -> None:
+    """Call ``work(start, stop)`` on parts of range(n), one a thread; parts start at multiples of `grain`."""
+    threads = min(torch.get_num_threads(), n // FEWEST_PER_THREAD)
+    if threads <= 1:
+        work(0, n)
+        return
+    size = -(-n // threads)
+    size = -(-size // grain) * grain
+    edges = [(start, min(start + size, n)) for start in range(0, n, size)]
+    for done in [_pool(threads).submit(work, *edge) for edge in edges]:
+        done.result()
+
+
+def _buffers(state: Membrane, tangents: bool) -> tuple[Step, list[Any]]:
+    domains, n = state.p.shape
+    wide = n if tangents else 0
+
+    def empty(*shape: int) -> Tensor:
+        return torch.empty(shape, dtype=state.v.dtype)
+
+    spikes, seen, free = empty(n), empty(1 + domains, n), empty(n)
+    matrix, late = empty(1 + domains, 2 + domains, wide), empty(1 + domains, wide)
+    step = Step(spikes, seen, free, matrix if tangents else None, late if tangents else None)
+    return step, [x.numpy() for x in (spikes, seen, free, matrix, late)]
+
+
+def rosenbrock(constants: Tensor, state: Membrane, i_a: Tensor, accuracy: float, event: bool, tangents: bool) -> Step:
+    """Adaptive Rosenbrock (RODAS), float64; `accuracy` is the relative tolerance of a step."""
+    from devices.felif_windows import rosenbrock_windows
+
+    rows = np.ascontiguousarray(constants.numpy().T)
+    step, (spikes, seen, free, matrix, late) = _buffers(state, tangents)
+    v, p, hold, size = (x.numpy() for x in (state.v, state.p, state.hold, state.step))
+    current = i_a.numpy()
+
+    def work(start: int, stop: int) -> None:
+        rosenbrock_windows(
+            start, stop, rows, v, p, hold, size, current, spikes, accuracy, event, seen, free, matrix, late
+        )
+
+    in_threads(work, v.size)
+    return step
+
+
+def euler(constants: Tensor, state: Membrane, i_a: Tensor, accuracy: float, event: bool, tangents: bool) -> Step:
+    """Explicit Euler, float64; `accuracy` is the number of substeps of a macro step, 1000 in the paper."""
+    if i_a.device.type != "cpu":
+        return _euler_torch(constants, state, i_a, accuracy, event, tangents)
+    from devices.felif_windows import euler_windows
+
+    rows = np.ascontiguousarray(constants.numpy().T)
+    step, (spikes, seen, free, matrix, late) = _buffers(state, tangents)
+    v, p, hold, current = (x.numpy() for x in (state.v, state.p, state.hold, i_a))
+
+    def work(start: int, stop: int) -> None:
+        euler_windows(start, stop, rows, v, p, hold, current, spikes, int(accuracy), event, seen, free, matrix, late)
+
+    in_threads(work, v.size)
+    return step
+
+
+def _euler_torch(constants: Tensor, state: Membrane, i_a: Tensor, accuracy: float, event: bool, tangents: bool) -> Step:
+    if tangents:
+        raise InputError(f"gradient='tangent' with solver='euler' needs the CPU, not '{i_a.device.type}'")
+    n = state.v.numel()
+    columns = constants.repeat(1, n // constants.shape[1])
+    window = unrolled.macro_step(state.v, state.p, state.hold, i_a, columns, int(accuracy), event)
+    free = (1.0 - window.hold).clamp(0.0, 1.0)
+    state.v, state.p, state.hold = window.v, window.p, window.hold
+    seen = torch.cat([window.seen_v[None], window.seen_p])
+    return Step(window.spikes, seen, free, None, None)
+
+
+SOLVERS: dict[str, SolverInfo] = {
+    "rosenbrock": SolverInfo(rosenbrock, 1e-4, "relative tolerance of a step", torch.float64, ("cpu",)),
+    "euler": SolverInfo(euler, 1000, "substeps a macro step", torch.float64),
+}
+
+
+def find_solver(name: str, device: torch.device) -> SolverInfo:
+    """The solver called `name`; raises `InputError` where there is none or it does not run on `device`."""
+    if name not in SOLVERS:
+        raise InputError(f"unknown solver '{name}'; there are {', '.join(SOLVERS)}")
+    info = SOLVERS[name]
+    if info.devices is not None and device.type not in info.devices:
+        others = [key for key, other in SOLVERS.items() if other.devices is None]
+        raise InputError(f"solver '{name}' does not run on '{device.type}'; take {' or '.join(others)}")
+    return info

@@ -1,0 +1,161 @@
+"""How a gradient passes a millisecond: BRUNO's coarse step, exact tangents, or autograd through every
+microsecond.
+
+    forward    (V', p') = fine integration of (V, p) over 1 ms at constant I
+    backward   lam = J^T lam',      dL/dI = J_I^T lam'
+
+- ``bruno``: J of ONE explicit Euler step of 1 ms with tau detached (Fehlings et al., arXiv 2505.17791),
+  clamped: dt/tau <= 1, slope of leak and inhibition <= 1; the row of a domain that sits saturated is zero.
+- ``tangent``: J of the fine integration itself, carried along by the solver. The gradient of ``bptt`` at the
+  memory of ``bruno``.
+- ``bptt``: autograd through all substeps. ``checkpoint``: the same, each macro step recomputed in the
+  backward pass.
+- ``coarse``: one explicit Euler step of 1 ms both ways; the control, which does not learn.
+
+The first two share `FusedSequence`, the others `unrolled_sequence`. In all of them the reset is detached, a
+spike's derivative is a `Surrogate`, and recurrent weights W (N, N) add s[t-1] W to the current (row: from,
+column: to; A a spike).
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from devices.felif_constants import DOMAINS_FROM, domain_count
+from training import unrolled
+from training.adjoint import sweep
+from training.flows import Membrane
+from training.sequence import Plan, Result, Sequence, Tape, weighted
+from training.surrogates import Spike
+
+
+class FusedSequence(torch.autograd.Function):
+    """A whole sequence through a solver, one adjoint sweep back: ``bruno`` and ``tangent``."""
+
+    @staticmethod
+    def forward(ctx: Any, plan: Plan, differentiate: bool, *inputs: Any) -> tuple[Tensor, ...]:
+        """Run `plan.solver` over the sequence; `inputs` are the fields of `Sequence`."""
+        x = Sequence(*inputs)
+        steps, batch, width = x.current_a.shape
+        domains = domain_count(len(x.constants))
+        dtype = plan.solver.dtype or x.current_a.dtype
+        constants = x.constants.to(dtype)
+        weight = constants[DOMAINS_FROM + 2 * domains :]
+        recurrent = None if x.recurrent_a is None else x.recurrent_a.to(dtype)
+        shape = (steps, batch, width)
+        new = x.current_a.new_empty
+        tape = Tape(new, shape, domains, dtype, differentiate, plan)
+        spikes, voltage, polarization = (new(shape) for _ in range(3))
+
+        state = [y.to(dtype).clone() for y in (x.v, x.p, x.hold, x.step)]
+        last = x.spikes.to(dtype)
+        for t in range(steps):
+            i_a = x.current_a[t].to(dtype)
+            if recurrent is not None:
+                i_a = i_a + last @ recurrent
+            rows = _active(x.lengths, t, batch)
+            part = state if rows is None else [y[..., rows, :] for y in state]
+            some = i_a if rows is None else i_a[rows]
+            n, there = some.numel(), some.shape
+            flat = Membrane(*(y.reshape(*y.shape[:-2], n) for y in part))
+            if differentiate:
+                tape.keep(t, rows, v=part[0], p=part[1], i_a=some)
+            want = differentiate and plan.exact
+            step = plan.solver.run(constants, flat, some.reshape(n), plan.accuracy, plan.event, want)
+            after = [flat.v.view(there), flat.p.view(domains, *there), flat.hold.view(there), flat.step.view(there)]
+            fired = step.spikes.view(there)
+            seen = step.seen.view(1 + domains, *there)
+            if differentiate:
+                tape.keep(t, rows, seen=seen, fired=fired, free=step.free_ms.view(there))
+                if want:
+                    assert step.tangents is not None
+                    assert step.late is not None
+                    tape.keep(t, rows, tangents=step.tangents.view(1 + domains, 2 + domains, *there))
+                    tape.keep(t, rows, late=step.late.view(1 + domains, *there))
+            shown_v, shown_p = (after[0], after[1]) if plan.event else (seen[0], seen[1:])
+            if rows is None:
+                state, last = after, fired
+                spikes[t], voltage[t], polarization[t] = fired, shown_v, weighted(shown_p, weight)
+            else:
+                last = torch.zeros_like(last)
+                spikes[t], voltage[t], polarization[t] = 0.0, 0.0, 0.0
+                last[rows], spikes[t, rows] = fired, fired.to(spikes.dtype)
+                voltage[t, rows] = shown_v.to(voltage.dtype)
+                polarization[t, rows] = weighted(shown_p, weight).to(polarization.dtype)
+                for whole, changed in zip(state, after, strict=True):
+                    whole[..., rows, :] = changed
+        out = [y.to(x.current_a.dtype) for y in state]
+        ctx.mark_non_differentiable(out[2], out[3])
+        ctx.set_materialize_grads(True)
+        if differentiate:
+            ctx.plan, ctx.tape = plan, tape
+            ctx.save_for_backward(x.constants, x.recurrent_a, x.lengths, x.spikes)
+        return (spikes, voltage, polarization, *out)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """The adjoint sweep."""
+        return (
+            None,
+            None,
+            *sweep(ctx.plan, ctx.tape, gradients, *ctx.saved_tensors, ctx.needs_input_grad[8]),
+        )
+
+
+def _active(lengths: Tensor | None, t: int, batch: int) -> Tensor | None:
+    """Batch rows that have not ended by macro step t; None: all of them."""
+    if lengths is None:
+        return None
+    rows = torch.nonzero(lengths > t).flatten()
+    return None if rows.numel() == batch else rows
+
+
+def fused_sequence(x: Sequence, plan: Plan) -> Result:
+    """The sequence `x` by ``bruno`` or ``tangent``."""
+    differentiate = torch.is_grad_enabled() and any(y is not None and y.requires_grad for y in x)
+    return Result(*FusedSequence.apply(plan, differentiate, *x))
+
+
+def unrolled_sequence(x: Sequence, plan: Plan, recompute: bool) -> Result:
+    """The sequence `x` in torch autograd: ``bptt``, ``checkpoint`` (`recompute`), ``coarse`` (one
+    substep)."""
+    dtype = x.current_a.dtype
+    constants = x.constants.to(dtype)
+    weight = constants[DOMAINS_FROM + 2 * domain_count(len(constants)) :]
+    v, p, hold, last = (y.to(dtype) for y in (x.v, x.p, x.hold, x.spikes))
+    kept: list[list[Tensor]] = [[], [], []]
+    for t, i_a in enumerate(x.current_a):
+        if x.recurrent_a is not None:
+            i_a = i_a + last @ x.recurrent_a.to(dtype)
+        arguments = (v, p, hold, i_a, constants, plan.substeps, plan.event)
+        if recompute and torch.is_grad_enabled():
+            window = checkpoint(unrolled.macro_step, *arguments, use_reentrant=False)
+        else:
+            window = unrolled.macro_step(*arguments)
+        distance = plan.surrogate.distance(window.seen_v, window.seen_p, constants)
+        fired = Spike.apply(distance, window.spikes.detach(), plan.surrogate)
+        shown_v, shown_p = (window.v, window.p) if plan.event else (window.seen_v, window.seen_p)
+        shown = [fired, shown_v, weighted(shown_p, weight)]
+        new = [window.v, window.p, window.hold, fired]
+        if x.lengths is not None:
+            active = (x.lengths > t)[:, None]
+            shown = [torch.where(active, y, 0.0) for y in shown]
+            new = [torch.where(active, y, z) for y, z in zip(new, (v, p, hold, torch.zeros_like(v)), strict=True)]
+        v, p, hold, last = new
+        for column, y in zip(kept, shown, strict=True):
+            column.append(y)
+    spikes, voltage, polarization = (torch.stack(column) for column in kept)
+    return Result(spikes, voltage, polarization, v, p, hold, x.step.to(dtype))
+
+
+GRADIENTS: dict[str, Callable[[Sequence, Plan], Result]] = {
+    "bruno": fused_sequence,
+    "tangent": fused_sequence,
+    "bptt": partial(unrolled_sequence, recompute=False),
+    "checkpoint": partial(unrolled_sequence, recompute=True),
+    "coarse": partial(unrolled_sequence, recompute=False),
+}

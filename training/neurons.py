@@ -1,0 +1,250 @@
+"""Layers of spiking neurons for PyTorch: the calibrated ferroelectric one, and the plain leaky one as its
+rival.
+
+    out, state = neuron(current_a, state=None, recurrent_a=None, lengths=None)
+
+Time comes first: `current_a` (T, B, N) in A, one value a macro step of 1 ms; `out.spikes`, `out.voltage_v`
+and `out.polarization` are (T, B, N). `recurrent_a` (N, N) in A a spike adds s[t-1] W to the current (row:
+from, column: to). `lengths` (B,) ends sequence b after so many steps: no work, no gradient and zeros from
+there on.
+"""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from devices.card import FeLIFCard
+from devices.errors import InputError
+from devices.felif import FeLIFParameters
+from devices.felif_constants import P_RESET, constant_rows
+from training.flows import SOLVERS, find_solver
+from training.gradients import GRADIENTS
+from training.sequence import Plan, Sequence
+from training.surrogates import Spike, Surrogate
+
+FIRST_STEP_MS = 1e-2
+RESETS = ("macro", "event")
+
+
+class Outputs(NamedTuple):
+    """What a layer shows, each (T, B, N)."""
+
+    spikes: Tensor
+    """Number of spikes in each macro step: 0 or 1, or more with event reset."""
+    voltage_v: Tensor
+    """Membrane voltage at the end of each macro step, before the reset of the macro rule."""
+    polarization: Tensor
+    """Sum of w_k p_k at the same instant; zero where the neuron has none."""
+
+
+class State(NamedTuple):
+    """What a layer carries from one call to the next; (B, N) but for the domains."""
+
+    voltage_v: Tensor
+    domains: Tensor
+    """(K, B, N), each in -1...1."""
+    hold_ms: Tensor
+    step_ms: Tensor
+    """Step size that the adaptive solver would try next."""
+    spikes: Tensor
+    """Of the last macro step."""
+
+
+class FeLIF(nn.Module):
+    """A layer of ferroelectric neurons as `card` describes them (equations: `devices.felif`).
+
+    Main arguments: `card` (a `FeLIFCard` or its path); `gradient` (``bruno``, ``tangent``, ``bptt``,
+    ``checkpoint``, ``coarse``: `training.gradients`); `solver` (a name in `training.flows.SOLVERS`) with its
+    `accuracy`. Other arguments: `surrogate` (``charge`` or ``voltage``), its `shape` and `slope`
+    (`training.surrogates`); `reset`: ``macro`` (at the end of the macro step, BRUNO's rule; the card's
+    refractory time plays no part) or ``event`` (at the crossing, held for t_refractory, several spikes a
+    millisecond: as the circuit).
+
+    N is that of the current, unless `set_devices` gave every neuron its own parameters. Numbers have the
+    precision of the input, float64 after ``.double()``. Raises `InputError` for an unknown name.
+    """
+
+    def __init__(
+        self,
+        card: FeLIFCard | Path | str,
+        gradient: str = "bruno",
+        solver: str = "rosenbrock",
+        surrogate: str = "charge",
+        reset: str = "macro",
+        *,
+        accuracy: float | None = None,
+        shape: str = "superspike_squared",
+        slope: float = 5.0,
+    ) -> None:
+        super().__init__()
+        for value, names, what in (
+            (gradient, GRADIENTS, "gradient"),
+            (solver, SOLVERS, "solver"),
+            (reset, RESETS, "reset"),
+        ):
+            if value not in names:
+                raise InputError(f"unknown {what} '{value}'; there are {', '.join(names)}")
+        self.card = card if isinstance(card, FeLIFCard) else FeLIFCard.load(card)
+        FeLIFParameters.from_card(self.card)
+        self.gradient, self.solver, self.reset = gradient, solver, reset
+        self.accuracy = SOLVERS[solver].default_accuracy if accuracy is None else accuracy
+        self.surrogate = Surrogate(surrogate, shape, slope)  # type: ignore[arg-type]
+        self.devices: dict[str, Tensor] = {}
+        self._precision: Tensor
+        self.register_buffer("_precision", torch.zeros(()), persistent=False)
+        self._warned = False
+
+    def extra_repr(self) -> str:
+        """Shown by print."""
+        return f"domains={self.card.domains}, gradient={self.gradient}, solver={self.solver}, reset={self.reset}"
+
+    def set_devices(self, values: Mapping[str, Tensor]) -> None:
+        """Give each neuron its own device: card parameter by name, SI units, (N,); the others keep the card's
+        value.
+
+        An `nn.Parameter` among them is trained. Replaces what an earlier call set. Raises `InputError` for an
+        unknown name.
+        """
+        for name in values:
+            if name not in self.card.parameters:
+                raise InputError(f"unknown parameter '{name}'; the card has {', '.join(self.card.parameters)}")
+        for name in self.devices:
+            delattr(self, f"device_{name}")
+        for name, value in values.items():
+            if isinstance(value, nn.Parameter):
+                self.register_parameter(f"device_{name}", value)
+            else:
+                self.register_buffer(f"device_{name}", value)
+        self.devices = dict.fromkeys(values, torch.empty(0))
+
+    def constants(self) -> Tensor:
+        """What the solvers read (`devices.felif_constants`), (17 + 3 K, N or 1), float64; gradients pass to
+        devices."""
+        device = self._precision.device
+        values: dict[str, Tensor] = {
+            name: torch.tensor([each.value], dtype=torch.float64, device=device)
+            for name, each in self.card.parameters.items()
+        }
+        values |= {name: getattr(self, f"device_{name}").double() for name in self.devices}
+        return torch.stack(torch.broadcast_tensors(*constant_rows(values, self.card.domains, torch.log)))
+
+    def initial_state(self, batch: int, width: int, dtype: torch.dtype | None = None) -> State:
+        """The state after a reset at 0 V, for `batch` sequences and `width` neurons."""
+        dtype = dtype or self._precision.dtype
+        options: Any = {"dtype": dtype, "device": self._precision.device}
+        zeros = torch.zeros(batch, width, **options)
+        domains = self.constants()[P_RESET].detach().to(**options).expand(self.card.domains, batch, width)
+        return State(zeros, domains, zeros, torch.full_like(zeros, FIRST_STEP_MS), zeros)
+
+    def forward(
+        self,
+        current_a: Tensor,
+        state: State | None = None,
+        recurrent_a: Tensor | None = None,
+        lengths: Tensor | None = None,
+    ) -> tuple[Outputs, State]:
+        """Outputs (T, B, N) and the state after the last step, for `current_a` (T, B, N) in A."""
+        if current_a.dim() != 3:
+            raise InputError(f"the current must be (T, B, N), not {tuple(current_a.shape)}")
+        dtype = torch.promote_types(current_a.dtype, self._precision.dtype)
+        current_a = current_a.to(dtype)
+        _, batch, width = current_a.shape
+        constants = self.constants()
+        if constants.shape[1] not in (1, width):
+            raise InputError(f"the layer has {constants.shape[1]} devices, but the current is for {width} neurons")
+        self._check_envelope(current_a)
+        state = self.initial_state(batch, width, dtype) if state is None else state
+        fused = self.gradient in ("bruno", "tangent")
+        solver = find_solver(self.solver, current_a.device) if fused else SOLVERS["euler"]
+        substeps = {"coarse": 1}.get(self.gradient, int(self.accuracy) if self.solver == "euler" else 1000)
+        plan = Plan(solver, self.accuracy, self.surrogate, self.reset == "event", self.gradient == "tangent", substeps)
+        inputs = Sequence(
+            current_a,
+            state.voltage_v,
+            state.domains,
+            state.hold_ms,
+            state.step_ms,
+            state.spikes,
+            constants,
+            recurrent_a,
+            lengths,
+        )
+        out = GRADIENTS[self.gradient](inputs, plan)
+        last = out.spikes[-1] if len(out.spikes) else state.spikes
+        return Outputs(out.spikes, out.voltage, out.polarization), State(out.v, out.p, out.hold, out.step, last)
+
+    def _check_envelope(self, current_a: Tensor) -> None:
+        span = self.card.envelope.get("i_syn")
+        if self._warned or span is None or current_a.numel() == 0:
+            return
+        low, high = (float(x) for x in torch.aminmax(current_a.detach()))
+        if low < span.min or high > span.max:
+            self._warned = True
+            warnings.warn(
+                f"the current runs from {low:.3g} to {high:.3g} A, but the card was fitted from "
+                f"{span.min:.3g} to {span.max:.3g} A; beyond that the neuron is an extrapolation",
+                stacklevel=3,
+            )
+
+
+class LIF(nn.Module):
+    """A layer of leaky integrate-and-fire neurons, one step a millisecond: the rival without a ferroelectric.
+
+        V' = V exp(-1 ms / tau) + I 1 ms / C,      spike where V' >= v_threshold, then V = 0
+
+    Same call as `FeLIF`. By default 10 nA bring the membrane from rest to threshold within one step.
+    """
+
+    def __init__(
+        self,
+        tau_s: float = 1.44e-3,
+        c_membrane_f: float = 4e-12,
+        v_threshold_v: float = 2.5,
+        *,
+        shape: str = "superspike_squared",
+        slope: float = 5.0,
+    ) -> None:
+        super().__init__()
+        if not (tau_s > 0.0 and c_membrane_f > 0.0 and v_threshold_v > 0.0):
+            raise InputError(
+                f"tau_s ({tau_s:g}), c_membrane_f ({c_membrane_f:g}), v_threshold_v ({v_threshold_v:g}) "
+                "must be positive"
+            )
+        self.tau_s, self.c_membrane_f, self.v_threshold_v = tau_s, c_membrane_f, v_threshold_v
+        self.surrogate = Surrogate("voltage", shape, slope)
+
+    def forward(
+        self,
+        current_a: Tensor,
+        state: State | None = None,
+        recurrent_a: Tensor | None = None,
+        lengths: Tensor | None = None,
+    ) -> tuple[Outputs, State]:
+        """Outputs (T, B, N) and the state after the last step, for `current_a` (T, B, N) in A."""
+        zeros = torch.zeros_like(current_a[0])
+        v, spikes = (zeros, zeros) if state is None else (state.voltage_v, state.spikes)
+        decay = float(torch.exp(torch.tensor(-1e-3 / self.tau_s, dtype=torch.float64)))
+        drive = 1e-3 / (self.c_membrane_f * self.v_threshold_v)
+        v = v / self.v_threshold_v
+        weights = None if recurrent_a is None else recurrent_a * drive
+        shown_v, shown_s = [], []
+        for t, driven in enumerate((current_a * drive).unbind(0)):
+            if weights is not None:
+                driven = torch.addmm(driven, spikes, weights)
+            seen = torch.add(driven, v, alpha=decay)
+            spikes = Spike.apply(seen - 1.0, (seen.detach() >= 1.0).to(seen.dtype), self.surrogate)
+            v_new = seen * (1.0 - spikes.detach())
+            if lengths is not None:
+                active = (lengths > t)[:, None]
+                seen, spikes = torch.where(active, seen, 0.0), torch.where(active, spikes, 0.0)
+                v_new = torch.where(active, v_new, v)
+            v = v_new
+            shown_v.append(seen)
+            shown_s.append(spikes)
+        voltage = torch.stack(shown_v) * self.v_threshold_v
+        out = Outputs(torch.stack(shown_s), voltage, torch.zeros_like(voltage))
+        return out, State(v * self.v_threshold_v, zeros.new_zeros(0, *zeros.shape), zeros, zeros, spikes)

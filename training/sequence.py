@@ -1,0 +1,96 @@
+"""What goes into a sequence of macro steps, what comes out, and what its backward pass needs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from training.flows import SolverInfo
+from training.surrogates import Surrogate
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the gradient of a sequence depends on besides tensors."""
+
+    solver: SolverInfo
+    accuracy: float
+    surrogate: Surrogate
+    event: bool
+    exact: bool = False
+    """Tangents rather than the coarse step."""
+    substeps: int = 1000
+    """Of the unrolled modes."""
+
+
+class Sequence(NamedTuple):
+    """Inputs of a sequence."""
+
+    current_a: Tensor
+    """(T, B, N)."""
+    v: Tensor
+    """(B, N) at the start."""
+    p: Tensor
+    """(K, B, N)."""
+    hold: Tensor
+    """(B, N) in ms."""
+    step: Tensor
+    """(B, N) in ms."""
+    spikes: Tensor
+    """(B, N) of the macro step before."""
+    constants: Tensor
+    """(17 + 3 K, N or 1), float64."""
+    recurrent_a: Tensor | None
+    """(N, N)."""
+    lengths: Tensor | None
+    """(B,): sequence b ends after so many macro steps."""
+
+
+class Result(NamedTuple):
+    """Outputs of a sequence."""
+
+    spikes: Tensor
+    """(T, B, N)."""
+    voltage: Tensor
+    """(T, B, N): at the crossing or at the end (macro reset); at the end (event reset)."""
+    polarization: Tensor
+    """(T, B, N): sum of w_k p_k at the same instant."""
+    v: Tensor
+    p: Tensor
+    hold: Tensor
+    step: Tensor
+
+
+def weighted(p: Tensor, weight: Tensor) -> Tensor:
+    """Sum of w_k p_k: `p` (K, B, N), `weight` (K, N or 1)."""
+    return (weight[:, None] * p).sum(0) if len(p) > 1 else weight[0] * p[0]
+
+
+class Tape:
+    """What the backward pass needs of each macro step."""
+
+    def __init__(
+        self, new: Callable[..., Tensor], shape: tuple[int, ...], domains: int, dtype: Any, on: bool, plan: Plan
+    ) -> None:
+        steps, batch, width = shape if on else (0, 0, 0)
+
+        def empty(*extra: int) -> Tensor:
+            return new((steps, *extra, batch, width), dtype=dtype)
+
+        self.v, self.p, self.i_a = empty(), empty(domains), empty()
+        self.seen, self.fired, self.free = empty(1 + domains), empty(), empty()
+        self.tangents = empty(1 + domains, 2 + domains) if plan.exact else None
+        self.late = empty(1 + domains) if plan.exact and plan.event else None
+
+    def keep(self, t: int, rows: Tensor | None, **what: Tensor) -> None:
+        """Store tensors of macro step `t`, for the batch rows that were active."""
+        for name, value in what.items():
+            kept = getattr(self, name)
+            if kept is None:
+                continue
+            if rows is None:
+                kept[t] = value
+            else:
+                kept[t].zero_()
+                kept[t][..., rows, :] = value

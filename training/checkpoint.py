@@ -57,9 +57,7 @@ def save_checkpoint(
     write_atomic(path.with_suffix(".json"), state + "\n")
 
 
-def load_checkpoint(
-    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
-) -> Progress:
+def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device) -> Progress:
     """Put the state at `path` into `network`, `optimizer` and the random numbers; return where the run was."""
     tensors, state = _read(path)
     network.load_state_dict(_part(tensors, "model."))

@@ -36,7 +36,7 @@ def score_part(network: Network, task: Task, part: str, seed: int) -> tuple[dict
         torch.manual_seed(seed)
         for examples in by_length(task.parts[part], EVALUATION_BATCH):
             batch = task.collate(examples).to(parameter.device, parameter.dtype)
-            output = network(batch.inputs)
+            output = network(batch.inputs, batch.lengths)
             rates.add(output.spikes, batch.mask)
             for name, (total, weight) in task.scores(output.logits, batch).items():
                 before = sums.get(name, (0.0, 0.0))
@@ -66,9 +66,7 @@ def load_run(run_dir: Path | str, report: Callable[[str], None] | None = None) -
     return config, task, network.eval()
 
 
-def evaluate(
-    run_dir: Path | str, chips: int = 0, report: Callable[[str], None] | None = None
-) -> dict[str, Any]:
+def evaluate(run_dir: Path | str, chips: int = 0, report: Callable[[str], None] | None = None) -> dict[str, Any]:
     """Scores of the run in `run_dir` on its own chip, and on `chips` virtual ones drawn anew.
 
     Returns ``{"task", "source", "valid": {...}, "test": {...}}`` and, with chips,

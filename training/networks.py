@@ -11,6 +11,7 @@ float. With an output neuron, the logits are its trace and voltage, a learned ga
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -89,13 +90,13 @@ class SpikingLayer(nn.Module):
         self.unit_current_a, self.v_unit_v = unit_current_a, v_unit_v
         self.bias = nn.Parameter(torch.zeros(synapse.weight.shape[0]))
 
-    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, inputs: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
         """Spikes and normalised voltage, each (T, B, N), for `inputs` (T, B, n_in)."""
         current_a = (self.synapse(inputs) + self.bias) * self.unit_current_a
         recurrent_a = None
         if self.recurrent is not None:
             recurrent_a = self.recurrent.effective_weight().T * self.unit_current_a
-        out, _ = self.neuron(current_a, None, recurrent_a)
+        out, _ = self.neuron(current_a, None, recurrent_a, lengths)
         return out.spikes, (out.voltage_v / self.v_unit_v).clamp(-VOLTAGE_CLIP, VOLTAGE_CLIP)
 
 
@@ -136,7 +137,7 @@ class Network(nn.Module):
             neuron = make_neuron[config.neuron]()
             return SpikingLayer(make_synapse(n_in, width), neuron, recurrent, config.unit_current_a, v_unit_v)
 
-        self.hidden = nn.ModuleList(layer(n, width) for n, width in zip(widths, widths[1:], strict=False))
+        self.hidden = nn.ModuleList(layer(n, width) for n, width in pairwise(widths))
         uses_trace = not self.gated and "trace" in config.readout
         self.trace = Trace(widths[-1], config.trace_tau_steps) if uses_trace else None
         n_features = widths[-1] * (1 if self.gated else len(config.readout))
@@ -168,8 +169,8 @@ class Network(nn.Module):
         if self.skip is not None:
             nn.init.normal_(self.skip.weight, std=0.05)
 
-    def forward(self, inputs: Tensor) -> Output:
-        """Logits for `inputs` (T, B, n_inputs); what comes after a sequence's end has no effect on what is before."""
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Output:
+        """Logits for `inputs` (T, B, n_inputs), of which sequence b has `lengths`[b] frames; all T by default."""
         inputs = self.input_dropout(inputs)
         values, spikes = inputs, {}
         features: dict[str, Tensor] = {}
@@ -177,7 +178,7 @@ class Network(nn.Module):
             if self.gated:
                 values = layer(values)
             else:
-                values, voltage = layer(values)
+                values, voltage = layer(values, lengths)
                 spikes[f"hidden.{depth}"] = values
         if self.gated:
             read = values
@@ -190,7 +191,7 @@ class Network(nn.Module):
         if self.skip is not None:
             logits = logits + self.skip(inputs)
         if self.output_neuron is not None:
-            out, _ = self.output_neuron(logits * self.config.unit_current_a)
+            out, _ = self.output_neuron(logits * self.config.unit_current_a, None, None, lengths)
             spikes["output"] = out.spikes
             voltage = (out.voltage_v / self.v_unit_v).clamp(-VOLTAGE_CLIP, VOLTAGE_CLIP)
             logits = self.output_gain[0] * self.output_trace(out.spikes) + self.output_gain[1] * voltage

@@ -41,6 +41,7 @@ def activity_curve(axes: Axes, history: list[dict[str, Any]]) -> Axes:
         (line,) = axes.plot(epochs, [each["rate"] for each in activity], "o-", label=f"{layer}: spikes per ms")
         axes.plot(epochs, [each["silent"] for each in activity], ls=":", color=line.get_color(), label="share silent")
     axes.set_xlabel("epoch")
+    axes.set_ylabel("hidden activity")
     axes.set_ylim(bottom=0)
     axes.legend(fontsize="small")
     return axes
@@ -65,9 +66,9 @@ def piano_roll(
             axes.hlines(pitch, frame + 0.1, frame + 0.9, color=SECOND_COLOUR, lw=1.6)
         axes.figure.colorbar(image, ax=axes, label="predicted probability", pad=0.01)
     sounding = np.flatnonzero(truth.any(0)) + lowest_midi_key
-    axes.set_ylim(sounding.min() - 2.5, sounding.max() + 2.5)
     marks = [key for key in range(lowest_midi_key, lowest_midi_key + keys) if key % OCTAVE == 0]
     axes.set_yticks(marks, [f"C{(key - NOTE_OF_C) // OCTAVE}" for key in marks])
+    axes.set_ylim(sounding.min() - 2.5, sounding.max() + 2.5)
     axes.grid(visible=False)
     axes.set_xlabel("quarter notes = milliseconds of device time")
     axes.set_ylabel("key")
@@ -110,7 +111,7 @@ def draw_task(folder: RunFolder, task: Task, network: Network) -> None:
     network.eval()
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
-        logits = network(batch.inputs).logits.cpu()
+        logits = network(batch.inputs, batch.lengths).logits.cpu()
     network.train(was_training)
     figure = task.picture(logits, batch.to(torch.device("cpu"), torch.float32))
     if figure is not None:

@@ -63,7 +63,13 @@ class ConsoleReporter:
         """Begin the bar, or the clock."""
         self.done, self.first, self.total, self.started = done, done, total, time.monotonic()
         if self.console.is_terminal and self.bar is None:
-            columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+            columns = (
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+            )
             self.bar = Progress(TextColumn("training"), *columns, console=self.console)
             self.task_id = self.bar.add_task("training", total=total, completed=done)
             self.bar.start()

@@ -1,4 +1,4 @@
-"""A run's folder: configuration, cards, metrics, checkpoints, result, figures. Every file appears whole or not at all."""
+"""A run's folder: configuration, cards, metrics, checkpoints, result, figures. Files appear whole or not at all."""
 
 import hashlib
 import json
@@ -90,7 +90,9 @@ class RunFolder:
     def load_config(self) -> RunConfig:
         """The run's configuration. Raises `InputError` where there is no run."""
         if not (self.path / "config.yaml").is_file():
-            raise InputError(f"{self.path}: no run here (it has no config.yaml); `bruno train --out {self.path}` makes one")
+            raise InputError(
+                f"{self.path}: no run here, config.yaml is missing; `bruno train --out {self.path}` makes one"
+            )
         return load_config(self.path / "config.yaml")
 
     def load_cards(self, config: RunConfig) -> Cards:
@@ -113,7 +115,9 @@ class RunFolder:
     def read_result(self) -> dict[str, Any]:
         """The result. Raises `InputError` where the run has not ended."""
         if not self.result.is_file():
-            raise InputError(f"{self.path}: the run has no result yet; `bruno train --out {self.path} --resume` ends it")
+            raise InputError(
+                f"{self.path}: the run has not ended; `bruno train --out {self.path} --resume` goes on with it"
+            )
         result: dict[str, Any] = json.loads(self.result.read_text())
         return result
 

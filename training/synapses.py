@@ -213,9 +213,9 @@ class RRAMLinear(Synapse):
     ) -> Programming:
         p = self.parameters_rram
         i_prog_a = self.level_current_a.cpu().numpy()[level]
-        geometry = (each.cpu().numpy().astype(np.float64) for each in (length_m, radius_m))
+        length, radius = (each.cpu().numpy().astype(np.float64) for each in (length_m, radius_m))
         g_target_s = conductance(i_prog_a, p.length_mean, p.radius_mean, p)
-        return Programming(level, i_prog_a, g_target_s, conductance(i_prog_a, *geometry, p), reference)
+        return Programming(level, i_prog_a, g_target_s, conductance(i_prog_a, length, radius, p), reference)
 
     def programming_table(self) -> str:
         """The programming as CSV text, a device a line: row (input), column (output; the reference is the last),

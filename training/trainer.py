@@ -17,8 +17,8 @@ from torch.nn.utils import clip_grad_norm_
 from devices.errors import BrunoError, InputError
 from training.checkpoint import Progress, load_checkpoint, load_model, save_checkpoint, save_model
 from training.config import RunConfig, TrainingConfig
-from training.evaluation import by_length, make_network, score_part
-from training.monitor import Rates, broken_gradients, gradient_norms, rate_warnings
+from training.evaluation import make_network, score_part
+from training.monitor import broken_gradients, gradient_norms, rate_warnings
 from training.networks import Network
 from training.parallel import Process, processes
 from training.progress import Interrupted, Reporter, Silent, StopRequest, stop_on_signal
@@ -123,7 +123,7 @@ class Trainer:
             group["lr"] = settings.learning_rate * factor
         self.network.train()
         batch = self._share(examples)
-        loss, weight = self.task.loss(self.model(batch.inputs).logits, batch)
+        loss, weight = self.task.loss(self.model(batch.inputs, batch.lengths).logits, batch)
         whole = self.process.total(weight)
         self.optimizer.zero_grad()
         (loss * (self.process.world_size / whole)).backward()
@@ -253,7 +253,7 @@ def _train(
     if resume:
         _check_same(config, folder.load_config())
     elif folder.checkpoint.is_file() and not overwrite:
-        raise InputError(f"{folder.path}: holds a run already; add --resume to go on with it or --overwrite to begin anew")
+        raise InputError(f"{folder.path}: holds a run already; add --resume to go on or --overwrite to begin anew")
     task = load_task(config.task, config.task_options, reporter.line)
     reporter.line(f"{config.task}: {task.source}; " + ", ".join(f"{n} {part}" for part, n in task.sizes().items()))
     network = make_network(config, task, cards)
@@ -320,5 +320,3 @@ def _device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device '{name}' cannot be used here ({str(error).splitlines()[0]})") from None
     return device
-
-

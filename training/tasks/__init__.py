@@ -10,7 +10,11 @@ from typing import Any
 from devices.errors import InputError
 from training.tasks.base import PARTS, Batch, Example, Task
 
-TASKS = {"chorales": "training.tasks.chorales:load"}
+TASKS = {
+    "chorales": "training.tasks.chorales:load",
+    "braille7": "training.tasks.braille:load_braille7",
+    "braille27": "training.tasks.braille:load_braille27",
+}
 """Name to ``module:function``."""
 
 __all__ = ["PARTS", "TASKS", "Batch", "Example", "Task", "load_task"]

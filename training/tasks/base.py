@@ -33,6 +33,11 @@ class Batch:
     target: Tensor
     mask: Tensor
 
+    @property
+    def lengths(self) -> Tensor:
+        """Frames of each sequence, (B,)."""
+        return self.mask.sum(0).long()
+
     def to(self, device: torch.device, dtype: torch.dtype) -> "Batch":
         """The batch on `device`, its inputs and mask in `dtype`."""
         return Batch(self.inputs.to(device, dtype), self.target.to(device), self.mask.to(device, dtype))

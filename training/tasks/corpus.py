@@ -22,6 +22,8 @@ from training.tasks.base import PARTS
 from training.tasks.sources import cache_folder
 
 LOWEST_MIDI_KEY = 21
+OCTAVE_UP = 12
+"""The canonical file has every piece an octave above its notation; so do these rolls."""
 KEYS = 88
 VOICES = 4
 REPORT_EVERY = 60
@@ -73,7 +75,7 @@ def piano_roll(path: str) -> NDArray[np.uint8] | None:
     from music21 import converter
 
     score = converter.parse(path)
-    voices = [part.flatten().notes for part in score.parts]
+    voices = [part.flatten().notes for part in getattr(score, "parts", ())]
     if len(voices) != VOICES or any(len(voice) == 0 for voice in voices):
         return None
     end = max(float(note.offset + note.quarterLength) for voice in voices for note in voice)
@@ -82,7 +84,7 @@ def piano_roll(path: str) -> NDArray[np.uint8] | None:
         for note in voice:
             start, stop = float(note.offset), float(note.offset + note.quarterLength)
             for pitch in note.pitches:
-                key = int(pitch.midi) - LOWEST_MIDI_KEY
+                key = int(pitch.midi) + OCTAVE_UP - LOWEST_MIDI_KEY
                 if 0 <= key < KEYS:
                     roll[int(np.ceil(start)) : int(np.ceil(stop)), key] = 1
     return roll

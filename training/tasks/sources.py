@@ -1,4 +1,4 @@
-"""Where data files come from: the folder that ``BRUNO_DATA`` names, the cache, then a download; each checked by SHA-256."""
+"""Where data files come from: the folder ``BRUNO_DATA``, the cache, then a download; each checked by SHA-256."""
 
 import hashlib
 import os

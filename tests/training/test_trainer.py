@@ -1,0 +1,227 @@
+"""The training loop: it learns, it repeats itself, it goes on where it stopped, and it says what is wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from devices.errors import BrunoError, CardError, InputError
+from training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from training.config import RunConfig
+from training.evaluation import evaluate, load_run
+from training.monitor import Rates, rate_warnings
+from training.progress import Interrupted, Silent
+from training.runs import RunFolder
+from training.synapses import RRAMLinear
+from training.trainer import epoch_batches, schedule_factor, train
+
+
+class StopsAfter(Silent):
+    """A reporter that sends Ctrl-C after some updates."""
+
+    def __init__(self, updates: int) -> None:
+        self.left = updates
+
+    def advance(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+class Collects(Silent):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def history(folder: Path) -> list[dict]:
+    rows = RunFolder(folder).read_metrics()
+    for row in rows:
+        row.pop("train_time_s"), row.pop("valid_time_s")
+    return rows
+
+
+def test_a_run_learns_and_leaves_a_whole_folder(small_config: RunConfig, tmp_path: Path) -> None:
+    result = train(small_config, tmp_path / "run")
+    for name in (
+        "config.yaml", "cards/felif.json", "cards/rram.json", "metrics.jsonl", "checkpoint.safetensors",
+        "checkpoint.json", "best.safetensors", "result.json", "figures/training.png", "figures/confusion.png",
+    ):  # fmt: skip
+        assert (tmp_path / "run" / name).stat().st_size > 0, name
+    assert result["test"]["accuracy"] > 0.75 > result["floors"]["chance"]["accuracy"]
+    assert json.loads((tmp_path / "run" / "result.json").read_text()) == result
+    for key in ("task", "split", "source", "seed", "wall_time_s", "peak_memory_bytes", "cards", "versions"):
+        assert result[key] is not None
+    assert not list((tmp_path / "run").rglob("*.part"))
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_does_not(small_config: RunConfig, tmp_path: Path) -> None:
+    train(small_config, tmp_path / "one")
+    train(small_config, tmp_path / "two")
+    train(small_config.with_values(seed=1), tmp_path / "three")
+    assert history(tmp_path / "one") == history(tmp_path / "two")
+    assert history(tmp_path / "one") != history(tmp_path / "three")
+
+
+@pytest.mark.parametrize("updates", [3, 12])
+def test_an_interrupted_run_goes_on_bit_for_bit(small_config: RunConfig, updates: int, tmp_path: Path) -> None:
+    config = small_config.with_values(synapse__rounding="stochastic", synapse__redraw_every=5)
+    train(config, tmp_path / "whole")
+    with pytest.raises(Interrupted, match=f"after {updates} updates"):
+        train(config, tmp_path / "parts", reporter=StopsAfter(updates))
+    assert not (tmp_path / "parts" / "result.json").exists()
+    train(config, tmp_path / "parts", resume=True)
+    assert history(tmp_path / "whole") == history(tmp_path / "parts")
+    whole, parts = (load_run(tmp_path / name)[2].state_dict() for name in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_resume_may_add_epochs_but_not_change_the_run(small_config: RunConfig, tmp_path: Path) -> None:
+    constant = small_config.with_values(training__schedule="constant")
+    train(constant.with_values(training__epochs=2), tmp_path / "run")
+    train(constant, tmp_path / "run", resume=True)
+    train(constant, tmp_path / "whole")
+    assert history(tmp_path / "run") == history(tmp_path / "whole")
+    with pytest.raises(InputError, match=r"network differs"):
+        train(constant.with_values(network__neuron="lif"), tmp_path / "run", resume=True)
+
+
+def test_a_folder_with_a_run_is_not_overwritten_by_accident(small_config: RunConfig, tmp_path: Path) -> None:
+    short = small_config.with_values(training__epochs=1)
+    train(short, tmp_path / "run")
+    with pytest.raises(InputError, match="holds a run already"):
+        train(short, tmp_path / "run")
+    train(short, tmp_path / "run", overwrite=True)
+    with pytest.raises(InputError, match="no run here"):
+        train(short, tmp_path / "other", resume=True)
+
+
+def test_evaluation_finds_the_same_scores_again_and_others_on_other_chips(
+    small_config: RunConfig, tmp_path: Path
+) -> None:
+    result = train(small_config, tmp_path / "run")
+    again = evaluate(tmp_path / "run", chips=3)
+    assert again["test"] == result["test"]
+    assert again["valid"] == result["valid"]
+    assert again["chips"]["n"] == 3
+    assert again["chips"]["std"]["cross_entropy"] > 0
+    assert again["chips"]["min"]["accuracy"] <= again["chips"]["mean"]["accuracy"]
+
+
+@pytest.mark.parametrize("neuron", ["felif", "lif", "gru", "lstm"])
+@pytest.mark.parametrize("kind", ["float", "uniform"])
+def test_every_neuron_trains_on_every_kind_of_weight(
+    small_config: RunConfig, neuron: str, kind: str, tmp_path: Path
+) -> None:
+    config = small_config.with_values(network__neuron=neuron, synapse__kind=kind, training__epochs=1)
+    result = train(config, tmp_path / "run")
+    assert 0 <= result["test"]["accuracy"] <= 1
+    row = history(tmp_path / "run")[0]
+    assert row["gradient_norm"] > 0
+    assert all(norm > 0 for name, norm in row["gradient_norms"].items() if "weight" in name)
+
+
+def test_a_spiking_output_layer_and_two_hidden_ones_train(small_config: RunConfig, tmp_path: Path) -> None:
+    config = small_config.with_values(
+        network__output_neuron="felif", network__hidden=[8, 6], network__readout=["spikes"], network__input_skip=False,
+        training__epochs=1,
+    )  # fmt: skip
+    train(config, tmp_path / "run")
+    assert set(history(tmp_path / "run")[0]["activity"]) == {"hidden.0", "hidden.1", "output"}
+
+
+def test_patience_ends_a_run_that_does_not_get_better(small_config: RunConfig, tmp_path: Path) -> None:
+    config = small_config.with_values(training__learning_rate=1e-12, training__patience=2, training__epochs=30)
+    assert train(config, tmp_path / "run")["epochs"] <= 6
+
+
+def test_a_silent_layer_is_named(small_config: RunConfig, tmp_path: Path) -> None:
+    told = Collects()
+    train(small_config.with_values(network__unit_current_a=1e-13, training__epochs=1), tmp_path / "run", reporter=told)
+    assert any("of the neurons of layer hidden.0 are silent" in line for line in told.lines)
+
+
+def test_saturated_neurons_are_counted_over_unmasked_frames_only() -> None:
+    rates, mask = Rates(), torch.tensor([[1.0, 1.0], [1.0, 0.0]])
+    spikes = torch.ones(2, 2, 4)
+    spikes[..., 0] = 0
+    rates.add({"hidden.0": spikes}, mask)
+    summary = rates.summary()["hidden.0"]
+    assert summary == {"rate": 0.75, "silent": 0.25, "saturated": 0.75}
+    assert "saturated" in rate_warnings({"hidden.0": summary})[0]
+
+
+def test_a_gradient_that_is_not_finite_is_named_and_ends_the_run(
+    small_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.trainer.MOST_BROKEN_STEPS", 3)
+    monkeypatch.setattr(
+        RRAMLinear, "effective_weight", lambda self: self.weight * torch.where(self.weight > 9, 1.0, torch.nan)
+    )
+    told = Collects()
+    with pytest.raises(BrunoError, match=r"not finite.*hidden\.0\.synapse\.weight"):
+        train(small_config, tmp_path / "run", reporter=told)
+    assert sum("not finite" in line for line in told.lines) == 1
+
+
+def test_batches_hold_every_sequence_once_and_follow_from_seed_and_epoch(small_config: RunConfig) -> None:
+    from training.tasks.own_example import load
+
+    examples, settings = load().parts["train"], small_config.training
+    batches = epoch_batches(examples, settings, 0, 0)
+    assert sorted(id(each) for batch in batches for each in batch) == sorted(id(each) for each in examples)
+    ids = [[id(each) for each in batch] for batch in batches]
+    assert ids == [[id(each) for each in batch] for batch in epoch_batches(examples, settings, 0, 0)]
+    assert ids != [[id(each) for each in batch] for batch in epoch_batches(examples, settings, 0, 1)]
+
+
+def test_the_cosine_schedule_falls_from_one_to_its_end(small_config: RunConfig) -> None:
+    factors = [schedule_factor(small_config.training, epoch) for epoch in (0, 2, 4)]
+    assert factors == pytest.approx([1.0, 0.525, 0.05])
+
+
+def test_a_missing_card_is_one_sentence(small_config: RunConfig, tmp_path: Path) -> None:
+    with pytest.raises(CardError, match="no such card"):
+        train(small_config.with_values(synapse__card="nowhere.json"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_device_is_one_sentence(small_config: RunConfig, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="device 'tpu9' cannot be used here"):
+        train(small_config.with_values(device="tpu9"), tmp_path / "run")
+
+
+def test_a_broken_checkpoint_is_refused(tmp_path: Path) -> None:
+    network = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.AdamW(network.parameters())
+    cpu = torch.device("cpu")
+    path = tmp_path / "checkpoint.safetensors"
+    save_checkpoint(path, network, optimizer, Progress(epoch=2, best_score=1.5), cpu)
+    assert load_checkpoint(path, network, optimizer, cpu).best_score == 1.5
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(InputError, match="not a readable checkpoint"):
+        load_checkpoint(path, network, optimizer, cpu)
+
+
+def test_two_processes_give_the_numbers_of_one_to_rounding(small_config: RunConfig, tmp_path: Path) -> None:
+    config = small_config.with_values(training__epochs=2, training__batch_size=7)
+    train(config, tmp_path / "one")
+    (tmp_path / "config.yaml").write_text(config.to_yaml())
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "training.cli",
+        "train", "--config", str(tmp_path / "config.yaml"), "--out", str(tmp_path / "two"),
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = history(tmp_path / "one"), history(tmp_path / "two")
+    for a, b in zip(one, two, strict=True):
+        assert b["train"]["loss"] == pytest.approx(a["train"]["loss"], rel=1e-3)
+        assert b["valid"]["cross_entropy"] == pytest.approx(a["valid"]["cross_entropy"], rel=5e-3)

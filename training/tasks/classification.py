@@ -1,0 +1,130 @@
+"""One class a sequence: the logits, averaged over the sequence's frames, go through a softmax."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from training.tasks import kernel_machines
+from training.tasks.base import PARTS, Batch, Example, Score, Task
+
+SHARES = {"train": 0.7, "valid": 0.1, "test": 0.2}
+FLOOR_TIME_BINS = 16
+
+
+@dataclass
+class Classification(Task):
+    """A task with one of `labels` for each sequence; targets are their indices."""
+
+    labels: list[str] = field(default_factory=list)
+
+    picture_name: ClassVar[str] = "confusion"
+    metric: ClassVar[str] = "accuracy"
+    higher_is_better: ClassVar[bool] = True
+
+    @property
+    def n_outputs(self) -> int:
+        """One output a class."""
+        return len(self.labels)
+
+    def answers(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Mean logits over each sequence's frames, (B, classes)."""
+        frames = batch.mask.sum(0).clamp(min=1)
+        return (logits * batch.mask[..., None]).sum(0) / frames[:, None]
+
+    def loss(self, logits: Tensor, batch: Batch) -> tuple[Tensor, float]:
+        """Cross-entropy summed over the sequences that have any frame."""
+        there = batch.mask.any(0).to(logits.dtype)
+        per_sequence = cross_entropy(self.answers(logits, batch), batch.target, reduction="none")
+        return (per_sequence * there).sum(), float(there.sum())
+
+    def scores(self, logits: Tensor, batch: Batch) -> dict[str, Score]:
+        """``accuracy`` and ``cross_entropy``."""
+        answers = self.answers(logits, batch)
+        right = (answers.argmax(-1) == batch.target).sum()
+        loss = cross_entropy(answers, batch.target, reduction="sum")
+        return {"accuracy": (float(right), len(answers)), "cross_entropy": (float(loss), len(answers))}
+
+    def floors(self) -> dict[str, dict[str, float]]:
+        """Linear machines on total counts and on counts in time bins, and a Gaussian kernel on the latter."""
+        binned = {part: self._binned(part) for part in PARTS}
+        targets = {part: np.array([int(each.target) for each in self.parts[part]]) for part in PARTS}
+        rates = {part: values.sum(1) for part, values in binned.items()}
+        flat = {part: values.reshape(len(values), -1) for part, values in binned.items()}
+        machines = {
+            "chance": 1 / self.n_outputs,
+            "linear_on_rates": kernel_machines.linear(rates, targets),
+            "linear_on_time_bins": kernel_machines.linear(flat, targets),
+            "gaussian_on_time_bins": kernel_machines.gaussian(flat, targets),
+        }
+        return {name: {"accuracy": accuracy} for name, accuracy in machines.items()}
+
+    def _binned(self, part: str) -> NDArray[np.float64]:
+        """Counts (sequences, FLOOR_TIME_BINS, channels) over the length of the longest sequence."""
+        longest = max(len(each.inputs) for examples in self.parts.values() for each in examples)
+        edges = np.linspace(0, longest, FLOOR_TIME_BINS + 1).astype(int)
+        rows = []
+        for each in self.parts[part]:
+            padded = np.zeros((longest, each.inputs.shape[1]))
+            padded[: len(each.inputs)] = each.inputs.numpy()
+            rows.append([padded[a:b].sum(0) for a, b in zip(edges[:-1], edges[1:], strict=True)])
+        return np.array(rows)
+
+    def picture(self, logits: Tensor, batch: Batch) -> Figure:
+        """Confusion of the classes on the test part."""
+        from training.plots import confusion, new_figure
+
+        counts = np.zeros((self.n_outputs, self.n_outputs), dtype=np.int64)
+        np.add.at(counts, (batch.target.numpy(), self.answers(logits, batch).argmax(-1).numpy()), 1)
+        figure = new_figure(size=(9.6, 8.4))
+        confusion(figure.axes[0], counts, self.labels)
+        figure.axes[0].set_title(f"test: {np.trace(counts) / counts.sum():.1%} right", loc="left")
+        return figure
+
+
+def stratified_split(inputs: Sequence[NDArray[np.float32]], classes: NDArray[np.int64]) -> dict[str, list[int]]:
+    """Indices of each part, 70/10/20 of every class, in the order of the SHA-256 of the sequences' own bytes.
+
+    The same sequences give the same parts, in whatever order they come.
+    """
+    digest = [hashlib.sha256(np.ascontiguousarray(each, dtype=np.float32).tobytes()).hexdigest() for each in inputs]
+    parts: dict[str, list[int]] = {part: [] for part in PARTS}
+    for label in np.unique(classes):
+        members = sorted(np.flatnonzero(classes == label).tolist(), key=lambda index: digest[index])
+        first = round(SHARES["train"] * len(members))
+        second = first + round(SHARES["valid"] * len(members))
+        for part, chosen in zip(PARTS, (members[:first], members[first:second], members[second:]), strict=True):
+            parts[part] += chosen
+    return parts
+
+
+def part_hash(inputs: Sequence[NDArray[np.float32]]) -> str:
+    """SHA-256 of a part: of its sequences' bytes, in the given order."""
+    whole = hashlib.sha256()
+    for each in inputs:
+        whole.update(np.ascontiguousarray(each, dtype=np.float32).tobytes())
+    return whole.hexdigest()
+
+
+def classification(
+    inputs: Sequence[NDArray[np.float32]], classes: NDArray[np.int64], labels: list[str], source: str
+) -> Classification:
+    """A task of sequences `inputs`, each (T, channels), and their `classes`, split by `stratified_split`."""
+    indices = stratified_split(inputs, classes)
+    parts = {
+        part: [
+            Example(torch.from_numpy(np.asarray(inputs[i], dtype=np.float32)), torch.tensor(int(classes[i])))
+            for i in chosen
+        ]
+        for part, chosen in indices.items()
+    }
+    split = {"made_by": "this project: stratified 70/10/20 by the SHA-256 of each sequence"}
+    split |= {f"{part}_sha256": part_hash([inputs[i] for i in chosen]) for part, chosen in indices.items()}
+    return Classification(parts, source, split, labels)

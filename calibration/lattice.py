@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from calibration.errors import NetlistError
+from calibration.netlist import Netlist
 
 BEGIN, END = "* groups: begin", "* groups: end"
 GOLDEN_FRACTION = (3 - math.sqrt(5)) / 2
@@ -38,14 +38,9 @@ def group_lines(groups: int) -> list[str]:
     ]
 
 
-def with_groups(library: str, groups: int) -> str:
-    """The text of fecap.lib with `groups` switching groups in place of those between its markers.
+def with_groups(netlist: Netlist, groups: int) -> Netlist:
+    """A copy of a deck that includes fecap.lib, with `groups` switching groups.
 
-    Raises `NetlistError` if the markers are missing.
+    Raises `NetlistError` if the markers between which the groups stand are missing.
     """
-    lines = library.splitlines()
-    begin = next((i for i, line in enumerate(lines) if line.startswith(BEGIN)), None)
-    end = next((i for i, line in enumerate(lines) if line.startswith(END)), None)
-    if begin is None or end is None or end < begin:
-        raise NetlistError(f"the FeCAP library lacks the lines '{BEGIN}' and '{END}' between which its groups stand")
-    return "\n".join([*lines[: begin + 1], *group_lines(groups), *lines[end:]]) + "\n"
+    return netlist.with_block(BEGIN, END, group_lines(groups))

@@ -206,7 +206,7 @@ class Netlist:
                     text = re.sub(rf"(?i)(?<!\w){name}\s*=\s*\S+", "", text)
             lines.append(replace(line, text=text))
         added = Line(".options " + " ".join(f"{name}={value}" for name, value in options.items()))
-        return replace(self, lines=(*lines, added))
+        return replace(self, lines=(lines[0], added, *lines[1:]))
 
     def with_vectors(self, vectors: Sequence[str]) -> "Netlist":
         """A copy that saves only `vectors`; prints, plots and measurements are for runs by hand and are dropped."""
@@ -240,6 +240,17 @@ class Netlist:
             raise NetlistError(
                 f"{self.lines[span[0]].where}: .tran needs a number or a .param as its stop time"
             ) from None
+
+    def with_block(self, begin: str, end: str, texts: Sequence[str]) -> "Netlist":
+        """A copy with `texts` in place of the lines between the comment lines that start with `begin` and `end`.
+
+        Raises `NetlistError` if the deck lacks one of the two.
+        """
+        first = next((i for i, line in enumerate(self.lines) if line.text.startswith(begin)), None)
+        last = next((i for i, line in enumerate(self.lines) if line.text.startswith(end)), None)
+        if first is None or last is None or last < first:
+            raise NetlistError(f"{self.path}: lacks the lines '{begin}' and '{end}', between which a program writes")
+        return self._with_span((first + 1, last), [part for text in texts for part in text.splitlines()])
 
     def has_card(self, card: str) -> bool:
         """Whether a control card such as ``.tran`` stands at deck level."""

@@ -1,13 +1,12 @@
 """Real ngspice runs shared by the tests: each simulated once a session, in a store of its own."""
 
 import pytest
+from spice_references import FIRST_SPIKE_S
 
 from calibration.experiments import NeuronRun, simulate_neurons
 from calibration.farm import Farm
 from calibration.store import Store
 from devices.stimulus import Stimulus
-
-FIRST_SPIKE_S = {60e-12: 273.8e-3, 120e-12: 121.8e-3, 308e-12: 44.6e-3, 800e-12: 16.8e-3, 2e-9: 6.67e-3, 5e-9: 2.66e-3}
 
 
 @pytest.fixture(scope="session")

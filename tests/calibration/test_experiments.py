@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from conftest import FIRST_SPIKE_S
+from spice_references import FIRST_SPIKE_S, RESET_TABLE_S, RRAM_CURRENTS_A, RRAM_TABLE_S
 
 from calibration.errors import NetlistError
 from calibration.experiments import (
@@ -17,17 +17,8 @@ from calibration.experiments import (
 )
 from calibration.farm import run_jobs
 from calibration.lattice import with_groups
+from calibration.netlist import Netlist
 from devices.stimulus import Stimulus
-
-RRAM_CURRENTS_A = np.array([10, 20, 30, 50, 80, 100, 140, 200, 250, 300]) * 1e-6
-RRAM_TABLE_S = {
-    (0.40, 45, "var"): [15.5, 36.8, 64.8, 131, 238, 300, 400, 496, 544, 574],
-    (0.36, 49, "var"): [19.9, 36.3, 62.8, 125, 225, 287, 387, 486, 537, 570],
-    (0.44, 41, "var"): [14.5, 38.2, 68.6, 141, 253, 317, 416, 507, 550, 577],
-    (0.36, 49, "det"): [19.9, 39.6, 69.1, 138, 247, 310, 411, 506, 553, 584],
-    (0.44, 41, "det"): [13.4, 34.4, 61.2, 126, 229, 291, 390, 486, 533, 564],
-}
-RESET_TABLE_S = {0.9: 123, 1.0: 88, 1.2: 52, 1.5: 29, 2.0: 15}
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +123,6 @@ def test_a_stimulus_that_is_on_from_the_start_ramps_up():
 
 
 def test_the_library_holds_the_lattice_that_the_code_makes():
-    library = (NETLISTS / "models" / "fecap.lib").read_text()
-    assert with_groups(library, 16) == library
-    assert with_groups(library, 64).count("fecap_group za=") == 64
+    library = Netlist.load(NETLISTS / "models" / "fecap.lib")
+    assert with_groups(library, 16).text == library.text
+    assert with_groups(library, 64).text.count("fecap_group za=") == 64

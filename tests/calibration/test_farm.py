@@ -111,6 +111,19 @@ def test_a_simulation_that_failed_is_tried_once_more_with_tighter_options(own, m
     assert "reltol" not in attempts[0].deck
 
 
+def test_the_tighter_options_reach_ngspice(own):
+    """A deck that asks for a careless reltol and gives the exact answer only with a tight one."""
+    careless = rc_jobs([1e3])[0]
+    deck = careless.deck.replace(".tran 10n 5u 0 10n", ".options reltol=0.5 trtol=7\n.tran 10n 5u 0 1u")
+    assert deck != careless.deck
+    rough = dataclasses.replace(careless, deck=deck, origins=())
+    errors = []
+    for job in (rough, rough.tightened()):
+        wave = run_jobs([job], own)[0]
+        errors.append(np.abs(wave["v(out)"] - (1 - np.exp(-wave.time_s / 1e-6))).max())
+    assert errors[1] < 0.5 * errors[0]
+
+
 def slow_jobs(count):
     netlist = Netlist.from_text(RC, "rc.cir").with_tran(2e-3, 10e-9)
     return [Job.from_netlist(netlist.with_params({"r": 1e3 + k}), ["v(out)"], 2e-3) for k in range(count)]

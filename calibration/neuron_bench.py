@@ -1,0 +1,264 @@
+"""The neuron bench: current sweep, pulse trains, coincidence, inhibition, parameter effects, convergence.
+
+Every bench takes the netlist, so the behavioural circuit (level A, `NEURON_NETLIST`) and the transistor circuit
+(level B, `NEURON_CMOS_NETLIST`) see the same stimuli. Results are tables whose column names carry units.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from calibration.errors import NetlistError
+from calibration.experiments import (
+    NETLISTS,
+    NEURON_NETLIST,
+    NEURON_VECTORS,
+    NeuronRun,
+    neuron_jobs,
+    neuron_waveform,
+    simulate_neurons,
+)
+from calibration.farm import Farm, run_jobs
+from calibration.fecap_bench import BenchResult
+from calibration.measures import energy_j, first_spike_and_period
+from calibration.netlist import Netlist
+from devices.stimulus import Stimulus
+from devices.units import parse_spice_number
+from devices.waveform import Waveform
+
+NEURON_CMOS_NETLIST = NETLISTS / "testbenches" / "neuron_cmos.cir"
+LEVELS = {"a": NEURON_NETLIST, "b": NEURON_CMOS_NETLIST}
+PUBLISHED_CHARGE_C = 13.2e-12
+"""Charge to the spike of the paper's neuron, 2 A Ps + C Vth: sets how long a DC run must be."""
+RISE_S = 10e-6
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """Spike times with the deck's options and with tolerance and step halved, and how far apart they are."""
+
+    spikes_s: np.ndarray
+    spikes_halved_s: np.ndarray
+
+    @property
+    def worst_shift(self) -> float:
+        """Largest relative shift of a spike time; infinite where the numbers of spikes differ."""
+        if self.spikes_s.size != self.spikes_halved_s.size:
+            return float("inf")
+        return float(np.max(np.abs(self.spikes_halved_s / self.spikes_s - 1)))
+
+
+def current_sweep(
+    currents_a: Sequence[float] = (60e-12, 120e-12, 308e-12, 800e-12, 2e-9, 5e-9, 12e-9, 28e-9),
+    netlist: Path | str = NEURON_NETLIST,
+    overrides: Mapping[str, float] | None = None,
+    spikes: int = 2,
+    farm: Farm | None = None,
+) -> BenchResult:
+    """First spike, period, rate and energy per spike from the supply at each DC current.
+
+    Energy counts what the supply source delivers between two spikes; level A models no supply current but its
+    mirrors', so only level B's is meant to be read.
+    """
+    values = overrides or {}
+    scale = values.get("area", 25e-12) / 25e-12 * max(values.get("ps", 0.22) / 0.22, 0.2)
+    runs = [
+        NeuronRun(
+            Stimulus.dc(i), (spikes + 0.25) * (PUBLISHED_CHARGE_C * scale / max(i - 9e-12, 1e-12) + 3.5e-4), values
+        )
+        for i in currents_a
+    ]
+    traces, numbers = [], []
+    jobs = neuron_jobs(runs, netlist, (*NEURON_VECTORS, "i(vsupply)"))
+    for run, raw in zip(runs, run_jobs(jobs, farm), strict=True):
+        wave = neuron_waveform(raw, run.stimulus)
+        current = float(run.stimulus.i_syn_a[-1])
+        first, period = first_spike_and_period(wave.spike_times_s)
+        energy = float("nan")
+        if wave.spike_times_s.size > 1:
+            start, stop = wave.spike_times_s[[0, -1]]
+            intervals = wave.spike_times_s.size - 1
+            energy = energy_j(raw.time_s, raw["v(vdd)"], -raw["i(vsupply)"], start, stop) / intervals
+        traces.append(_frame({"i_dc_a": current}, wave))
+        numbers.append(
+            {
+                "i_dc_a": current,
+                "first_spike_s": first,
+                "period_s": period,
+                "rate_hz": 1 / period,
+                "energy_per_spike_j": energy,
+            }
+        )
+    return BenchResult("sweep", pd.concat(traces, ignore_index=True), pd.DataFrame(numbers))
+
+
+def pulse_trains(
+    rates_hz: Sequence[float] = (100.0, 200.0, 400.0, 800.0),
+    amplitude_a: float = 10e-9,
+    width_s: float = 1e-3,
+    duration_s: float = 60e-3,
+    netlist: Path | str = NEURON_NETLIST,
+    overrides: Mapping[str, float] | None = None,
+    farm: Farm | None = None,
+) -> BenchResult:
+    """Spikes out against current pulses in, at several rates; pulses that would overlap merge."""
+    runs = [
+        NeuronRun(
+            _bursts(np.arange(0, duration_s, 1 / rate), amplitude_a, min(width_s, 1 / rate)),
+            duration_s,
+            overrides or {},
+        )
+        for rate in rates_hz
+    ]
+    waves = simulate_neurons(runs, netlist, farm)
+    traces = [_frame({"rate_in_hz": rate}, wave) for rate, wave in zip(rates_hz, waves, strict=True)]
+    numbers = [
+        {
+            "rate_in_hz": rate,
+            "charge_in_c": amplitude_a * min(width_s, 1 / rate) * rate * duration_s,
+            "spikes": wave.spike_times_s.size,
+            "rate_out_hz": wave.spike_times_s.size / duration_s,
+        }
+        for rate, wave in zip(rates_hz, waves, strict=True)
+    ]
+    return BenchResult("trains", pd.concat(traces, ignore_index=True), pd.DataFrame(numbers))
+
+
+def coincidence(
+    gaps_s: Sequence[float] = (1e-3, 10e-3, 30e-3, 50e-3, 100e-3),
+    burst_a: float = 6.75e-9,
+    width_s: float = 1e-3,
+    netlist: Path | str = NEURON_NETLIST,
+    overrides: Mapping[str, float] | None = None,
+    farm: Farm | None = None,
+) -> BenchResult:
+    """Two bursts with a gap between them: does the second still make the neuron spike?
+
+    The membrane voltage leaks away within milliseconds, the polarization stays: that is the memory seen here.
+    """
+    runs = [
+        NeuronRun(_bursts(np.array([0.0, width_s + gap]), burst_a, width_s), gap + 3 * width_s, overrides or {})
+        for gap in gaps_s
+    ]
+    waves = simulate_neurons(runs, netlist, farm)
+    traces, numbers = [], []
+    for gap, wave in zip(gaps_s, waves, strict=True):
+        before = wave.resampled([width_s + gap])
+        traces.append(_frame({"gap_s": gap}, wave))
+        numbers.append(
+            {
+                "gap_s": gap,
+                "v_mem_before_v": before["v_mem_v"][0],
+                "polarization_before": before["polarization"][0],
+                "spikes": wave.spike_times_s.size,
+            }
+        )
+    return BenchResult("coincidence", pd.concat(traces, ignore_index=True), pd.DataFrame(numbers))
+
+
+def inhibition(
+    inhibition_a: Sequence[float] = (0.0, -0.5e-9, -1e-9, -2e-9, -5e-9),
+    excitation_a: float = 3e-9,
+    netlist: Path | str = NEURON_NETLIST,
+    overrides: Mapping[str, float] | None = None,
+    farm: Farm | None = None,
+) -> BenchResult:
+    """Excitation with every second millisecond replaced by an inhibitory current: spikes, floor, charge lost."""
+    steps = 30
+    runs = []
+    for current in inhibition_a:
+        levels = np.where(np.arange(steps) % 2 == 0, excitation_a, current)
+        runs.append(NeuronRun(Stimulus.steps(levels, name=f"inhibition {current:g} A"), steps * 1e-3, overrides or {}))
+    waves = simulate_neurons(runs, netlist, farm)
+    traces = [_frame({"inhibition_a": i}, wave) for i, wave in zip(inhibition_a, waves, strict=True)]
+    numbers = [
+        {
+            "inhibition_a": i,
+            "first_spike_s": first_spike_and_period(wave.spike_times_s)[0],
+            "spikes": wave.spike_times_s.size,
+            "v_mem_min_v": wave["v_mem_v"].min(),
+        }
+        for i, wave in zip(inhibition_a, waves, strict=True)
+    ]
+    return BenchResult("inhibition", pd.concat(traces, ignore_index=True), pd.DataFrame(numbers))
+
+
+def parameter_effects(
+    factors: Sequence[float] = (0.8, 0.9, 1.0, 1.1, 1.2),
+    names: Sequence[str] = ("vth", "area", "ileak", "ps", "ea"),
+    current_a: float = 2e-9,
+    netlist: Path | str = NEURON_NETLIST,
+    farm: Farm | None = None,
+) -> BenchResult:
+    """First spike and period while one deck parameter at a time is scaled by each of `factors`."""
+    params = Netlist.load(netlist).params
+    conditions = [(name, factor) for name in names for factor in factors]
+    stop = 2.8 * PUBLISHED_CHARGE_C * max(factors) / current_a
+    runs = [
+        NeuronRun(Stimulus.dc(current_a), stop, {name: factor * (params[name].value or 0.0)})
+        for name, factor in conditions
+    ]
+    waves = simulate_neurons(runs, netlist, farm)
+    traces, numbers = [], []
+    for (name, factor), wave in zip(conditions, waves, strict=True):
+        first, period = first_spike_and_period(wave.spike_times_s)
+        traces.append(_frame({"parameter": name, "factor": factor}, wave))
+        numbers.append({"parameter": name, "factor": factor, "first_spike_s": first, "period_s": period})
+    return BenchResult("effects", pd.concat(traces, ignore_index=True), pd.DataFrame(numbers))
+
+
+def convergence(
+    current_a: float = 2e-9,
+    t_stop_s: float = 22e-3,
+    netlist: Path | str = NEURON_NETLIST,
+    farm: Farm | None = None,
+) -> Convergence:
+    """Spike times with the deck's reltol and maximum step, and with both halved."""
+    run = NeuronRun(Stimulus.dc(current_a), t_stop_s)
+    job = neuron_jobs([run], netlist)[0]
+    deck = Netlist(Path(job.label), job.lines)
+    halved = deck.with_options(reltol=0.5 * _option(deck, "reltol")).with_tran(None, 0.5 * _max_step_s(deck))
+    jobs = [job, replace(job, deck=halved.text, origins=halved.lines)]
+    spikes = [neuron_waveform(raw, run.stimulus).spike_times_s for raw in run_jobs(jobs, farm)]
+    return Convergence(*spikes)
+
+
+BENCHES: dict[str, Callable[..., BenchResult]] = {
+    "sweep": current_sweep,
+    "trains": pulse_trains,
+    "coincidence": coincidence,
+    "inhibition": inhibition,
+    "effects": parameter_effects,
+}
+
+
+def _bursts(starts_s: np.ndarray, amplitude_a: float, width_s: float) -> Stimulus:
+    """Current pulses that start at `starts_s`; edges of 10 us, but pulses that touch run into one another."""
+    edge = min(RISE_S, width_s / 10)
+    edges = np.stack([starts_s, starts_s + edge, starts_s + width_s - edge, starts_s + width_s], axis=1).ravel()
+    levels = np.tile([0.0, amplitude_a, amplitude_a, 0.0], starts_s.size)
+    keep = np.concatenate([[True], np.diff(edges) > 1e-9])
+    return Stimulus(edges[keep], levels[keep], name=f"{starts_s.size} bursts of {amplitude_a:g} A")
+
+
+def _frame(keys: Mapping[str, float | str], wave: Waveform) -> pd.DataFrame:
+    return pd.DataFrame({**keys, "time_s": wave.time_s, **wave.signals})
+
+
+def _option(deck: Netlist, name: str) -> float:
+    for line in deck.lines:
+        words = dict(pair.split("=", 1) for pair in line.code.lower().split() if "=" in pair)
+        if line.code.lower().lstrip().startswith(".opt") and name in words:
+            return parse_spice_number(words[name])
+    raise NetlistError(f"{deck.path}: its .options set no {name}, so there is nothing to halve")
+
+
+def _max_step_s(deck: Netlist) -> float:
+    for line in deck.lines:
+        words = line.code.split()
+        if words[:1] == [".tran"] and len(words) > 4:
+            return parse_spice_number(words[4])
+    raise NetlistError(f"{deck.path}: its .tran gives no maximum step, so there is nothing to halve")

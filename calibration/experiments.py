@@ -161,7 +161,7 @@ def neuron_deck(path: Path | str) -> Netlist:
         "Istim inj 0 PWL(0 0)",
         f"Xneuron {' '.join(NEURON_PINS)} {circuit.name} {passed}",
         ".ic v(vm)=0",
-        ".options method=gear maxord=2 reltol=1e-4 abstol=1e-14 vntol=1e-6 chgtol=1e-16",
+        ".options method=gear maxord=2 reltol=1e-4 trtol=1 abstol=1e-14 vntol=1e-6 chgtol=1e-16",
         ".tran 5u 122m 0 20u",
     ]
     return Netlist.from_text("\n".join(deck), Path(path))

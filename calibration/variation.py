@@ -2,8 +2,8 @@
 
     value = F^-1(u),   u in (0, 1)^n from a Latin hypercube
 
-F is the distribution of one parameter: normal, truncated normal, lognormal or uniform. A corner sets parameters to
-u = Phi(z), z standard deviations from the median, so that it stays inside a truncated distribution.
+F is the distribution of one parameter: normal, truncated normal, lognormal, uniform or loguniform. A corner sets
+parameters to u = Phi(z), z standard deviations from the median, so that it stays inside a truncated distribution.
 
 Declared beside the netlist, ``neuron.variation.yaml`` for ``neuron.cir``:
 
@@ -13,11 +13,13 @@ Declared beside the netlist, ``neuron.variation.yaml`` for ``neuron.cir``:
     corners:
       slow:  {area: 3, ldisc: -3}
 
-Values are in the unit of the `.param`. `mean` is the netlist's own value where it is left out; of a lognormal
-parameter it is the median, and its sigma that of the logarithm (`relative_sigma`). Source: McKay, Beckman & Conover,
-Technometrics 21, 239 (1979), for the sampling.
+Values are in the unit of the `.param` and take SPICE suffixes. `mean` is the netlist's own value where it is left
+out; of a lognormal parameter it is the median, and its sigma that of the logarithm (`relative_sigma`). Source of the
+sampling: McKay, Beckman & Conover, Technometrics 21, 239 (1979).
 """
 
+import itertools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +28,13 @@ from typing import Any, Literal, Self
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from scipy import stats
 
 from calibration.errors import NetlistError
 from calibration.netlist import Netlist, unknown_name
 from devices.errors import InputError
+from devices.units import parse_spice_number
 
 Array = NDArray[np.float64]
 
@@ -43,7 +46,7 @@ class _Strict(BaseModel):
 class ParameterVariation(_Strict):
     """The distribution of one `.param`, in the unit of that `.param`."""
 
-    distribution: Literal["normal", "truncated_normal", "lognormal", "uniform"]
+    distribution: Literal["normal", "truncated_normal", "lognormal", "uniform", "loguniform"]
     mean: float | None = None
     """None: the netlist's value. The median of a lognormal one, the middle of a uniform one."""
     sigma: float | None = Field(default=None, gt=0)
@@ -51,21 +54,31 @@ class ParameterVariation(_Strict):
     """Sigma as a share of the mean; of a lognormal one, the sigma of ln(value)."""
     min: float | None = None
     max: float | None = None
-    """Limits of a truncated normal or uniform distribution."""
+    """Limits of a truncated normal, uniform or loguniform distribution."""
     source: str = ""
     """Where the numbers come from."""
+
+    @field_validator("mean", "sigma", "relative_sigma", "min", "max", mode="before")
+    @classmethod
+    def _spice_number(cls, value: object) -> object:
+        try:
+            return parse_spice_number(value) if isinstance(value, str) else value
+        except InputError as error:
+            raise ValueError(str(error)) from None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
         limits = (self.min, self.max)
-        if self.distribution in ("truncated_normal", "uniform"):
+        if self.distribution in ("truncated_normal", "uniform", "loguniform"):
             if self.min is None or self.max is None or not self.min < self.max:
                 raise ValueError(f"a {self.distribution} parameter needs min and max, min below max")
+            if self.distribution == "loguniform" and self.min <= 0:
+                raise ValueError("a loguniform parameter needs min above 0")
         elif limits != (None, None):
             raise ValueError(f"min and max do not go with {self.distribution}; use truncated_normal")
-        if self.distribution == "uniform":
+        if self.distribution in ("uniform", "loguniform"):
             if (self.mean, self.sigma, self.relative_sigma) != (None, None, None):
-                raise ValueError("a uniform parameter has min and max and nothing else")
+                raise ValueError(f"a {self.distribution} parameter has min and max and nothing else")
         elif (self.sigma is None) == (self.relative_sigma is None):
             raise ValueError("give either sigma or relative_sigma")
         if self.distribution == "lognormal" and self.relative_sigma is None:
@@ -74,10 +87,11 @@ class ParameterVariation(_Strict):
 
     def frozen(self, nominal: float | None, name: str) -> Any:
         """The scipy distribution; `nominal` is the netlist's value. Raises `NetlistError` where none is to be had."""
+        low, high = (math.nan if limit is None else limit for limit in (self.min, self.max))
         if self.distribution == "uniform":
-            assert self.min is not None
-            assert self.max is not None
-            return stats.uniform(self.min, self.max - self.min)
+            return stats.uniform(low, high - low)
+        if self.distribution == "loguniform":
+            return stats.loguniform(low, high)
         mean = nominal if self.mean is None else self.mean
         if mean is None:
             raise NetlistError(f"the netlist gives '{name}' as an expression; write its mean into the variation file")
@@ -85,13 +99,10 @@ class ParameterVariation(_Strict):
         if sigma == 0 or (self.distribution == "lognormal" and mean <= 0):
             raise NetlistError(f"'{name}' is {mean:g} in the netlist, which has no relative spread; give sigma instead")
         if self.distribution == "lognormal":
-            assert self.relative_sigma is not None
-            return stats.lognorm(self.relative_sigma, scale=mean)
+            return stats.lognorm(sigma / mean, scale=mean)
         if self.distribution == "normal":
             return stats.norm(mean, sigma)
-        assert self.min is not None
-        assert self.max is not None
-        return stats.truncnorm((self.min - mean) / sigma, (self.max - mean) / sigma, mean, sigma)
+        return stats.truncnorm((low - mean) / sigma, (high - mean) / sigma, mean, sigma)
 
 
 class Variation(_Strict):
@@ -162,14 +173,27 @@ class Variation(_Strict):
 
     def corner_points(self, netlist: Netlist, sigmas: float = 3.0) -> "Samples":
         """The nominal device, every varied parameter alone at -+`sigmas`, and the declared corners."""
-        names = tuple(self.distributions(netlist))
+        names = list(self.distributions(netlist))
         shifts: dict[str, Mapping[str, float]] = {"nominal": {}}
         for name in names:
             shifts |= {f"{name} {sign}{sigmas:g} sigma": {name: z} for sign, z in (("-", -sigmas), ("+", sigmas))}
-        shifts |= {corner: {n.lower(): z for n, z in deviations.items()} for corner, deviations in self.corners.items()}
+        declared = {label: {n.lower(): z for n, z in moves.items()} for label, moves in self.corners.items()}
+        return self._shifted(netlist, shifts | declared)
+
+    def all_corners(self, netlist: Netlist, sigmas: float = 3.0) -> "Samples":
+        """Every combination of -`sigmas` and +`sigmas`: 2^n devices for n varied parameters."""
+        names = list(self.distributions(netlist))
+        signs = itertools.product((-sigmas, sigmas), repeat=len(names))
+        combinations = [dict(zip(names, values, strict=True)) for values in signs]
+        return self._shifted(
+            netlist, {" ".join(f"{n} {z:+g}" for n, z in moves.items()): moves for moves in combinations}
+        )
+
+    def _shifted(self, netlist: Netlist, shifts: Mapping[str, Mapping[str, float]]) -> "Samples":
+        """Devices by label, so many standard deviations off the median (as quantiles) as `shifts` says."""
         distributions = self.distributions(netlist)
         rows = [[d.ppf(stats.norm.cdf(z.get(n, 0.0))) for n, d in distributions.items()] for z in shifts.values()]
-        return Samples(names, np.array(rows), tuple(shifts))
+        return Samples(tuple(distributions), np.array(rows), tuple(shifts))
 
 
 @dataclass(frozen=True, eq=False)

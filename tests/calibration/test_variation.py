@@ -35,7 +35,8 @@ def test_the_project_s_netlists_declare_their_variation(netlist):
         ("distribution: normal, mean: 2.0, relative_sigma: 0.1", stats.norm(2.0, 0.2)),
         ("distribution: lognormal, relative_sigma: 0.3", stats.lognorm(0.3, scale=2.5)),
         ("distribution: uniform, min: 2.4, max: 2.7", stats.uniform(2.4, 0.3)),
-        ("distribution: truncated_normal, sigma: 0.1, min: 2.4, max: 2.55", stats.truncnorm(-1, 0.5, 2.5, 0.1)),
+        ("distribution: loguniform, min: 500m, max: 2", stats.loguniform(0.5, 2.0)),
+        ("distribution: truncated_normal, sigma: 100m, min: 2.4, max: 2.55", stats.truncnorm(-1, 0.5, 2.5, 0.1)),
     ],
 )
 def test_samples_follow_their_distribution(tmp_path, text, expected):
@@ -65,6 +66,12 @@ def test_corners_stay_inside_a_truncated_distribution():
     assert corners["ldisc"].min() >= 0.36
 
 
+def test_all_corners_are_every_combination_of_both_ends(tmp_path):
+    text = "parameters: {vth: {distribution: normal, sigma: 0.1}, vdd: {distribution: normal, sigma: 0.2}}"
+    corners = declared(tmp_path, text).all_corners(NEURON, 3.0)
+    assert sorted(map(tuple, np.round(corners.values, 6).tolist())) == [(2.2, 2.7), (2.2, 3.9), (2.8, 2.7), (2.8, 3.9)]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -84,6 +91,7 @@ def test_a_declaration_that_the_netlist_cannot_follow_says_what_would_do(tmp_pat
         ("parameters: {vth: {distribution: normal, sigma: 1, min: 2}}", "use truncated_normal"),
         ("parameters: {vth: {distribution: truncated_normal, sigma: 1, min: 2}}", "needs min and max"),
         ("parameters: {vth: {distribution: normal, sgima: 1}}", "parameters.vth.sgima: unknown key"),
+        ("parameters: {vth: {distribution: normal, sigma: 10x}}", "10x"),
         ("parameters: {vth: {distribution: cauchy, sigma: 1}}", "parameters.vth.distribution"),
         ("parameters: {vth: {distribution: normal, sigma: 1}}\ncorners: {hot: {vthh: 3}}", "did you mean 'vth'"),
         ("parameters: [", "not valid YAML"),

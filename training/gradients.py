@@ -99,11 +99,10 @@ class FusedSequence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """The adjoint sweep."""
-        return (
-            None,
-            None,
-            *sweep(ctx.plan, ctx.tape, gradients, *ctx.saved_tensors, ctx.needs_input_grad[8]),
-        )
+        constants, recurrent_a, lengths, before = ctx.saved_tensors
+        by_devices = ctx.needs_input_grad[8]
+        swept = sweep(ctx.plan, ctx.tape, gradients, constants, recurrent_a, lengths, before, by_devices)
+        return (None, None, *swept)
 
 
 def _active(lengths: Tensor | None, t: int, batch: int) -> Tensor | None:

@@ -115,6 +115,27 @@ def evaluate_command(
         typer.echo(f"test over {chips} virtual chips: {scores}")
 
 
+@app.command("sweep")
+def sweep_command(
+    plan: Annotated[Path, typer.Argument(metavar="F.yaml", help="What to vary; see training/sweep.py.")],
+    out: Annotated[Path, typer.Option(help="Folder of the runs and of table.csv.")] = Path("runs/sweep"),
+    as_json: JsonOption = False,
+) -> None:
+    """Train over a grid or a search of settings, several seeds each, and print mean and spread.
+
+    Stopped sweeps go on where they were. Example: `bruno sweep bits.yaml --out runs/bits`
+    """
+    from training.progress import ConsoleReporter
+    from training.sweep import load_sweep, sweep, table_csv
+
+    rows = sweep(load_sweep(plan), out, ConsoleReporter())
+    if as_json:
+        print_json({"rows": rows})
+    else:
+        typer.echo(table_csv(rows), nl=False)
+        typer.echo(f"wrote {out / 'table.csv'}")
+
+
 def main() -> None:
     """The entry point ``bruno``."""
     run(app)

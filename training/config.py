@@ -76,6 +76,9 @@ class NeuronConfig(_Strict):
     card: str = "calibrated"
     """``calibrated``, ``published``, or the path of a card."""
     gradient: Literal["bruno", "tangent", "bptt", "checkpoint", "coarse"] = "bruno"
+    spread: Literal["none", "card", "covariance"] | dict[str, Number] = "none"
+    """How the neurons' devices differ: not at all, by the card's variability, by its fit's covariance, or by relative
+    standard deviations of named parameters. Drawn with the weights' devices (synapse.redraw_every)."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Further keyword arguments of the neuron: solver, surrogate, ..."""
 

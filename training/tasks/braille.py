@@ -1,6 +1,6 @@
-"""Braille letters under a robot's finger (Mueller-Cleve et al., Front. Neurosci. 2022; CC BY 4.0), one bin a millisecond.
+"""Braille letters under a robot's finger (Mueller-Cleve et al., Front. Neurosci. 2022), one bin a millisecond.
 
-``braille27``: 27 letters x 200 trials, 12 taxels, send-on-delta events (ON, OFF) at threshold 10, in 256 bins of 5.1 ms.
+``braille27``: 27 letters x 200 trials, 12 taxels, send-on-delta events (ON, OFF) at threshold 10, 256 bins of 5.1 ms.
 ``braille7``: the subset Space A E I O U Y at threshold 1, ON or OFF, in 256 bins of 5 ms; 1,158 trials, from
 github.com/neuromorphic-polito/L2MU-Braille.
 

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -74,7 +75,7 @@ class Classification(Task):
         for each in self.parts[part]:
             padded = np.zeros((longest, each.inputs.shape[1]))
             padded[: len(each.inputs)] = each.inputs.numpy()
-            rows.append([padded[a:b].sum(0) for a, b in zip(edges[:-1], edges[1:], strict=True)])
+            rows.append([padded[a:b].sum(0) for a, b in pairwise(edges)])
         return np.array(rows)
 
     def picture(self, logits: Tensor, batch: Batch) -> Figure:

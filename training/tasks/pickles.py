@@ -1,7 +1,7 @@
 """Reading foreign pickles without running what is in them.
 
-A pickle can call any function by its name; this reader knows plain containers, numbers, text and numpy arrays and refuses
-every other name. (Python documentation, "Restricting Globals".)
+A pickle can call any function by its name; this reader knows plain containers, numbers, text and numpy arrays and
+refuses every other name. (Python documentation, "Restricting Globals".)
 """
 
 import io

@@ -1,0 +1,111 @@
+"""Sweeps over settings and seeds; neurons that differ."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+
+from devices.errors import InputError
+from training.networks import build_network
+from training.spread import sample_parameters
+from training.sweep import load_sweep, sweep
+from training.trainer import train
+
+pytestmark = pytest.mark.filterwarnings("ignore:the current runs from")
+
+
+def plan_file(tmp_path, small_config, text):
+    (tmp_path / "base.yaml").write_text(small_config.with_values(training__epochs=1, synapse__kind="float").to_yaml())
+    path = tmp_path / "sweep.yaml"
+    path.write_text(f"config: {tmp_path / 'base.yaml'}\n{text}")
+    return path
+
+
+def test_a_grid_tries_every_combination_with_every_seed_and_does_not_repeat(small_config, tmp_path):
+    path = plan_file(tmp_path, small_config, "seeds: [0, 1]\ngrid: {network.neuron: [lif, gru]}")
+    rows = sweep(load_sweep(path), tmp_path / "runs")
+    assert {row["settings"]["network.neuron"] for row in rows} == {"lif", "gru"}
+    assert rows[0]["valid_accuracy_mean"] >= rows[1]["valid_accuracy_mean"]
+    assert len(list((tmp_path / "runs").glob("*/result.json"))) == 4
+    table = list(csv.DictReader((tmp_path / "runs" / "table.csv").read_text().splitlines()))
+    assert float(table[0]["test_cross_entropy_std"]) > 0
+    times = {each: each.stat().st_mtime_ns for each in (tmp_path / "runs").glob("*/result.json")}
+    assert sweep(load_sweep(path), tmp_path / "runs") == rows
+    assert times == {each: each.stat().st_mtime_ns for each in times}
+
+
+def test_a_search_stays_in_its_range(small_config, tmp_path):
+    path = plan_file(
+        tmp_path, small_config, "search: {training.learning_rate: {low: 1m, high: 1e-2, log: true}}\ntrials: 2"
+    )
+    rows = sweep(load_sweep(path), tmp_path / "runs")
+    assert all(1e-3 <= row["settings"]["training.learning_rate"] <= 1e-2 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("seeds: [0]", "either a grid or a search"),
+        ("grid: {a: [1]}\nseed: 3", "seed: Extra inputs"),
+        ("grid: {training.epochz: [1]}", r"training\.epochz"),
+        ("grid: {trainings.epochs: [1]}", "trainings"),
+    ],
+)
+def test_faults_of_a_sweep_file_are_named(small_config, tmp_path, text, complaint):
+    path = plan_file(tmp_path, small_config, text)
+    with pytest.raises(InputError, match=complaint):
+        sweep(load_sweep(path), tmp_path / "runs")
+
+
+def test_sigmas_by_name_give_that_spread(felif_card):
+    drawn = sample_parameters(felif_card, {"area": 0.05, "c_parallel": 0.1}, 20000, np.random.default_rng(0))
+    for name, sigma in (("area", 0.05), ("c_parallel", 0.1)):
+        assert drawn[name].mean() == pytest.approx(felif_card[name], rel=0.005)
+        assert drawn[name].std() / felif_card[name] == pytest.approx(sigma, rel=0.03)
+
+
+def test_the_covariance_gives_correlated_parameters(felif_card):
+    drawn = sample_parameters(felif_card, "covariance", 20000, np.random.default_rng(0))
+    names, correlation = felif_card.correlation()
+    assert np.corrcoef([drawn[name] for name in names]) == pytest.approx(correlation, abs=0.03)
+
+
+def test_a_spread_that_the_card_does_not_hold_is_refused(felif_card):
+    bare = felif_card.model_copy(update={"variability": {}})
+    with pytest.raises(InputError, match="nothing of variability"):
+        sample_parameters(bare, "card", 3, np.random.default_rng(0))
+    with pytest.raises(InputError, match="names 'aera'"):
+        sample_parameters(bare, {"aera": 0.1}, 3, np.random.default_rng(0))
+
+
+def test_neurons_of_a_chip_differ_and_another_chip_has_others(small_config, felif_card, rram_card):
+    config = small_config.with_values(
+        network__neuron="felif", network__recurrent=False, neuron__spread={"area": 0.1}, synapse__kind="float"
+    )
+    torch.manual_seed(0)
+    network = build_network(config, 2, 2, felif_card, rram_card)
+    with torch.no_grad():
+        network.hidden[0].synapse.weight.fill_(0.02)
+        network.hidden[0].bias.fill_(0.02)
+    inputs = torch.ones(30, 1, 2)
+
+    def voltage():
+        return network(inputs).features["voltage"].detach()[:, 0]
+
+    first = voltage()
+    assert first.std(1).max() > 1e-3
+    assert torch.equal(first, voltage())
+    network.redraw()
+    assert not torch.equal(first, voltage())
+
+
+def test_sampled_neurons_are_part_of_the_checkpoint(small_config, tmp_path):
+    config = small_config.with_values(
+        network__neuron="felif", neuron__spread={"area": 0.1}, synapse__redraw_every=4, training__epochs=1,
+        task_options={"trials": 40, "steps": 4},
+    )  # fmt: skip
+    result = train(config, tmp_path / "run")
+    from training.evaluation import evaluate
+
+    assert evaluate(tmp_path / "run")["test"] == result["test"]

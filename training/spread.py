@@ -1,0 +1,78 @@
+"""Neurons that differ: parameters of each device of a layer, drawn around the card's.
+
+    p_j = p (1 + sigma z_j)                              card (its SPICE Monte-Carlo), or sigmas given by name
+    p_j = p + (L z_j),   L L^T = covariance         covariance (the fit's own)
+
+z is standard normal, cut at three standard deviations. The paper draws A, Ea, Ps, I0, t_hzo and t_int by the first
+rule (Fehlings et al., arXiv 2505.17791).
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import truncnorm
+from torch import Tensor, nn
+
+from devices.card import FeLIFCard
+from devices.errors import InputError
+
+CUT = 3.0
+
+Spread = str | Mapping[str, float]
+"""``card``, ``covariance``, or relative standard deviations by parameter name."""
+
+
+def sample_parameters(
+    card: FeLIFCard, spread: Spread, count: int, rng: np.random.Generator
+) -> dict[str, NDArray[np.float64]]:
+    """Parameters by name in SI units, (count,) each. Raises `InputError` where the card says nothing of spread."""
+    if spread == "covariance":
+        return _from_covariance(card, count, rng)
+    sigmas = dict(card.variability) if spread == "card" else dict(spread) if isinstance(spread, Mapping) else None
+    if sigmas is None:
+        raise InputError(f"unknown spread '{spread}'; there are none, card, covariance, or sigmas by parameter name")
+    if not sigmas:
+        raise InputError(
+            "the FeLIF card says nothing of variability; calibrate with --monte-carlo, "
+            "or give neuron.spread relative sigmas such as {area: 0.05}"
+        )
+    if unknown := sorted(set(sigmas) - set(card.parameters)):
+        raise InputError(f"neuron.spread names '{unknown[0]}'; the card has {', '.join(card.parameters)}")
+    return {name: card[name] * (1 + sigma * _normal((count,), rng)) for name, sigma in sigmas.items()}
+
+
+def _from_covariance(card: FeLIFCard, count: int, rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
+    if not card.covariance.names:
+        raise InputError("the FeLIF card has no covariance; calibrate it, or give neuron.spread sigmas by name")
+    names, correlation = card.correlation()
+    values, vectors = np.linalg.eigh(correlation)
+    root = vectors * np.sqrt(np.maximum(values, 0))
+    sigma = np.sqrt(np.diag(np.asarray(card.covariance.matrix)))
+    drawn = _normal((count, len(names)), rng) @ root.T * sigma
+    return {name: card[name] + drawn[:, index] for index, name in enumerate(names)}
+
+
+def _normal(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float64]:
+    drawn: NDArray[np.float64] = truncnorm.rvs(-CUT, CUT, size=shape, random_state=rng)
+    return drawn
+
+
+class SpreadDevices(nn.Module):
+    """Gives the `count` neurons of a `training.neurons.FeLIF` layer their own devices, anew at each `redraw`."""
+
+    def __init__(self, neuron: nn.Module, card: FeLIFCard, spread: Spread, count: int) -> None:
+        super().__init__()
+        self._neuron = [neuron]  # in a list, so that the layer is not registered twice
+        self.card, self.spread, self.count = card, spread, count
+        self.redraw()
+
+    def redraw(self) -> None:
+        """New devices, from torch's global random numbers."""
+        rng = np.random.default_rng(int(torch.randint(2**62, (1,)).item()))
+        neuron = self._neuron[0]
+        place = next(iter(neuron.buffers())).device
+        drawn = sample_parameters(self.card, self.spread, self.count, rng)
+        values: dict[str, Tensor] = {name: torch.from_numpy(column).to(place) for name, column in drawn.items()}
+        neuron.set_devices(values)  # type: ignore[operator]

@@ -1,0 +1,186 @@
+"""Many runs, one table: a grid or a search over settings, each setting with several seeds.
+
+    task: chorales            # or config: my.yaml
+    seeds: [0, 1, 2]
+    settings: {training.epochs: 8}                          the same for all runs
+    grid: {network.neuron: [felif, rlif], synapse.bits: [3, 8]}          every combination, or
+    search: {training.learning_rate: {low: 1e-3, high: 1e-2, log: true}}      `trials` of them, by Optuna's TPE
+    trials: 20
+
+A setting is judged by the validation score at the best epoch, averaged over seeds; the table gives mean and standard
+deviation of validation and test. Runs that have ended are not repeated, so a sweep that was stopped goes on.
+"""
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from devices.errors import InputError
+from devices.files import write_atomic
+from training.config import Number, RunConfig, default_config, load_config
+from training.progress import Reporter, Silent
+from training.runs import RunFolder
+from training.trainer import train
+
+Value = bool | int | float | str | list[int] | list[str] | None
+
+
+class Range(BaseModel):
+    """A span to search: whole numbers if both ends are, on a logarithmic scale if `log`."""
+
+    model_config = ConfigDict(extra="forbid")
+    low: Number
+    high: Number
+    log: bool = False
+    whole: bool = False
+
+
+class SweepConfig(BaseModel):
+    """The sweep file; see the module's text."""
+
+    model_config = ConfigDict(extra="forbid")
+    task: str | None = None
+    config: str | None = None
+    seeds: Annotated[list[int], Field(min_length=1)] = [0]
+    settings: dict[str, Value] = Field(default_factory=dict)
+    grid: dict[str, Annotated[list[Value], Field(min_length=1)]] = Field(default_factory=dict)
+    search: dict[str, Range] = Field(default_factory=dict)
+    trials: int = Field(default=20, ge=1)
+    sampler_seed: int = 0
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "SweepConfig":
+        if bool(self.grid) == bool(self.search):
+            raise ValueError("a sweep has either a grid or a search")
+        if self.task is not None and self.config is not None:
+            raise ValueError("give either task or config")
+        return self
+
+    def base(self) -> RunConfig:
+        """The configuration that the settings change."""
+        start = load_config(self.config) if self.config else default_config(self.task or "chorales")
+        return changed(start, self.settings)
+
+
+def load_sweep(path: Path | str) -> SweepConfig:
+    """Read the sweep file at `path`. Raises `InputError` with the key at fault."""
+    try:
+        return SweepConfig.model_validate(yaml.safe_load(Path(path).read_text()) or {})
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such sweep file") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML ({getattr(error, 'problem', error)})") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        reason = first.get("ctx", {}).get("error", first["msg"])
+        raise InputError(f"{path}: {key + ': ' if key else ''}{reason}") from None
+
+
+def changed(config: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
+    """`config` with dotted keys replaced. Raises `InputError` for a key that there is not."""
+    try:
+        return config.with_values(**{key.replace(".", "__"): value for key, value in settings.items()})
+    except (KeyError, TypeError) as error:
+        raise InputError(f"a sweep setting names {error}, which the configuration does not have") from None
+
+
+def sweep(plan: SweepConfig, out_dir: Path | str, reporter: Reporter | None = None) -> list[dict[str, Any]]:
+    """Run `plan` in folders below `out_dir`; return the table's rows, best first, also left as ``table.csv``.
+
+    A row holds ``settings``, and ``{valid,test}_{score}_{mean,std}`` over the seeds. Raises `InputError` where Optuna
+    (extra ``sweep``) is not installed.
+    """
+    try:
+        import optuna
+    except ImportError:
+        raise InputError("a sweep needs Optuna: pip install 'bruno-spice[sweep]'") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    reporter, out = reporter or Silent(), Path(out_dir)
+    base = plan.base()
+    sampler: optuna.samplers.BaseSampler
+    if plan.grid:
+        choices = {key: [json.dumps(value) for value in values] for key, values in plan.grid.items()}
+        sampler = optuna.samplers.GridSampler(choices, seed=plan.sampler_seed)
+        trials = int(np.prod([len(values) for values in choices.values()]))
+    else:
+        sampler, trials = optuna.samplers.TPESampler(seed=plan.sampler_seed), plan.trials
+    rows: list[dict[str, Any]] = []
+    higher: list[bool] = []
+
+    def objective(trial: optuna.Trial) -> float:
+        settings = _suggest(trial, plan)
+        results = [_run(base, settings, seed, out, reporter) for seed in plan.seeds]
+        rows.append({"settings": settings, **_statistics(results)})
+        higher.append(bool(results[0]["higher_is_better"]))
+        metric = results[0]["metric"]
+        score = float(rows[-1][f"valid_{metric}_mean"])
+        reporter.line(f"{_label(settings)}: valid {metric} {score:.4f} over {len(plan.seeds)} seeds")
+        return -score if higher[-1] else score
+
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(objective, n_trials=trials)
+    key = next(name for name in rows[0] if name.startswith("valid_") and name.endswith("_mean"))
+    rows.sort(key=lambda row: row[key], reverse=higher[0])
+    write_atomic(out / "table.csv", table_csv(rows))
+    return rows
+
+
+def _suggest(trial: Any, plan: SweepConfig) -> dict[str, Any]:
+    if plan.grid:
+        return {
+            key: json.loads(trial.suggest_categorical(key, [json.dumps(value) for value in values]))
+            for key, values in plan.grid.items()
+        }
+    return {
+        key: trial.suggest_int(key, int(span.low), int(span.high), log=span.log)
+        if span.whole
+        else trial.suggest_float(key, span.low, span.high, log=span.log)
+        for key, span in plan.search.items()
+    }
+
+
+def _label(settings: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in settings.items()
+    )
+
+
+def _run(base: RunConfig, settings: Mapping[str, Any], seed: int, out: Path, reporter: Reporter) -> dict[str, Any]:
+    config = changed(base, settings).with_values(seed=seed)
+    name = hashlib.sha256(config.to_yaml().encode()).hexdigest()[:12]
+    folder = RunFolder(out / name)
+    if folder.result.is_file():
+        return folder.read_result()
+    reporter.line(f"{_label(settings)}, seed {seed}: {folder.path}")
+    return train(config, folder.path, resume=folder.checkpoint.is_file(), reporter=reporter)
+
+
+def _statistics(results: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    results = list(results)
+    table: dict[str, float] = {}
+    main = results[0]["metric"]
+    for name in sorted(results[0]["test"], key=lambda each: each != main):
+        for part in ("valid", "test"):
+            values = np.array([result[part][name] for result in results])
+            table[f"{part}_{name}_mean"] = float(values.mean())
+            table[f"{part}_{name}_std"] = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    return table
+
+
+def table_csv(rows: list[dict[str, Any]]) -> str:
+    """The rows as CSV text, a column a setting and a statistic."""
+    buffer = io.StringIO()
+    flat = [{**row["settings"], **{key: value for key, value in row.items() if key != "settings"}} for row in rows]
+    writer = csv.DictWriter(buffer, list(flat[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    return buffer.getvalue()

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from devices.card import Card, FeLIFCard, RRAMCard
-from devices.errors import BrunoError, CardError, EnvelopeError, InputError
+from devices.errors import BrunoError, EnvelopeError, InputError
 from devices.stimulus import Stimulus
 from devices.units import format_si, parse_spice_number
 from devices.waveform import Waveform, spikes_path
@@ -26,9 +26,7 @@ app = typer.Typer(
 simulate_app = typer.Typer(
     help="Run a device through ngspice or through its compact model: same stimulus, same CSV out.", no_args_is_help=True
 )
-card_app = typer.Typer(help="Look at parameter cards.", no_args_is_help=True)
 app.add_typer(simulate_app, name="simulate")
-app.add_typer(card_app, name="card")
 
 CARDS = Path("data/calibrated")
 messages = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -210,6 +208,7 @@ def calibrate_command(
     variant: Annotated[
         Literal["var", "det"], typer.Option(help="RRAM thermal resistance with or without radius.")
     ] = "var",
+    domains: Annotated[str, typer.Option(help="Polarization domains of FeLIF: a number, or auto.")] = "1",
     workers: WorkersOption = 2,
     report: Annotated[Path | None, typer.Option(help="Also write figures and an HTML report into this folder.")] = None,
     as_json: JsonOption = False,
@@ -235,6 +234,9 @@ def calibrate_command(
             options["netlist"] = netlist
         if name == "rram":
             options["variant"] = variant
+        else:
+            options["domains"] = _domains(domains)
+            options["notice"] = lambda text: messages.print(text, markup=False)
         done[name] = TARGETS[name](farm=Farm(workers=workers, progress=f"{name} in ngspice"), **options)
         path = out / CARD_FILES[name]
         written = save_card(done[name].card, path)
@@ -250,43 +252,29 @@ def calibrate_command(
         print_json({name: json.loads(result.card.to_json()) for name, result in done.items()})
 
 
+def _domains(text: str) -> Any:
+    if text == "auto":
+        return text
+    if not text.isdigit() or not 1 <= int(text) <= 16:
+        raise InputError(f"--domains {text}: give a number from 1 to 16, or auto")
+    return int(text)
+
+
 def _summary(card: Card) -> str:
     if isinstance(card, RRAMCard):
         return (
             f"filament fitted to {card.fit['points']} SPICE points, {100 * card.validation['relative_rms']:.2f} % rms "
             f"and {100 * card.validation['relative_worst']:.2f} % worst on {card.validation['points']} held-out ones"
         )
-    direct = [row for row in card.validation["stimuli"] if row["first_spike_error"] is not None]
+    rows = [row for row in card.validation["stimuli"] if not row["stimulus"].startswith("network-like")]
+    network = card.validation["network_like"]
     return (
-        f"FeLIF fitted to {len(card.fit['stimuli'])} transients; on {len(direct)} held-out ones the first spike within "
-        f"{100 * max(abs(row['first_spike_error']) for row in direct):.2f} %, voltage rms at most "
-        f"{1e3 * max(row['voltage_rms_v'] for row in direct):.0f} mV, polarization rms at most "
-        f"{max(row['polarization_rms'] for row in direct):.3f}"
+        f"FeLIF, {card.domains} domain(s), fitted to {len(card.fit['stimuli'])} transients; on {len(rows)} held-out "
+        f"stimuli intervals within {100 * max(row['interval_error_worst'] or 0.0 for row in rows):.1f} %, voltage rms "
+        f"{1e3 * max(row['voltage_rms_v'] for row in rows):.0f} mV at most; on {network['traces']} network-like traces "
+        f"{100 * network['matched_fraction']:.1f} % of the spikes within 1 ms"
     )
 
 
-CARD_TYPES: dict[str, type[Card]] = {"felif": FeLIFCard, "rram": RRAMCard}
-
-
-@card_app.command("check")
-def card_check_command(path: Annotated[Path, typer.Argument(help="A card, JSON.")]) -> None:
-    """Read a card strictly and say whether it is sound. Example: `bruno card check data/calibrated/felif.json`"""
-    card = load_any_card(path)
-    typer.echo(f"{path}: a sound {card.model} card, schema {card.schema_version}, {len(card.parameters)} parameters")
-
-
-def load_any_card(path: Path) -> Card:
-    """The card at `path`, of whichever model it says it is. Raises `CardError`."""
-    try:
-        model = json.loads(path.read_text()).get("model")
-    except FileNotFoundError:
-        raise CardError(f"{path}: no such card; `make calibrate` writes the default ones") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
-        raise CardError(f"{path}: not a card in JSON ({error})") from None
-    if model not in CARD_TYPES:
-        raise CardError(f"{path}: model '{model}' is not known; a card says one of {', '.join(CARD_TYPES)}")
-    return CARD_TYPES[model].load(path)
-
-
 # The commands of other files join the app when they are imported; they need what stands above.
-from calibration import cli_vary  # noqa: E402, F401
+from calibration import cli_bench, cli_card, cli_vary  # noqa: E402, F401

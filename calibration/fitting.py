@@ -12,7 +12,7 @@ Standard errors and covariance come back in the parameters' own SI units (first-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import lmfit
 import numpy as np
@@ -101,6 +101,46 @@ def fit(
     Other: `step` is the relative step of the finite differences in scaled units (larger than the noise of the
     residual's own integration); `progress` is called with the evaluation count and the residual.
     """
+    result = _minimise(residual, free, what, step, tolerance, max_evaluations, progress)
+    if not result.success:
+        raise FitError(f"{what}: did not converge after {result.nfev} evaluations ({result.message.strip()})")
+    at = np.array([result.params[f.name].value for f in free])
+    _check_moved(at, free, what)
+
+    def residual_at(scaled: Array) -> Array:
+        return residual({f.name: f.value(float(x)) for f, x in zip(free, scaled, strict=True)})
+
+    covariance = _covariance(_jacobian(residual_at, at, step), np.asarray(result.residual), free, what)
+    values = {f.name: f.value(float(x)) for f, x in zip(free, at, strict=True)}
+    slopes = np.array([f.slope(values[f.name]) for f in free])
+    matrix = covariance * np.outer(slopes, slopes)
+    stderr = {f.name: float(s) for f, s in zip(free, np.sqrt(np.diag(matrix)), strict=True)}
+    return Fit(tuple(free), values, stderr, matrix, np.asarray(result.residual), int(result.nfev))
+
+
+def search(
+    residual: Callable[[dict[str, float]], Array],
+    free: Sequence[Free],
+    *,
+    what: str,
+    step: float = 1e-5,
+    tolerance: float = 1e-6,
+    max_evaluations: int = 300,
+) -> dict[str, float]:
+    """As `fit`, but only on the way to one: the best SI values found, believable or not."""
+    result = _minimise(residual, free, what, step, tolerance, max_evaluations, None)
+    return {f.name: f.value(result.params[f.name].value) for f in free}
+
+
+def _minimise(
+    residual: Callable[[dict[str, float]], Array],
+    free: Sequence[Free],
+    what: str,
+    step: float,
+    tolerance: float,
+    max_evaluations: int,
+    progress: Callable[[int, Array], None] | None,
+) -> Any:
     parameters = lmfit.Parameters()
     for f in free:
         if not f.min < f.start < f.max:
@@ -122,7 +162,7 @@ def fit(
             progress(count, out)
         return out
 
-    result = lmfit.minimize(
+    return lmfit.minimize(
         scaled_residual,
         parameters,
         method="leastsq",
@@ -132,20 +172,6 @@ def fit(
         max_nfev=max_evaluations,
         calc_covar=False,
     )
-    if not result.success:
-        raise FitError(f"{what}: did not converge after {result.nfev} evaluations ({result.message.strip()})")
-    at = np.array([result.params[f.name].value for f in free])
-    _check_moved(at, free, what)
-
-    def residual_at(scaled: Array) -> Array:
-        return residual({f.name: f.value(float(x)) for f, x in zip(free, scaled, strict=True)})
-
-    covariance = _covariance(_jacobian(residual_at, at, step), np.asarray(result.residual), free, what)
-    values = {f.name: f.value(float(x)) for f, x in zip(free, at, strict=True)}
-    slopes = np.array([f.slope(values[f.name]) for f in free])
-    matrix = covariance * np.outer(slopes, slopes)
-    stderr = {f.name: float(s) for f, s in zip(free, np.sqrt(np.diag(matrix)), strict=True)}
-    return Fit(tuple(free), values, stderr, matrix, np.asarray(result.residual), int(result.nfev))
 
 
 def _check_moved(at: Array, free: Sequence[Free], what: str) -> None:

@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 from numpy.typing import NDArray
 
-from calibration.fit_felif import Recording
 from calibration.fit_rram import Sweep
+from calibration.recording import Recording
 from devices.card import RRAMCard
 from devices.rram import Levels, RRAMParameters, conductance
 from devices.units import format_si

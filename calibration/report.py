@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from calibration import plots
-from calibration.calibrate import NeuronCalibration, RRAMCalibration
-from calibration.fit_felif import Recording
+from calibration.calibrate import RRAMCalibration
+from calibration.calibrate_neuron import NeuronCalibration
 from calibration.page import Picture, PlotlyFigure, Section, Table, write_page
+from calibration.recording import Recording
 from calibration.validation import NeuronComparison, model_of
 from devices.card import Card
 from devices.felif import FeLIFParameters

@@ -6,16 +6,19 @@ import numpy as np
 import pytest
 
 import calibration.farm
-from calibration.calibrate import calibrate_neuron, calibrate_rram, network_like, save_card
+from calibration.calibrate import calibrate_rram, save_card
+from calibration.calibrate_neuron import Trial, calibrate_neuron, choose
 from calibration.experiments import NEURON_NETLIST
-from calibration.validation import compare
+from calibration.fitting import Fit
+from calibration.stimuli import network_like
+from calibration.validation import compare, network_score
 from devices import FeLIFCard, RRAMCard, Stimulus
 from devices.felif import simulate
 
 
 @pytest.fixture(scope="module")
 def neuron(farm):
-    return calibrate_neuron(farm=farm)
+    return calibrate_neuron(farm=farm, network_traces=3)
 
 
 @pytest.fixture(scope="module")
@@ -49,15 +52,53 @@ def test_the_fit_spans_what_training_uses(neuron):
     assert min(r.stimulus.i_syn_a[-1] for r in neuron.fitted) < 100e-12
 
 
-def test_network_like_input_matches_most_spikes(neuron):
-    result = by_stimulus(neuron.held_out_comparisons, "network-like, seed 1")
-    assert result.spikes_spice > 20
-    assert result.matched_fraction > 0.9
+HELD_OUT = [
+    "120 pA DC",
+    "800 pA DC",
+    "5 nA DC",
+    "20 nA DC",
+    "pulse train",
+    "bursts with gaps",
+    "noise, seed 1",
+    "noise, seed 2",
+]
+
+
+@pytest.mark.parametrize("stimulus", HELD_OUT)
+def test_held_out_stimuli_of_every_kind_keep_their_spikes_and_intervals(neuron, stimulus):
+    result = by_stimulus(neuron.held_out_comparisons, stimulus)
+    assert result.spikes_model == result.spikes_spice >= 2
+    assert result.interval_error_median < 0.01
+    assert result.interval_error_worst < 0.03
+    assert result.polarization_rms < 0.02
+
+
+def test_network_like_input_keeps_its_spikes_and_its_rate(neuron, felif_card):
+    score = network_score(neuron.held_out_comparisons)
+    assert score.spikes > 80
+    assert score.matched_fraction >= 0.97
+    assert abs(score.rate_error) < 0.02
+    committed = felif_card.validation["network_like"]
+    assert committed["traces"] >= 20
+    assert committed["matched_fraction"] >= 0.97
+    assert abs(committed["rate_error"]) < 0.02
+
+
+def trial(domains, rms):
+    believed = Fit((), {}, {}, np.zeros((0, 0)), np.zeros(0), 1) if rms else None
+    return Trial(domains, believed, None, rms or float("nan"), "believed" if rms else "singular")
+
+
+def test_the_fewest_domains_among_the_nearly_best_are_chosen_and_the_reason_is_said():
+    chosen, why = choose([trial(1, 0.07), trial(2, None), trial(4, 0.0105), trial(6, 0.0100)])
+    assert chosen.domains == 4
+    assert "10.5 mV" in why
+    assert "10.0 mV" in why
 
 
 def test_inhibition_stops_at_the_compliance_floor_in_both(neuron):
     low = min(float(r.spice["v_mem_v"].min()) for r in neuron.held_out)
-    model = simulate(neuron.card, network_like(1), 60e-3)
+    model = simulate(neuron.card, *network_like(1))
     assert -0.02 < low < 0.0
     assert -0.02 < model["v_mem_v"].min() <= 0.0
 
@@ -113,10 +154,10 @@ def test_a_second_calibration_simulates_nothing_and_an_edited_param_only_what_de
     monkeypatch.setattr(
         calibration.farm, "run_with_retry", lambda worker, job: simulated.append(job.label) or original(worker, job)
     )
-    assert calibrate_neuron(farm=farm).card.parameters == neuron.card.parameters
+    assert calibrate_neuron(farm=farm, network_traces=3).card.parameters == neuron.card.parameters
     assert calibrate_rram(farm=farm).card.parameters == rram.card.parameters
     assert simulated == []
-    edited = calibrate_neuron(overrides={"vth": 2.2}, farm=farm)
+    edited = calibrate_neuron(overrides={"vth": 2.2}, farm=farm, network_traces=1)
     assert simulated
     assert all(label.startswith("neuron.cir") for label in simulated)
     assert edited.card["v_threshold"] == pytest.approx(2.2, abs=0.01)

@@ -1,0 +1,244 @@
+"""The neuron from netlist to card: simulate, fit in stages, choose the number of domains, validate.
+
+Three sets of stimuli (`calibration.stimuli`) are kept apart: the fit sees constant currents; the number of domains is
+chosen on a second set; the card's figures of merit come from a third. The envelope is what that third set covered.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration import fit_felif, fitting, stimuli
+from calibration.errors import FitError
+from calibration.experiments import NEURON_NETLIST, NeuronRun, simulate_neurons
+from calibration.farm import Farm
+from calibration.fit_felif import fit_in_stages, with_values
+from calibration.fitting import Fit, Free
+from calibration.memo import remembered
+from calibration.provenance import provenance
+from calibration.recording import Recording, SpikeMeasures, measure_spikes
+from calibration.validation import NeuronComparison, network_score, validate_neuron
+from devices import felif, felif_kernels
+from devices.card import FeLIFCard, Parameter, Range
+from devices.felif import FeLIFParameters, simulate
+from devices.stimulus import Stimulus
+
+Array = NDArray[np.float64]
+Domains = int | Literal["auto"]
+
+CANDIDATE_DOMAINS = (1, 2, 3, 4, 6)
+GOOD_ENOUGH = 1.1
+"""The fewest domains are taken whose selection error is within this factor of the best."""
+MAX_EXTENSIONS = 3
+"""How often a silent transient is doubled in length before the fit gives up on it."""
+V_COMPLIANCE_V = 26e-3
+"""Thermal voltage: below it a transistor mirror loses its current."""
+Notice = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class NeuronCalibration:
+    """The FeLIF card with the SPICE recordings that it was fitted to and validated on."""
+
+    card: FeLIFCard
+    fitted: list[Recording]
+    held_out: list[Recording]
+    fitted_comparisons: list[NeuronComparison]
+    held_out_comparisons: list[NeuronComparison]
+
+    def reference(self) -> Recording:
+        """The recording nearest to the paper's 308 pA."""
+        return min(self.fitted, key=lambda r: abs(np.log(r.stimulus.i_syn_a[-1] / 308e-12)))
+
+    def model_frequency(self, points: int = 40) -> tuple[Array, Array]:
+        """Currents in A over the fitted range and the model's spike frequency in Hz there; silent ones left out."""
+        currents = np.geomspace(*_span([r.stimulus.i_syn_a[-1] for r in self.fitted]), points)
+        rates = []
+        for current in currents:
+            end_s = 1.5 * stimuli.CHARGE_PER_RECORDING_C / current + stimuli.DEAD_TIME_PER_RECORDING_S
+            spikes = simulate(self.card, Stimulus.dc(current), end_s, dt_s=1e-3).spike_times_s
+            rates.append(1.0 / np.diff(spikes).mean() if spikes.size > 1 else np.nan)
+        spiking = np.isfinite(rates)
+        return currents[spiking], np.array(rates)[spiking]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One number of domains: its fit (None where none could be believed) and its error on the selection set."""
+
+    domains: int
+    fit: Fit | None
+    parameters: FeLIFParameters | None
+    voltage_rms_v: float
+    note: str
+
+
+def calibrate_neuron(
+    netlist: Path = NEURON_NETLIST,
+    overrides: Mapping[str, float] | None = None,
+    farm: Farm | None = None,
+    domains: Domains = 1,
+    command: str = "bruno calibrate neuron",
+    network_traces: int = 20,
+    notice: Notice = lambda _: None,
+) -> NeuronCalibration:
+    """Simulate `netlist` (pins: see spice_netlists/README.md), fit FeLIF, validate, and make the card.
+
+    `domains` is the number K of polarization domains (1 is the published model) or ``"auto"``; `notice` is told what
+    goes on. Raises `NetlistError`, `SimulationError` or `FitError`.
+    """
+    farm = farm or Farm()
+    overrides = dict(overrides or {})
+
+    def record(runs: Sequence[stimuli.Run]) -> list[Recording]:
+        waves = simulate_neurons([NeuronRun(stimulus, end, overrides) for stimulus, end in runs], netlist, farm)
+        return [Recording(stimulus, wave) for (stimulus, _), wave in zip(runs, waves, strict=True)]
+
+    fitted = _until_they_spike([stimuli.constant(i) for i in stimuli.FIT_CURRENTS_A], record)
+    selection = record(stimuli.selection_runs()) if domains == "auto" else []
+    held_out = record(stimuli.validation_runs(network_traces))
+    measured = measure_spikes(fitted)
+    start = start_parameters(measured)
+    candidates = CANDIDATE_DOMAINS if domains == "auto" else (domains,)
+    trials = [_try(k, fitted, selection, start, notice) for k in candidates]
+    chosen, why = choose(trials)
+    assert chosen.fit is not None
+    assert chosen.parameters is not None
+    fitted_comparisons = validate_neuron(fitted, chosen.parameters)
+    held_out_comparisons = validate_neuron(held_out, chosen.parameters)
+    card = FeLIFCard.build(
+        card_entries(chosen.parameters, chosen.fit),
+        domains=chosen.domains,
+        covariance=chosen.fit.covariance(),
+        envelope=_envelope([*fitted, *held_out]),
+        fit={
+            "domains_chosen": why,
+            "domains_tried": [
+                {"domains": t.domains, "voltage_rms_v": t.voltage_rms_v, "note": t.note} for t in trials if selection
+            ],
+            "evaluations": chosen.fit.evaluations,
+            "chi_square": float(np.sum(chosen.fit.residual**2)),
+            "stimuli": [c.as_dict() for c in fitted_comparisons],
+        },
+        validation={
+            "stimuli": [c.as_dict() for c in held_out_comparisons],
+            "network_like": asdict(network_score(held_out_comparisons)),
+        },
+        provenance=provenance(netlist, overrides, command),
+    )
+    return NeuronCalibration(card, fitted, held_out, fitted_comparisons, held_out_comparisons)
+
+
+def start_parameters(measured: SpikeMeasures) -> FeLIFParameters:
+    """The published film with what the spikes and the circuit say: where every fit starts."""
+    return replace(
+        FeLIFParameters.from_card(FeLIFCard.published()),
+        v_threshold=measured.v_threshold,
+        t_refractory=measured.t_refractory,
+        v_reset=0.0,
+        v_floor=0.0,
+        v_compliance=V_COMPLIANCE_V,
+    )
+
+
+SOURCES = {
+    "v_threshold": "measured on the spikes",
+    "t_refractory": "measured on the spikes",
+    "v_reset": "the circuit resets the membrane to ground",
+    "v_floor": "the circuit's ground",
+    "v_compliance": "thermal voltage of the input mirror",
+}
+SOURCES_OF_DOMAINS = {
+    "thickness_int": "0: the spread of the domains makes the slope of the plateau",
+    "offset_field_1": "0: one domain has no offset",
+    "domain_weight_1": "1 less the other weights",
+}
+
+
+def card_entries(parameters: FeLIFParameters, result: Fit) -> dict[str, Parameter]:
+    """Every parameter of the card with its source: fitted, measured, or published."""
+    sources = SOURCES | SOURCES_OF_DOMAINS if parameters.domains > 1 else SOURCES
+    published = FeLIFCard.published().parameters
+    entries = {}
+    for name, unit in FeLIFCard.units(parameters.domains).items():
+        stem, _, index = name.rpartition("_")
+        per_domain = stem in FeLIFCard.DOMAIN_UNITS
+        value = float(getattr(parameters, stem)[int(index) - 1]) if per_domain else float(getattr(parameters, name))
+        source = sources.get(name) or (published[name].source if name in published else "fit")
+        entries[name] = Parameter(value=value, unit=unit, source=source)
+    return entries | result.parameters(FeLIFCard.units(parameters.domains))
+
+
+def choose(trials: Sequence[Trial]) -> tuple[Trial, str]:
+    """The trial with the fewest domains among the nearly best, and why. Raises `FitError` if none can be believed."""
+    believed = [t for t in trials if t.fit is not None]
+    if not believed:
+        raise FitError(trials[0].note)
+    if len(trials) == 1:
+        return trials[0], "as asked for"
+    best = min(t.voltage_rms_v for t in believed)
+    chosen = next(t for t in believed if t.voltage_rms_v <= GOOD_ENOUGH * best)
+    return chosen, (
+        f"{chosen.domains} domains: {1e3 * chosen.voltage_rms_v:.1f} mV rms on stimuli held out from the fit, "
+        f"the fewest within {100 * (GOOD_ENOUGH - 1):.0f} % of the best ({1e3 * best:.1f} mV)"
+    )
+
+
+def _try(
+    domains: int, fitted: list[Recording], selection: list[Recording], start: FeLIFParameters, notice: Notice
+) -> Trial:
+    notice(f"fitting FeLIF with {domains} domain{'s' if domains > 1 else ''}")
+    arrays = [a for r in fitted for a in (r.spice.time_s, *r.spice.signals.values(), r.spice.spike_times_s)]
+
+    def compute() -> dict[str, Any]:
+        try:
+            result, _ = fit_in_stages(fitted, start, domains)
+        except FitError as error:
+            return {"error": str(error)}
+        return asdict(replace(result, matrix=result.matrix.tolist(), residual=result.residual.tolist()))
+
+    modules = (fit_felif, fitting, felif, felif_kernels)
+    found = remembered([*arrays, domains, start], modules, compute)
+    if "error" in found:
+        return Trial(domains, None, None, float("nan"), found["error"])
+    result = Fit(
+        **{**found, "free": tuple(Free(**f) for f in found["free"])}
+        | {"matrix": np.array(found["matrix"]), "residual": np.array(found["residual"])}
+    )
+    parameters = with_values(fit_felif.initial_guess(start, domains), result.values)
+    scores = [c.voltage_rms_v for c in validate_neuron(selection, parameters)]
+    return Trial(domains, result, parameters, float(np.mean(scores)) if scores else 0.0, "believed")
+
+
+def _until_they_spike(
+    runs: list[stimuli.Run], record: Callable[[Sequence[stimuli.Run]], list[Recording]]
+) -> list[Recording]:
+    """Recordings of `runs`; a silent one is simulated again, twice as long."""
+    recordings = record(runs)
+    for _ in range(MAX_EXTENSIONS):
+        silent = [n for n, r in enumerate(recordings) if r.spice.spike_times_s.size == 0]
+        if not silent:
+            break
+        longer = record([(runs[n][0], 2 * recordings[n].t_stop_s) for n in silent])
+        for n, recording in zip(silent, longer, strict=True):
+            recordings[n] = recording
+    return recordings
+
+
+def _envelope(recordings: list[Recording]) -> dict[str, Range]:
+    currents = _span([x for r in recordings for x in _span(r.stimulus.i_syn_a)])
+    voltages = _span([x for r in recordings for x in _span(r.spice["v_mem_v"])])
+    rates = [1.0 / float(np.diff(r.spice.spike_times_s).mean()) for r in recordings if r.spice.spike_times_s.size > 1]
+    return {
+        "i_syn": Range(min=currents[0], max=currents[1], unit="A"),
+        "v_mem": Range(min=voltages[0], max=voltages[1], unit="V"),
+        "rate": Range(min=0.0, max=max(rates, default=0.0), unit="Hz"),
+    }
+
+
+def _span(values: Sequence[float] | Array) -> tuple[float, float]:
+    return float(np.min(values)), float(np.max(values))

@@ -1,0 +1,27 @@
+"""Where a card comes from."""
+
+import datetime
+from collections.abc import Mapping
+from pathlib import Path
+
+from calibration.netlist import Netlist
+from calibration.ngspice import ngspice_version
+from devices.card import Provenance
+
+
+def provenance(netlist: Path, overrides: Mapping[str, float], command: str) -> Provenance:
+    """Netlist with the hash of all that it includes, ngspice's version, command and date (UTC)."""
+    return Provenance(
+        netlist=_relative(netlist),
+        sha256=Netlist.load(netlist).sha256(overrides),
+        ngspice_version=ngspice_version(),
+        command=command,
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        overrides=dict(overrides),
+    )
+
+
+def _relative(path: Path) -> str:
+    """`path` below the project where it lies there, so that a card does not carry its maker's folders."""
+    root = Path(__file__).parents[1]
+    return path.resolve().relative_to(root).as_posix() if path.resolve().is_relative_to(root) else path.name

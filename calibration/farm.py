@@ -7,6 +7,7 @@ half-written.
 
 import os
 import queue
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from calibration.errors import CalibrationError, SimulationError
 from calibration.ngspice import MEMORY_LIMIT_BYTES, TIME_LIMIT_S, Job, Worker, ngspice_version
 from calibration.store import Store
+from devices.errors import InputError
 from devices.waveform import Waveform
 
 __all__ = ["Farm", "Job", "run_jobs", "try_jobs"]
@@ -35,6 +37,8 @@ class Farm:
     """Title of the progress bar; None for none. Shown only on a terminal."""
     store: Store | None = field(default_factory=Store.default)
     """Where results are kept; None to simulate everything and keep nothing."""
+    dask: str | None = None
+    """Address of a Dask scheduler, ``tcp://host:port``, whose workers run the jobs instead; ngspice must be there."""
     time_limit_s: float = TIME_LIMIT_S
     """Longest wall time of one job."""
     memory_limit_bytes: int = MEMORY_LIMIT_BYTES
@@ -82,7 +86,8 @@ def _run(jobs: Sequence[Job], farm: Farm, stop_at_error: bool) -> list[Outcome]:
         else:
             todo[key] = job
     with _progress(farm.progress, len(todo)) as advance:
-        for key, outcome in _simulate_locally(todo, farm):
+        simulate = simulate_on_dask if farm.dask else _simulate_locally
+        for key, outcome in simulate(todo, farm):
             done[key] = outcome
             advance(isinstance(outcome, CalibrationError))
             if isinstance(outcome, Waveform):
@@ -91,6 +96,45 @@ def _run(jobs: Sequence[Job], farm: Farm, stop_at_error: bool) -> list[Outcome]:
             elif stop_at_error:
                 raise outcome
     return [done[key] for key in keys]
+
+
+def simulate_on_dask(todo: dict[str, Job], farm: Farm) -> Iterator[tuple[str, Outcome]]:
+    """Outcomes by key as they come, from the workers of a Dask cluster; the same code runs there.
+
+    Raises `InputError` if Dask is not installed or the scheduler does not answer.
+    """
+    try:
+        from distributed import Client
+        from distributed import as_completed as dask_as_completed
+    except ImportError:
+        raise InputError("--dask needs Dask; install it with pip install 'bruno-spice[cluster]'") from None
+    try:
+        client = Client(farm.dask, timeout=10, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise InputError(f"no Dask scheduler answers at {farm.dask} ({error})") from None
+    limits = (farm.time_limit_s, farm.memory_limit_bytes, ngspice_version())
+    try:
+        futures = {client.submit(attempt_remotely, job, *limits, key=f"bruno-{key}"): key for key, job in todo.items()}
+        for future in dask_as_completed(futures, loop=client.loop):
+            yield futures[future], future.result()
+    finally:
+        client.close()
+
+
+_remote = threading.local()
+
+
+def attempt_remotely(job: Job, time_limit_s: float, memory_limit_bytes: int, version: str) -> Outcome:
+    """What a Dask worker does with one job: as on this machine, in a worker process that the thread keeps."""
+    worker = getattr(_remote, "worker", None)
+    if worker is None or (worker.time_limit_s, worker.memory_limit_bytes) != (time_limit_s, memory_limit_bytes):
+        worker = _remote.worker = Worker(time_limit_s, memory_limit_bytes)
+    try:
+        if (found := worker.start()) != version:
+            return SimulationError(f"{job.label}: a Dask worker has ngspice {found}, this machine {version}")
+        return run_with_retry(worker, job)
+    except CalibrationError as error:
+        return error
 
 
 def _simulate_locally(todo: dict[str, Job], farm: Farm) -> Iterator[tuple[str, Outcome]]:

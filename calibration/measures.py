@@ -62,9 +62,7 @@ def loop_numbers(voltage_v: ArrayLike, charge_c_m2: ArrayLike) -> LoopNumbers:
     )
 
 
-def pulse_charges(
-    time_s: ArrayLike, charge_c_m2: ArrayLike, starts_s: ArrayLike, ends_s: ArrayLike
-) -> NDArray[np.float64]:
+def pulse_charges(time_s: Array, charge_c_m2: Array, starts_s: ArrayLike, ends_s: ArrayLike) -> NDArray[np.float64]:
     """Charge (pulses,) that flowed from each pulse's start to its end, both at 0 V."""
     at = np.interp(np.stack([np.asarray(starts_s), np.asarray(ends_s)]), time_s, charge_c_m2)
     return at[1] - at[0]

@@ -95,6 +95,10 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        if getattr(self, "process", None) is not None:
+            self._end_process()
+
     def run(self, job: Job) -> Waveform:
         """Simulate `job`; signals are named by its vectors.
 

@@ -200,7 +200,7 @@ def test_two_processes_can_share_a_store(tmp_path):
         "from test_farm import rc_jobs\n"
         "from pathlib import Path\n"
         "from calibration.farm import Farm, run_jobs\nfrom calibration.store import Store\n"
-        "waves = run_jobs(rc_jobs([1e3 + k for k in range(30)]), Farm(workers=2, store=Store(Path(sys.argv[2]))))\n"
+        "waves = run_jobs(rc_jobs([1e3 + k for k in range(12)]), Farm(workers=2, store=Store(Path(sys.argv[2]))))\n"
         "print(sum(float(w['v(out)'].sum()) for w in waves))\n"
     )
     command = [sys.executable, str(script), str(Path(__file__).parent), str(tmp_path / "store")]
@@ -208,7 +208,7 @@ def test_two_processes_can_share_a_store(tmp_path):
     sums = [process.communicate(timeout=60)[0] for process in pair]
     assert sums[0] == sums[1]
     assert float(sums[0]) > 0
-    assert len(list(Store(tmp_path / "store").entries())) == 30
+    assert len(list(Store(tmp_path / "store").entries())) == 12
 
 
 def test_entries_are_listed_and_pruned_oldest_first(own):

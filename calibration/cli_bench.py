@@ -1,0 +1,241 @@
+"""Commands of the SPICE bench: ``simulate fecap | neuron-bench | rram-bench``, ``cache``, ``netlist``."""
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from calibration.cli import JsonOption, SetOption, _number, app, parse_overrides, print_json, simulate_app
+from devices.errors import InputError
+from devices.files import write_atomic
+
+cache_app = typer.Typer(help="Stored simulation results: list and prune.", no_args_is_help=True)
+netlist_app = typer.Typer(help="Look at netlists: parameters, errors, what an edit would re-run.", no_args_is_help=True)
+app.add_typer(cache_app, name="cache")
+app.add_typer(netlist_app, name="netlist")
+
+WorkersOption = Annotated[int | None, typer.Option(min=1, help="Worker processes (default: one a core).")]
+DaskOption = Annotated[str | None, typer.Option(metavar="tcp://HOST:PORT", help="Run on a Dask cluster instead.")]
+FigureOption = Annotated[Path | None, typer.Option(help="Also draw it, as PNG.")]
+NetlistArgument = Annotated[Path, typer.Argument(help="A testbench (.cir).")]
+
+
+@simulate_app.command("fecap")
+def simulate_fecap_command(
+    testbench: Annotated[
+        Literal["pv", "minor", "pund", "kinetics", "forc", "temperature"], typer.Option(help="What to measure.")
+    ] = "pv",
+    netlist: Annotated[Path | None, typer.Option(help="FeCAP testbench (default: the project's).")] = None,
+    settings: SetOption = None,
+    out: Annotated[Path, typer.Option(help="Samples; the extracted numbers go to NAME.numbers.csv beside it.")] = Path(
+        "fecap.csv"
+    ),
+    figure: FigureOption = None,
+    workers: WorkersOption = None,
+    dask: DaskOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the ferroelectric capacitor in ngspice: loops, PUND, switching kinetics, reversal curves.
+
+    Examples: `bruno simulate fecap --testbench pund --out pund.csv`,
+    `bruno simulate fecap --testbench pv --set imprint=0.2 --figure loops.png`
+    """
+    from calibration.fecap_bench import BENCHES, FECAP_NETLIST
+
+    run_bench(BENCHES[testbench], netlist or FECAP_NETLIST, settings, out, figure, workers, dask, as_json)
+
+
+@simulate_app.command("neuron-bench")
+def simulate_neuron_bench_command(
+    testbench: Annotated[
+        Literal["sweep", "trains", "coincidence", "inhibition", "effects"], typer.Option(help="What to measure.")
+    ] = "sweep",
+    level: Annotated[Literal["a", "b"], typer.Option(help="a: behavioural circuit, b: transistors.")] = "a",
+    netlist: Annotated[Path | None, typer.Option(help="Neuron testbench or circuit of your own.")] = None,
+    settings: SetOption = None,
+    out: Annotated[Path, typer.Option(help="Samples; the extracted numbers go to NAME.numbers.csv beside it.")] = Path(
+        "neuron.csv"
+    ),
+    figure: FigureOption = None,
+    workers: WorkersOption = None,
+    dask: DaskOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the neuron circuit in ngspice: rate and energy against current, trains, coincidence, inhibition.
+
+    Example: `bruno simulate neuron-bench --testbench sweep --level b --json`
+    """
+    from calibration.neuron_bench import BENCHES, LEVELS
+
+    run_bench(BENCHES[testbench], netlist or LEVELS[level], settings, out, figure, workers, dask, as_json)
+
+
+@simulate_app.command("rram-bench")
+def simulate_rram_bench_command(
+    testbench: Annotated[
+        Literal["set", "source", "1t1r", "reset", "hysteresis", "cycling", "parasitics"],
+        typer.Option(help="What to measure."),
+    ] = "set",
+    netlist: Annotated[Path | None, typer.Option(help="RRAM testbench (default: the project's).")] = None,
+    settings: SetOption = None,
+    out: Annotated[Path, typer.Option(help="Samples; the extracted numbers go to NAME.numbers.csv beside it.")] = Path(
+        "rram.csv"
+    ),
+    figure: FigureOption = None,
+    workers: WorkersOption = None,
+    dask: DaskOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the RRAM cell in ngspice: SET by limiter, source or transistor, RESET, hysteresis, cycling.
+
+    Example: `bruno simulate rram-bench --testbench 1t1r --figure 1t1r.png`
+    """
+    from calibration.experiments import RRAM_NETLIST
+    from calibration.rram_bench import BENCHES, RRAM_1T1R_NETLIST, RRAM_SOURCE_NETLIST
+
+    default = {"1t1r": RRAM_1T1R_NETLIST, "source": RRAM_SOURCE_NETLIST}.get(testbench, RRAM_NETLIST)
+    run_bench(BENCHES[testbench], netlist or default, settings, out, figure, workers, dask, as_json)
+
+
+def run_bench(
+    bench: Any,
+    netlist: Path,
+    settings: list[str] | None,
+    out: Path,
+    figure: Path | None,
+    workers: int | None,
+    dask: str | None,
+    as_json: bool,
+) -> None:
+    """Run one bench, write its two tables and its figure, and print the numbers."""
+    from calibration.farm import Farm
+
+    options: dict[str, Any] = {"workers": workers} if workers else {}
+    farm = Farm(progress="ngspice", dask=dask, **options)
+    overrides = parse_overrides(settings)
+    if overrides and "overrides" not in bench.__annotations__:
+        raise InputError("this bench varies parameters itself; edit the netlist instead of --set")
+    given = {"overrides": overrides} if overrides else {}
+    result = bench(netlist=netlist, farm=farm, **given)
+    numbers = out.with_suffix(".numbers.csv")
+    write_atomic(out, result.traces.to_csv(index=False, float_format="%.9g"))
+    write_atomic(numbers, result.numbers.to_csv(index=False, float_format="%.9g"))
+    if figure is not None:
+        from calibration.plots import new_figure, save
+        from calibration.plots_bench import FIGURES
+
+        drawing = new_figure()
+        FIGURES[result.name](drawing.axes[0], result)
+        save(drawing, figure)
+    if as_json:
+        print_json(json.loads(result.numbers.to_json(orient="records", double_precision=15)))
+    else:
+        typer.echo(result.numbers.to_string(index=False, float_format=lambda x: f"{x:.4g}"))
+        typer.echo(f"wrote {out}, {numbers}" + (f", {figure}" if figure else ""))
+
+
+@cache_app.command("list")
+def cache_list_command(as_json: JsonOption = False) -> None:
+    """List the stored simulation results, newest first. Example: `bruno cache list`."""
+    from calibration.store import Store
+
+    store = Store.default()
+    entries = list(store.entries())
+    if as_json:
+        keys = ("key", "label", "points", "size_bytes", "written_at")
+        print_json([{name: getattr(entry, name) for name in keys} for entry in entries])
+        return
+    for entry in entries:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.written_at))
+        typer.echo(
+            f"{entry.key[:12]}  {when}  {entry.size_bytes / 1e3:9.1f} kB  {entry.points:7d} points  {entry.label}"
+        )
+    total = sum(entry.size_bytes for entry in entries)
+    typer.echo(f"{len(entries)} results, {total / 1e6:.1f} MB in {store.path}")
+
+
+@cache_app.command("prune")
+def cache_prune_command(
+    older_than: Annotated[float, _number("Only what is older than this many days.")] = 0.0,
+    keep: Annotated[float, _number("Keep at most this many bytes, e.g. 500meg.")] = 0.0,
+) -> None:
+    """Remove stored results, oldest first. Examples: `bruno cache prune`, `bruno cache prune --keep 500meg`."""
+    from calibration.store import Store
+
+    if older_than < 0 or keep < 0:
+        raise InputError("--older-than and --keep must not be negative")
+    removed = Store.default().prune(older_than * 86400, int(keep))
+    typer.echo(f"removed {len(removed)} results, {sum(entry.size_bytes for entry in removed) / 1e6:.1f} MB")
+
+
+@netlist_app.command("show")
+def netlist_show_command(netlist: NetlistArgument, as_json: JsonOption = False) -> None:
+    """Show a netlist's parameters with their units and comments. Example: `bruno netlist show my_neuron.cir`."""
+    from calibration.netlist import Netlist
+
+    loaded = Netlist.load(netlist)
+    if as_json:
+        params = loaded.params.values()
+        print_json(
+            [
+                {
+                    "name": p.name,
+                    "text": p.text,
+                    "value": p.value,
+                    "unit": p.unit,
+                    "comment": p.comment,
+                    "where": p.where,
+                }
+                for p in params
+            ]
+        )
+        return
+    width = max((len(name) for name in loaded.params), default=0)
+    for p in loaded.params.values():
+        typer.echo(f"{p.name:{width}}  {p.text:>10}  {p.unit:8}  {p.comment}")
+    typer.echo(f"sha256 {loaded.sha256()}")
+
+
+@netlist_app.command("check")
+def netlist_check_command(netlist: NetlistArgument, settings: SetOption = None) -> None:
+    """Let ngspice read a netlist and take its first steps. Example: `bruno netlist check my_neuron.cir`."""
+    from calibration.netlist_tools import check
+
+    loaded = check(netlist)
+    loaded.with_params(parse_overrides(settings))
+    unitless = [p.name for p in loaded.params.values() if not p.unit]
+    typer.echo(f"{netlist}: ngspice takes it, {len(loaded.params)} parameters")
+    if unitless:
+        typer.echo(f"without a unit in the comment (write '; [unit] meaning'): {', '.join(unitless)}")
+
+
+@netlist_app.command("diff")
+def netlist_diff_command(
+    old: NetlistArgument,
+    new: Annotated[Path | None, typer.Argument(help="The edited one; without it, OLD with --set.")] = None,
+    settings: SetOption = None,
+) -> None:
+    """Say what changed between two netlists, and what that would re-run.
+
+    Examples: `bruno netlist diff neuron.cir my_neuron.cir`, `bruno netlist diff neuron.cir --set vth=2.4`
+    """
+    from calibration.netlist import Netlist
+    from calibration.netlist_tools import difference
+    from calibration.store import Store
+
+    before = Netlist.load(old)
+    after = (Netlist.load(new) if new else before).with_params(parse_overrides(settings))
+    found = difference(before, after, Store.default())
+    for name, (was, now) in found.changed_params.items():
+        typer.echo(f".param {name}: {was or '(absent)'} -> {now or '(absent)'}")
+    for line in found.changed_lines:
+        typer.echo(line)
+    if found.same:
+        typer.echo("nothing that ngspice sees has changed: every stored result still holds")
+    else:
+        typer.echo(
+            f"everything simulated from {after.path.name} would run again ({found.stored_results} stored results of "
+            "that name), and what is fitted to it"
+        )

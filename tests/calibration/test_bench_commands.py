@@ -1,0 +1,111 @@
+import json
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from calibration import fecap_bench, neuron_bench, rram_bench
+from calibration.experiments import NEURON_NETLIST, RRAM_NETLIST
+from calibration.fecap_bench import BenchResult, pund, pv_loops
+from calibration.netlist import Netlist
+from calibration.netlist_tools import check, difference
+from calibration.plots import new_figure
+from calibration.plots_bench import FIGURES
+from calibration.rram_bench import hysteresis, parasitics
+
+
+@pytest.fixture
+def own_store(tmp_path, monkeypatch):
+    monkeypatch.setenv("BRUNO_CACHE", str(tmp_path / "store"))
+    return tmp_path / "store"
+
+
+def test_fecap_command_writes_samples_numbers_and_a_figure(bruno, tmp_path, own_store):
+    out = tmp_path / "pund.csv"
+    code, printed, _ = bruno(
+        "simulate", "fecap", "--testbench", "pund", "--out", out, "--figure", tmp_path / "pund.png", "--json"
+    )
+    assert code == 0
+    numbers = json.loads(printed)
+    assert numbers[0]["p_minus_u_c_m2"] == pytest.approx(0.437, rel=0.05)
+    assert pd.read_csv(tmp_path / "pund.numbers.csv").shape[0] == 3
+    assert "charge_c_m2" in pd.read_csv(out).columns
+    assert (tmp_path / "pund.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_cache_commands_list_and_prune_what_was_simulated(bruno, tmp_path, own_store):
+    assert bruno("simulate", "rram-bench", "--testbench", "parasitics", "--out", tmp_path / "r.csv")[0] == 0
+    code, printed, _ = bruno("cache", "list", "--json")
+    assert code == 0
+    assert len(json.loads(printed)) == 5
+    assert "removed 5 results" in bruno("cache", "prune")[1]
+    assert "0 results" in bruno("cache", "list")[1]
+
+
+def test_a_bench_that_varies_parameters_itself_refuses_set(bruno, tmp_path, own_store):
+    code, _, said = bruno(
+        "simulate", "neuron-bench", "--testbench", "effects", "--set", "vth=2", "--out", tmp_path / "n.csv"
+    )
+    assert code == 2
+    assert "varies parameters itself" in said
+
+
+def test_netlist_show_prints_units_and_meanings(bruno):
+    code, printed, _ = bruno("netlist", "show", NEURON_NETLIST, "--json")
+    shown = {row["name"]: row for row in json.loads(printed)}
+    assert code == 0
+    assert shown["vth"]["value"] == 2.5
+    assert (shown["vth"]["unit"], shown["vth"]["comment"]) == ("V", "comparator threshold")
+
+
+def test_netlist_check_finds_the_typo(bruno, tmp_path):
+    assert "ngspice takes it" in bruno("netlist", "check", RRAM_NETLIST)[1]
+    broken = tmp_path / "deck.cir"
+    broken.write_text("* t\n.param r=1k\nR1 a 0 {rr}\nV1 a 0 PWL(0 0 1u 1)\n.tran 1u 10u\n")
+    code, _, said = bruno("netlist", "check", broken)
+    assert code == 2
+    assert "deck.cir:3: Undefined parameter [rr]" in said.replace("\n", "")
+
+
+def test_netlist_diff_says_what_runs_again(bruno, tmp_path, own_store):
+    code, printed, _ = bruno("netlist", "diff", RRAM_NETLIST, "--set", "iprog=60u")
+    assert code == 0
+    assert ".param iprog: 50u -> 6e-05" in printed
+    assert "would run again" in printed
+    code, _, said = bruno("netlist", "diff", RRAM_NETLIST, "--set", "iprg=60u")
+    assert code == 2
+    assert "did you mean 'iprog'" in said
+
+
+def test_comments_and_notation_are_no_difference(tmp_path):
+    text = "* t\n.param r=1k ; [Ohm] load\nR1 a 0 {r}\nV1 a 0 PWL(0 0 1u 1)\n.tran 1u 10u\n"
+    old = Netlist.from_text(text, tmp_path / "a.cir")
+    assert difference(
+        old, Netlist.from_text(text.replace("load", "Last").replace("1k", "1000"), tmp_path / "a.cir")
+    ).same
+    found = difference(old, Netlist.from_text(text.replace("R1 a 0", "R1 a b").replace("1k", "2k"), tmp_path / "a.cir"))
+    assert found.changed_params == {"r": ("1k", "2k")}
+    assert found.changed_lines == ["- R1 a 0 {r}", "+ R1 a b {r}"]
+
+
+def test_every_testbench_passes_the_check():
+    assert check(NEURON_NETLIST).params["vth"].value == 2.5
+
+
+def test_every_bench_has_its_figure():
+    names = {*fecap_bench.BENCHES, *neuron_bench.BENCHES, *rram_bench.BENCHES}
+    assert names == set(FIGURES)
+
+
+@pytest.mark.parametrize(
+    ("bench", "arguments"), [(pv_loops, ((3.0,), (1e3,))), (pund, ()), (hysteresis, ()), (parasitics, ())]
+)
+def test_figures_draw_what_the_bench_measured(farm, bench, arguments):
+    result = bench(*arguments, farm=farm)
+    assert isinstance(result, BenchResult)
+    figure = new_figure()
+    axes = FIGURES[result.name](figure.axes[0], result)
+    assert axes.lines
+    assert axes.get_xlabel()
+    assert axes.get_ylabel()
+    plt.close(figure)

@@ -1,0 +1,67 @@
+import dataclasses
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from test_farm import rc_jobs
+
+from calibration.errors import NetlistError
+from calibration.farm import Farm, run_jobs, try_jobs
+from calibration.store import Store
+from devices.errors import InputError
+
+distributed = pytest.importorskip("distributed", reason="the extra [cluster] is not installed")
+
+
+def assert_same_as_here(address, tmp_path):
+    jobs = rc_jobs([1e3, 2e3, 3e3])
+    here = run_jobs(jobs, Farm(workers=2, store=None))
+    there = run_jobs(jobs, Farm(dask=address, store=Store(tmp_path / "store")))
+    for a, b in zip(here, there, strict=True):
+        np.testing.assert_array_equal(a.time_s, b.time_s)
+        np.testing.assert_array_equal(a["v(out)"], b["v(out)"])
+    assert len(list(Store(tmp_path / "store").entries())) == 3
+
+
+def test_a_local_cluster_gives_the_same_results(tmp_path):
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+    ) as cluster:
+        assert_same_as_here(cluster.scheduler_address, tmp_path)
+        good = rc_jobs([1e3])[0]
+        bad = dataclasses.replace(good, deck=good.deck.replace("C1 out 0 1n", "X1 out nosub"), origins=())
+        outcomes = try_jobs([bad, good], Farm(dask=cluster.scheduler_address, store=None))
+        assert isinstance(outcomes[0], NetlistError)
+        assert outcomes[1].time_s[-1] == pytest.approx(5e-6)
+
+
+def test_a_scheduler_in_another_process_gives_the_same_results(tmp_path):
+    contact = tmp_path / "scheduler.json"
+    options = ["--scheduler-file", str(contact), "--no-dashboard"]
+    python = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", *options]
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "2", "--no-nanny", *options]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    processes = [subprocess.Popen(python, **quiet)]
+    try:
+        deadline = time.monotonic() + 30
+        while not contact.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        processes.append(subprocess.Popen(worker, **quiet))
+        import json
+
+        assert_same_as_here(json.loads(contact.read_text())["address"], tmp_path)
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+            process.wait(timeout=20)
+
+
+def test_a_scheduler_that_does_not_answer_is_the_users_fault(monkeypatch):
+    def no_answer(*_, **__):
+        raise OSError("Timed out trying to connect")
+
+    monkeypatch.setattr(distributed, "Client", no_answer)
+    with pytest.raises(InputError, match=r"no Dask scheduler answers at tcp://127.0.0.1:1"):
+        run_jobs(rc_jobs([1e3]), Farm(dask="tcp://127.0.0.1:1", store=None))

@@ -30,8 +30,8 @@ def train_command(
 ) -> None:
     """Train a spiking network on calibrated devices.
 
-    Examples: `bruno train` (Bach chorales, 200 FeLIF, 3-bit RRAM) - `bruno train --neuron lif --bits 32 --out runs/lif`
-    - `bruno train --out runs/long --epochs 60 --resume`
+    Examples: `bruno train` for Bach chorales on 200 FeLIF with 3-bit RRAM weights,
+    `bruno train --neuron lif --bits 32 --out runs/lif` for a rival, `bruno train --out runs/lif --epochs 60 --resume`
 
     Leaves in the run folder: config.yaml, cards/, metrics.jsonl, checkpoints, result.json, figures/.
     """
@@ -98,11 +98,14 @@ def evaluate_command(
 ) -> None:
     """Score a trained network on validation and test, on its own chip and on virtual ones.
 
-    Examples: `bruno evaluate runs/chorales-felif-0` - `bruno evaluate runs/chorales-felif-0 --chips 20 --json`
+    Examples: `bruno evaluate runs/chorales-felif-0`, `bruno evaluate runs/chorales-felif-0 --chips 20 --json`
     """
     from training.evaluation import evaluate
+    from training.progress import ConsoleReporter, warnings_to
 
-    result = evaluate(run_dir, chips)
+    reporter = ConsoleReporter()
+    with warnings_to(reporter):
+        result = evaluate(run_dir, chips, reporter.line)
     if as_json:
         print_json(result)
         return

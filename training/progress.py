@@ -4,6 +4,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -93,6 +94,14 @@ class ConsoleReporter:
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
+
+
+@contextmanager
+def warnings_to(reporter: Reporter) -> Iterator[None]:
+    """Within the block, Python's warnings become lines of the report."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: reporter.line(f"warning: {message}")
+        yield
 
 
 class StopRequest:

@@ -7,9 +7,6 @@ middle of an epoch too.
 
 import math
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +22,7 @@ from training.evaluation import make_network, score_part
 from training.monitor import broken_gradients, gradient_norms, rate_warnings
 from training.networks import Network
 from training.parallel import Process, processes
-from training.progress import Interrupted, Reporter, Silent, StopRequest, stop_on_signal
+from training.progress import Interrupted, Reporter, Silent, StopRequest, stop_on_signal, warnings_to
 from training.runs import Cards, RunFolder, versions
 from training.tasks import Batch, Example, Task, load_task
 
@@ -246,18 +243,10 @@ def train(
     with processes(device) as process, stop_on_signal() as stop:
         talker: Reporter = reporter if process.is_first else Silent()
         try:
-            with _warnings_to(talker):
+            with warnings_to(talker):
                 return _train(config, folder, resume, overwrite, process, talker, stop)
         finally:
             talker.close()
-
-
-@contextmanager
-def _warnings_to(reporter: Reporter) -> Iterator[None]:
-    """Python's warnings become lines of the report."""
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: reporter.line(f"warning: {message}")
-        yield
 
 
 def _train(

@@ -24,6 +24,9 @@ from devices.card import Covariance, Parameter
 Array = NDArray[np.float64]
 MAX_CONDITION = 1e10
 """Of the normal matrix with unit columns, above which the covariance counts as singular."""
+NO_FURTHER_GAIN = (6, 7, 8)
+"""MINPACK's codes for a minimum that is as sharp as the arithmetic."""
+MAX_STDERR_DECADES = 1.0
 BOUND_TOLERANCE = 1e-3
 """Distance to a bound, as a fraction of the interval, within which a parameter counts as being on it."""
 
@@ -102,7 +105,7 @@ def fit(
     residual's own integration); `progress` is called with the evaluation count and the residual.
     """
     result = _minimise(residual, free, what, step, tolerance, max_evaluations, progress)
-    if not result.success:
+    if not result.success and result.ier not in NO_FURTHER_GAIN:
         raise FitError(f"{what}: did not converge after {result.nfev} evaluations ({result.message.strip()})")
     at = np.array([result.params[f.name].value for f in free])
     _check_moved(at, free, what)
@@ -111,6 +114,13 @@ def fit(
         return residual({f.name: f.value(float(x)) for f, x in zip(free, scaled, strict=True)})
 
     covariance = _covariance(_jacobian(residual_at, at, step), np.asarray(result.residual), free, what)
+    for f, sigma in zip(free, np.sqrt(np.diag(covariance)), strict=True):
+        widest = MAX_STDERR_DECADES if f.scale == "log10" else (f.scaled(f.max) - f.scaled(f.min)) / 2
+        if sigma > widest:
+            raise FitError(
+                f"{what}: these data do not determine '{f.name}' (standard error {sigma:.2g} "
+                f"{'decades' if f.scale == 'log10' else 'times ' + format(f.scale, 'g')}): fix it or add data"
+            )
     values = {f.name: f.value(float(x)) for f, x in zip(free, at, strict=True)}
     slopes = np.array([f.slope(values[f.name]) for f in free])
     matrix = covariance * np.outer(slopes, slopes)

@@ -1,0 +1,138 @@
+"""Known truth comes back: transients of the model itself, fitted as if they were SPICE's."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from calibration.calibrate_neuron import start_parameters
+from calibration.errors import FitError
+from calibration.fit_felif import Scales, fit_in_stages, fit_neuron, free_parameters, initial_guess, with_values
+from calibration.fitting import Free
+from calibration.recording import Recording, measure_spikes
+from calibration.stimuli import constant
+from devices.felif import FeLIFParameters, simulate
+from devices.stimulus import Stimulus
+from devices.waveform import Waveform
+
+CURRENTS_A = (80e-12, 308e-12, 1e-9, 5e-9, 30e-9)
+SPREAD = {
+    "eps_hzo": 0.2,
+    "saturation_polarization": 0.1,
+    "alpha": 0.03,
+    "leak_discharge": 0.3,
+    "leak_density": 0.5,
+    "thickness_int": 0.2,
+    "activation_field_1": 0.03,
+}
+
+
+def truth(card, rng):
+    """The committed neuron with every fitted parameter drawn anew."""
+    nominal = FeLIFParameters.from_card(card)
+    drawn = {f.name: f.start * np.exp(SPREAD[f.name] * rng.uniform(-1, 1)) for f in free_parameters(nominal)}
+    return with_values(nominal, drawn), drawn
+
+
+def recordings(parameters, currents_a=CURRENTS_A):
+    """Transients of the model, with a sample at each spike as SPICE's step control puts it there."""
+    out = []
+    for current in currents_a:
+        stimulus, end = constant(current)
+        wave = simulate(parameters, stimulus, end, dt_s=end / 20000, rtol=1e-9)
+        at = np.searchsorted(wave.time_s, wave.spike_times_s)
+        signals = {
+            "v_mem_v": np.insert(wave["v_mem_v"], at, parameters.v_threshold),
+            "polarization": np.insert(wave["polarization"], at, wave["polarization"][at - 1]),
+        }
+        out.append(
+            Recording(stimulus, Waveform(np.insert(wave.time_s, at, wave.spike_times_s), signals, wave.spike_times_s))
+        )
+    return out
+
+
+def noisy(recording, rng, scales):
+    """Band-limited noise: each value holds for 20 samples, so that interpolation between samples does not smooth it."""
+    wave = recording.spice
+
+    def noise(sigma):
+        return np.repeat(rng.normal(0, sigma, wave.time_s.size // 20 + 1), 20)[: wave.time_s.size]
+
+    signals = {
+        "v_mem_v": wave["v_mem_v"] + noise(scales.voltage_v),
+        "polarization": wave["polarization"] + noise(scales.polarization),
+    }
+    jitter = np.exp(rng.normal(0, scales.spike_time, wave.spike_times_s.size))
+    return Recording(recording.stimulus, Waveform(wave.time_s, signals, wave.spike_times_s * jitter))
+
+
+def test_the_spikes_give_threshold_and_dead_time(felif_card):
+    parameters = replace(FeLIFParameters.from_card(felif_card), t_refractory=271e-6, v_threshold=2.3)
+    measured = measure_spikes(recordings(parameters))
+    assert measured.v_threshold == pytest.approx(2.3, rel=5e-3)
+    assert measured.t_refractory == pytest.approx(271e-6, rel=5e-3)
+    assert measured.v_reset == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_parameters_come_back_to_four_digits_without_noise(felif_card, seed):
+    parameters, drawn = truth(felif_card, np.random.default_rng(seed))
+    start = replace(FeLIFParameters.from_card(felif_card), t_refractory=parameters.t_refractory)
+    result, _ = fit_neuron(recordings(parameters), start, scales=Scales(5e-3, 2e-3, 1e-4))
+    for name, value in drawn.items():
+        assert result.values[name] == pytest.approx(value, rel=1e-4), name
+
+
+def test_the_stages_find_the_truth_from_the_published_film(felif_card):
+    parameters, drawn = truth(felif_card, np.random.default_rng(7))
+    data = recordings(parameters)
+    result, _ = fit_in_stages(data, start_parameters(measure_spikes(data)), starts=1)
+    assert result.values["saturation_polarization"] == pytest.approx(drawn["saturation_polarization"], rel=5e-3)
+    assert result.values["eps_hzo"] == pytest.approx(drawn["eps_hzo"], rel=2e-2)
+
+
+def test_with_noise_the_truth_lies_within_one_standard_error_in_two_thirds_of_the_cases(felif_card):
+    scales = Scales(voltage_v=5e-3, polarization=2e-3, spike_time=1e-4)
+    rng = np.random.default_rng(11)
+    inside = total = 0
+    for _ in range(15):
+        parameters, drawn = truth(felif_card, rng)
+        clean = recordings(parameters, (308e-12, 3e-9, 30e-9, 80e-12))
+        result, _ = fit_neuron([noisy(r, rng, scales) for r in clean], parameters, free_near(parameters), scales)
+        inside += sum(abs(result.values[name] - value) < result.stderr[name] for name, value in drawn.items())
+        total += len(drawn)
+    assert total >= 100
+    assert 0.60 <= inside / total <= 0.76
+
+
+def free_near(parameters):
+    return [replace(f, start=f.start * 1.003) for f in free_parameters(parameters)]
+
+
+def test_two_domains_come_back_in_weight_and_order(felif_card):
+    nominal = FeLIFParameters.from_card(felif_card)
+    two = replace(
+        initial_guess(nominal, 2),
+        tau_0=5e-7,
+        activation_field=np.array([1.3e8, 2.0e8]),
+        offset_field=np.array([-0.1e8, 0.1e8]),
+        domain_weight=np.array([0.3, 0.7]),
+    )
+    scales = Scales(voltage_v=2e-3, polarization=1e-3, spike_time=1e-4)
+    data = [noisy(r, np.random.default_rng(5), scales) for r in recordings(two)]
+    _, fitted = fit_in_stages(data, nominal, domains=2, starts=1, scales=scales)
+    assert sorted(fitted.domain_weight) == pytest.approx([0.3, 0.7], abs=0.01)
+
+
+def test_what_the_data_do_not_identify_is_said_so(felif_card):
+    nominal = FeLIFParameters.from_card(felif_card)
+    with pytest.raises(FitError, match="'e_soft'"):
+        fit_neuron(recordings(nominal, (3e-9,)), nominal, [*free_near(nominal), Free("e_soft", 1e-5, 1e-8, 1e-2)])
+
+
+def test_a_silent_transient_is_named():
+    silent = Recording(
+        Stimulus.dc(1e-12), Waveform(np.linspace(0, 1, 5), {"v_mem_v": np.zeros(5), "polarization": -np.ones(5)})
+    )
+    with pytest.raises(FitError, match="no spike in SPICE under dc 1e-12 A"):
+        measure_spikes([silent])

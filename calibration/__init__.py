@@ -1,1 +1,1 @@
-"""calibration"""
+"""From netlist to card: running ngspice, experiments, fits, validation, figures and the report."""

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from calibration import plots
-from calibration.calibrate import RRAMCalibration
 from calibration.calibrate_neuron import NeuronCalibration
+from calibration.calibrate_rram import RRAMCalibration
 from calibration.page import Picture, PlotlyFigure, Section, Table, write_page
 from calibration.recording import Recording
 from calibration.validation import NeuronComparison, model_of

@@ -139,6 +139,25 @@ def sweep_command(
         typer.echo(f"wrote {out / 'table.csv'}")
 
 
+@app.command("report")
+def report_command(
+    run_dir: Annotated[Path | None, typer.Argument(metavar="RUN", help="A run folder; none: the calibration.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the calibration report.")] = Path("reports"),
+) -> None:
+    """Write the report of a run, or of the calibration, as one self-contained HTML page.
+
+    Examples: `bruno report runs/chorales` - `bruno report`
+    """
+    if run_dir is None:
+        from calibration.calibrate import calibration_report
+
+        typer.echo(f"wrote {calibration_report(out)}")
+    else:
+        from training.report import write_run_report
+
+        typer.echo(f"wrote {write_run_report(run_dir)}")
+
+
 def main() -> None:
     """The entry point ``bruno``."""
     run(app)

@@ -1,0 +1,75 @@
+"""The report of a run: one HTML page with its scores beside the floors, its curves, its pictures, its devices."""
+
+from pathlib import Path
+from typing import Any
+
+from calibration.page import Picture, Section, Table, write_page
+from devices.card import Card
+from training.runs import RunFolder
+
+CAPTIONS = {
+    "training": "Training and validation score against epoch, with the floors of simple models",
+    "activity": "Firing rates and gradient norms against epoch",
+    "prediction": "One test piece: what the network predicts and what Bach wrote",
+    "confusion": "Test trials by true and predicted class",
+}
+
+
+def write_run_report(run: Path) -> Path:
+    """Write ``report.html`` into the run folder `run`; return its path. Raises `InputError` where no run has ended."""
+    folder = RunFolder(run)
+    config = folder.load_config()
+    result = folder.read_result()
+    metric = result["metric"]
+    lead = (
+        f"{result['task']}: test {metric} {result['test'][metric]:.4f} after epoch {result['best_epoch']} of "
+        f"{result['epochs']}, the best on validation. Data: {result['source']}."
+    )
+    pictures = [
+        Picture(path, CAPTIONS.get(path.stem, path.stem.replace("_", " ")))
+        for path in sorted(folder.figures.glob("*.png"))
+    ]
+    cards: dict[str, Card] = folder.load_cards(config).by_name()
+    sections = [
+        Section("Scores", tables=[_scores(result), _effort(result)]),
+        Section("Pictures", images=pictures),
+        Section("Devices", tables=[_device(name, card, result) for name, card in cards.items()]),
+        Section("Configuration", tables=[_configuration(config.to_yaml())]),
+    ]
+    return write_page(run / "report.html", f"Run {run.name}", lead, sections)
+
+
+def _scores(result: dict[str, Any]) -> Table:
+    names = list(result["test"])
+    rows = [[part, *(f"{result[part][name]:.4f}" for name in names)] for part in ("valid", "test")]
+    for floor, scores in result["floors"].items():
+        rows.append([f"floor on test: {floor}", *(f"{scores[n]:.4f}" if n in scores else "–" for n in names)])
+    return Table("Scores", ["", *names], rows)
+
+
+def _effort(result: dict[str, Any]) -> Table:
+    rows = [
+        ["pieces or trials", ", ".join(f"{count} {part}" for part, count in result["split"].items())],
+        ["seed", str(result["seed"])],
+        ["wall time", f"{result['wall_time_s']:.0f} s"],
+        ["peak memory", f"{result['peak_memory_bytes'] / 2**20:.0f} MiB"],
+    ]
+    return Table("What it took", ["", ""], rows)
+
+
+def _device(name: str, card: Card, result: dict[str, Any]) -> Table:
+    origin = card.provenance
+    rows = [
+        ["card SHA-256", result["cards"][name]],
+        ["netlist", origin.netlist or "published constants"],
+        ["netlist SHA-256", origin.sha256 or "–"],
+        ["ngspice", origin.ngspice_version or "–"],
+        ["calibrated", origin.date or "–"],
+    ]
+    return Table(f"{name} card", ["", ""], rows)
+
+
+def _configuration(text: str) -> Table:
+    """The YAML, a setting a row, sections as headings."""
+    rows = [line.partition(":")[::2] for line in text.splitlines() if line and not line.startswith("#")]
+    return Table("config.yaml", ["setting", "value"], [[key.replace("  ", "– "), value.strip()] for key, value in rows])

@@ -226,4 +226,5 @@ def test_two_processes_give_the_numbers_of_one_to_rounding(small_config: RunConf
     one, two = history(tmp_path / "one"), history(tmp_path / "two")
     for a, b in zip(one, two, strict=True):
         assert b["train"]["loss"] == pytest.approx(a["train"]["loss"], rel=1e-3)
+        assert b["gradient_norm"] == pytest.approx(a["gradient_norm"], rel=5e-3)
         assert b["valid"]["cross_entropy"] == pytest.approx(a["valid"]["cross_entropy"], rel=5e-3)

@@ -27,8 +27,7 @@ CURRENT_UNITS = {f"{prefix}A": scale for prefix, scale in _METRIC.items()}
 CHARGE_DENSITY_UNITS = {"C/m2": 1.0, "uC/cm2": 1e-2}
 CURRENT_DENSITY_UNITS = {"A/m2": 1.0, "A/cm2": 1e4, "mA/cm2": 10.0, "uA/cm2": 1e-2}
 FEWEST_SAMPLES = 20
-CLIPPED_RUN = 4
-"""So many equal samples at the extreme, while the voltage moves, are a clipped amplifier and not a peak."""
+CLIPPED_SAMPLES = 4
 
 
 @dataclass(frozen=True)
@@ -103,14 +102,19 @@ def measurement(
 
 
 def clipped_samples(voltage_v: Array, response: Array) -> Mask:
-    """Samples (n,) of runs of equal values at the response's largest or smallest, while the voltage moves."""
+    """Samples (n,) that sit exactly on the response's largest or smallest value, as a clipped amplifier leaves them.
+
+    A peak is there once, a plateau as long as the voltage rests, and the values of a coarse converter all repeat; so
+    an extreme counts as clipped if `CLIPPED_SAMPLES` or more share it, far more than share other values, while the
+    voltage moves.
+    """
     clipped = np.zeros(response.size, dtype=bool)
-    moving = 0.01 * np.ptp(voltage_v)
+    usual = np.median(np.unique(response, return_counts=True)[1])
     for extreme in (response.max(), response.min()):
-        edges = np.diff(np.concatenate([[0], (response == extreme).astype(int), [0]]))
-        for start, stop in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True):
-            if stop - start >= CLIPPED_RUN and np.ptp(voltage_v[start:stop]) > moving:
-                clipped[start:stop] = True
+        there = response == extreme
+        moves = np.ptp(voltage_v[there]) > 0.01 * np.ptp(voltage_v)
+        if there.sum() >= CLIPPED_SAMPLES and there.sum() > 3 * usual and moves:
+            clipped |= there
     return clipped
 
 

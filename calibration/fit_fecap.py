@@ -45,6 +45,7 @@ CANDIDATES: dict[str, tuple[Free, float]] = {
 """What can be free, in this order, and the largest standard error, in the fit's scaled units, to be so."""
 START_STATES = (-1.0, 0.0, 1.0)
 START_ACTIVATION_RATIOS = (0.5, 0.7, 1.0, 1.4, 2.0)
+STARTS_FOLLOWED = 3
 OUTLIER_SIGMAS = 6.0
 MAX_SPICE_ROUNDS = 4
 SETTLED_STDERR = 0.2
@@ -222,22 +223,22 @@ def _beside(f: Free, value: float) -> float:
 
 def _started(problem: _Problem, states: Sequence[float]) -> _Problem:
     """The best of a few starts: state before the record, activation field; Ps scaled to the record's span."""
-    best, smallest = problem, np.inf
+    trials = []
     for state in states:
         for ratio in START_ACTIVATION_RATIOS if "ea" in problem.names else (1.0,):
-            values = {"s0": state, "ea": problem.base["ea"] * ratio}
-            if "ps" in problem.names and problem.measured.kind == "charge":
-                span = float(np.ptp(problem.twin(values)))
-                values["ps"] = problem.base["ps"] * min(max(problem.measured.span / span, 0.05), 10.0)
-            core = [name for name in ("ps", "ea", "eps", "sigma_o", "imprint") if name in problem.names]
-            trial = problem.at(values)
-            found = search(trial.residual, trial.free(core), what="FeCAP fit", tolerance=1e-3, max_evaluations=40)
-            size = _rms(trial.residual(found))
-            if size < smallest:
-                best, smallest = trial.at(found), size
-            if problem.progress is not None:
-                problem.progress("start", 0, smallest)
-    return best
+            trial = problem.at({"s0": state, "ea": problem.base["ea"] * ratio})
+            if "ps" in problem.names:
+                share = problem.measured.span / float(np.ptp(trial.twin({})))
+                trial = trial.at({"ps": problem.base["ps"] * min(max(share, 0.05), 10.0)})
+            trials.append((_rms(trial.residual({})), trial))
+    core = [name for name in ("ps", "ea", "eps", "sigma_o", "imprint") if name in problem.names]
+    best = []
+    for size, trial in sorted(trials, key=lambda pair: pair[0])[:STARTS_FOLLOWED]:
+        if problem.progress is not None:
+            problem.progress("start", 0, size)
+        found = search(trial.residual, trial.free(core), what="FeCAP fit", tolerance=1e-3, max_evaluations=60)
+        best.append((_rms(trial.residual(found)), trial.at(found)))
+    return min(best, key=lambda pair: pair[0])[1]
 
 
 def _determined(problem: _Problem) -> tuple[list[str], dict[str, str]]:

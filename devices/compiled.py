@@ -40,3 +40,12 @@ def kernel(**options: Any) -> Callable[[F], Any]:
             config.CACHE_DIR = before
 
     return decorate
+
+
+FAST_MATH = {"nnan", "nsz", "arcp", "contract", "afn"}
+"""Liberties that SIMD code takes: no reassociation, so that sums keep their order; infinities stay infinities."""
+
+
+def inlined(function: F) -> Any:
+    """Decorator: a small function that disappears into the loops of vectorised kernels."""
+    return numba.njit(forceinline=True, error_model="numpy", fastmath=FAST_MATH)(function)

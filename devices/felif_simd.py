@@ -1,0 +1,434 @@
+"""FeLIF over one macro step in single-precision SIMD: the `logistic` method, a fixed number of substeps.
+
+    q = V + (A Ps/C) sum_k w_k p_k   is slow: only currents change it, switching does not
+    y = sum_k b_k D_k r_k            what switching takes from the field E,  b_k = w_k (K_CAP V_PER_P + K_POL), D_k =
+    |sign - p_k| dy/dt = lam y (a - y) - (depletion)        lam = d ln r/dE, a = K_CAP dq/dt: a logistic equation, 1/y
+    obeys a linear one Y = int y dt = ln(1 + L y_0 h (e^z - 1)/z) / L,      z = lam a h,   L = lam + sum_k (share_k)^2 /
+    (b_k D_k)
+
+Where the ferroelectric switches, E relaxes within microseconds onto the value at which switching takes up all of the
+current. The logistic equation has that relaxation, and the onset and the end of switching, in closed form, so a substep
+may be 10 times longer than the relaxation. A substep predicts with the slope lam at its start, then corrects with the
+secant slope, D at its middle, and the leak at its middle; Y is shared among domains in proportion to D_k (1 - e^-M_k),
+M_k from the rates at both ends. Inhibition has a closed form too: with u = (V - v_floor)/v_compliance and G = |I| h /
+(C v_compliance), e^u' - 1 = (e^u - 1) e^-G.
+
+Tangents (d(q, p)/d(q_0, p_0, I)) go through each substep with the same M_k and lam: depletion, then the rank-one
+relaxation
+
+    dp_k' = e_k dp_k + G_k dE_mean,  e_k = 1 - Delta p_k / D_k,  G_k = lam_k Delta p_k,  X = sum_k b_k G_k
+    dE_mean = phi (K_CAP dq - sum_k b_k e_k dp_k) + (1 - phi)/X K_CAP (dq' - dq),   phi = (1 - e^-X)/X
+
+Accuracy is set by the number of substeps (measured in tests/devices/test_felif_windows.py); 8 and fewer are unsafe.
+
+Layout: neurons go through in blocks of BLOCK. All working numbers of a block live in one flat array, row after row, and
+every loop runs over the whole block, so the compiler can see that rows never overlap and vectorises without asking.
+"""
+
+# mypy: allow-untyped-defs
+
+from devices.compiled import FAST_MATH, inlined, kernel
+from devices.felif_constants import (
+    ALPHA,
+    DISCHARGE,
+    DOMAINS_FROM,
+    K_CAP,
+    K_POL,
+    LEAK,
+    LN_RATE,
+    P_RESET,
+    PER_V_COMPLIANCE,
+    PER_V_LEAK,
+    PER_V_SMOOTH,
+    T_REFRACTORY,
+    V_FLOOR,
+    V_PER_P,
+    V_RESET,
+    V_THRESHOLD,
+)
+from devices.felif_vector_math import LN_2, LOG2_E, F, exp2, exp2_minus_1, larger, log2, smaller
+
+BLOCK = 256
+MAX_DOMAINS = 16
+ROWS_OF_CONSTANTS = DOMAINS_FROM
+# Rows of the working array: the constants first, then one row each, then MAX_DOMAINS rows each.
+(
+    V,
+    HOLD,
+    H,
+    I_IN,
+    LEAK_NOW,
+    FIELD,
+    DRIVEN,
+    BY_V,
+    BY_I,
+    RATE_SUM,
+    SLOPE,
+    DEPLETION,
+    AVAILABLE,
+    TAKEN,
+    PART,
+    SEEN_V,
+    PHI,
+    PSI,
+    SPIKES,
+    FREE,
+    FRACTION,
+    FIRED,
+    SMALLEST_FIELD,
+    V_PER_FIELD,
+    MEAN,
+    HALF_FLOW,
+    STEADY,
+) = ((ROWS_OF_CONSTANTS + row) * BLOCK for row in range(27))
+_DOMAIN_ROWS = ROWS_OF_CONSTANTS + 27
+(P, INVERSE_EA, OFFSET, WEIGHT, TAKES, LEFT, SIGN, EXPONENT, RATE, LAM, RATE_END, MOVED, SEEN_P) = (
+    (_DOMAIN_ROWS + group * MAX_DOMAINS) * BLOCK for group in range(13)
+)
+WORK_SIZE = (_DOMAIN_ROWS + 13 * MAX_DOMAINS) * BLOCK
+COLUMN = (1 + MAX_DOMAINS) * BLOCK
+SEEN_TANGENT = (2 + MAX_DOMAINS) * COLUMN
+TANGENTS_SIZE = 2 * SEEN_TANGENT
+
+INDEX_MASK = (1 << 18) - 1
+assert max(WORK_SIZE, TANGENTS_SIZE) <= INDEX_MASK
+FROZEN_MS = F(1e9)
+TINY = F(1e-20)
+ZERO, ONE, HALF, TWO = F(0.0), F(1.0), F(0.5), F(2.0)
+LEAST_LEFT = F(1e-6)
+SMALLEST_FLOW = F(1e-18)
+SLOWEST_RATE_BITS = F(40.0)
+
+
+@inlined
+def domain_row(k):
+    """Offset of domain k's row; the mask tells the compiler that it is not negative, or nothing vectorises."""
+    return (k * BLOCK) & INDEX_MASK
+
+
+@kernel(fastmath=FAST_MATH)
+def leak_at_start(w):
+    """LEAK_NOW = I_leak/C at V."""
+    for j in range(BLOCK):
+        v = w[V + j]
+        size = abs(v)
+        grown = exp2(smaller(size * w[PER_V_LEAK * BLOCK + j] * LOG2_E, F(60.0)))
+        turned = exp2(smaller(size * w[PER_V_SMOOTH * BLOCK + j] * (TWO * LOG2_E), F(60.0)))
+        leak = w[LEAK * BLOCK + j] * (grown - ONE) + w[DISCHARGE * BLOCK + j] * (ONE - TWO / (turned + ONE))
+        w[LEAK_NOW + j] = leak if v >= ZERO else -leak
+
+
+@kernel(fastmath=FAST_MATH)
+def begin_substep(w, h):
+    """Each lane's own step H (less what is left of a hold), and what the synaptic current does to V within it."""
+    for j in range(BLOCK):
+        hold = w[HOLD + j]
+        step = larger(h - hold, ZERO)
+        w[H + j] = step
+        w[HOLD + j] = larger(hold - h, ZERO)
+    for j in range(BLOCK):
+        step, i_in = w[H + j], w[I_IN + j]
+        per_v = w[PER_V_COMPLIANCE * BLOCK + j]
+        u = (w[V + j] - w[V_FLOOR * BLOCK + j]) * per_v
+        pulled = smaller(-i_in * step * per_v, F(1e6))
+        pulled = larger(pulled, ZERO)
+        lost = exp2(-pulled * LOG2_E)
+        ahead = u - pulled
+        grown = exp2(smaller(ahead, F(20.0)) * LOG2_E)
+        inside = larger(ONE + grown - lost, F(1e-6))
+        u_above = ahead if ahead > F(20.0) else log2(inside) * LN_2
+        u_new = u_above if u > ZERO else u * lost
+        u_new = u if pulled <= ZERO else u_new
+        by_v = (ONE if ahead > F(20.0) else grown / inside) if u > ZERO else lost
+        compliance = (ONE - ONE / (inside if ahead < F(20.0) else F(1e20))) if u > ZERO else u_new
+        w[DRIVEN + j] = i_in * step if i_in >= ZERO else (u_new - u) / per_v
+        w[BY_V + j] = ONE if i_in >= ZERO else by_v
+        w[BY_I + j] = step if i_in >= ZERO else step * compliance
+
+
+@kernel(fastmath=FAST_MATH)
+def rates_at_start(w, domains):
+    """FIELD = E; per domain SIGN, LEFT = D, EXPONENT, RATE, LAM; RATE_SUM = y and the SLOPE and DEPLETION of L."""
+    for j in range(BLOCK):
+        w[FIELD + j] = w[K_CAP * BLOCK + j] * w[V + j]
+        w[RATE_SUM + j] = ZERO
+        w[SLOPE + j] = ZERO
+        w[DEPLETION + j] = ZERO
+        w[AVAILABLE + j] = ZERO
+    for k in range(domains):
+        row = domain_row(k)
+        for j in range(BLOCK):
+            w[FIELD + j] -= w[K_POL * BLOCK + j] * w[WEIGHT + row + j] * w[P + row + j]
+    for k in range(domains):
+        row = domain_row(k)
+        for j in range(BLOCK):
+            field = (w[FIELD + j] - w[OFFSET + row + j]) * w[INVERSE_EA + row + j]
+            sign = ONE if field >= ZERO else -ONE
+            size = larger(abs(field), w[SMALLEST_FIELD + j])
+            left = larger(ONE - sign * w[P + row + j], LEAST_LEFT)
+            alpha = w[ALPHA * BLOCK + j]
+            exponent = exp2(-alpha * log2(size)) * LOG2_E
+            rate = exp2(w[LN_RATE * BLOCK + j] * LOG2_E - exponent)
+            lam = alpha * exponent * LN_2 * w[INVERSE_EA + row + j] / size
+            taken = w[TAKES + row + j] * left * rate
+            w[SIGN + row + j] = sign
+            w[LEFT + row + j] = left
+            w[EXPONENT + row + j] = exponent
+            w[RATE + row + j] = rate
+            w[LAM + row + j] = lam
+            w[RATE_SUM + j] += sign * taken
+            w[SLOPE + j] += taken * lam
+            w[DEPLETION + j] += taken * rate
+            w[AVAILABLE + j] += w[TAKES + row + j] * left
+    for j in range(BLOCK):
+        per_y = ONE / larger(abs(w[RATE_SUM + j]), SMALLEST_FLOW)
+        w[SLOPE + j] *= per_y
+        w[DEPLETION + j] *= per_y * per_y
+
+
+@kernel(fastmath=FAST_MATH)
+def take(w):
+    """TAKEN = Y with its sign: what switching takes from the field within the substep."""
+    for j in range(BLOCK):
+        flow = w[RATE_SUM + j]
+        sign = ONE if flow >= ZERO else -ONE
+        rise = sign * w[K_CAP * BLOCK + j] * (w[DRIVEN + j] - w[LEAK_NOW + j] * w[H + j])
+        z = smaller(larger(w[SLOPE + j] * rise * LOG2_E, F(-100.0)), F(80.0)) + TINY
+        full = w[SLOPE + j] + w[DEPLETION + j]
+        grown = smaller(abs(flow) * w[H + j] * LOG2_E * exp2_minus_1(z) / z, F(1e20))
+        relaxed = full * grown
+        taken = log2(ONE + relaxed) * LN_2 / full if relaxed > F(1e-3) else grown * (ONE - HALF * relaxed)
+        w[TAKEN + j] = sign * smaller(taken, w[AVAILABLE + j])
+
+
+@kernel(fastmath=FAST_MATH)
+def correct(w, domains):
+    """Leak at the middle of the substep; secant LAM, SLOPE and DEPLETION from the predicted end."""
+    for j in range(BLOCK):
+        v = w[V + j] + HALF * (w[DRIVEN + j] - w[V_PER_FIELD + j] * w[TAKEN + j])
+        size = abs(v)
+        grown = exp2(smaller(size * w[PER_V_LEAK * BLOCK + j] * LOG2_E, F(60.0)))
+        turned = exp2(smaller(size * w[PER_V_SMOOTH * BLOCK + j] * (TWO * LOG2_E), F(60.0)))
+        smooth_sign = ONE - TWO / (turned + ONE)
+        ohmic, discharge = w[LEAK * BLOCK + j], w[DISCHARGE * BLOCK + j]
+        slope = ohmic * w[PER_V_LEAK * BLOCK + j] * grown
+        slope += discharge * w[PER_V_SMOOTH * BLOCK + j] * (ONE - smooth_sign * smooth_sign)
+        implicit = ONE / (ONE + HALF * w[H + j] * slope)
+        leak = (ohmic * (grown - ONE) + discharge * smooth_sign) * implicit
+        before = w[DRIVEN + j] - w[LEAK_NOW + j] * w[H + j]
+        w[LEAK_NOW + j] = leak if v >= ZERO else -leak
+        w[BY_V + j] -= w[H + j] * slope * implicit
+        w[MEAN + j] = w[K_CAP * BLOCK + j] * before - w[TAKEN + j]
+        w[PART + j] = ZERO
+        w[SLOPE + j] = ZERO
+        w[DEPLETION + j] = ZERO
+    for k in range(domains):
+        row = domain_row(k)
+        for j in range(BLOCK):
+            sign, scale = w[SIGN + row + j], w[INVERSE_EA + row + j]
+            smallest = w[SMALLEST_FIELD + j]
+            start = larger(sign * (w[FIELD + j] - w[OFFSET + row + j]) * scale, smallest)
+            end = larger(sign * (w[FIELD + j] + w[MEAN + j] - w[OFFSET + row + j]) * scale, smallest)
+            alpha = w[ALPHA * BLOCK + j]
+            exponent = exp2(-alpha * log2(end)) * LOG2_E
+            rate = exp2(w[LN_RATE * BLOCK + j] * LOG2_E - exponent)
+            moved = end - start
+            far = abs(moved) > F(1e-3) * end
+            secant = (w[EXPONENT + row + j] - exponent) * LN_2 * scale / (moved if far else ONE)
+            lam = secant if far else HALF * (w[LAM + row + j] + alpha * exponent * LN_2 * scale / end)
+            mean = w[RATE + row + j] + rate
+            w[LAM + row + j] = larger(lam, ONE)
+            w[RATE_END + row + j] = mean
+            w[PART + j] += sign * w[TAKES + row + j] * w[LEFT + row + j] * mean
+    for k in range(domains):
+        row = domain_row(k)
+        for j in range(BLOCK):
+            takes, left = w[TAKES + row + j], w[LEFT + row + j]
+            share = w[RATE_END + row + j] / larger(abs(w[PART + j]), SMALLEST_FLOW)
+            halfway = left * (ONE - HALF * smaller(abs(w[TAKEN + j]) * share, ONE))
+            share *= takes * left
+            w[SLOPE + j] += share * w[LAM + row + j]
+            w[DEPLETION + j] += share * share / (takes * halfway)
+
+
+@kernel(fastmath=FAST_MATH)
+def distribute(w, domains):
+    """MOVED = what each domain switches, as a positive number; HALF_FLOW = its effect on V."""
+    if domains == 1:
+        for j in range(BLOCK):
+            w[MOVED + j] = smaller(abs(w[TAKEN + j]) / w[TAKES + j], w[LEFT + j])
+            w[HALF_FLOW + j] = w[V_PER_P * BLOCK + j] * w[WEIGHT + j] * w[SIGN + j] * w[MOVED + j]
+        return
+    for j in range(BLOCK):
+        available = larger(w[AVAILABLE + j], SMALLEST_FLOW)
+        kept = larger(ONE - abs(w[TAKEN + j]) / available, F(1e-6))
+        w[MEAN + j] = -log2(kept) * available / larger(abs(w[PART + j]), SMALLEST_FLOW)
+        w[PART + j] = ZERO
+        w[HALF_FLOW + j] = ZERO
+    for k in range(domains):
+        row = domain_row(k)
+        for j in range(BLOCK):
+            gone = larger(-exp2_minus_1(-w[RATE_END + row + j] * w[MEAN + j]), ZERO)
+            moved = w[LEFT + row + j] * gone
+            w[MOVED + row + j] = moved
+            w[PART + j] += w[SIGN + row + j] * w[TAKES + row + j] * moved
+    for k in range(domains):
+        row = domain_row(k)
+        for j in range(BLOCK):
+            scale = abs(w[TAKEN + j]) / larger(abs(w[PART + j]), SMALLEST_FLOW)
+            moved = smaller(w[MOVED + row + j] * scale, w[LEFT + row + j])
+            w[MOVED + row + j] = moved
+            w[HALF_FLOW + j] += w[V_PER_P * BLOCK + j] * w[WEIGHT + row + j] * w[SIGN + row + j] * moved
+
+
+@kernel(fastmath=FAST_MATH)
+def advance(w, domains):
+    """V and p at the end of the substep or at the crossing; FRACTION of the substep that took place, FIRED. Returns how
+    many."""
+    for j in range(BLOCK):
+        v, threshold, step = w[V + j], w[V_THRESHOLD * BLOCK + j], w[H + j]
+        v_new = v + w[DRIVEN + j] - w[LEAK_NOW + j] * step - w[HALF_FLOW + j]
+        fired = (v_new >= threshold) & (step > ZERO)
+        part = (threshold - v) / (v_new - v if fired else ONE)
+        part = smaller(larger(part, ZERO), ONE) if fired else ONE
+        w[FRACTION + j] = part
+        w[FIRED + j] = ONE if fired else ZERO
+        w[V + j] = threshold if fired else v_new
+        w[FREE + j] += part * step
+    for k in range(domains):
+        row = domain_row(k)
+        for j in range(BLOCK):
+            w[MOVED + row + j] *= w[FRACTION + j]
+            w[P + row + j] += w[SIGN + row + j] * w[MOVED + row + j]
+    count = ZERO
+    for j in range(BLOCK):
+        count += w[FIRED + j]
+    return count
+
+
+@kernel(fastmath=FAST_MATH)
+def carry_tangents(w, s, domains):
+    """Take every tangent column through the substep."""
+    for j in range(BLOCK):
+        w[PART + j] = ZERO
+        w[MEAN + j] = ZERO
+    for k in range(domains):
+        row = domain_row(k)
+        for j in range(BLOCK):
+            gain = w[LAM + row + j] * w[MOVED + row + j]
+            kept = larger(ONE - w[MOVED + row + j] / w[LEFT + row + j], F(1e-6))
+            spent = -log2(kept) * LN_2
+            takes = w[TAKES + row + j] * gain
+            w[LEFT + row + j] = kept
+            w[EXPONENT + row + j] = spent
+            w[LAM + row + j] = gain
+            w[PART + j] += takes
+            w[MEAN + j] += takes * spent
+    for j in range(BLOCK):
+        x = larger(w[PART + j], F(1e-12))
+        depleted = w[MEAN + j] / x
+        whole = x + depleted
+        decayed = exp2(-whole * LOG2_E)
+        small = whole < F(1e-2)
+        per_whole = ONE / (ONE if small else whole)
+        phi = ONE - HALF * whole if small else (ONE - decayed) * per_whole
+        w[MEAN + j] = depleted
+        w[PART + j] = whole
+        w[PHI + j] = decayed
+        w[PSI + j] = (HALF - whole * F(1.0 / 6.0) if small else (ONE - phi) * per_whole) * w[K_CAP * BLOCK + j]
+        w[STEADY + j] = depleted / whole
+        w[BY_V + j] = (ONE - w[BY_V + j]) * w[FRACTION + j]
+        w[BY_I + j] *= w[FRACTION + j]
+    for k in range(domains):
+        row = domain_row(k)
+        for j in range(BLOCK):
+            kept, spent, gain = w[LEFT + row + j], w[EXPONENT + row + j], w[LAM + row + j]
+            gap = w[PART + j] - spent
+            near = abs(gap) < F(1e-3)
+            w[RATE + row + j] = gain * ((ONE - kept) / spent if spent > F(1e-4) else ONE)
+            w[RATE_END + row + j] = gain * (kept if near else (kept - w[PHI + j]) / (ONE if near else gap))
+            w[MOVED + row + j] = w[TAKES + row + j] * (spent - w[MEAN + j]) / w[PART + j]
+    for column in range(2 + domains):
+        carry_column(w, s, column, domains, column == 1 + domains)
+
+
+@kernel(fastmath=FAST_MATH)
+def carry_column(w, s, column, domains, by_current):
+    """One tangent column, q and the p_k after it: relaxation of E, then what the leak and the current add to q."""
+    q = (column * COLUMN) & INDEX_MASK
+    p = q + BLOCK
+    for j in range(BLOCK):
+        w[MEAN + j] = w[K_CAP * BLOCK + j] * s[q + j]
+        w[FIELD + j] = ZERO
+        w[HALF_FLOW + j] = ZERO
+    for k in range(domains):
+        row = domain_row(k)
+        for j in range(BLOCK):
+            before = s[p + row + j]
+            w[MEAN + j] -= w[TAKES + row + j] * before
+            w[FIELD + j] += w[MOVED + row + j] * before
+    for j in range(BLOCK):
+        steady = w[STEADY + j] * w[K_CAP * BLOCK + j] * s[q + j] + w[FIELD + j]
+        w[FIELD + j] = steady
+        w[MEAN + j] -= steady
+    for k in range(domains):
+        row = domain_row(k)
+        for j in range(BLOCK):
+            before = s[p + row + j]
+            after = w[LEFT + row + j] * before
+            after += w[RATE + row + j] * w[FIELD + j] + w[RATE_END + row + j] * w[MEAN + j]
+            s[p + row + j] = after
+            w[HALF_FLOW + j] += w[WEIGHT + row + j] * (before + after)
+    unit = ONE if by_current else ZERO
+    for j in range(BLOCK):
+        lost = w[BY_V + j] * (s[q + j] - HALF * w[V_PER_P * BLOCK + j] * w[HALF_FLOW + j])
+        moved = unit * w[BY_I + j] - lost
+        s[q + j] += moved
+        w[MEAN + j] = w[PSI + j] * moved
+    for k in range(domains):
+        row = domain_row(k)
+        for j in range(BLOCK):
+            s[p + row + j] += w[LAM + row + j] * w[MEAN + j]
+
+
+@kernel(fastmath=FAST_MATH)
+def freeze(w):
+    """Macro reset: who fired stays at threshold to the end."""
+    for j in range(BLOCK):
+        fired = w[FIRED + j] > ZERO
+        w[HOLD + j] = FROZEN_MS if fired else w[HOLD + j]
+        w[SPIKES + j] = ONE if fired else w[SPIKES + j]
+
+
+@kernel(fastmath=FAST_MATH)
+def reset_fired(w, s, domains, with_tangents):
+    """Event reset: keep what the surrogate sees at a first spike, reset V and p, hold, and forget where they came
+    from."""
+    for k in range(domains):
+        row = domain_row(k)
+        for j in range(BLOCK):
+            fired = w[FIRED + j] > ZERO
+            first = fired & (w[SPIKES + j] == ZERO)
+            p = w[P + row + j]
+            w[SEEN_P + row + j] = p if first else w[SEEN_P + row + j]
+            w[P + row + j] = w[P_RESET * BLOCK + j] if fired else p
+    if with_tangents:
+        for column in range(2 + domains):
+            for row in range(1 + domains):
+                at = (column * COLUMN + row * BLOCK) & INDEX_MASK
+                for j in range(BLOCK):
+                    fired = w[FIRED + j] > ZERO
+                    first = fired & (w[SPIKES + j] == ZERO)
+                    now = s[at + j]
+                    s[SEEN_TANGENT + at + j] = now if first else s[SEEN_TANGENT + at + j]
+                    s[at + j] = ZERO if fired else now
+    for j in range(BLOCK):
+        fired = w[FIRED + j] > ZERO
+        first = fired & (w[SPIKES + j] == ZERO)
+        v = w[V + j]
+        w[SEEN_V + j] = v if first else w[SEEN_V + j]
+        w[V + j] = w[V_RESET * BLOCK + j] if fired else v
+        wait = larger(w[T_REFRACTORY * BLOCK + j] - (ONE - w[FRACTION + j]) * w[H + j], ZERO)
+        w[HOLD + j] = wait if fired else w[HOLD + j]
+        w[FREE + j] = ZERO if fired else w[FREE + j]
+        w[SPIKES + j] += w[FIRED + j]

@@ -5,59 +5,13 @@ does again only what an edited netlist changes.
 """
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from calibration.calibrate_neuron import NeuronCalibration, calibrate_neuron
-from calibration.experiments import RRAM_NETLIST, RRAMRun, program_rrams
-from calibration.farm import Farm
-from calibration.fit_rram import (
-    CROSS_GEOMETRIES_NM,
-    FIT_CURRENTS_A,
-    HELD_OUT_CURRENTS_A,
-    PAPER_GEOMETRIES_NM,
-    Sweep,
-    rram_card,
-)
-from calibration.provenance import provenance
-from devices.card import Card, RRAMCard
+from calibration.calibrate_rram import RRAMCalibration, calibrate_rram
+from devices.card import Card
 from devices.errors import CardError, InputError
-from devices.rram import Levels, levels
-
-
-@dataclass(frozen=True)
-class RRAMCalibration:
-    """The RRAM card with its sweeps and its eight levels."""
-
-    card: RRAMCard
-    fitted: Sweep
-    held_out: Sweep
-    levels: Levels
-
-
-def calibrate_rram(
-    netlist: Path = RRAM_NETLIST,
-    overrides: Mapping[str, float] | None = None,
-    farm: Farm | None = None,
-    variant: str = "var",
-    command: str = "bruno calibrate rram",
-) -> RRAMCalibration:
-    """Program the cell in ngspice over current and geometry, fit the filament model, and make the card."""
-    farm = farm or Farm()
-    overrides = dict(overrides or {})
-    fit_points = [(i, *g) for g in PAPER_GEOMETRIES_NM + CROSS_GEOMETRIES_NM for i in FIT_CURRENTS_A]
-    held_out_points = [(i, *g) for g in PAPER_GEOMETRIES_NM for i in HELD_OUT_CURRENTS_A]
-    points = np.array(fit_points + held_out_points) * [1.0, 1e-9, 1e-9]
-    runs = [RRAMRun(i, length, radius, variant, overrides=overrides) for i, length, radius in points.tolist()]
-    untouched = RRAMRun(float(FIT_CURRENTS_A[0]), variant=variant, overrides=overrides | {"vset": 0.0})
-    g_s = program_rrams([*runs, untouched], netlist, farm)
-    columns = np.column_stack([points, g_s[:-1]])
-    fitted, held_out = Sweep(*columns[: len(fit_points)].T), Sweep(*columns[len(fit_points) :].T)
-    card = rram_card(fitted, held_out, float(g_s[-1]), variant, provenance(netlist, overrides, command))
-    return RRAMCalibration(card, fitted, held_out, levels(card))
 
 
 def save_card(card: Card, path: Path) -> bool:
@@ -92,3 +46,10 @@ def targets(what: str) -> list[str]:
     if what not in TARGETS:
         raise InputError(f"'{what}' cannot be calibrated; choose neuron, rram or all")
     return [what]
+
+
+def calibration_report(folder: Path) -> Path:
+    """The report of the default netlists, from stored simulations and fits where there are any; its path."""
+    from calibration.report import write_report
+
+    return write_report(folder, calibrate_neuron(), calibrate_rram())

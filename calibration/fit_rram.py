@@ -1,25 +1,30 @@
-"""RRAM filament card from programming sweeps of the JART VCM cell in ngspice (equations: `devices.rram`).
+"""RRAM filament card from programming and RESET sweeps of the JART VCM cell in ngspice.
 
-The fit minimises the relative error of G over programming current, filament length and radius. The
-three geometries of the paper (0.40/45, 0.36/49, 0.44/41 nm) lie on one line on which length and radius cannot be
-told apart, so the sweep adds the two other corners of the +-10 % box.
+Two fits, both of the relative error of G: the SET law over programming current, filament length and radius
+(`devices.rram`), then RESET over voltage, state and geometry with that filament (`devices.rram_reset`). Of the
+paper's three geometries (0.40/45, 0.36/49, 0.44/41 nm), which lie on one line on which length and radius cannot be
+told apart, and the two other corners of the +-10 % box, the SET fit sees ten currents each. Everything that validates
+the card is held out: Monte-Carlo points over the whole box.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import block_diag
 
 from calibration.fitting import Fit, Free, fit
-from devices.card import Parameter, Provenance, Range, RRAMCard
+from devices.card import Covariance, LevelDistributions, Parameter, Provenance, Range, RRAMCard
 from devices.rram import RRAMParameters, conductance
+from devices.rram_reset import ResetParameters, reset_conductance
 
 Array = NDArray[np.float64]
 
 PAPER_GEOMETRIES_NM = ((0.40, 45.0), (0.36, 49.0), (0.44, 41.0))
 CROSS_GEOMETRIES_NM = ((0.36, 41.0), (0.44, 49.0))
 FIT_CURRENTS_A = np.array([15, 20, 30, 42, 60, 85, 120, 165, 230, 300]) * 1e-6
-HELD_OUT_CURRENTS_A = np.array([17, 25, 50, 100, 200, 265]) * 1e-6
 
 FREE = (
     Free("r_series", 1400.0, 300.0, 2500.0, scale=1e3),
@@ -28,8 +33,22 @@ FREE = (
     Free("c_1", -1.6, -4.0, 0.0, scale=1.0),
     Free("c_2", -0.1, -1.0, 1.0, scale=1.0),
     Free("c_length", 1.0, -5.0, 5.0, scale=1.0),
+    Free("c_length_cross", -0.1, -5.0, 5.0, scale=1.0),
     Free("c_radius", 1.0, -5.0, 5.0, scale=1.0),
     Free("c_cross", 0.3, -5.0, 5.0, scale=1.0),
+)
+FREE_RESET = (
+    Free("reset_c_0", 9.0, 7.0, 11.0, scale=1.0),
+    Free("reset_c_1", 3.2, 1.0, 6.0, scale=1.0),
+    Free("reset_c_2", -0.8, -3.0, 1.0, scale=1.0),
+    Free("reset_c_length", -0.1, -5.0, 5.0, scale=1.0),
+    Free("reset_c_radius", -2.0, -5.0, 5.0, scale=1.0),
+    Free("reset_c_cross", 1.0, -20.0, 20.0, scale=1.0),
+    Free("reset_onset_v", 0.72, 0.3, 0.9, scale=0.1),
+    Free("reset_onset_divider", 0.06, 0.0, 0.3, scale=0.1),
+    Free("reset_onset_radius", 0.2, -3.0, 3.0, scale=1.0),
+    Free("reset_onset_width", 0.025, 0.002, 0.1),
+    Free("reset_sharpness", 10.0, 3.0, 60.0),
 )
 FIXED = {
     "g_level_min": (50e-6, "design: lowest of the eight levels"),
@@ -37,7 +56,7 @@ FIXED = {
     "length_mean": (0.4e-9, "Fehlings et al., arXiv 2505.17791, Figure 4"),
     "radius_mean": (45e-9, "Fehlings et al., arXiv 2505.17791, Figure 4"),
     "length_sigma": (0.05, "the paper's limits, 0.36-0.44 nm, taken as two standard deviations"),
-    "radius_sigma": (0.045, "the paper's limits, 41-49 nm, taken as two standard deviations"),
+    "radius_sigma": (2 / 45, "the paper's limits, 41-49 nm, taken as two standard deviations"),
     "read_voltage": (0.2, "netlist"),
     "read_noise_conductance": (0.762 / 1.25e5, "jump of one vacancy in the disc"),
     "read_noise_resistance": (1605.0, "jump of one vacancy in the disc"),
@@ -55,52 +74,111 @@ class Sweep:
     g_s: Array
 
 
+@dataclass(frozen=True)
+class ResetSweep:
+    """RESET results: conductance before (n,) in S, voltage (n,) in V, length, radius (n,) in m, G after (n,) in S."""
+
+    g_before_s: Array
+    v_reset_v: Array
+    length_m: Array
+    radius_m: Array
+    g_s: Array
+
+
 def relative_error(sweep: Sweep, parameters: RRAMParameters) -> Array:
     """(G_model - G_spice) / G_spice at each point of `sweep`, (n,)."""
     return np.asarray(conductance(sweep.i_prog_a, sweep.length_m, sweep.radius_m, parameters)) / sweep.g_s - 1
 
 
-def fit_filament(sweep: Sweep, g_hrs_s: float) -> Fit:
+def relative_reset_error(sweep: ResetSweep, parameters: ResetParameters) -> Array:
+    """(G_model - G_spice) / G_spice after each RESET of `sweep`, (n,)."""
+    model = reset_conductance(sweep.g_before_s, sweep.v_reset_v, sweep.length_m, sweep.radius_m, parameters)
+    return np.asarray(model) / sweep.g_s - 1
+
+
+def fit_filament(sweep: Sweep, g_hrs_s: float) -> tuple[Fit, RRAMParameters]:
     """Fit the filament model to `sweep`. Raises `FitError` where the result cannot be believed."""
     base = {name: value for name, (value, _source) in FIXED.items()} | {"g_hrs": g_hrs_s}
 
     def residual(values: dict[str, float]) -> Array:
         return relative_error(sweep, RRAMParameters(**(base | values)))
 
-    return fit(residual, FREE, what="RRAM filament fit")
+    result = fit(residual, FREE, what="RRAM filament fit")
+    return result, RRAMParameters(**(base | result.values))
 
 
-def rram_card(fitted: Sweep, held_out: Sweep, g_hrs_s: float, variant: str, provenance: Provenance) -> RRAMCard:
-    """The card of a cell whose SPICE sweeps are `fitted` and, for validation only, `held_out`.
+def fit_reset(sweep: ResetSweep, filament: RRAMParameters) -> tuple[Fit, ResetParameters]:
+    """Fit RESET to `sweep` with the fitted `filament`. Raises `FitError` where the result cannot be believed."""
 
-    `g_hrs_s` is the conductance of the cell before any SET, `variant` the thermal-resistance variant.
-    """
-    result = fit_filament(fitted, g_hrs_s)
+    def parameters(values: dict[str, float]) -> ResetParameters:
+        return ResetParameters(**{name.removeprefix("reset_"): v for name, v in values.items()}, filament=filament)
+
+    def residual(values: dict[str, float]) -> Array:
+        return relative_reset_error(sweep, parameters(values))
+
+    result = fit(residual, FREE_RESET, what="RRAM RESET fit")
+    return result, parameters(result.values)
+
+
+@dataclass(frozen=True)
+class RRAMData:
+    """What SPICE says about a cell: sweeps to fit, sweeps held out, the conductance before any SET in S."""
+
+    fitted: Sweep
+    held_out: Sweep
+    reset: ResetSweep
+    reset_held_out: ResetSweep
+    g_hrs_s: float
+
+
+def rram_card(
+    data: RRAMData,
+    variant: str,
+    provenance: Provenance,
+    levels: LevelDistributions | None = None,
+) -> RRAMCard:
+    """The card of a cell with the SPICE sweeps `data` of the thermal-resistance `variant`."""
+    set_fit, filament = fit_filament(data.fitted, data.g_hrs_s)
+    reset_fit, reset = fit_reset(data.reset, filament)
     units = RRAMCard.units(1)
-    parameters = result.parameters(units) | {
+    parameters = set_fit.parameters(units) | {
         name: Parameter(value=value, unit=units[name], source=source) for name, (value, source) in FIXED.items()
     }
-    parameters["g_hrs"] = Parameter(value=g_hrs_s, unit="S", source="netlist: read before SET")
-    model = RRAMParameters(**{name: entry.value for name, entry in parameters.items()})
+    parameters["g_hrs"] = Parameter(value=data.g_hrs_s, unit="S", source="netlist: read before SET")
     return RRAMCard.build(
-        parameters,
-        covariance=result.covariance(),
+        parameters | reset_fit.parameters(units),
+        covariance=_joined([set_fit, reset_fit]),
         envelope={
-            "i_prog": _range(fitted.i_prog_a, "A"),
-            "length": _range(fitted.length_m, "m"),
-            "radius": _range(fitted.radius_m, "m"),
-            "conductance": _range(fitted.g_s, "S"),
+            "i_prog": _range(data.fitted.i_prog_a, "A"),
+            "length": _range(data.fitted.length_m, "m"),
+            "radius": _range(data.fitted.radius_m, "m"),
+            "conductance": _range(data.fitted.g_s, "S"),
+            "v_reset": _range(data.reset.v_reset_v, "V"),
+            "conductance_before_reset": _range(data.reset.g_before_s, "S"),
         },
-        fit={"rth_variant": variant, "points": fitted.g_s.size, **_errors(fitted, model)},
-        validation={"points": held_out.g_s.size, **_errors(held_out, model)},
+        fit={"rth_variant": variant}
+        | _errors(relative_error(data.fitted, filament))
+        | {"reset": _errors(relative_reset_error(data.reset, reset))},
+        validation=_errors(relative_error(data.held_out, filament))
+        | {"reset": _errors(relative_reset_error(data.reset_held_out, reset))},
+        levels=levels,
         provenance=provenance,
     )
+
+
+def _joined(fits: Sequence[Fit]) -> Covariance:
+    """The covariances of fits that share no parameter, as one."""
+    names = [f.name for each in fits for f in each.free]
+    return Covariance(names=names, matrix=block_diag(*(each.matrix for each in fits)).tolist())
 
 
 def _range(values: Array, unit: str) -> Range:
     return Range(min=float(values.min()), max=float(values.max()), unit=unit)
 
 
-def _errors(sweep: Sweep, parameters: RRAMParameters) -> dict[str, float]:
-    error = relative_error(sweep, parameters)
-    return {"relative_rms": float(np.sqrt(np.mean(error**2))), "relative_worst": float(np.max(np.abs(error)))}
+def _errors(error: Array) -> dict[str, Any]:
+    return {
+        "points": int(error.size),
+        "relative_rms": float(np.sqrt(np.mean(error**2))),
+        "relative_worst": float(np.max(np.abs(error))),
+    }

@@ -87,6 +87,8 @@ class Card(_Strict):
     MODEL: ClassVar[str]
     UNITS: ClassVar[dict[str, str]]
     """Required parameters and their units."""
+    OPTIONAL_UNITS: ClassVar[dict[str, str]] = {}
+    """Parameters that a card may lack, and their units."""
 
     schema_name: str = Field(alias="schema")
     schema_version: str
@@ -95,6 +97,9 @@ class Card(_Strict):
     parameters: dict[str, Parameter]
     covariance: Covariance = Field(default_factory=Covariance)
     variability: dict[str, float] = Field(default_factory=dict)
+    """Device-to-device spread: relative standard deviation (sigma / value) by parameter."""
+    variability_correlation: Covariance = Field(default_factory=Covariance)
+    """Correlation matrix of that spread, in the order of its `names`."""
     envelope: dict[str, Range] = Field(default_factory=dict)
     fit: dict[str, Any] = Field(default_factory=dict)
     validation: dict[str, Any] = Field(default_factory=dict)
@@ -125,27 +130,27 @@ class Card(_Strict):
         units = self.units(self.domains)
         if unknown := sorted(set(self.parameters) - set(units)):
             raise ValueError(f"unknown parameter '{unknown[0]}'; a {self.MODEL} card has {', '.join(units)}")
-        if missing := sorted(set(units) - set(self.parameters)):
+        if missing := sorted(set(units) - set(self.OPTIONAL_UNITS) - set(self.parameters)):
             raise ValueError(f"parameter '{missing[0]}' is missing")
-        for name, unit in units.items():
-            if self.parameters[name].unit != unit:
-                raise ValueError(f"parameter '{name}' must be in {unit}, not '{self.parameters[name].unit}'")
-        for name in [*self.covariance.names, *self.variability]:
+        for name, parameter in self.parameters.items():
+            if parameter.unit != units[name]:
+                raise ValueError(f"parameter '{name}' must be in {units[name]}, not '{parameter.unit}'")
+        for name in [*self.covariance.names, *self.variability, *self.variability_correlation.names]:
             if name not in units:
                 raise ValueError(f"covariance or variability names an unknown parameter '{name}'")
         return self
 
     @classmethod
     def units(cls, domains: int) -> dict[str, str]:
-        """Unit of every parameter of a card with `domains` polarization domains."""
-        return cls.UNITS
+        """Unit of every parameter of a card with `domains` polarization domains, the optional ones last."""
+        return cls.UNITS | cls.OPTIONAL_UNITS
 
     def __getitem__(self, name: str) -> float:
         return self.parameters[name].value
 
     @classmethod
     def build(cls, parameters: dict[str, Parameter], domains: int = 1, **fields: Any) -> Self:
-        """A checked card of `parameters`; `fields` are covariance, variability, envelope, fit, validation, provenance."""
+        """A checked card of `parameters`; `fields` are the others: covariance, variability, envelope, fit, ..."""
         ordered = {name: parameters[name] for name in cls.units(domains) if name in parameters}
         raw = {
             "schema": f"bruno-spice/{cls.MODEL}",
@@ -296,6 +301,53 @@ class FeLIFCard(Card):
         )
 
 
+class ProgrammedLevel(_Strict):
+    """One conductance level, and where devices that differ in filament length and radius end up on it."""
+
+    g_target_s: float
+    i_prog_a: float
+    """Programming current of the mean device."""
+    g_mean_s: float
+    g_sigma_s: float
+    g_min_s: float
+    g_max_s: float
+    read_noise_s: float
+    """Standard deviation of one read of the mean device."""
+
+
+class LevelOverlap(_Strict):
+    """Shares of (device, level) pairs whose conductance lies beyond the midpoint to an adjacent level, so that it
+    would be read as that one.
+    """
+
+    pairs: int
+    """Pairs simulated in SPICE."""
+    spice: float
+    """Among those, programmed once with the level's current."""
+    spice_corner_margin: float
+    """How far the extreme filaments of the box stay from the midpoint, in SPICE, in units of half a level step: above
+    0, no device within the box can overlap."""
+    model: float
+    """Among 100,000 devices of the filament model."""
+    model_with_read_noise: float
+    """The same, each read once with read noise."""
+    model_untruncated: float
+    """The same with filaments beyond the box: the normal distributions not cut off."""
+    model_verified: float
+    """Those untruncated ones after program-and-verify (`devices.rram.program_and_verify`)."""
+
+
+class LevelDistributions(_Strict):
+    """The 2**`bits` levels with their distributions over `devices` sampled devices, each programmed to every level."""
+
+    bits: int
+    devices: int
+    levels: list[ProgrammedLevel]
+    correlation: list[list[float]]
+    """Between the conductances of one device on two levels, (levels, levels)."""
+    overlap: LevelOverlap
+
+
 class RRAMCard(Card):
     """The RRAM filament's conductance against programming current and geometry (equations: `devices.rram`)."""
 
@@ -321,5 +373,21 @@ class RRAMCard(Card):
         "read_noise_resistance": "Ohm",
         "read_noise_floor": "1",
     }
+    OPTIONAL_UNITS: ClassVar[dict[str, str]] = {
+        "c_length_cross": "1",
+        "reset_c_0": "1",
+        "reset_c_1": "1",
+        "reset_c_2": "1",
+        "reset_c_length": "1",
+        "reset_c_radius": "1",
+        "reset_c_cross": "1",
+        "reset_onset_v": "V",
+        "reset_onset_divider": "V",
+        "reset_onset_radius": "V",
+        "reset_onset_width": "V",
+        "reset_sharpness": "1",
+    }
 
     model: Literal["rram"]
+    levels: LevelDistributions | None = None
+    """Distributions of the 3-bit levels, from SPICE Monte-Carlo; None for a card without it."""

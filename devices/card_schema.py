@@ -15,7 +15,7 @@ Schema = dict[str, Any]
 
 def card_schema(card_type: type[Card]) -> Schema:
     """JSON Schema of the cards of `card_type`."""
-    shared = card_type.UNITS
+    shared = card_type.UNITS | card_type.OPTIONAL_UNITS
     numbered = {
         rf"^{name.removesuffix('_1')}_[1-9][0-9]*$": unit
         for name, unit in card_type.units(1).items()
@@ -33,7 +33,7 @@ def card_schema(card_type: type[Card]) -> Schema:
             "type": "object",
             "properties": {name: _parameter(unit) for name, unit in shared.items()},
             "patternProperties": {pattern: _parameter(unit) for pattern, unit in numbered.items()},
-            "required": list(card_type.units(1)),
+            "required": [name for name in card_type.units(1) if name not in card_type.OPTIONAL_UNITS],
             "additionalProperties": False,
         },
         "variability": {"type": "object", "propertyNames": name, "additionalProperties": {"type": "number"}},

@@ -1,12 +1,13 @@
 """The RRAM filament: read conductance against programming current and filament geometry.
 
     G(I, l, r) = 1 / (R_series + R_area / b^2 + R_disc),   floored at G_hrs
-    ln R_disc = c_0 + c_1 u + c_2 u^2 + c_length ln a + (c_radius + c_cross u) ln b
+    ln R_disc = c_0 + c_1 u + c_2 u^2 + (c_length + c_length_cross u) ln a + (c_radius + c_cross u) ln b
     a = l / 0.4 nm,   b = r / 45 nm,   u = ln(I / 100 uA)
 
 `R_series` and `R_area` are the resistances of the leads and of the plug, `R_disc` that of the disc
 that a SET at current I leaves behind: the JART VCM v1b cell (Bengel et al., IEEE TCAS-I 67(12), 2020), simulated
-in ngspice, read at +0.2 V. G rises monotonically with I, so a level inverts by bisection.
+in ngspice, read at +0.2 V. The cross terms let the power of the current depend on the geometry: a narrower filament
+is hotter at the same current. G rises monotonically with I, so a level inverts by bisection.
 
 Device-to-device spread enters through l and r, which makes the error of a device fully correlated across its
 levels. Read noise, from the jump of single vacancies in the disc, relative to G:
@@ -17,6 +18,7 @@ Every function takes numpy arrays or torch tensors (differentiably) and broadcas
 """
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -58,33 +60,36 @@ class RRAMParameters:
     read_noise_conductance: float
     read_noise_resistance: float
     read_noise_floor: float
+    c_length_cross: float = 0.0
 
     @classmethod
     def from_card(cls, card: RRAMCard) -> Self:
         """The plain numbers of `card`."""
-        return cls(**{field.name: card[field.name] for field in fields(cls)})
+        return cls(**{field.name: card[field.name] for field in fields(cls) if field.name in card.parameters})
 
 
-def _library(*values: Numbers) -> Any:
+def library(*values: Numbers) -> Any:
     """Torch where a value is a tensor, else numpy."""
     torch = sys.modules.get("torch")
     return torch if torch is not None and any(isinstance(v, torch.Tensor) for v in values) else np
 
 
-def _log(value: Numbers) -> Numbers:
-    return _library(value).log(value) if _library(value) is not np else np.log(value)
+def log(value: Numbers) -> Numbers:
+    """Natural logarithm of either kind of number."""
+    return library(value).log(value) if library(value) is not np else np.log(value)
 
 
 def conductance(i_prog_a: Numbers, length_m: Numbers, radius_m: Numbers, parameters: RRAMParameters) -> Numbers:
     """Read conductance in S after a SET at `i_prog_a` (A, > 0) of a filament of `length_m` and `radius_m`."""
-    u = _log(i_prog_a / CURRENT_REFERENCE_A)
-    ln_a = _log(length_m / LENGTH_REFERENCE_M)
+    u = log(i_prog_a / CURRENT_REFERENCE_A)
+    ln_a = log(length_m / LENGTH_REFERENCE_M)
     b = radius_m / RADIUS_REFERENCE_M
     p = parameters
-    exponent = p.c_0 + p.c_1 * u + p.c_2 * u**2 + p.c_length * ln_a + (p.c_radius + p.c_cross * u) * _log(b)
-    r_disc = _library(exponent).exp(exponent)
+    exponent = p.c_0 + p.c_1 * u + p.c_2 * u**2
+    exponent = exponent + (p.c_length + p.c_length_cross * u) * ln_a + (p.c_radius + p.c_cross * u) * log(b)
+    r_disc = library(exponent).exp(exponent)
     g = 1.0 / (p.r_series + p.r_area / b**2 + r_disc)
-    return np.maximum(g, p.g_hrs) if _library(g) is np else g.clamp(min=p.g_hrs)
+    return np.maximum(g, p.g_hrs) if library(g) is np else g.clamp(min=p.g_hrs)
 
 
 def programming_current(
@@ -127,6 +132,48 @@ def levels(card: RRAMCard, bits: int = 3) -> Levels:
     parameters = RRAMParameters.from_card(card)
     g_s = np.linspace(parameters.g_level_min, parameters.g_level_max, 2**bits)
     return Levels(g_s, programming_current(g_s, parameters, current_range(card)))
+
+
+@dataclass(frozen=True)
+class Verified:
+    """Devices after program-and-verify: current (n,) in A and conductance (n,) in S of the last SET, pulses (n,)."""
+
+    i_prog_a: NDArray[np.float64]
+    g_s: NDArray[np.float64]
+    pulses: NDArray[np.int64]
+
+
+def program_and_verify(
+    g_target_s: NDArray[np.float64],
+    program: Callable[[NDArray[np.float64], NDArray[np.int64]], NDArray[np.float64]],
+    parameters: RRAMParameters,
+    i_range_a: tuple[float, float],
+    tolerance_s: float = 2e-6,
+    max_pulses: int = 6,
+) -> Verified:
+    """Program devices to `g_target_s` (n,), read them, and program those again that missed by more than `tolerance_s`.
+
+    Main: `program` takes currents (m,) in A and the indices (m,) of the devices, RESETs and SETs these, and returns
+    their conductances (m,) in S: the model (`conductance`), ngspice, or a chip. The first SET uses the mean
+    device's current; each further one corrects ln I by what was missed over the mean device's d ln G / d ln I.
+    Other: currents stay within `i_range_a`; a device that still misses after `max_pulses` keeps its last state.
+    """
+    target = np.asarray(g_target_s, dtype=np.float64)
+    current = programming_current(target, parameters, i_range_a)
+    mean = (parameters.length_mean, parameters.radius_mean, parameters)
+    slope = np.log(np.asarray(conductance(1.01 * current, *mean)) / np.asarray(conductance(current / 1.01, *mean)))
+    slope /= 2 * np.log(1.01)
+    todo = np.arange(target.size)
+    reached, pulses = np.zeros(target.shape), np.zeros(target.shape, dtype=np.int64)
+    for _ in range(max_pulses):
+        reached[todo] = program(current[todo], todo)
+        pulses[todo] += 1
+        todo = todo[np.abs(reached[todo] - target[todo]) > tolerance_s]
+        if todo.size == 0 or pulses[todo[0]] == max_pulses:
+            break
+        wanted = current[todo] * (target[todo] / reached[todo]) ** (1 / slope[todo])
+        current[todo] = np.clip(wanted, *i_range_a)
+    return Verified(current, reached, pulses)
 
 
 def current_range(card: RRAMCard) -> tuple[float, float]:

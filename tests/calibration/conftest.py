@@ -3,6 +3,7 @@
 import pytest
 from spice_references import FIRST_SPIKE_S
 
+from calibration.calibrate_rram import calibrate_rram
 from calibration.experiments import NeuronRun, simulate_neurons
 from calibration.farm import Farm
 from calibration.store import Store
@@ -20,3 +21,9 @@ def neuron_dc(farm):
     stops = {i: 3.1 * t if i == 308e-12 else 1.02 * t for i, t in FIRST_SPIKE_S.items()}
     runs = [NeuronRun(Stimulus.dc(current), stop) for current, stop in stops.items()]
     return dict(zip(stops, simulate_neurons(runs, farm=farm), strict=True))
+
+
+@pytest.fixture(scope="session")
+def rram(farm):
+    """The calibrated RRAM cell, with fewer sampled devices than the committed card."""
+    return calibrate_rram(farm=farm, devices=8)

@@ -21,11 +21,6 @@ def neuron(farm):
     return calibrate_neuron(farm=farm, network_traces=3)
 
 
-@pytest.fixture(scope="module")
-def rram(farm):
-    return calibrate_rram(farm=farm)
-
-
 def by_stimulus(comparisons, name):
     return next(c for c in comparisons if c.stimulus == name)
 
@@ -155,7 +150,7 @@ def test_a_second_calibration_simulates_nothing_and_an_edited_param_only_what_de
         calibration.farm, "run_with_retry", lambda worker, job: simulated.append(job.label) or original(worker, job)
     )
     assert calibrate_neuron(farm=farm, network_traces=3).card.parameters == neuron.card.parameters
-    assert calibrate_rram(farm=farm).card.parameters == rram.card.parameters
+    assert calibrate_rram(farm=farm, devices=8).card.parameters == rram.card.parameters
     assert simulated == []
     edited = calibrate_neuron(overrides={"vth": 2.2}, farm=farm, network_traces=1)
     assert simulated

@@ -21,7 +21,8 @@ LENGTH_M, RADIUS_M = 0.4e-9, 45e-9
 def test_conductance_reads_like_the_equation(rram_card):
     p = RRAMParameters.from_card(rram_card)
     a, b, u = 0.36 / 0.40, 49 / 45, np.log(50 / 100)
-    disc = np.exp(p.c_0 + p.c_1 * u + p.c_2 * u**2 + p.c_length * np.log(a) + (p.c_radius + p.c_cross * u) * np.log(b))
+    power = p.c_0 + p.c_1 * u + p.c_2 * u**2
+    disc = np.exp(power + (p.c_length + p.c_length_cross * u) * np.log(a) + (p.c_radius + p.c_cross * u) * np.log(b))
     expected = 1 / (p.r_series + p.r_area / b**2 + disc)
     assert conductance(50e-6, 0.36e-9, 49e-9, p) == pytest.approx(expected, rel=1e-12)
 

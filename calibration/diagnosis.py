@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from calibration.errors import CalibrationError, NetlistError, SimulationError
-from calibration.netlist import Line
+from calibration.lines import Line
 
 
 def diagnose(

@@ -1,6 +1,6 @@
 """Netlists: read, edit and render ngspice decks without touching the files they come from.
 
-A `Netlist` is a deck with its includes written out, every line knowing the file and line it came from.
+A `Netlist` is a deck with its includes written out (`calibration.lines`).
 Deck-level ``.param name=value  ; [unit] meaning`` lines can be overridden; sources, the stop time and
 the saved vectors are replaced by the experiments. ``.control`` blocks serve runs by hand and are left
 out, so the analysis must be a ``.tran`` card. Source: ngspice manual, sections 2.6-2.11 and 15.3.
@@ -18,33 +18,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from calibration.errors import NetlistError
+from calibration.lines import Line, expand_deck, read_deck, split_comment
 from devices.errors import InputError
 from devices.units import parse_spice_number
 
-_INCLUDE = re.compile(r"^\s*\.inc(?:lude)?\s+(?P<path>\"[^\"]+\"|'[^']+'|\S+)", re.IGNORECASE)
-_LIBRARY = re.compile(r"^\s*\.lib\s+(?P<path>\"[^\"]+\"|'[^']+'|\S+)\s+(?P<section>\w+)", re.IGNORECASE)
 _ASSIGNMENT = re.compile(r"([A-Za-z_][\w.]*)\s*=(?!=)")
 _DROPPED = (".save", ".print", ".plot", ".probe", ".meas", ".measure", ".four", ".end")
 PAIRS_PER_LINE = 6
-
-
-@dataclass(frozen=True)
-class Line:
-    """One physical line and where it stands; `path` is None for a line that a program wrote."""
-
-    text: str
-    path: Path | None = None
-    number: int = 0
-
-    @property
-    def where(self) -> str:
-        """``file:line``, or a word for generated lines."""
-        return f"{self.path}:{self.number}" if self.path else "generated line"
-
-    @property
-    def code(self) -> str:
-        """The text without its comment."""
-        return split_comment(self.text)[0]
 
 
 @dataclass(frozen=True)
@@ -69,16 +49,6 @@ class Subcircuit:
     where: str
 
 
-def split_comment(text: str) -> tuple[str, str]:
-    """Code and comment of a line: ``*`` in front, or ``;`` or `` $ `` or ``//`` behind the code."""
-    if text.lstrip().startswith("*"):
-        return "", text.lstrip().lstrip("*").strip()
-    match = re.search(r";|(?:^|[\s,])\$\s|//", text)
-    if not match:
-        return text.rstrip(), ""
-    return text[: match.start()].rstrip(), text[match.end() :].strip()
-
-
 @dataclass(frozen=True)
 class Netlist:
     """A deck with its includes written out. Load with `Netlist.load`; every ``with_...`` returns a changed copy."""
@@ -90,14 +60,14 @@ class Netlist:
     def load(cls, path: Path | str) -> "Netlist":
         """Read the deck at `path` and everything it includes. Raises `NetlistError` for a file that is not there."""
         path = Path(path)
-        return cls(path, tuple(_with_title(_without_control(_read(path, None, ())))))
+        return cls(path, read_deck(path))
 
     @classmethod
     def from_text(cls, text: str, path: Path | str) -> "Netlist":
         """A deck from `text`, whose includes are looked for beside `path` (the file itself need not exist)."""
         path = Path(path)
         lines = [Line(raw, None, i) for i, raw in enumerate(text.splitlines(), 1)]
-        return cls(path, tuple(_with_title(_without_control(_expand(lines, path.parent, ())))))
+        return cls(path, expand_deck(lines, path.parent))
 
     @property
     def text(self) -> str:
@@ -339,70 +309,3 @@ def _number(text: str) -> float | None:
         return parse_spice_number(text.strip("{}'\""))
     except InputError:
         return None
-
-
-def _read(path: Path, asked_at: Line | None, stack: tuple[Path, ...], section: str = "") -> list[Line]:
-    resolved = path.resolve()
-    at = f"{asked_at.where}: " if asked_at else ""
-    if resolved in stack:
-        raise NetlistError(f"{at}{path} includes itself")
-    try:
-        text = path.read_text(errors="replace")
-    except FileNotFoundError:
-        raise NetlistError(f"{at}no such netlist file: {path}") from None
-    except OSError as error:
-        raise NetlistError(f"{at}cannot read the netlist {path}: {error.strerror}") from None
-    lines = [Line(raw, path, i) for i, raw in enumerate(text.splitlines(), 1)]
-    if section:
-        lines = _section(lines, section, at, path)
-    return _expand(lines, path.parent, (*stack, resolved))
-
-
-def _expand(lines: list[Line], folder: Path, stack: tuple[Path, ...]) -> list[Line]:
-    expanded: list[Line] = []
-    for line in lines:
-        include, library = _INCLUDE.match(line.code), _LIBRARY.match(line.code)
-        if match := include or library:
-            path = Path(match["path"].strip("\"'")).expanduser()
-            section = library["section"] if library else ""
-            expanded.append(replace(line, text=f"* {line.text.strip()}"))
-            expanded.extend(_read(path if path.is_absolute() else folder / path, line, stack, section))
-        else:
-            expanded.append(line)
-    return expanded
-
-
-def _section(lines: list[Line], section: str, at: str, path: Path) -> list[Line]:
-    """The lines between ``.lib section`` and ``.endl``."""
-    inside = False
-    found: list[Line] = []
-    for line in lines:
-        words = line.code.lower().split()
-        if words[:1] == [".lib"] and len(words) == 2:
-            inside = words[1] == section.lower()
-        elif words[:1] == [".endl"]:
-            inside = False
-        elif inside:
-            found.append(line)
-    if not found:
-        raise NetlistError(f"{at}{path} has no library section '{section}'")
-    return found
-
-
-def _with_title(lines: Iterator[Line]) -> Iterator[Line]:
-    """The lines behind a title: ngspice takes the first line for one, whatever it says."""
-    first = next(lines, None)
-    if first is None or first.text.lstrip().startswith("."):
-        yield Line("* no title")
-    if first is not None:
-        yield first
-    yield from lines
-
-
-def _without_control(lines: list[Line]) -> Iterator[Line]:
-    inside = False
-    for line in lines:
-        lower = line.code.lower().strip()
-        inside = inside or lower.startswith(".control")
-        yield replace(line, text="*") if inside else line
-        inside = inside and not lower.startswith(".endc")

@@ -25,7 +25,8 @@ import numpy as np
 
 from calibration.diagnosis import diagnose
 from calibration.errors import SimulationError
-from calibration.netlist import Line, Netlist, content_sha256
+from calibration.lines import Line
+from calibration.netlist import Netlist, content_sha256
 from calibration.ngspice_worker import read_frame, write_frame
 from devices.waveform import Waveform
 

@@ -1,0 +1,1 @@
+"""Plain ngspice files: models, circuits and testbenches."""

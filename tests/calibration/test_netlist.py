@@ -3,7 +3,8 @@ import pytest
 
 from calibration.errors import NetlistError
 from calibration.experiments import NETLISTS, NEURON_NETLIST, RRAM_NETLIST
-from calibration.netlist import Netlist, content_sha256, split_comment
+from calibration.lines import split_comment
+from calibration.netlist import Netlist, content_sha256
 
 DECKS = sorted((NETLISTS / "testbenches").glob("*.cir"))
 

@@ -16,12 +16,12 @@ from devices.stimulus import Stimulus
 
 @pytest.fixture(scope="module")
 def levels(farm):
-    """First spikes of both levels at 100 pA, spikes at 308 pA and 3 nA."""
-    runs = [NeuronRun(Stimulus.dc(i), t) for i, t in ((100e-12, 0.151), (308e-12, 0.0455), (3e-9, 9.4e-3))]
+    """Spikes of both levels at 100 pA and 1 nA (the first) and at 3 nA (two)."""
+    runs = [NeuronRun(Stimulus.dc(i), t) for i, t in ((100e-12, 0.151), (1e-9, 14e-3), (3e-9, 9.4e-3))]
     return [simulate_neurons(runs, netlist, farm) for netlist in (NEURON_NETLIST, NEURON_CMOS_NETLIST)]
 
 
-@pytest.mark.parametrize("which", [0, 1, 2], ids=["100 pA", "308 pA", "3 nA"])
+@pytest.mark.parametrize("which", [0, 1, 2], ids=["100 pA", "1 nA", "3 nA"])
 def test_transistor_neuron_spikes_when_the_behavioural_one_does(levels, which):
     behavioural, transistors = (level[which].spike_times_s for level in levels)
     assert behavioural.size == transistors.size > 0

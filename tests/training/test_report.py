@@ -1,0 +1,35 @@
+"""The report of a run, made from a short run on a task that makes its own data."""
+
+import pytest
+
+from devices.errors import InputError
+from training.config import default_config
+from training.report import write_run_report
+from training.trainer import train
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "short"
+    config = default_config("training/tasks/own_example.py:load").with_values(
+        network__neuron="lif", network__hidden=[8], training__epochs=2, synapse__kind="float"
+    )
+    train(config, folder)
+    return folder
+
+
+def test_the_page_holds_scores_pictures_and_configuration_and_needs_no_network(run):
+    page = write_run_report(run).read_text()
+    assert page.count("data:image/png;base64,") >= 2
+    for text in ("accuracy", "floor on test", "wall time", "learning_rate", "felif card"):
+        assert text in page
+    assert "http://" not in page
+    assert "https://" not in page
+
+
+def test_a_folder_without_a_finished_run_is_refused(run, tmp_path):
+    with pytest.raises(InputError, match="no run here"):
+        write_run_report(tmp_path)
+    (tmp_path / "config.yaml").write_text((run / "config.yaml").read_text())
+    with pytest.raises(InputError, match="has not ended"):
+        write_run_report(tmp_path)

@@ -133,6 +133,8 @@ class RunConfig(_Strict):
     seed: int = Field(default=0, ge=0)
     device: str = "cpu"
     """Where torch computes: cpu, cuda, mps."""
+    threads: int = Field(default=1, ge=1)
+    """Processor threads. More than one pays for wide layers only, and costs dearly where other work needs the cores."""
     network: NetworkConfig = Field(default_factory=NetworkConfig)
     neuron: NeuronConfig = Field(default_factory=NeuronConfig)
     synapse: SynapseConfig = Field(default_factory=SynapseConfig)

@@ -11,6 +11,7 @@ from training.checkpoint import load_model
 from training.config import RunConfig
 from training.monitor import Rates
 from training.networks import Network, build_network
+from training.progress import threads
 from training.runs import Cards, RunFolder
 from training.tasks import Task, load_task
 from training.tasks.base import Example
@@ -73,10 +74,11 @@ def evaluate(run_dir: Path | str, chips: int = 0, report: Callable[[str], None] 
     ``"chips": {"n", "mean", "std", "min", "max"}`` of each test score.
     """
     config, task, network = load_run(run_dir, report)
-    scores = {part: score_part(network, task, part, config.seed)[0] for part in ("valid", "test")}
-    result: dict[str, Any] = {"run": str(run_dir), "task": config.task, "source": task.source, **scores}
-    if chips:
-        result["chips"] = over_chips(network, task, chips, config.seed)
+    with threads(config.threads):
+        scores = {part: score_part(network, task, part, config.seed)[0] for part in ("valid", "test")}
+        result: dict[str, Any] = {"run": str(run_dir), "task": config.task, "source": task.source, **scores}
+        if chips:
+            result["chips"] = over_chips(network, task, chips, config.seed)
     return result
 
 

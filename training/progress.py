@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -102,6 +103,17 @@ def warnings_to(reporter: Reporter) -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: reporter.line(f"warning: {message}")
         yield
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Within the block, torch and the compiled kernels use `count` processor threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class StopRequest:

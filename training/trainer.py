@@ -22,7 +22,7 @@ from training.evaluation import make_network, score_part
 from training.monitor import broken_gradients, gradient_norms, rate_warnings
 from training.networks import Network
 from training.parallel import Process, processes
-from training.progress import Interrupted, Reporter, Silent, StopRequest, stop_on_signal, warnings_to
+from training.progress import Interrupted, Reporter, Silent, StopRequest, stop_on_signal, threads, warnings_to
 from training.runs import Cards, RunFolder, versions
 from training.tasks import Batch, Example, Task, load_task
 
@@ -243,7 +243,7 @@ def train(
     with processes(device) as process, stop_on_signal() as stop:
         talker: Reporter = reporter if process.is_first else Silent()
         try:
-            with warnings_to(talker):
+            with warnings_to(talker), threads(config.threads):
                 return _train(config, folder, resume, overwrite, process, talker, stop)
         finally:
             talker.close()
@@ -313,7 +313,7 @@ def _check_same(config: RunConfig, saved: RunConfig) -> None:
     new, old = config.model_dump(), saved.model_dump()
     for name in MAY_CHANGE_ON_RESUME:
         new["training"][name] = old["training"][name]
-    new["device"] = old["device"]
+    new["device"], new["threads"] = old["device"], old["threads"]
     if new == old:
         return
     section = next(key for key in old if new[key] != old[key])

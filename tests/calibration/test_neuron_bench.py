@@ -43,7 +43,7 @@ def test_transistor_neuron_can_be_inhibited(farm):
 
 
 def test_a_spike_of_the_transistor_neuron_costs_at_least_its_charge_times_the_supply(farm):
-    numbers = current_sweep((5e-9,), NEURON_CMOS_NETLIST, farm=farm).numbers
+    numbers = current_sweep((12e-9,), NEURON_CMOS_NETLIST, farm=farm).numbers
     energy = numbers["energy_per_spike_j"][0]
     assert 3.3 * (11e-12 + 2.2e-12 + 11e-12) < energy < 5e-9
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
-from numba.core import config
+from numba.core import config as _config
 
 F = TypeVar("F", bound=Callable[..., Any])
+settings: Any = _config
 _HERE = Path(__file__).parent
 
 
@@ -21,7 +22,7 @@ def _cache_folder() -> str:
     digest = hashlib.sha256()
     for source in sorted(_HERE.glob("felif_*.py")):
         digest.update(source.read_bytes())
-    root = Path(config.CACHE_DIR) if config.CACHE_DIR else Path.home() / ".cache" / "bruno-spice"
+    root = Path(settings.CACHE_DIR) if settings.CACHE_DIR else Path.home() / ".cache" / "bruno-spice"
     return str(root / f"kernels-{digest.hexdigest()[:16]}")
 
 
@@ -32,12 +33,12 @@ def kernel(**options: Any) -> Callable[[F], Any]:
     """Decorator: compile with numba, cached; `options` go to `numba.njit`."""
 
     def decorate(function: F) -> Any:
-        before = config.CACHE_DIR
-        config.CACHE_DIR = _FOLDER
+        before = settings.CACHE_DIR
+        settings.CACHE_DIR = _FOLDER
         try:
             return numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
         finally:
-            config.CACHE_DIR = before
+            settings.CACHE_DIR = before
 
     return decorate
 

@@ -4,7 +4,7 @@ Range reduction by the bits of the number, then a polynomial fitted at Chebyshev
 3e-7, absolute error of log2 x below 4e-7 (the rounding of float32 is 6e-8). No NaN for finite input.
 """
 
-# mypy: allow-untyped-defs
+# mypy: allow-untyped-defs, disable-error-code="call-arg, var-annotated"
 import llvmlite.ir as ir
 import numpy as np
 from numba import float32, int32, types

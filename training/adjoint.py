@@ -24,6 +24,8 @@ from devices.felif_constants import (
     domain_count,
 )
 from training import unrolled
+from training.flows import Membrane
+from training.logistic import logistic_torch
 from training.sequence import Plan, Tape, weighted
 
 SATURATED = 1.0 - 1e-6
@@ -105,7 +107,8 @@ def sweep(
         if plan.surrogate.on == "charge":
             seen_p = seen_p + torch.stack([pull * each for each in per_p])
         if by_constants is not None:
-            by_constants.add(tape, t, seen_v, seen_p, pull)
+            lam_after = torch.cat([after_v[None], after_p])
+            by_constants.add(tape, t, torch.cat([seen_v[None], seen_p]), lam_after, pull)
         start_v, start_p, by_i = _pull_back(plan, tape, t, seen_v, seen_p, constants)
         if plan.event:
             spiked = 1.0 - quiet
@@ -154,19 +157,43 @@ def _pull_back(
 
 
 class _ConstantsGradient:
-    """Gradient by the constants (17 + 3 K, N or 1), summed over the sequence: autograd through each step's
-    formula."""
+    """Gradient by the constants (17 + 3 K, N or 1), summed over the sequence: autograd through one macro step at a
+    time.
+
+    ``bruno`` differentiates its coarse step, ``tangent`` the logistic method in float64 (`training.logistic`).
+    """
+
+    SUBSTEPS = 32
 
     def __init__(self, plan: Plan, constants: Tensor) -> None:
         self.plan, self.constants = plan, constants
         self.total = torch.zeros_like(constants)
 
-    def add(self, tape: Tape, t: int, seen_v: Tensor, seen_p: Tensor, by_distance: Tensor) -> None:
-        """Add macro step t's share: of the flow, and of the surrogate's distance at fixed V and p."""
+    def add(self, tape: Tape, t: int, lam_seen: Tensor, lam_after: Tensor, by_distance: Tensor) -> None:
+        """Add macro step t's share: of the flow, of the reset, and of the surrogate's distance at fixed V and p."""
         with torch.enable_grad():
             constants = self.constants.detach().requires_grad_()
-            v, p, i_a, seen = (y.to(constants.dtype) for y in (tape.v[t], tape.p[t], tape.i_a[t], tape.seen[t]))
-            v_end, p_end = unrolled.euler_step(v, p, i_a, constants, 1.0, detach_tau=True)
+            wide = constants.dtype
+            seen = tape.seen[t].to(wide)
+            flow = self._exact if self.plan.exact else self._coarse
+            end, after = flow(tape, t, constants)
             distance = self.plan.surrogate.distance(seen[0], seen[1:], constants)
-            objective = (v_end * seen_v).sum() + (p_end * seen_p).sum() + (distance * by_distance).sum()
+            fired = tape.fired[t] > 0.0
+            objective = (end * lam_seen).sum() + (torch.where(fired, after, 0.0) * lam_after).sum()
+            objective = objective + (distance * by_distance).sum()
             self.total += torch.autograd.grad(objective, constants)[0]
+
+    def _coarse(self, tape: Tape, t: int, constants: Tensor) -> tuple[Tensor, Tensor]:
+        v, p, i_a = (y.to(constants.dtype) for y in (tape.v[t], tape.p[t], tape.i_a[t]))
+        v_end, p_end = unrolled.euler_step(v, p, i_a, constants, 1.0, detach_tau=True)
+        reset = unrolled.reset(v_end, p_end, torch.ones_like(v, dtype=torch.bool), constants)
+        return torch.cat([v_end[None], p_end]), torch.cat([reset[0][None], reset[1]])
+
+    def _exact(self, tape: Tape, t: int, constants: Tensor) -> tuple[Tensor, Tensor]:
+        shape = tape.v[t].shape
+        v, p, i_a = (y.to(constants.dtype).flatten(-2) for y in (tape.v[t], tape.p[t], tape.i_a[t]))
+        hold = torch.zeros_like(v) if tape.hold is None else tape.hold[t].to(v.dtype).flatten()
+        state = Membrane(v, p, hold, v)
+        step = logistic_torch(constants, state, i_a, self.SUBSTEPS, self.plan.event, tangents=False)
+        after = torch.cat([state.v[None], state.p])
+        return step.seen.view(-1, *shape), after.view(-1, *shape)

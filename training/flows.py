@@ -5,6 +5,7 @@ of them see flat layers: n = B N neurons, neuron j with column j % m of the cons
 CPU, spread over as many threads as torch has; other devices take plain torch.
 """
 
+import importlib.util
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from devices.errors import InputError
 from training import unrolled
 
 FEWEST_PER_THREAD = 256
+HAVE_KERNELS = importlib.util.find_spec("numba") is not None
+"""Without numba, plain torch does the work on the CPU too."""
 
 
 @dataclass
@@ -124,7 +127,7 @@ def rosenbrock(constants: Tensor, state: Membrane, i_a: Tensor, accuracy: float,
 
 def euler(constants: Tensor, state: Membrane, i_a: Tensor, accuracy: float, event: bool, tangents: bool) -> Step:
     """Explicit Euler, float64; `accuracy` is the number of substeps of a macro step, 1000 in the paper."""
-    if i_a.device.type != "cpu":
+    if i_a.device.type != "cpu" or not HAVE_KERNELS:
         return _euler_torch(constants, state, i_a, accuracy, event, tangents)
     from devices.felif_windows import euler_windows
 
@@ -151,7 +154,27 @@ def _euler_torch(constants: Tensor, state: Membrane, i_a: Tensor, accuracy: floa
     return Step(window.spikes, seen, free, None, None)
 
 
+def logistic(constants: Tensor, state: Membrane, i_a: Tensor, accuracy: float, event: bool, tangents: bool) -> Step:
+    """The logistic method: SIMD float32 on the CPU, plain torch elsewhere; `accuracy` is the number of substeps."""
+    if i_a.device.type != "cpu" or i_a.dtype != torch.float32 or not HAVE_KERNELS:
+        from training.logistic import logistic_torch
+
+        return logistic_torch(constants, state, i_a, accuracy, event, tangents)
+    from devices.felif_logistic import BLOCK, logistic_windows
+
+    rows = constants.contiguous().numpy()
+    step, (spikes, seen, free, matrix, late) = _buffers(state, tangents)
+    v, p, hold, current = (x.numpy() for x in (state.v, state.p, state.hold, i_a))
+
+    def work(start: int, stop: int) -> None:
+        logistic_windows(start, stop, rows, v, p, hold, current, spikes, int(accuracy), event, seen, free, matrix, late)
+
+    in_threads(work, v.size, BLOCK)
+    return step
+
+
 SOLVERS: dict[str, SolverInfo] = {
+    "logistic": SolverInfo(logistic, 20, "substeps a macro step", None),
     "rosenbrock": SolverInfo(rosenbrock, 1e-4, "relative tolerance of a step", torch.float64, ("cpu",)),
     "euler": SolverInfo(euler, 1000, "substeps a macro step", torch.float64),
 }
@@ -162,6 +185,8 @@ def find_solver(name: str, device: torch.device) -> SolverInfo:
     if name not in SOLVERS:
         raise InputError(f"unknown solver '{name}'; there are {', '.join(SOLVERS)}")
     info = SOLVERS[name]
+    if name == "rosenbrock" and not HAVE_KERNELS:
+        raise InputError("solver 'rosenbrock' needs numba; install it or take solver='logistic'")
     if info.devices is not None and device.type not in info.devices:
         others = [key for key, other in SOLVERS.items() if other.devices is None]
         raise InputError(f"solver '{name}' does not run on '{device.type}'; take {' or '.join(others)}")

@@ -63,7 +63,7 @@ class FusedSequence(torch.autograd.Function):
             n, there = some.numel(), some.shape
             flat = Membrane(*(y.reshape(*y.shape[:-2], n) for y in part))
             if differentiate:
-                tape.keep(t, rows, v=part[0], p=part[1], i_a=some)
+                tape.keep(t, rows, v=part[0], p=part[1], hold=part[2], i_a=some)
             want = differentiate and plan.exact
             step = plan.solver.run(constants, flat, some.reshape(n), plan.accuracy, plan.event, want)
             after = [flat.v.view(there), flat.p.view(domains, *there), flat.hold.view(there), flat.step.view(there)]

@@ -21,7 +21,7 @@ from devices.card import FeLIFCard
 from devices.errors import InputError
 from devices.felif import FeLIFParameters
 from devices.felif_constants import P_RESET, constant_rows
-from training.flows import SOLVERS, find_solver
+from training.flows import HAVE_KERNELS, SOLVERS, find_solver
 from training.gradients import GRADIENTS
 from training.sequence import Plan, Sequence
 from training.surrogates import Spike, Surrogate
@@ -58,11 +58,11 @@ class FeLIF(nn.Module):
     """A layer of ferroelectric neurons as `card` describes them (equations: `devices.felif`).
 
     Main arguments: `card` (a `FeLIFCard` or its path); `gradient` (``bruno``, ``tangent``, ``bptt``,
-    ``checkpoint``, ``coarse``: `training.gradients`); `solver` (a name in `training.flows.SOLVERS`) with its
-    `accuracy`. Other arguments: `surrogate` (``charge`` or ``voltage``), its `shape` and `slope`
-    (`training.surrogates`); `reset`: ``macro`` (at the end of the macro step, BRUNO's rule; the card's
-    refractory time plays no part) or ``event`` (at the crossing, held for t_refractory, several spikes a
-    millisecond: as the circuit).
+    ``checkpoint``, ``coarse``: `training.gradients`); `solver` (a name in `training.flows.SOLVERS`, or ``auto``:
+    ``logistic`` in float32, ``rosenbrock`` in float64) with its `accuracy`. Other arguments: `surrogate` (``charge`` or
+    ``voltage``), its `shape` and `slope` (`training.surrogates`); `reset`: ``macro`` (at the end of the macro step,
+    BRUNO's rule; the card's refractory time plays no part) or ``event`` (at the crossing, held for t_refractory,
+    several spikes a millisecond: as the circuit).
 
     N is that of the current, unless `set_devices` gave every neuron its own parameters. Numbers have the
     precision of the input, float64 after ``.double()``. Raises `InputError` for an unknown name.
@@ -72,7 +72,7 @@ class FeLIF(nn.Module):
         self,
         card: FeLIFCard | Path | str,
         gradient: str = "bruno",
-        solver: str = "rosenbrock",
+        solver: str = "auto",
         surrogate: str = "charge",
         reset: str = "macro",
         *,
@@ -83,7 +83,7 @@ class FeLIF(nn.Module):
         super().__init__()
         for value, names, what in (
             (gradient, GRADIENTS, "gradient"),
-            (solver, SOLVERS, "solver"),
+            (solver, ("auto", *SOLVERS), "solver"),
             (reset, RESETS, "reset"),
         ):
             if value not in names:
@@ -91,7 +91,7 @@ class FeLIF(nn.Module):
         self.card = card if isinstance(card, FeLIFCard) else FeLIFCard.load(card)
         FeLIFParameters.from_card(self.card)
         self.gradient, self.solver, self.reset = gradient, solver, reset
-        self.accuracy = SOLVERS[solver].default_accuracy if accuracy is None else accuracy
+        self.accuracy = accuracy
         self.surrogate = Surrogate(surrogate, shape, slope)  # type: ignore[arg-type]
         self.devices: dict[str, Tensor] = {}
         self._precision: Tensor
@@ -158,10 +158,7 @@ class FeLIF(nn.Module):
             raise InputError(f"the layer has {constants.shape[1]} devices, but the current is for {width} neurons")
         self._check_envelope(current_a)
         state = self.initial_state(batch, width, dtype) if state is None else state
-        fused = self.gradient in ("bruno", "tangent")
-        solver = find_solver(self.solver, current_a.device) if fused else SOLVERS["euler"]
-        substeps = {"coarse": 1}.get(self.gradient, int(self.accuracy) if self.solver == "euler" else 1000)
-        plan = Plan(solver, self.accuracy, self.surrogate, self.reset == "event", self.gradient == "tangent", substeps)
+        plan = self._plan(dtype, current_a.device)
         inputs = Sequence(
             current_a,
             state.voltage_v,
@@ -176,6 +173,20 @@ class FeLIF(nn.Module):
         out = GRADIENTS[self.gradient](inputs, plan)
         last = out.spikes[-1] if len(out.spikes) else state.spikes
         return Outputs(out.spikes, out.voltage, out.polarization), State(out.v, out.p, out.hold, out.step, last)
+
+    def _plan(self, dtype: torch.dtype, device: torch.device) -> Plan:
+        name = self.solver
+        if self.gradient in ("bptt", "checkpoint", "coarse"):
+            name = "euler"
+        elif name == "auto":
+            exact = dtype == torch.float64 and device.type == "cpu" and HAVE_KERNELS
+            name = "rosenbrock" if exact else "logistic"
+        solver = find_solver(name, device)
+        accuracy = solver.default_accuracy
+        if self.accuracy is not None and name == self.solver:
+            accuracy = self.accuracy
+        substeps = 1 if self.gradient == "coarse" else int(accuracy)
+        return Plan(solver, accuracy, self.surrogate, self.reset == "event", self.gradient == "tangent", substeps)
 
     def _check_envelope(self, current_a: Tensor) -> None:
         span = self.card.envelope.get("i_syn")

@@ -81,6 +81,7 @@ class Tape:
         self.v, self.p, self.i_a = empty(), empty(domains), empty()
         self.seen, self.fired, self.free = empty(1 + domains), empty(), empty()
         self.tangents = empty(1 + domains, 2 + domains) if plan.exact else None
+        self.hold = empty() if plan.event else None
         self.late = empty(1 + domains) if plan.exact and plan.event else None
 
     def keep(self, t: int, rows: Tensor | None, **what: Tensor) -> None:

@@ -94,7 +94,7 @@ def fit(
     *,
     what: str,
     step: float = 1e-5,
-    tolerance: float = 1e-9,
+    tolerance: float = 1e-7,
     max_evaluations: int = 2000,
     progress: Callable[[int, Array], None] | None = None,
 ) -> Fit:

@@ -11,6 +11,7 @@ from calibration import plots
 from calibration.calibrate_neuron import NeuronCalibration
 from calibration.calibrate_rram import RRAMCalibration
 from calibration.page import Picture, PlotlyFigure, Section, Table, write_page
+from calibration.plots_rram import rram_figure
 from calibration.recording import Recording
 from calibration.validation import NeuronComparison, model_of
 from devices.card import Card
@@ -34,18 +35,27 @@ def write_report(folder: Path, neuron: NeuronCalibration, rram: RRAMCalibration)
         ),
         Section(
             "Neuron: held-out stimuli",
-            "None of these was used in the fit. Voltage and polarization are compared up to the first spike.",
+            "None of these was used in the fit. Voltage and polarization are compared up to the first spike of either, "
+            "and (all) over the whole trace but for the spikes and the dead time after them.",
             tables=[
                 comparison_table(neuron.held_out_comparisons),
                 comparison_table(neuron.fitted_comparisons, "Fitted"),
             ],
         ),
-        Section("Neuron: parameters", tables=[parameter_table(neuron.card)], plotly=[_correlation(neuron.card)]),
+        Section(
+            "Neuron: parameters",
+            f"Number of polarization domains: {neuron.card.fit['domains_chosen']}.",
+            tables=[parameter_table(neuron.card), *_domains_tried(neuron.card)],
+            plotly=[_correlation(neuron.card)],
+        ),
         Section("Neuron: frequency against current", images=[Picture(figures["frequency"], "f-I curve")]),
         Section(
             "RRAM: conductance against programming current",
             "Read at +0.2 V after a SET from the high-resistive state. The curve gives the eight levels of three bits.",
-            images=[Picture(figures["conductance"], "G against I")],
+            images=[
+                Picture(figures["conductance"], "Conductance against programming current"),
+                Picture(figures["levels"], "Distributions of the eight levels, and RESET"),
+            ],
             tables=[parameter_table(rram.card), _rram_table(rram)],
             plotly=[_correlation(rram.card)],
         ),
@@ -62,7 +72,7 @@ def write_figures(folder: Path, neuron: NeuronCalibration, rram: RRAMCalibration
     """Write the PNG figures; return their paths by short name."""
     parameters = FeLIFParameters.from_card(neuron.card)
     out = {}
-    shown = {"neuron_308pA": (neuron.reference(), "fitted"), "neuron_held_out": (neuron.held_out[-1], "held out")}
+    shown = {"neuron_308pA": (neuron.reference(), "fitted"), "neuron_held_out": (_shown(neuron)[-2], "held out")}
     for name, (recording, used) in shown.items():
         title = f"FeCAP neuron, {recording.stimulus.name} ({used})"
         figure = plots.neuron_overlay(recording.spice, model_of(recording, parameters), title)
@@ -81,11 +91,14 @@ def write_figures(folder: Path, neuron: NeuronCalibration, rram: RRAMCalibration
     plots.relative_residual(figure.axes[1], rram.card, rram.held_out, face="white")
     figure.axes[1].set_xlabel("programming current")
     out["conductance"] = plots.save(figure, folder / "rram_conductance.png")
+    out["levels"] = plots.save(rram_figure(rram), folder / "rram_levels.png")
     return out
 
 
 def _shown(neuron: NeuronCalibration) -> list[Recording]:
-    return [neuron.reference(), *neuron.held_out]
+    """The reference, one of each other held-out kind, and two of the many network-like traces."""
+    network = [r for r in neuron.held_out if r.stimulus.name.startswith("network-like")]
+    return [neuron.reference(), *(r for r in neuron.held_out if r not in network), *network[:2]]
 
 
 def _thin(wave: Waveform, until_s: float) -> Waveform:
@@ -155,8 +168,8 @@ def comparison_table(comparisons: list[NeuronComparison], what: str = "Held out"
             percent(c.first_spike_error),
             percent(c.interval_error_worst),
             f"{100 * c.matched_fraction:.0f} %",
-            f"{1e3 * c.voltage_rms_v:.0f} mV",
-            f"{c.polarization_rms:.4f}",
+            f"{1e3 * c.voltage_rms_v:.0f} / {1e3 * c.voltage_rms_all_v:.0f} mV",
+            f"{c.polarization_rms:.3f} / {c.polarization_rms_all:.3f}",
         ]
         for c in comparisons
     ]
@@ -167,8 +180,8 @@ def comparison_table(comparisons: list[NeuronComparison], what: str = "Held out"
         "its error",
         "worst interval",
         "matched in 1 ms",
-        "V rms",
-        "P rms",
+        "V rms / all",
+        "P rms / all",
     ]
     return Table(what, header, rows)
 
@@ -201,6 +214,12 @@ def _rram_table(rram: RRAMCalibration) -> Table:
         for n, (g, i) in enumerate(zip(rram.levels.conductance_s, rram.levels.i_prog_a, strict=True))
     ]
     return Table("The eight levels of three bits (mean device)", ["level", "conductance", "programming current"], rows)
+
+
+def _domains_tried(card: Card) -> list[Table]:
+    tried = card.fit["domains_tried"]
+    rows = [[str(t["domains"]), f"{1e3 * t['voltage_rms_v']:.1f} mV", t["note"]] for t in tried]
+    return [Table("Domains tried, on stimuli held out from the fit", ["domains", "V rms", ""], rows)] if tried else []
 
 
 def _provenance(card: Card) -> Table:

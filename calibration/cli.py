@@ -210,6 +210,9 @@ def calibrate_command(
     ] = "var",
     domains: Annotated[str, typer.Option(help="Polarization domains of FeLIF: a number, or auto.")] = "1",
     workers: WorkersOption = 2,
+    dask: Annotated[
+        str | None, typer.Option(help="Scheduler of a Dask cluster, tcp://host:port, to simulate on.")
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Also write figures and an HTML report into this folder.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -237,7 +240,7 @@ def calibrate_command(
         else:
             options["domains"] = _domains(domains)
             options["notice"] = lambda text: messages.print(text, markup=False)
-        done[name] = TARGETS[name](farm=Farm(workers=workers, progress=f"{name} in ngspice"), **options)
+        done[name] = TARGETS[name](farm=Farm(workers=workers, progress=f"{name} in ngspice", dask=dask), **options)
         path = out / CARD_FILES[name]
         written = save_card(done[name].card, path)
         if not as_json:

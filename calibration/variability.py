@@ -1,0 +1,160 @@
+"""Device-to-device spread of FeLIF parameters, from Monte-Carlo on the neuron netlist.
+
+    sigma_p = std_n(p_n) / mean_n(p_n),   correlation over the same devices n = 1...M
+
+Each sampled device (`calibration.variation`) is simulated at a few constant currents up to its first spike, its
+threshold and reset hold are read off the spikes, and what its transients tell about the film is fitted anew,
+starting from the card: electrode area, saturation polarization, a common factor on the activation fields, discharge
+leak. Not more: a transient shows area/thickness, area x Ps and thickness x Ea, so a spread of the thickness appears as
+a correlated one of these. That is what a network notices of it, and the correlations keep it.
+
+The fits use less data than the card's, so only the spread is taken from them, never the mean. A correlation matrix of M
+devices is known to 1/sqrt(M).
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration import fit_felif, fitting
+from calibration.errors import FitError
+from calibration.experiments import NEURON_NETLIST, NeuronRun, simulate_neurons
+from calibration.farm import Farm
+from calibration.fit_felif import Scales, first_spike_residual
+from calibration.fitting import Free, search
+from calibration.memo import remembered
+from calibration.netlist import Netlist
+from calibration.recording import Recording, measure_spikes
+from calibration.variation import Variation
+from devices import felif, felif_kernels
+from devices.card import Covariance, FeLIFCard
+from devices.errors import InputError
+from devices.felif import FeLIFParameters, simulate
+from devices.stimulus import Stimulus
+from devices.units import format_si
+
+Array = NDArray[np.float64]
+
+CURRENTS_A = (160e-12, 1e-9, 10e-9)
+"""The lowest shows the leak, the highest the field dependence of switching."""
+FIRST_SPIKE, TWO_SPIKES = 1.5, 3.0
+"""A device is simulated for so many times the first-spike time of the card; the highest current shows two spikes."""
+FIELD_FACTOR = "activation_field"
+MEASURED = ("v_threshold", "t_refractory")
+SPREAD_SCALES = Scales(spike_time=1e-3)
+"""The shape of the transients tells devices apart as much as the spike times do."""
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceFits:
+    """FeLIF parameters `values` (devices, parameters) of sampled devices, SI units; activation fields as a factor."""
+
+    names: tuple[str, ...]
+    values: Array
+
+
+def neuron_variability(
+    card: FeLIFCard,
+    netlist: Path = NEURON_NETLIST,
+    samples: int = 24,
+    farm: Farm | None = None,
+    overrides: Mapping[str, float] | None = None,
+    seed: int = 0,
+) -> tuple[dict[str, float], Covariance]:
+    """Relative sigma by card parameter, and the correlation matrix of the same parameters, over `samples` devices.
+
+    What varies is declared beside the netlist. Raises `InputError` without that declaration or with fewer than 8
+    samples, `FitError` where a device cannot be fitted.
+    """
+    if samples < 8:
+        raise InputError(f"a spread needs at least 8 Monte-Carlo samples, not {samples}")
+    devices = sampled_recordings(card, netlist, samples, farm, dict(overrides or {}), seed)
+    return spread_of(fit_devices(card, devices), card.domains)
+
+
+def sampled_recordings(
+    card: FeLIFCard, netlist: Path, samples: int, farm: Farm | None, overrides: dict[str, float], seed: int
+) -> list[list[Recording]]:
+    """Recordings of each sampled device at `CURRENTS_A`."""
+    deck = Netlist.load(netlist).with_params(overrides)
+    sampled = Variation.beside(netlist).sample(deck, samples, seed)
+    first = {i: _first_spike_s(card, i) for i in CURRENTS_A}
+    factor = {i: TWO_SPIKES if i == max(CURRENTS_A) else FIRST_SPIKE for i in CURRENTS_A}
+    drives = [(Stimulus.dc(i), factor[i] * first[i]) for i in CURRENTS_A]
+    runs = [NeuronRun(s, end, overrides | values) for values in sampled.overrides() for s, end in drives]
+    waves = simulate_neurons(runs, netlist, farm)
+    recordings = [Recording(run.stimulus, wave) for run, wave in zip(runs, waves, strict=True)]
+    count = len(drives)
+    for n, recording in enumerate(recordings):
+        if recording.spice.spike_times_s.size == 0:
+            raise FitError(
+                f"{sampled.labels[n // count]} of the Monte-Carlo does not spike at "
+                f"{format_si(CURRENTS_A[n % count], 'A')}: narrow the spread in the variation file"
+            )
+    return [recordings[n : n + count] for n in range(0, len(recordings), count)]
+
+
+def _first_spike_s(card: FeLIFCard, current_a: float) -> float:
+    charge_c = 4.0 * card["area"] * card["saturation_polarization"] + 10.0 * card["v_threshold"] * 1e-12
+    spikes = simulate(card, Stimulus.dc(current_a), charge_c / current_a, dt_s=charge_c / current_a / 100).spike_times_s
+    if spikes.size == 0:
+        raise FitError(f"the card's neuron does not spike at {format_si(current_a, 'A')}, where its spread is measured")
+    return float(spikes[0])
+
+
+def fit_devices(card: FeLIFCard, devices: Sequence[Sequence[Recording]]) -> DeviceFits:
+    """Fit each of `devices` from the values of `card`; the same fits of the same recordings are not done twice."""
+    nominal = FeLIFParameters.from_card(card)
+    free = _free(nominal)
+
+    def compute() -> dict[str, Any]:
+        return {"values": [_fit_device(nominal, free, recordings) for recordings in devices]}
+
+    waves = [recording.spice for recordings in devices for recording in recordings]
+    arrays = [a for w in waves for a in (w.time_s, w["v_mem_v"], w["polarization"], w.spike_times_s)]
+    found = remembered(
+        [*arrays, nominal, free], (sys.modules[__name__], fit_felif, fitting, felif, felif_kernels), compute
+    )
+    return DeviceFits((*(f.name for f in free), *MEASURED), np.array(found["values"]))
+
+
+def _free(nominal: FeLIFParameters) -> list[Free]:
+    values = {name: float(getattr(nominal, name)) for name in ("area", "saturation_polarization", "leak_discharge")}
+    return [Free(name, v, v / 3, v * 3) for name, v in (values | {FIELD_FACTOR: 1.0}).items()]
+
+
+def _fit_device(nominal: FeLIFParameters, free: Sequence[Free], recordings: Sequence[Recording]) -> list[float]:
+    v_threshold = _threshold_v(recordings[0])
+    t_refractory = measure_spikes(recordings[-1:]).t_refractory
+    start = replace(nominal, v_threshold=v_threshold, t_refractory=t_refractory)
+
+    def residual(values: dict[str, float]) -> Array:
+        fields = start.activation_field * values[FIELD_FACTOR]
+        shared: dict[str, Any] = {name: value for name, value in values.items() if name != FIELD_FACTOR}
+        trial = replace(start, **shared, activation_field=fields)
+        return np.concatenate([first_spike_residual(recording, trial, SPREAD_SCALES) for recording in recordings])
+
+    found = search(residual, free, what="fit of a sampled device", tolerance=1e-5, max_evaluations=60)
+    return [*(found[f.name] for f in free), v_threshold, t_refractory]
+
+
+def _threshold_v(slow: Recording) -> float:
+    """Membrane voltage in V at the first spike, or just before it where the reset takes less than a sample."""
+    wave, spike_s = slow.spice, slow.spice.spike_times_s[0]
+    before = wave["v_mem_v"][np.searchsorted(wave.time_s, spike_s) - 1]
+    return float(max(before, wave.resampled([spike_s])["v_mem_v"][0]))
+
+
+def spread_of(fits: DeviceFits, domains: int) -> tuple[dict[str, float], Covariance]:
+    """Relative sigma by card parameter, and correlation, of fitted devices; the fields of all domains vary as one."""
+    columns = {name: fits.values[:, n] for n, name in enumerate(fits.names) if name != FIELD_FACTOR}
+    factor = fits.values[:, fits.names.index(FIELD_FACTOR)]
+    columns |= {f"{FIELD_FACTOR}_{k}": factor for k in range(1, domains + 1)}
+    sigma = {name: float(column.std(ddof=1) / abs(column.mean())) for name, column in columns.items()}
+    matrix = np.corrcoef(np.array(list(columns.values())))
+    return sigma, Covariance(names=list(columns), matrix=matrix.tolist())

@@ -85,7 +85,7 @@ def test_a_damaged_file_in_the_cache_is_not_used(tmp_path: Path, monkeypatch: py
 def test_the_corpus_stands_in_where_the_file_is_not_to_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from music21 import corpus
 
-    four = sorted(str(path) for path in corpus.getComposer("bach") if "bwv26" in str(path) or "bwv36" in str(path))
+    four = sorted(str(path) for path in corpus.getComposer("bach") if "bwv26" in str(path))[:5]
     monkeypatch.setattr(corpus, "getComposer", lambda _: four)
     monkeypatch.setenv("BRUNO_CACHE", str(tmp_path))
     told: list[str] = []

@@ -22,6 +22,7 @@ from calibration.memo import remembered
 from calibration.provenance import provenance
 from calibration.recording import Recording, SpikeMeasures, measure_spikes
 from calibration.validation import NeuronComparison, network_score, validate_neuron
+from calibration.variability import neuron_variability
 from devices import felif, felif_kernels
 from devices.card import FeLIFCard, Parameter, Range
 from devices.felif import FeLIFParameters, simulate
@@ -84,12 +85,14 @@ def calibrate_neuron(
     domains: Domains = 1,
     command: str = "bruno calibrate neuron",
     network_traces: int = 20,
+    monte_carlo: int = 0,
     notice: Notice = lambda _: None,
 ) -> NeuronCalibration:
     """Simulate `netlist` (pins: see spice_netlists/README.md), fit FeLIF, validate, and make the card.
 
-    `domains` is the number K of polarization domains (1 is the published model) or ``"auto"``; `notice` is told what
-    goes on. Raises `NetlistError`, `SimulationError` or `FitError`.
+    `domains` is the number K of polarization domains (1 is the published model) or ``"auto"``; so many `monte_carlo`
+    devices give the card its variability (0: none); `notice` is told what goes on.
+    Raises `NetlistError`, `SimulationError` or `FitError`.
     """
     farm = farm or Farm()
     overrides = dict(overrides or {})
@@ -130,6 +133,10 @@ def calibrate_neuron(
         },
         provenance=provenance(netlist, overrides, command),
     )
+    if monte_carlo:
+        notice(f"measuring the spread of {monte_carlo} devices")
+        sigma, correlation = neuron_variability(card, netlist, monte_carlo, farm, overrides)
+        card = card.model_copy(update={"variability": sigma, "variability_correlation": correlation})
     return NeuronCalibration(card, fitted, held_out, fitted_comparisons, held_out_comparisons)
 
 

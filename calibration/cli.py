@@ -209,6 +209,13 @@ def calibrate_command(
         Literal["var", "det"], typer.Option(help="RRAM thermal resistance with or without radius.")
     ] = "var",
     domains: Annotated[str, typer.Option(help="Polarization domains of FeLIF: a number, or auto.")] = "1",
+    monte_carlo: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Devices sampled for the spread in the cards (default: 24 neurons, 32 RRAM cells; 0: no neurons).",
+        ),
+    ] = None,
     workers: WorkersOption = 2,
     dask: Annotated[
         str | None, typer.Option(help="Scheduler of a Dask cluster, tcp://host:port, to simulate on.")
@@ -237,8 +244,12 @@ def calibrate_command(
             options["netlist"] = netlist
         if name == "rram":
             options["variant"] = variant
+            if monte_carlo:
+                options["devices"] = monte_carlo
         else:
             options["domains"] = _domains(domains)
+            declared = netlist is None or netlist.with_suffix(".variation.yaml").exists()
+            options["monte_carlo"] = monte_carlo if monte_carlo is not None else (24 if declared else 0)
             options["notice"] = lambda text: messages.print(text, markup=False)
         done[name] = TARGETS[name](farm=Farm(workers=workers, progress=f"{name} in ngspice", dask=dask), **options)
         path = out / CARD_FILES[name]

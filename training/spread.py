@@ -1,10 +1,11 @@
 """Neurons that differ: parameters of each device of a layer, drawn around the card's.
 
-    p_j = p (1 + sigma z_j)                              card (its SPICE Monte-Carlo), or sigmas given by name
+    p_j = p (1 + sigma L z_j),   L L^T = correlation     card (its SPICE Monte-Carlo)
+    p_j = p (1 + sigma z_j)                              sigmas given by name
     p_j = p + (L z_j),   L L^T = covariance         covariance (the fit's own)
 
-z is standard normal, cut at three standard deviations. The paper draws A, Ea, Ps, I0, t_hzo and t_int by the first
-rule (Fehlings et al., arXiv 2505.17791).
+z is standard normal, cut at three standard deviations. The paper draws A, Ea, Ps, I0, t_hzo and t_int by the
+second rule (Fehlings et al., arXiv 2505.17791).
 """
 
 from collections.abc import Mapping
@@ -40,6 +41,10 @@ def sample_parameters(
         )
     if unknown := sorted(set(sigmas) - set(card.parameters)):
         raise InputError(f"neuron.spread names '{unknown[0]}'; the card has {', '.join(card.parameters)}")
+    correlation = card.variability_correlation
+    if spread == "card" and correlation.names:
+        z = _normal((count, len(correlation.names)), rng) @ _root(np.asarray(correlation.matrix)).T
+        return {name: card[name] * (1 + sigmas[name] * z[:, n]) for n, name in enumerate(correlation.names)}
     return {name: card[name] * (1 + sigma * _normal((count,), rng)) for name, sigma in sigmas.items()}
 
 
@@ -47,11 +52,16 @@ def _from_covariance(card: FeLIFCard, count: int, rng: np.random.Generator) -> d
     if not card.covariance.names:
         raise InputError("the FeLIF card has no covariance; calibrate it, or give neuron.spread sigmas by name")
     names, correlation = card.correlation()
-    values, vectors = np.linalg.eigh(correlation)
-    root = vectors * np.sqrt(np.maximum(values, 0))
     sigma = np.sqrt(np.diag(np.asarray(card.covariance.matrix)))
-    drawn = _normal((count, len(names)), rng) @ root.T * sigma
+    drawn = _normal((count, len(names)), rng) @ _root(correlation).T * sigma
     return {name: card[name] + drawn[:, index] for index, name in enumerate(names)}
+
+
+def _root(correlation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """L with L L^T = `correlation`, which may be singular."""
+    values, vectors = np.linalg.eigh(correlation)
+    root: NDArray[np.float64] = vectors * np.sqrt(np.maximum(values, 0))
+    return root
 
 
 def _normal(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float64]:

@@ -71,6 +71,15 @@ def test_the_covariance_gives_correlated_parameters(felif_card):
     assert np.corrcoef([drawn[name] for name in names]) == pytest.approx(correlation, abs=0.03)
 
 
+def test_the_card_s_spread_keeps_its_correlations(felif_card):
+    drawn = sample_parameters(felif_card, "card", 20000, np.random.default_rng(0))
+    names = felif_card.variability_correlation.names
+    columns = np.array([drawn[name] for name in names])
+    np.testing.assert_allclose(np.corrcoef(columns), felif_card.variability_correlation.matrix, atol=0.03)
+    sigma = [felif_card.variability[name] for name in names]
+    np.testing.assert_allclose(columns.std(axis=1) / columns.mean(axis=1), sigma, rtol=0.04)
+
+
 def test_a_spread_that_the_card_does_not_hold_is_refused(felif_card):
     bare = felif_card.model_copy(update={"variability": {}})
     with pytest.raises(InputError, match="nothing of variability"):

@@ -146,7 +146,7 @@ class Trainer:
 
     def _broken_step(self) -> None:
         sums = self.progress.sums
-        names = ", ".join(broken_gradients(self.network)) or "the loss"
+        names = ", ".join(broken_gradients(self.network)) or "all weights together (it overflows)"
         if not sums.get("broken"):
             self.reporter.line(f"warning: the gradient of {names} is not finite; the update is left out")
         _add(sums, broken=1.0)

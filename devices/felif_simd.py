@@ -9,9 +9,10 @@
 Where the ferroelectric switches, E relaxes within microseconds onto the value at which switching takes up all of the
 current. The logistic equation has that relaxation, and the onset and the end of switching, in closed form, so a substep
 may be 10 times longer than the relaxation. A substep predicts with the slope lam at its start, then corrects with the
-secant slope, D at its middle, and the leak at its middle; Y is shared among domains in proportion to D_k (1 - e^-M_k),
-M_k from the rates at both ends. Inhibition has a closed form too: with u = (V - v_floor)/v_compliance and G = |I| h /
-(C v_compliance), e^u' - 1 = (e^u - 1) e^-G.
+secant slope, D at its middle, and the leak at its middle; Y counts the domains that switch the way most do (the others
+follow their own rate), shared among domains in proportion to D_k (1 - e^-M_k), M_k from the rates at both ends.
+Inhibition has a closed form too: with u = (V - v_floor)/v_compliance and G = |I| h / (C v_compliance), e^u' - 1 = (e^u
+- 1) e^-G.
 
 Tangents (d(q, p)/d(q_0, p_0, I)) go through each substep with the same M_k and lam: depletion, then the rank-one
 relaxation
@@ -82,10 +83,10 @@ ROWS_OF_CONSTANTS = DOMAINS_FROM
     STEADY,
 ) = ((ROWS_OF_CONSTANTS + row) * BLOCK for row in range(27))
 _DOMAIN_ROWS = ROWS_OF_CONSTANTS + 27
-(P, INVERSE_EA, OFFSET, WEIGHT, TAKES, LEFT, SIGN, EXPONENT, RATE, LAM, RATE_END, MOVED, SEEN_P) = (
-    (_DOMAIN_ROWS + group * MAX_DOMAINS) * BLOCK for group in range(13)
+(P, INVERSE_EA, OFFSET, WEIGHT, TAKES, LEFT, SIGN, EXPONENT, RATE, LAM, RATE_END, MOVED, SEEN_P, WITH) = (
+    (_DOMAIN_ROWS + group * MAX_DOMAINS) * BLOCK for group in range(14)
 )
-WORK_SIZE = (_DOMAIN_ROWS + 13 * MAX_DOMAINS) * BLOCK
+WORK_SIZE = (_DOMAIN_ROWS + 14 * MAX_DOMAINS) * BLOCK
 COLUMN = (1 + MAX_DOMAINS) * BLOCK
 SEEN_TANGENT = (2 + MAX_DOMAINS) * COLUMN
 TANGENTS_SIZE = 2 * SEEN_TANGENT
@@ -95,7 +96,7 @@ assert max(WORK_SIZE, TANGENTS_SIZE) <= INDEX_MASK
 FROZEN_MS = F(1e9)
 TINY = F(1e-20)
 ZERO, ONE, HALF, TWO = F(0.0), F(1.0), F(0.5), F(2.0)
-LEAST_LEFT = F(1e-6)
+LEAST_LEFT = F(1e-9)
 SMALLEST_FLOW = F(1e-18)
 SLOWEST_RATE_BITS = F(40.0)
 
@@ -155,6 +156,7 @@ def rates_at_start(w, domains):
         w[SLOPE + j] = ZERO
         w[DEPLETION + j] = ZERO
         w[AVAILABLE + j] = ZERO
+        w[TAKEN + j] = ZERO
     for k in range(domains):
         row = domain_row(k)
         for j in range(BLOCK):
@@ -176,10 +178,19 @@ def rates_at_start(w, domains):
             w[EXPONENT + row + j] = exponent
             w[RATE + row + j] = rate
             w[LAM + row + j] = lam
+            w[TAKEN + j] += sign * taken
+            w[MOVED + row + j] = taken
+    for k in range(domains):
+        row = domain_row(k)
+        for j in range(BLOCK):
+            sign = w[SIGN + row + j]
+            majority = ONE if sign * w[TAKEN + j] >= ZERO else ZERO
+            taken = majority * w[MOVED + row + j]
+            w[WITH + row + j] = majority
             w[RATE_SUM + j] += sign * taken
-            w[SLOPE + j] += taken * lam
-            w[DEPLETION + j] += taken * rate
-            w[AVAILABLE + j] += w[TAKES + row + j] * left
+            w[SLOPE + j] += taken * w[LAM + row + j]
+            w[DEPLETION + j] += taken * w[RATE + row + j]
+            w[AVAILABLE + j] += majority * w[TAKES + row + j] * w[LEFT + row + j]
     for j in range(BLOCK):
         per_y = ONE / larger(abs(w[RATE_SUM + j]), SMALLEST_FLOW)
         w[SLOPE + j] *= per_y
@@ -239,14 +250,14 @@ def correct(w, domains):
             mean = w[RATE + row + j] + rate
             w[LAM + row + j] = larger(lam, ONE)
             w[RATE_END + row + j] = mean
-            w[PART + j] += sign * w[TAKES + row + j] * w[LEFT + row + j] * mean
+            w[PART + j] += sign * w[WITH + row + j] * w[TAKES + row + j] * w[LEFT + row + j] * mean
     for k in range(domains):
         row = domain_row(k)
         for j in range(BLOCK):
             takes, left = w[TAKES + row + j], w[LEFT + row + j]
             share = w[RATE_END + row + j] / larger(abs(w[PART + j]), SMALLEST_FLOW)
             halfway = left * (ONE - HALF * smaller(abs(w[TAKEN + j]) * share, ONE))
-            share *= takes * left
+            share *= w[WITH + row + j] * takes * left
             w[SLOPE + j] += share * w[LAM + row + j]
             w[DEPLETION + j] += share * share / (takes * halfway)
 
@@ -271,12 +282,14 @@ def distribute(w, domains):
             gone = larger(-exp2_minus_1(-w[RATE_END + row + j] * w[MEAN + j]), ZERO)
             moved = w[LEFT + row + j] * gone
             w[MOVED + row + j] = moved
-            w[PART + j] += w[SIGN + row + j] * w[TAKES + row + j] * moved
+            w[PART + j] += w[SIGN + row + j] * w[WITH + row + j] * w[TAKES + row + j] * moved
     for k in range(domains):
         row = domain_row(k)
         for j in range(BLOCK):
             scale = abs(w[TAKEN + j]) / larger(abs(w[PART + j]), SMALLEST_FLOW)
-            moved = smaller(w[MOVED + row + j] * scale, w[LEFT + row + j])
+            left = w[LEFT + row + j]
+            alone = left * smaller(HALF * w[RATE_END + row + j] * w[H + j], ONE)
+            moved = smaller(w[MOVED + row + j] * scale, left) if w[WITH + row + j] > ZERO else alone
             w[MOVED + row + j] = moved
             w[HALF_FLOW + j] += w[V_PER_P * BLOCK + j] * w[WEIGHT + row + j] * w[SIGN + row + j] * moved
 

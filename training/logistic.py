@@ -123,14 +123,16 @@ def substep(
     field = (common - domain.offset) / domain.activation
     sign = torch.where(field >= 0.0, 1.0, -1.0)
     size = torch.maximum(field.abs(), domain.smallest_field)
-    left = (1.0 - sign * p).clamp(min=1e-6)
+    left = (1.0 - sign * p).clamp(min=1e-9)
     exponent = size ** -constants[ALPHA]
     rate = torch.exp(constants[LN_RATE] - exponent)
     lam = constants[ALPHA] * exponent / (domain.activation * size)
     takes = domain.takes * left * rate
+    majority = torch.where(sign * (sign * takes).sum(0) >= 0.0, 1.0, 0.0)
+    takes = takes * majority
     flow = (sign * takes).sum(0)
     per_y = 1.0 / flow.abs().clamp(min=SMALLEST_FLOW)
-    available = (domain.takes * left).sum(0)
+    available = (majority * domain.takes * left).sum(0)
     rise = constants[K_CAP] * (driven - leak_now * h)
     slope, depletion = (takes * lam).sum(0) * per_y, (takes * per_y * rate * per_y).sum(0)
     y = taken(flow, slope, depletion, rise, h, available)
@@ -149,7 +151,7 @@ def substep(
     secant = (exponent - exponent_end) / (domain.activation * torch.where(far, moved, 1.0))
     average = 0.5 * (lam + constants[ALPHA] * exponent_end / (domain.activation * end))
     lam = torch.where(far, secant, average).clamp(min=1.0)
-    takes = domain.takes * left * both
+    takes = majority * domain.takes * left * both
     per_part = 1.0 / (sign * takes).sum(0).abs().clamp(min=SMALLEST_FLOW)
     halfway = left * (1.0 - 0.5 * (y.abs() * both * per_part).clamp(max=1.0))
     share = takes * per_part
@@ -162,8 +164,9 @@ def substep(
     else:
         kept = (1.0 - y.abs() / available.clamp(min=SMALLEST_FLOW)).clamp(min=1e-6)
         gone = -torch.expm1(-both * (-torch.log(kept) * available * per_part))
-        scale = y.abs() / (sign * domain.takes * left * gone).sum(0).abs().clamp(min=SMALLEST_FLOW)
-        switched = torch.minimum(left * gone * scale, left)
+        scale = y.abs() / (sign * majority * domain.takes * left * gone).sum(0).abs().clamp(min=SMALLEST_FLOW)
+        alone = left * (0.5 * both * h).clamp(max=1.0)
+        switched = torch.where(majority > 0.0, torch.minimum(left * gone * scale, left), alone)
     p_moved = sign * switched
     v_moved = driven - leak_now * h - constants[V_PER_P] * (domain.weight * p_moved).sum(0)
     return Substep(v_moved, p_moved, left, lam, by_v, by_i), leak_now

@@ -88,6 +88,8 @@ class FeLIF(nn.Module):
         ):
             if value not in names:
                 raise InputError(f"unknown {what} '{value}'; there are {', '.join(names)}")
+        if accuracy is not None and solver == "auto":
+            raise InputError("accuracy means something else to each solver; name the solver with it")
         self.card = card if isinstance(card, FeLIFCard) else FeLIFCard.load(card)
         FeLIFParameters.from_card(self.card)
         self.gradient, self.solver, self.reset = gradient, solver, reset
@@ -183,6 +185,8 @@ class FeLIF(nn.Module):
             name = "rosenbrock" if exact else "logistic"
         solver = find_solver(name, device)
         accuracy = solver.default_accuracy
+        if name == "logistic" and self.card.domains > 1:
+            accuracy *= 3  # handing over from one domain to the next takes finer steps
         if self.accuracy is not None and name == self.solver:
             accuracy = self.accuracy
         substeps = 1 if self.gradient == "coarse" else int(accuracy)

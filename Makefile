@@ -47,7 +47,7 @@ report: setup ## figures and one HTML page: SPICE over model, training, predicti
 	$(BRUNO) report $(RUN)
 
 test: setup ## the whole test suite (12 minutes on 2 cores at most)
-	$(VENV)/bin/python -m pytest -n 2 --dist worksteal
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 lint: setup ## ruff (format, lint) and mypy
 	$(VENV)/bin/ruff format --check .

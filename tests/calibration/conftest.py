@@ -1,5 +1,7 @@
 """Real ngspice runs shared by the tests: each simulated once a session, in a store of its own."""
 
+import os
+
 import pytest
 from spice_references import FIRST_SPIKE_S
 
@@ -12,7 +14,10 @@ from devices.stimulus import Stimulus
 
 @pytest.fixture(scope="session")
 def farm(tmp_path_factory):
-    return Farm(store=Store(tmp_path_factory.mktemp("store")))
+    """A farm with a store that is fresh in each session and shared by its pytest workers."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    return Farm(store=Store(shared / "spice"))
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from calibration.cli import JsonOption, app, print_json, run
+from training import cli_bench  # noqa: F401 - adds its command to the app
 
 Neuron = Literal["felif", "lif", "rlif", "gru", "lstm"]
 Gradient = Literal["bruno", "tangent", "bptt", "checkpoint", "coarse"]

@@ -169,7 +169,9 @@ def _console() -> Console:
 
 
 def _domains(card: Card) -> str:
-    return f"{card.domains} domain{'s' if card.domains > 1 else ''}" if card.units(1) != card.UNITS else "one filament"
+    if "domain_weight_1" not in card.parameters:
+        return "one filament"
+    return f"{card.domains} domain{'s' if card.domains > 1 else ''}"
 
 
 def _right(header: str) -> Column:

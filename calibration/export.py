@@ -22,7 +22,11 @@ from devices.files import write_atomic
 
 PULL_S = 500e-9
 """Time constant of the reset: slow enough that ngspice can step into it at the membrane's slowest crossing."""
+ONSET_S = 1e-6
+"""The reset sets in so much later than the spike, or the switch that v(vm) closes would at once be opened by it."""
 SHORTEST_DEAD_TIME_S = 20e-6
+STATE_SHIFT = 1.01
+"""States are p_k less this, so that ngspice's relative tolerance follows what is left to switch."""
 MAX_EXPONENT = 300.0
 """A switching rate below e^-300 / tau_0 counts as that."""
 PARAMETERS_PER_LINE = 4
@@ -64,7 +68,9 @@ def felif_library(card: Card, name: str, source: str) -> str:
             f"set at least {SHORTEST_DEAD_TIME_S:g} s in the card"
         )
     domains = range(1, card.domains + 1)
-    flow = "\n".join(_DOMAIN.format(k=k, max_exponent=f"{MAX_EXPONENT:g}", pull=f"{PULL_S:g}") for k in domains)
+    flow = "\n".join(
+        _DOMAIN.format(k=k, max_exponent=f"{MAX_EXPONENT:g}", pull=f"{PULL_S:g}", shift=STATE_SHIFT) for k in domains
+    )
     return _FELIF.format(
         name=name,
         source=source or "a card",
@@ -72,6 +78,7 @@ def felif_library(card: Card, name: str, source: str) -> str:
         parameters=_defaults(card, list(card.parameters)),
         eps0=f"{EPS_0:.12g}",
         pull=f"{PULL_S:g}",
+        onset=f"{ONSET_S / 1e3:g}",
         clear=f"{5 * PULL_S:g}",
         domain_lines=flow,
     )
@@ -79,7 +86,7 @@ def felif_library(card: Card, name: str, source: str) -> str:
 
 def rram_library(card: Card, name: str, source: str) -> str:
     """The filament of `card` as a resistor subcircuit with the parameters iprog, length and radius."""
-    names = ["r_series", "r_area", "c_0", "c_1", "c_2", "c_length", "c_radius", "c_cross", "g_hrs"]
+    names = ["r_series", "r_area", "c_0", "c_1", "c_2", "c_length", "c_length_cross", "c_radius", "c_cross", "g_hrs"]
     return _RRAM.format(
         name=name,
         source=source or "a card",
@@ -90,8 +97,9 @@ def rram_library(card: Card, name: str, source: str) -> str:
 
 
 def _defaults(card: Card, names: list[str]) -> str:
-    """``+ name=value ...`` continuation lines."""
-    pairs = [f"{name}={card[name]:.12g}" for name in names]
+    """``+ name=value ...`` continuation lines; a term that the card lacks counts as 0."""
+    values = {name: card[name] if name in card.parameters else 0.0 for name in names}
+    pairs = [f"{name}={value:.12g}" for name, value in values.items()]
     rows = [pairs[i : i + PARAMETERS_PER_LINE] for i in range(0, len(pairs), PARAMETERS_PER_LINE)]
     return "\n".join("+ " + " ".join(row) for row in rows)
 
@@ -99,17 +107,17 @@ def _defaults(card: Card, names: list[str]) -> str:
 _WRITERS: dict[str, Callable[[Card, str, str], str]] = {FeLIFCard.MODEL: felif_library, RRAMCard.MODEL: rram_library}
 
 _DOMAIN = """\
-* domain {k}: field e{k} in MV/cm, rate node d{k} = dp/dt in 1/ms, state s{k} on 1 uF
+* domain {k}: field e{k} in MV/cm, rate node d{k} = dp/dt in 1/ms, state s{k} = p_{k} - {shift} on 1 uF
 .param ea{k} = {{activation_field_{k}*1e-8}}
 .param low{k} = {{activation_field_{k}*1e-8/{max_exponent}**(1/alpha)}}
 Be{k} e{k} 0 V = ({{kcap}})*V(vm) - ({{kpol}})*V(pn) - ({{offset_field_{k}*1e-8}})
-Bd{k} d{k} 0 V = V(run)*({{1m/tau_0}})*(sgn(V(e{k}))-V(s{k}))
+Bd{k} d{k} 0 V = V(run)*({{1m/tau_0}})*(sgn(V(e{k}))-V(s{k})-{shift})
 + *exp(-(({{ea{k}}})/max(abs(V(e{k}))+({{e_soft*1e-8}}),({{low{k}}})))**({{alpha}}))
 Gs{k} 0 s{k} d{k} 0 1m
 Cs{k} s{k} 0 1u
-Bf{k} 0 s{k} I = (1-V(run))*(({{polarization_reset}})-V(s{k}))*({{1u/{pull}}})
+Bf{k} 0 s{k} I = V(pull)*(({{polarization_reset}})-V(s{k})-{shift})*({{1u/{pull}}})
 Gp{k} vm 0 d{k} 0 {{1e3*area*saturation_polarization*domain_weight_{k}}}
-Gn{k} 0 pn s{k} 0 {{domain_weight_{k}}}"""
+Bn{k} 0 pn I = ({{domain_weight_{k}}})*(V(s{k})+{shift})"""
 
 _FELIF = """\
 * FeLIF: the compact neuron model, K = {domains}, from {source}
@@ -142,27 +150,40 @@ Bin 0 vm I = V(run)*(max(I(Vsense),0) + min(I(Vsense),0)
 + *(1 - exp(-max((V(vm)-({{v_floor}}))/({{v_compliance}}),0)) + min((V(vm)-({{v_floor}}))/({{v_compliance}}),0)))
 Bleak vm 0 I = V(run)*(({{leak_density*area}})*sgn(V(vm))*(exp(min(abs(V(vm))/({{leak_v_scale}}),60))-1)
 + + ({{leak_discharge}})*tanh(V(vm)/({{leak_v_smooth}})))
-Bhold vm 0 I = V(h)*(V(vm)-({{v_reset}}))*({{ctot/{pull}}})
+Bhold vm 0 I = V(h)*V(pull)*(V(vm)-({{v_reset}}))*({{ctot/{pull}}})
 Bstart vm 0 I = V(st)*V(vm)*({{ctot/{pull}}})
 Rpn pn 0 1
 {domain_lines}
 * time starts with every p_k at reset, whatever the operating point would be
-Vst st 0 PWL(0 1 0.2u 1 0.21u 0)
-Brun run 0 V = 1 - V(h) - V(st)
+Vst st 0 PWL(0 1 50n 1 150n 0)
+Brun run 0 V = 1 - V(pull)
 * The event: a switch that closes when v(vm) passes v_threshold and stays closed (hysteresis); ngspice shortens its
-* steps before a switch closes. h = 1 meanwhile; vr counts the dead time from 1 to 2 V, then a second switch opens it.
-Bcmp cmp 0 V = 1k*(V(vm)-({{v_threshold}})) - 1meg*V(done) - 1meg*V(st)
-Bvr 0 vr I = V(h)*({{1p/t_refractory}}) - (1-V(h))*(V(vr)-1)*({{1p/{clear}}})
-Cvr vr 0 1p
-Rvr vr 0 1e15
-Bend end 0 V = 1k*(V(vr)-2)
+* steps before a switch closes, which is all that the switches at 200, 50 and 10 mV below do. h = 1 meanwhile, and pull
+* a microsecond later: in the step in which the switch closes nothing may yet take v(vm) back. vr counts the dead time
+* from 1 to 2 V, then another switch opens the first. Nodes rest at 1 or 100 V, not at 0: for a kink that starts from
+* no charge at all no step is short enough for ngspice's relative tolerance.
 Vone one 0 1
+Bcmp cmp 0 V = 10k + 100k*(V(vm)-({{v_threshold}})) - 1g*(V(done)+V(st))
 Sspike one h cmp 0 {name}_spike off
 Rh h 0 1k
+Snear1 one near cmp 0 {name}_near1 off
+Snear2 one near cmp 0 {name}_near2 off
+Snear3 one near cmp 0 {name}_near3 off
+Rnear near 0 1k
+Bhf hs 0 V = 100 + V(h)
+Rhf hs hf 1k
+Chf hf 0 {onset}
+Bpull pull 0 V = V(h)/(1+exp(min(max(-(V(hf)-100.5)/50m,-60),60))) + V(st)
+Bvr 0 vr I = V(h)*({{1p/t_refractory}}) - (1-V(h))*(V(vr)-1)*({{1p/{clear}}})
+Cvr vr 0 1p
+Bend end 0 V = 1k*(V(vr)-1)
 Sdone one done end 0 {name}_done off
 Rdone done 0 1k
-.model {name}_spike sw(vt=-100k vh=100k ron=1m roff=1e15)
-.model {name}_done sw(vt=-450 vh=450 ron=1m roff=1e15)
+.model {name}_spike sw(vt=-100meg vh=100.01meg ron=1m roff=1e15)
+.model {name}_near1 sw(vt=-10k vh=0 ron=1k roff=1e15)
+.model {name}_near2 sw(vt=5k vh=0 ron=1k roff=1e15)
+.model {name}_near3 sw(vt=9k vh=0 ron=1k roff=1e15)
+.model {name}_done sw(vt=550 vh=450 ron=1m roff=1e15)
 Bspk spk 0 V = V(vdd)*V(h)
 Rpl pl 0 1k
 .ends {name}
@@ -172,7 +193,7 @@ _RRAM = """\
 * RRAM filament after a SET, from {source}
 *
 *   G = max{{g_hrs, 1/(r_series + r_area/b^2 + r_disc)}}
-*   ln r_disc = c_0 + c_1 u + c_2 u^2 + c_length ln a + (c_radius + c_cross u) ln b
+*   ln r_disc = c_0 + c_1 u + c_2 u^2 + (c_length + c_length_cross u) ln a + (c_radius + c_cross u) ln b
 *   u = ln(iprog/100 uA), a = length/0.4 nm, b = radius/45 nm
 *
 * .subckt {name} p n      a resistor between p and n, read at low voltage
@@ -182,7 +203,8 @@ _RRAM = """\
 .param u = {{ln(iprog/100u)}}
 .param lna = {{ln(length/0.4n)}}
 .param lnb = {{ln(radius/45n)}}
-.param rset = {{r_series+r_area*exp(-2*lnb)+exp(c_0+c_1*u+c_2*u*u+c_length*lna+(c_radius+c_cross*u)*lnb)}}
+.param lnrd = {{c_0+c_1*u+c_2*u*u+(c_length+c_length_cross*u)*lna+(c_radius+c_cross*u)*lnb}}
+.param rset = {{r_series+r_area*exp(-2*lnb)+exp(lnrd)}}
 Rfil p n {{min(rset,1/g_hrs)}}
 .ends {name}
 """

@@ -19,6 +19,7 @@ from devices.stimulus import Stimulus
 
 INHIBITED = Stimulus.steps(np.array([4, 4, -1, 4, -5, -5, 4, 4, 4, -2, 8, 8]) * 1e-9, name="inhibition")
 STIMULI = {
+    "60 pA": (Stimulus.dc(60e-12), 0.3),
     "300 pA": (Stimulus.dc(300e-12), 95e-3),
     "1 nA": (Stimulus.dc(1e-9), 33e-3),
     "5 nA": (Stimulus.dc(5e-9), 8e-3),
@@ -73,6 +74,37 @@ def test_voltage_and_polarization_agree_between_the_spikes(both):
     for signal, tolerance in (("v_mem_v", 0.01), ("polarization", 1e-3)):
         wanted = model.resampled(times)[signal]
         np.testing.assert_allclose(spice.resampled(times)[signal], wanted, rtol=0, atol=tolerance)
+
+
+def random_card(rng):
+    """A card within what films and circuits may be, 1 to 4 domains."""
+    ranges = {
+        "thickness_int": (0.2e-9, 1.5e-9), "eps_hzo": (20, 45), "alpha": (1.1, 1.6), "v_threshold": (1.8, 2.8),
+        "t_refractory": (0.05e-3, 1e-3), "leak_density": (1e-5, 6e-4), "v_reset": (-0.3, 0.1),
+        "polarization_reset": (-1.0, -0.8), "v_floor": (-1.0, -0.4),
+    }  # fmt: skip
+    domains = int(rng.integers(1, 5))
+    values = {name: FeLIFCard.published()[name] for name in FeLIFCard.UNITS}
+    values |= {name: rng.uniform(*span) for name, span in ranges.items()}
+    for k, weight in enumerate(rng.dirichlet(np.full(domains, 3.0)), 1):
+        values |= {
+            f"activation_field_{k}": rng.uniform(9e8, 15e8),
+            f"offset_field_{k}": rng.uniform(-2e7, 2e7),
+            f"domain_weight_{k}": weight,
+        }
+    return FeLIFCard.from_values(values, source="drawn at random", domains=domains)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_any_card_runs_in_ngspice_and_spikes_when_the_model_does(seed, farm, tmp_path):
+    rng = np.random.default_rng(seed)
+    card = random_card(rng)
+    stimulus, stop = network_like(seed, 30)
+    runs = [NeuronRun(stimulus, stop), NeuronRun(Stimulus.dc(10 ** rng.uniform(-9, -7.6)), 20e-3)]
+    waves = simulate_neurons(runs, export_card(card, tmp_path)[0], farm)
+    for run, spice in zip(runs, waves, strict=True):
+        model = simulate(card, run.stimulus, run.t_stop_s)
+        np.testing.assert_allclose(spice.spike_times_s, model.spike_times_s, rtol=1e-3)
 
 
 def test_the_reset_state_is_held_for_the_dead_time(felif_card, farm, tmp_path):

@@ -1,6 +1,9 @@
 """The neuron and the RRAM cell, from the committed netlists to cards, with real ngspice."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -158,6 +161,25 @@ def test_a_second_calibration_simulates_nothing_and_an_edited_param_only_what_de
     assert edited.card["v_threshold"] == pytest.approx(2.2, abs=0.01)
     assert edited.card.provenance.overrides == {"vth": 2.2}
     assert edited.card.provenance.sha256 != neuron.card.provenance.sha256
+
+
+CALIBRATE = """
+import sys
+from calibration.calibrate import save_card
+from calibration.calibrate_neuron import calibrate_neuron
+save_card(calibrate_neuron(network_traces=3).card, sys.argv[1])
+"""
+
+
+def test_two_calibrations_at_once_in_one_folder_leave_one_good_card(neuron, farm, tmp_path):
+    environment = {**os.environ, "BRUNO_CACHE": str(farm.store.path)}
+    command = [sys.executable, "-c", CALIBRATE, str(tmp_path / "felif.json")]
+    both = [subprocess.Popen(command, env=environment) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    assert [path.name for path in tmp_path.iterdir()] == ["felif.json"]
+    made = FeLIFCard.load(tmp_path / "felif.json")
+    assert made.parameters == neuron.card.parameters
+    assert made.validation == neuron.card.validation
 
 
 def test_comparison_counts_what_it_should():

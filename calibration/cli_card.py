@@ -152,8 +152,9 @@ def _figures_table(title: str, content: dict[str, Any]) -> Table:
         headers = [column.replace("_", " ") for column in columns]
         table = Table(Column(headers[0], no_wrap=True), *(Column(h, justify="right") for h in headers[1:]), title=title)
         for row in rows:
-            table.add_row(*(_figure(row.get(column)) for column in columns))
-        plain = {k: v for k, v in content.items() if isinstance(v, int | float | str)}
+            table.add_row(*(_figure(row.get(column), column) for column in columns))
+        nested = {f"{k}.{n}": v for k, part in content.items() if isinstance(part, dict) for n, v in part.items()}
+        plain = {k: v for k, v in (content | nested).items() if isinstance(v, int | float | str)}
         table.caption = ", ".join(f"{key} {_figure(value)}" for key, value in plain.items()) or None
         return table
     table = Table(title, _right("figure"))
@@ -165,7 +166,7 @@ def _figures_table(title: str, content: dict[str, Any]) -> Table:
 
 def _console() -> Console:
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=140)
+    return console if console.is_terminal else Console(highlight=False, width=160)
 
 
 def _domains(card: Card) -> str:
@@ -198,5 +199,7 @@ def _bounds(p: Parameter) -> str:
     return f"{'' if p.min is None else f'{p.min:.4g}'} ... {'' if p.max is None else f'{p.max:.4g}'}"
 
 
-def _figure(value: Any) -> str:
-    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+def _figure(value: Any, name: str = "") -> str:
+    if isinstance(value, float):
+        return f"{100 * value:.2f} %" if "error" in name else f"{value:.4g}"
+    return "-" if value is None else str(value)

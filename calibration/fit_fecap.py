@@ -23,7 +23,7 @@ from calibration.farm import Farm
 from calibration.fecap_bench import FECAP_NETLIST, FeCAPRun, simulate_fecaps
 from calibration.fecap_measurement import FeCAPMeasurement
 from calibration.fecap_model import charge_density, response
-from calibration.fitting import Fit, Free, _jacobian, fit, search
+from calibration.fitting import Fit, Free, fit, jacobian, search
 from calibration.netlist import Netlist
 from devices.errors import InputError
 
@@ -275,7 +275,7 @@ def _standard_errors(problem: _Problem, names: Sequence[str]) -> Array:
     def residual(scaled: Array) -> Array:
         return problem.residual({f.name: f.value(float(x)) for f, x in zip(free, scaled, strict=True)})
 
-    slopes = _jacobian(residual, at, 1e-5)
+    slopes = jacobian(residual, at, 1e-5)
     _, singular, directions = np.linalg.svd(slopes, full_matrices=False)
     if singular[-1] <= 1e-9 * singular[0]:
         return np.abs(directions[-1]) * np.inf

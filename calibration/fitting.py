@@ -113,7 +113,7 @@ def fit(
     def residual_at(scaled: Array) -> Array:
         return residual({f.name: f.value(float(x)) for f, x in zip(free, scaled, strict=True)})
 
-    covariance = _covariance(_jacobian(residual_at, at, step), np.asarray(result.residual), free, what)
+    covariance = _covariance(jacobian(residual_at, at, step), np.asarray(result.residual), free, what)
     for f, sigma in zip(free, np.sqrt(np.diag(covariance)), strict=True):
         widest = MAX_STDERR_DECADES if f.scale == "log10" else (f.scaled(f.max) - f.scaled(f.min)) / 2
         if sigma > widest:
@@ -198,7 +198,7 @@ def _check_moved(at: Array, free: Sequence[Free], what: str) -> None:
             )
 
 
-def _jacobian(residual: Callable[[Array], Array], at: Array, step: float) -> Array:
+def jacobian(residual: Callable[[Array], Array], at: Array, step: float) -> Array:
     """Central differences in scaled coordinates, (residuals, parameters)."""
     columns = []
     for n in range(at.size):

@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: all setup ngspice calibrate train report test lint format help clean
 
-all: calibrate train report ## set up, calibrate, train on Bach chorales, write the report (15 minutes on 2 cores)
+all: calibrate train report ## set up, calibrate, train on Bach chorales, write the reports (6 minutes on 2 cores)
 	@echo
 	@echo "Done. Open reports/calibration.html and $(RUN)/report.html."
 
@@ -46,7 +46,7 @@ $(CARDS)/felif.json $(CARDS)/rram.json: | setup
 report: setup ## figures and one HTML page: SPICE over model, training, predictions
 	$(BRUNO) report $(RUN)
 
-test: setup ## the whole test suite (12 minutes on 2 cores at most)
+test: setup ## the whole test suite (7 minutes on 2 cores)
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 lint: setup ## ruff (format, lint) and mypy

@@ -97,13 +97,9 @@ def calibrate_neuron(
     farm = farm or Farm()
     overrides = dict(overrides or {})
 
-    def record(runs: Sequence[stimuli.Run]) -> list[Recording]:
-        waves = simulate_neurons([NeuronRun(stimulus, end, overrides) for stimulus, end in runs], netlist, farm)
-        return [Recording(stimulus, wave) for (stimulus, _), wave in zip(runs, waves, strict=True)]
-
-    fitted = _until_they_spike([stimuli.constant(i) for i in stimuli.FIT_CURRENTS_A], record)
-    selection = record(stimuli.selection_runs()) if domains == "auto" else []
-    held_out = record(stimuli.validation_runs(network_traces))
+    fitted = fit_recordings(netlist, overrides, farm)
+    selection = record(stimuli.selection_runs(), netlist, overrides, farm) if domains == "auto" else []
+    held_out = record(stimuli.validation_runs(network_traces), netlist, overrides, farm)
     measured = measure_spikes(fitted)
     start = start_parameters(measured)
     candidates = CANDIDATE_DOMAINS if domains == "auto" else (domains,)
@@ -138,6 +134,26 @@ def calibrate_neuron(
         sigma, correlation = neuron_variability(card, netlist, monte_carlo, farm, overrides)
         card = card.model_copy(update={"variability": sigma, "variability_correlation": correlation})
     return NeuronCalibration(card, fitted, held_out, fitted_comparisons, held_out_comparisons)
+
+
+def record(runs: Sequence[stimuli.Run], netlist: Path, overrides: Mapping[str, float], farm: Farm) -> list[Recording]:
+    """`netlist` under each of `runs` in ngspice."""
+    waves = simulate_neurons([NeuronRun(stimulus, end, overrides) for stimulus, end in runs], netlist, farm)
+    return [Recording(stimulus, wave) for (stimulus, _), wave in zip(runs, waves, strict=True)]
+
+
+def fit_recordings(netlist: Path, overrides: Mapping[str, float], farm: Farm) -> list[Recording]:
+    """What the fit sees: constant currents; a silent transient is simulated again, twice as long."""
+    runs = [stimuli.constant(i) for i in stimuli.FIT_CURRENTS_A]
+    recordings = record(runs, netlist, overrides, farm)
+    for _ in range(MAX_EXTENSIONS):
+        silent = [n for n, r in enumerate(recordings) if r.spice.spike_times_s.size == 0]
+        if not silent:
+            break
+        longer = record([(runs[n][0], 2 * recordings[n].t_stop_s) for n in silent], netlist, overrides, farm)
+        for n, recording in zip(silent, longer, strict=True):
+            recordings[n] = recording
+    return recordings
 
 
 def start_parameters(measured: SpikeMeasures) -> FeLIFParameters:
@@ -219,21 +235,6 @@ def _try(
     parameters = with_values(fit_felif.initial_guess(start, domains), result.values)
     scores = [c.voltage_rms_v for c in validate_neuron(selection, parameters)]
     return Trial(domains, result, parameters, float(np.mean(scores)) if scores else 0.0, "believed")
-
-
-def _until_they_spike(
-    runs: list[stimuli.Run], record: Callable[[Sequence[stimuli.Run]], list[Recording]]
-) -> list[Recording]:
-    """Recordings of `runs`; a silent one is simulated again, twice as long."""
-    recordings = record(runs)
-    for _ in range(MAX_EXTENSIONS):
-        silent = [n for n, r in enumerate(recordings) if r.spice.spike_times_s.size == 0]
-        if not silent:
-            break
-        longer = record([(runs[n][0], 2 * recordings[n].t_stop_s) for n in silent])
-        for n, recording in zip(silent, longer, strict=True):
-            recordings[n] = recording
-    return recordings
 
 
 def _envelope(recordings: list[Recording]) -> dict[str, Range]:

@@ -291,4 +291,4 @@ def _summary(card: Card) -> str:
 
 
 # The commands of other files join the app when they are imported; they need what stands above.
-from calibration import cli_bench, cli_card, cli_fit, cli_sensitivity, cli_vary  # noqa: E402, F401
+from calibration import cli_bench, cli_card, cli_confidence, cli_fit, cli_sensitivity, cli_vary  # noqa: E402, F401

@@ -110,6 +110,18 @@ def test_a_failed_calibration_leaves_the_good_card(bruno, tmp_path):
     assert (tmp_path / "felif.json").read_text() == "precious"
 
 
+def test_confidence_intervals_on_request_hold_the_value_and_name_what_was_not_fitted(bruno, tmp_path):
+    code, text, _ = bruno("confidence", "eps_hzo", "--figure", tmp_path / "eps.png", "--json")
+    assert code == 0
+    found = json.loads(text)["eps_hzo"]
+    assert found["low"][1] < found["low"][0] < found["best"] < found["high"][0] < found["high"][1]
+    assert found["high"][0] - found["best"] == pytest.approx(found["stderr"], rel=0.2)
+    assert (tmp_path / "eps.png").stat().st_size > 10_000
+    code, _, err = bruno("confidence", "vth")
+    assert code == 2
+    assert one_sentence(err, "'vth' was not fitted")
+
+
 def test_ctrl_c_ends_with_one_sentence_and_code_1(bruno, monkeypatch, tmp_path):
     def interrupted(*_, **__):
         raise KeyboardInterrupt

@@ -1,0 +1,63 @@
+"""``bruno confidence``: profile-likelihood intervals of fitted FeLIF parameters, on request: some seconds each."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from calibration.cli import CARDS, JsonOption, app, messages, print_json
+from devices.card import FeLIFCard
+from devices.errors import InputError
+
+
+@app.command("confidence")
+def confidence_command(
+    parameter: Annotated[list[str] | None, typer.Argument(help="Fitted parameters (default: all).")] = None,
+    card: Annotated[Path, typer.Option(help="FeLIF card.")] = CARDS / "felif.json",
+    netlist: Annotated[Path | None, typer.Option(help="What it was fitted to (default: the project's neuron).")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Also draw the profiles into this PNG file.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Confidence intervals of one and two sigma, which unlike a standard error need not be symmetric.
+
+    Every point of a profile is a fit: some seconds a parameter. Example: `bruno confidence alpha --figure alpha.png`
+    """
+    from calibration.calibrate_neuron import fit_recordings
+    from calibration.experiments import NEURON_NETLIST
+    from calibration.farm import Farm
+    from calibration.netlist import Netlist
+    from calibration.uncertainty import neuron_confidence, profile
+
+    source, fitted = netlist or NEURON_NETLIST, FeLIFCard.load(card)
+    overrides = fitted.provenance.overrides
+    if Netlist.load(source).sha256(overrides) != fitted.provenance.sha256:
+        raise InputError(f"{card} was not fitted to {source} as it is now; recalibrate, or name its --netlist")
+    recordings = fit_recordings(source, overrides, Farm(progress="neuron in ngspice"))
+    with messages.status("following the profiles"):
+        found = neuron_confidence(recordings, fitted, parameter or None)
+    if figure is not None:
+        from calibration.plots import new_figure, save
+
+        drawn = new_figure(len(found), 1, size=(9.6, 1.0 + 3.6 * len(found)))
+        for axes, confidence in zip(drawn.axes, found.values(), strict=True):
+            profile(axes, confidence, fitted.parameters[confidence.name].unit)
+        save(drawn, figure)
+    rows = {
+        name: {
+            "best": c.best,
+            "stderr": c.stderr,
+            "sigmas": list(c.sigmas),
+            "low": c.low.tolist(),
+            "high": c.high.tolist(),
+        }
+        for name, c in found.items()
+    }
+    if as_json:
+        print_json(rows)
+        return
+    for name, c in found.items():
+        unit = fitted.parameters[name].unit
+        spans = "   ".join(
+            f"{s:g} sigma {lo:.5g} ... {hi:.5g}" for s, lo, hi in zip(c.sigmas, c.low, c.high, strict=True)
+        )
+        typer.echo(f"{name:26s} {c.best:.5g} {unit}   {spans}")

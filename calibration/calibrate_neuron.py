@@ -77,6 +77,11 @@ class Trial:
     voltage_rms_v: float
     note: str
 
+    def as_dict(self) -> dict[str, float | int | str | None]:
+        """For the card: no error where no fit could be believed."""
+        rms = None if self.fit is None else self.voltage_rms_v
+        return {"domains": self.domains, "voltage_rms_v": rms, "note": self.note}
+
 
 def calibrate_neuron(
     netlist: Path = NEURON_NETLIST,
@@ -116,9 +121,7 @@ def calibrate_neuron(
         envelope=_envelope([*fitted, *held_out]),
         fit={
             "domains_chosen": why,
-            "domains_tried": [
-                {"domains": t.domains, "voltage_rms_v": t.voltage_rms_v, "note": t.note} for t in trials if selection
-            ],
+            "domains_tried": [t.as_dict() for t in trials if selection],
             "evaluations": chosen.fit.evaluations,
             "chi_square": float(np.sum(chosen.fit.residual**2)),
             "stimuli": [c.as_dict() for c in fitted_comparisons],

@@ -218,7 +218,8 @@ def _rram_table(rram: RRAMCalibration) -> Table:
 
 def _domains_tried(card: Card) -> list[Table]:
     tried = card.fit["domains_tried"]
-    rows = [[str(t["domains"]), f"{1e3 * t['voltage_rms_v']:.1f} mV", t["note"]] for t in tried]
+    errors = ["–" if t["voltage_rms_v"] is None else f"{1e3 * t['voltage_rms_v']:.1f} mV" for t in tried]
+    rows = [[str(t["domains"]), error, t["note"]] for t, error in zip(tried, errors, strict=True)]
     return [Table("Domains tried, on stimuli held out from the fit", ["domains", "V rms", ""], rows)] if tried else []
 
 

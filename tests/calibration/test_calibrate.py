@@ -105,6 +105,12 @@ def test_the_fewest_domains_among_the_nearly_best_are_chosen_and_the_reason_is_s
     assert "10.0 mV" in why
 
 
+def test_a_number_of_domains_that_cannot_be_believed_enters_the_card_without_an_error():
+    rows = json.loads(json.dumps([trial(2, None).as_dict(), trial(4, 0.01).as_dict()], allow_nan=False))
+    assert rows[0] == {"domains": 2, "voltage_rms_v": None, "note": "singular"}
+    assert rows[1]["voltage_rms_v"] == 0.01
+
+
 def test_inhibition_stops_at_the_compliance_floor_in_both(neuron):
     low = min(float(r.spice["v_mem_v"].min()) for r in neuron.held_out)
     model = simulate(neuron.card, *network_like(1))

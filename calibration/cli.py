@@ -32,7 +32,8 @@ CARDS = Path("data/calibrated")
 messages = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def _number(text: str) -> Any:
+def number_option(text: str) -> Any:
+    """An option that takes plain floats and SPICE suffixes; `text` is its help."""
     return typer.Option(parser=parse_spice_number, metavar="NUMBER", help=text)
 
 
@@ -85,8 +86,8 @@ def print_json(content: Any) -> None:
 def simulate_neuron_command(
     engine: Annotated[Engine, typer.Option(help="ngspice netlist, or the fitted compact model.")] = "model",
     stimulus: Annotated[Path | None, typer.Option(help="CSV with time_s,i_syn_a; linear between points.")] = None,
-    dc: Annotated[float | None, _number("A constant current instead, e.g. 308p.")] = None,
-    t_stop: Annotated[float | None, _number("End in s (default: end of the stimulus, or 0.15).")] = None,
+    dc: Annotated[float | None, number_option("A constant current instead, e.g. 308p.")] = None,
+    t_stop: Annotated[float | None, number_option("End in s (default: end of the stimulus, or 0.15).")] = None,
     card: Annotated[Path, typer.Option(help="FeLIF card, for the model.")] = CARDS / "felif.json",
     netlist: Annotated[
         Path | None, typer.Option(help="Neuron testbench, for ngspice (default: the project's).")
@@ -149,10 +150,10 @@ def _neuron_model(drive: Stimulus, end_s: float, card_path: Path, overrides: dic
 
 @simulate_app.command("rram")
 def simulate_rram_command(
-    i_prog: Annotated[float, _number("Programming current, e.g. 100u.")],
+    i_prog: Annotated[float, number_option("Programming current, e.g. 100u.")],
     engine: Annotated[Engine, typer.Option(help="ngspice netlist, or the fitted compact model.")] = "model",
-    length: Annotated[float, _number("Filament length.")] = 0.4e-9,
-    radius: Annotated[float, _number("Filament radius.")] = 45e-9,
+    length: Annotated[float, number_option("Filament length.")] = 0.4e-9,
+    radius: Annotated[float, number_option("Filament radius.")] = 45e-9,
     variant: Annotated[Literal["var", "det"], typer.Option(help="Thermal resistance with or without radius.")] = "var",
     card: Annotated[Path, typer.Option(help="RRAM card, for the model.")] = CARDS / "rram.json",
     netlist: Annotated[Path | None, typer.Option(help="RRAM testbench, for ngspice (default: the project's).")] = None,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from calibration.cli import JsonOption, SetOption, _number, app, parse_overrides, print_json, simulate_app
+from calibration.cli import JsonOption, SetOption, app, number_option, parse_overrides, print_json, simulate_app
 from devices.errors import InputError
 from devices.files import write_atomic
 
@@ -158,8 +158,8 @@ def cache_list_command(as_json: JsonOption = False) -> None:
 
 @cache_app.command("prune")
 def cache_prune_command(
-    older_than: Annotated[float, _number("Only what is older than this many days.")] = 0.0,
-    keep: Annotated[float, _number("Keep at most this many bytes, e.g. 500meg.")] = 0.0,
+    older_than: Annotated[float, number_option("Only what is older than this many days.")] = 0.0,
+    keep: Annotated[float, number_option("Keep at most this many bytes, e.g. 500meg.")] = 0.0,
 ) -> None:
     """Remove stored results, oldest first. Examples: `bruno cache prune`, `bruno cache prune --keep 500meg`."""
     from calibration.store import Store

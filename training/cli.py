@@ -18,12 +18,16 @@ def train_command(
     config: Annotated[Path | None, typer.Option(help="YAML; by default the task's own.")] = None,
     neuron: Annotated[Neuron | None, typer.Option(help="Kind of the hidden layers.")] = None,
     gradient: Annotated[Gradient | None, typer.Option(help="Way back through FeLIF.")] = None,
-    bits: Annotated[int | None, typer.Option(help="Bits of a weight's device; 32 for float weights.")] = None,
+    bits: Annotated[int | None, typer.Option(help="Bits of a weight's RRAM device; 32 for float weights.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same numbers.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
     card: Annotated[str | None, typer.Option(help="FeLIF card: a path, 'calibrated' or 'published'.")] = None,
     rram_card: Annotated[str | None, typer.Option(help="RRAM card: a path or 'calibrated'.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any key of the YAML, e.g. synapse.kind=uniform; may repeat."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; by default runs/TASK-NEURON-SEED.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's checkpoint.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew in a folder that holds a run.")] = False,
@@ -36,7 +40,7 @@ def train_command(
 
     Leaves in the run folder: config.yaml, cards/, metrics.jsonl, checkpoints, result.json, figures/.
     """
-    from training.config import default_config, load_config
+    from training.config import changed, default_config, load_config, parse_settings
     from training.progress import ConsoleReporter
     from training.runs import RunFolder
     from training.trainer import train
@@ -56,25 +60,29 @@ def train_command(
         "seed": seed,
         "training__epochs": epochs,
         "device": device,
-        **_bits(bits),
+        **_bits(bits, base.synapse.kind),
     }
-    settings = base.with_values(**{key: value for key, value in values.items() if value is not None})
-    name = Path(settings.task.split(":")[0]).stem
-    folder = out or Path("runs") / f"{name}-{settings.network.neuron}-{settings.seed}"
+    config_of_run = base.with_values(**{key: value for key, value in values.items() if value is not None})
+    config_of_run = changed(config_of_run, parse_settings(settings or []))
+    name = Path(config_of_run.task.split(":")[0]).stem
+    folder = out or Path("runs") / f"{name}-{config_of_run.network.neuron}-{config_of_run.seed}"
     reporter = ConsoleReporter()
-    result = train(settings, folder, resume=resume, reporter=reporter, overwrite=overwrite)
+    result = train(config_of_run, folder, resume=resume, reporter=reporter, overwrite=overwrite)
     if as_json:
         print_json({"run": str(folder), **result})
     else:
         _print_result(folder, result)
 
 
-def _bits(bits: int | None) -> dict[str, Any]:
+def _bits(bits: int | None, kind: str) -> dict[str, Any]:
+    """What ``--bits`` sets; fewer bits than a float has need devices, where `kind` has none."""
     from training.config import FLOAT_BITS
 
     if bits is None:
         return {}
-    return {"synapse__kind": "float"} if bits >= FLOAT_BITS else {"synapse__bits": bits}
+    if bits >= FLOAT_BITS:
+        return {"synapse__kind": "float"}
+    return {"synapse__bits": bits, "synapse__kind": "rram" if kind == "float" else kind}
 
 
 def _print_result(folder: Path, result: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ Numbers take SPICE suffixes (``unit_current_a: 10n``). Each field's text says wh
 """
 
 import difflib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -169,6 +170,28 @@ def load_config(path: Path | str) -> RunConfig:
     if not isinstance(raw, dict | None):
         raise InputError(f"{path}: must hold keys and values such as 'task: chorales'")
     return parse_config(raw or {}, str(path))
+
+
+def changed(config: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
+    """`config` with dotted keys replaced. Raises `InputError` for a key that there is not."""
+    try:
+        return config.with_values(**{key.replace(".", "__"): value for key, value in settings.items()})
+    except (KeyError, TypeError) as error:
+        raise InputError(f"a setting names {error}, which the configuration does not have") from None
+
+
+def parse_settings(words: Iterable[str]) -> dict[str, Any]:
+    """``["synapse.kind=uniform", ...]`` as dotted keys with YAML values. Raises `InputError` for anything else."""
+    settings = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key.strip():
+            raise InputError(f"--set {word}: write KEY=VALUE, for example --set training.learning_rate=1e-3")
+        try:
+            settings[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError(f"--set {word}: '{value}' is not valid YAML") from None
+    return settings
 
 
 def default_config(task: str) -> RunConfig:

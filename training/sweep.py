@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from devices.errors import InputError
 from devices.files import write_atomic
-from training.config import Number, RunConfig, default_config, load_config
+from training.config import Number, RunConfig, changed, default_config, load_config
 from training.progress import Reporter, Silent
 from training.runs import RunFolder
 from training.trainer import train
@@ -83,14 +83,6 @@ def load_sweep(path: Path | str) -> SweepConfig:
         key = ".".join(str(part) for part in first["loc"])
         reason = first.get("ctx", {}).get("error", first["msg"])
         raise InputError(f"{path}: {key + ': ' if key else ''}{reason}") from None
-
-
-def changed(config: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
-    """`config` with dotted keys replaced. Raises `InputError` for a key that there is not."""
-    try:
-        return config.with_values(**{key.replace(".", "__"): value for key, value in settings.items()})
-    except (KeyError, TypeError) as error:
-        raise InputError(f"a sweep setting names {error}, which the configuration does not have") from None
 
 
 def sweep(plan: SweepConfig, out_dir: Path | str, reporter: Reporter | None = None) -> list[dict[str, Any]]:

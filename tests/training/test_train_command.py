@@ -10,6 +10,7 @@ import time
 import pytest
 
 import training.cli  # noqa: F401  (adds its commands to the app that the fixture runs)
+from training.config import load_config
 
 
 @pytest.fixture
@@ -43,6 +44,9 @@ def test_train_then_evaluate_then_a_clear_refusal(bruno, config_file, tmp_path):
         (["train", "--config", "none.yaml"], "no such configuration file"),
         (["train", "--task", "nonsense", "--bits", "32", "--card", "published"], "unknown task 'nonsense'"),
         (["train", "--bits", "12"], "synapse.bits"),
+        (["train", "--set", "training.epochz=1"], "unknown key 'training.epochz'; did you mean 'epochs'?"),
+        (["train", "--set", "optimiser.rate=1"], "a setting names 'optimiser'"),
+        (["train", "--set", "training.epochs"], "write KEY=VALUE"),
         (["train", "--card", "none.json"], "none.json: no such card"),
         (["train", "--neuron", "hodgkin"], "hodgkin"),
         (["evaluate", "."], "no run here"),
@@ -56,6 +60,25 @@ def test_faults_of_the_user_are_one_sentence_and_exit_code_two(bruno, tmp_path, 
     assert complaint in err
     assert "Traceback" not in err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.yaml"]
+
+
+def test_bits_and_settings_reach_the_configuration(bruno, config_file, tmp_path):
+    run = tmp_path / "run"
+    settings = ["--set", "synapse.kind=uniform", "--set", "training.learning_rate=1e-3", "--set", "network.hidden=[4]"]
+    code, _, err = bruno("train", "--config", config_file, "--out", run, "--epochs", 1, "--bits", 2, *settings)
+    assert code == 0, err
+    config = load_config(run / "config.yaml")
+    assert (config.synapse.kind, config.synapse.bits, config.network.hidden) == ("uniform", 2, [4])
+    assert config.training.learning_rate == 1e-3
+
+
+def test_few_bits_put_float_weights_on_rram(bruno, config_file, tmp_path):
+    floating = tmp_path / "float.yaml"
+    floating.write_text(load_config(config_file).with_values(synapse__kind="float").to_yaml())
+    code, _, err = bruno("train", "--config", floating, "--out", tmp_path / "run", "--epochs", 1, "--bits", 2)
+    assert code == 0, err
+    config = load_config(tmp_path / "run" / "config.yaml")
+    assert (config.synapse.kind, config.synapse.bits) == ("rram", 2)
 
 
 def test_ctrl_c_saves_the_run_and_resume_ends_it(bruno, small_config, tmp_path):

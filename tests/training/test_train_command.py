@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import pandas as pd
 import pytest
 
 import training.cli  # noqa: F401  (adds its commands to the app that the fixture runs)
@@ -35,6 +36,23 @@ def test_train_then_evaluate_then_a_clear_refusal(bruno, config_file, tmp_path):
     code, out, err = bruno("train", "--config", config_file, "--out", run)
     assert code == 2
     assert "holds a run already" in err
+
+
+def test_every_array_of_a_run_gets_its_programming_table(bruno, config_file, tmp_path):
+    run = tmp_path / "run"
+    assert bruno("train", "--config", config_file, "--out", run, "--epochs", 1)[0] == 0
+    code, out, err = bruno("program", run, "--out", tmp_path / "tables", "--json")
+    assert code == 0, err
+    arrays = {row["array"]: row for row in json.loads(out)["arrays"]}
+    assert arrays.keys() == {"hidden.0.synapse", "hidden.0.recurrent", "readout", "skip"}
+    table = pd.read_csv(arrays["hidden.0.recurrent"]["table"])
+    assert len(table) == arrays["hidden.0.recurrent"]["devices"] == 2 * 10 * 10
+    assert table.level.between(0, 7).all()
+    assert (table.groupby("level").i_prog_a.nunique() == 1).all()
+    assert bruno("train", "--config", config_file, "--out", run, "--epochs", 1, "--bits", 32, "--overwrite")[0] == 0
+    code, _, err = bruno("program", run)
+    assert code == 2
+    assert "no devices to program" in err
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,46 @@
+"""``bruno program``: what to write into the RRAM arrays of a trained network."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from calibration.cli import JsonOption, app, messages, print_json
+
+
+@app.command("program")
+def program_command(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the tables; by default RUN/programming.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the programming table of every RRAM array of a trained network, a CSV an array, a device a line.
+
+    Columns: row (input), column (output), polarity (+, -, ref), level, i_prog_a, g_target_s of the mean device and
+    g_expected_s of this very one. Example: `bruno program runs/chorales --out tables`
+    """
+    from devices.errors import InputError
+    from devices.files import write_atomic
+    from training.evaluation import load_run
+    from training.synapses import RRAMLinear
+
+    with messages.status(f"reading {run_dir}"):
+        _, _, network = load_run(run_dir)
+    arrays = {name: each for name, each in network.synapses().items() if isinstance(each, RRAMLinear)}
+    if not arrays:
+        raise InputError(f"{run_dir}: its weights have no devices to program; train with --bits 3, say")
+    folder = out or run_dir / "programming"
+    rows = []
+    for name, array in arrays.items():
+        path = folder / f"{name}.csv"
+        table = array.programming_table()
+        write_atomic(path, table)
+        n_out, n_in = array.weight.shape
+        rows.append(
+            {"array": name, "inputs": n_in, "outputs": n_out, "devices": table.count("\n") - 1, "table": str(path)}
+        )
+    if as_json:
+        print_json({"run": str(run_dir), "arrays": rows})
+        return
+    for row in rows:
+        typer.echo(f"{row['table']}: {row['devices']} devices, {row['inputs']} inputs, {row['outputs']} outputs")

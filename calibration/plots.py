@@ -48,11 +48,11 @@ def new_figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (9.6
     return figure
 
 
-def save(figure: Figure, path: Path) -> Path:
-    """Write `figure` as PNG, whole or not at all, and close it."""
+def save(figure: Figure, path: Path, metadata: dict[str, str] | None = None) -> Path:
+    """Write `figure` as PNG with the texts `metadata`, whole or not at all, and close it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
-    figure.savefig(part, format="png")
+    figure.savefig(part, format="png", metadata=metadata)
     part.replace(path)
     plt.close(figure)
     return path

@@ -1,0 +1,189 @@
+"""docs/paper.md: not stale, traceable to commits, computed anew by one command that can be stopped."""
+
+import json
+import re
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from devices.errors import BrunoError, InputError
+from training import cli_paper, paper_run
+from training.paper import Experiment, load_plan
+from training.paper_render import DOCUMENT, figures, stamp, text
+from training.paper_results import git, load_results
+from training.paper_run import Runner
+from training.progress import Interrupted
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+FILES = sorted((DOCS / "results").glob("*.json"))
+TEMPLATE = (ROOT / "training" / "templates" / "paper.md.j2").read_text()
+
+COMMAND_LINE = '''
+"""Stands in for bruno: counts its calls, prints the seed, fails or waits where told to."""
+import json, pathlib, sys, time
+seed = int(sys.argv[2])
+with open("calls.txt", "a") as calls:
+    print(*sys.argv[1:], file=calls)
+if sys.argv[1] == "fail":
+    sys.exit("error: it would not work")
+if sys.argv[1] == "wait":
+    time.sleep(60)
+print(json.dumps({"test": {"nll": 8.0 + seed}, "wall_time_s": 0.0}))
+'''
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A git checkout with a command line of a page."""
+    (tmp_path / "training").mkdir()
+    (tmp_path / "training" / "cli.py").write_text(COMMAND_LINE)
+    (tmp_path / ".gitignore").write_text("calls.txt\nruns\n__pycache__\n")
+    git(tmp_path, "init", "-q")
+    commit(tmp_path)
+    return tmp_path
+
+
+def commit(folder, *names):
+    git(folder, "add", *(names or ["."]))
+    identity = ("-c", "user.name=n", "-c", "user.email=e@e", "-c", "commit.gpgsign=false")
+    assert subprocess.run(["git", *identity, "commit", "-qm", "work"], cwd=folder).returncode == 0
+
+
+def runner(checkout, **options):
+    return Runner(checkout / "docs" / "results", Path("runs"), root=checkout, **options)
+
+
+def calls(checkout):
+    path = checkout / "calls.txt"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def test_the_committed_document_is_what_its_result_files_say():
+    plan = load_plan()
+    drawn = figures(plan, DOCS)
+    assert (DOCS / DOCUMENT).read_text() == text(plan, DOCS, set(drawn)), "run: make paper"
+    for name, (_, digest) in drawn.items():
+        assert stamp(DOCS / "figures" / f"paper_{name}.png") == digest
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_result_file_names_the_clean_commit_that_made_it(path):
+    file, experiment = load_results(path.parent, path.stem), load_plan().experiments[path.stem]
+    assert not file.dirty
+    assert file.command == experiment.shown
+    assert set(file.seeds) <= set(experiment.seeds)
+    for run in file.runs:
+        assert run.command == f"bruno {' '.join(experiment.words(run.seed, Path('runs/paper') / file.commit[:12]))}"
+    if not git(ROOT, "rev-parse", "HEAD"):
+        pytest.skip("no git history here")
+    assert git(ROOT, "ls-files", str(path)), "not committed"
+    if git(ROOT, "rev-parse", "--is-shallow-repository") == "false":
+        ancestor = subprocess.run(["git", "merge-base", "--is-ancestor", file.commit, "HEAD"], cwd=ROOT)
+        assert ancestor.returncode == 0, f"{file.commit} is not in this history"
+
+
+def test_the_template_holds_no_result():
+    prose = re.sub(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", "", TEMPLATE, flags=re.DOTALL)
+    assert not re.findall(r"\d+\.\d+|\d+ ?%", prose)
+    assert not re.findall(r"(?<![\w.])\d*\.?\d+ ?(?:us|ms|MB|GB)\b", prose)
+
+
+def test_results_carry_command_commit_seeds_and_time(checkout):
+    runner(checkout).run([Experiment("one", "measure {seed} {run}", [0, 2])])
+    raw = json.loads((checkout / "docs" / "results" / "one.json").read_text())
+    head = git(checkout, "rev-parse", "HEAD")
+    assert (raw["commit"], raw["dirty"], raw["seeds"]) == (head, False, [0, 2])
+    assert raw["command"] == "bruno measure {seed} {run}"
+    assert [run["result"]["test"]["nll"] for run in raw["runs"]] == [8.0, 10.0]
+    assert raw["runs"][1]["command"] == f"bruno measure 2 runs/{head[:12]}/one-2"
+    assert raw["wall_time_s"] == sum(run["wall_time_s"] for run in raw["runs"]) > 0
+
+
+def test_what_this_code_has_done_is_not_done_again_and_other_code_does_all_of_it(checkout):
+    one = Experiment("one", "measure {seed}", [0, 1])
+    runner(checkout).run([one])
+    (checkout / "notes.md").write_text("prose")
+    commit(checkout)
+    assert not runner(checkout).wanted(one, again=True)
+    (checkout / "training" / "new.py").write_text("")
+    commit(checkout)
+    later = runner(checkout)
+    assert later.wanted(one, again=True)
+    assert not later.wanted(one, again=False)
+    later.run([one])
+    assert len(calls(checkout)) == 4
+
+
+def test_results_of_other_code_stay_until_there_are_as_many_new_ones(checkout):
+    folder = checkout / "docs" / "results"
+    runner(checkout).run([Experiment("one", "measure {seed}", [0, 1])])
+    before = load_results(folder, "one").commit
+    (checkout / "training" / "new.py").write_text("")
+    commit(checkout)
+    runner(checkout).run([Experiment("one", "measure {seed}", [1])])
+    assert load_results(folder, "one").commit == before
+    runner(checkout).run([Experiment("one", "measure {seed}", [0, 1])])
+    assert load_results(folder, "one").commit != before
+    assert [each.split()[1] for each in calls(checkout)] == ["0", "1", "1", "0"]
+
+
+def test_code_that_is_not_committed_is_refused_or_owned_up_to(checkout):
+    (checkout / "training" / "new.py").write_text("")
+    with pytest.raises(InputError, match="files differ from the last commit"):
+        runner(checkout)
+    runner(checkout, allow_dirty=True).run([Experiment("one", "measure {seed}", [0])])
+    assert load_results(checkout / "docs" / "results", "one").dirty
+
+
+def test_a_failed_run_is_named_and_the_others_are_kept(checkout):
+    told = []
+    plan = [Experiment("bad", "fail {seed}", [0]), Experiment("good", "measure {seed}", [0, 1])]
+    with pytest.raises(BrunoError, match="runs failed: bad"):
+        runner(checkout, jobs=2, report=told.append).run(plan)
+    assert "bad failed: it would not work" in told
+    assert load_results(checkout / "docs" / "results", "good").seeds == [0, 1]
+
+
+def test_a_stop_ends_the_processes_and_keeps_what_was_done(checkout, monkeypatch):
+    monkeypatch.setattr(paper_run, "stop_on_signal", lambda: Stopping())
+    work = runner(checkout)
+    with pytest.raises(Interrupted):
+        work.run([Experiment("quick", "measure {seed}", [0]), Experiment("slow", "wait {seed}", [0, 1])])
+    assert not work.children
+    assert load_results(checkout / "docs" / "results", "quick").seeds == [0]
+    assert load_results(checkout / "docs" / "results", "slow") is None
+
+
+class Stopping:
+    """Asks to stop after two seconds."""
+
+    def __enter__(self):
+        self.asked = False
+        threading.Timer(2.0, lambda: setattr(self, "asked", True)).start()
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+def test_the_quick_version_runs_from_plan_to_document(bruno, data_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(cli_paper, "QUICK_FOLDER", tmp_path)
+    code, out, err = bruno("paper", "--quick", "--jobs", 2)
+    assert code == 0, err
+    assert str(tmp_path / DOCUMENT) in out
+    document = (tmp_path / DOCUMENT).read_text()
+    quick = [each for each in load_plan(quick=True).experiments.values() if each.seeds]
+    assert len(quick) >= 3
+    for experiment in quick:
+        assert f"(results/{experiment.name}.json)" in document
+    assert (tmp_path / "figures" / "paper_chorales.png").is_file()
+
+
+def test_faults_of_the_user_are_one_sentence(bruno):
+    code, _, err = bruno("paper", "no-such-experiment")
+    assert code == 2
+    assert "no experiment is called no-such-experiment; see bruno paper --list" in err

@@ -1,0 +1,56 @@
+"""``bruno paper``: docs/paper.md from its result files, and the experiments that make them."""
+
+import fnmatch
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from calibration.cli import app, messages
+from devices.errors import InputError
+
+SCRATCH = Path("runs") / "paper"
+QUICK_FOLDER = Path("runs") / "paper-quick"
+
+
+@app.command("paper")
+def paper_command(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Experiments to run, if missing; * matches any.")
+    ] = None,
+    rerun: Annotated[bool, typer.Option("--rerun", help="Run again what this very code did not make.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A small version, in runs/paper-quick.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time; measurements of time run alone.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Folder of paper.md, results/ and figures/.")] = None,
+    allow_dirty: Annotated[bool, typer.Option("--allow-dirty", help="Run code that is not committed.")] = False,
+    show: Annotated[bool, typer.Option("--list", help="List the experiments and their commands.")] = False,
+) -> None:
+    """Write docs/paper.md: the paper's figures and tables beside what this code gives.
+
+    Without a name, only from the result files that are there. Stopped runs go on with the same command.
+    Examples: `bruno paper`, `bruno paper 'braille7-*' --jobs 2`, `bruno paper --rerun --jobs 2`
+    """
+    from training.paper import load_plan
+
+    plan = load_plan(quick=quick)
+    if show:
+        for each in plan.experiments.values():
+            typer.echo(f"{each.name:26} {len(each.seeds)} x {each.shown}")
+        return
+    chosen = [n for n in plan.experiments if not names or any(fnmatch.fnmatch(n, pattern) for pattern in names)]
+    if not chosen:
+        raise InputError(f"no experiment is called {' or '.join(names or [])}; see bruno paper --list")
+    folder = out or (QUICK_FOLDER if quick else Path("docs"))
+    try:
+        if names or rerun or quick:
+            from training.paper_run import Runner
+
+            scratch = QUICK_FOLDER if quick else SCRATCH
+            runner = Runner(folder / "results", scratch, jobs, messages.print, allow_dirty=allow_dirty or quick)
+            wanted = [plan.experiments[name] for name in chosen if runner.wanted(plan.experiments[name], rerun)]
+            messages.print(f"{sum(len(each.seeds) for each in wanted)} runs of {len(wanted)} experiments", markup=False)
+            runner.run(wanted)
+    finally:
+        from training.paper_render import write_paper
+
+        typer.echo(f"wrote {write_paper(plan, folder)}")

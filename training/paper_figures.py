@@ -1,0 +1,85 @@
+"""The figures of docs/paper.md. Each function takes the results and returns a figure, or None where they lack."""
+
+import statistics
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from calibration.plots import MODEL_COLOUR, SECOND_COLOUR, SPICE_COLOUR, THIRD_COLOUR, new_figure
+
+if TYPE_CHECKING:
+    from training.paper_render import Values
+
+BITS = (32, 8, 4, 3)
+NEURONS = {
+    "felif": ("FeLIF", MODEL_COLOUR),
+    "rlif": ("recurrent LIF", SECOND_COLOUR),
+    "lif": ("LIF", THIRD_COLOUR),
+}
+CHORALES = {
+    "chorales-felif-fp32": ("FeLIF, float", MODEL_COLOUR),
+    "chorales-felif-rram3": ("FeLIF, 3-bit RRAM", MODEL_COLOUR),
+    "chorales-rlif-fp32": ("recurrent LIF", SECOND_COLOUR),
+    "chorales-lif-fp32": ("LIF", THIRD_COLOUR),
+    "chorales-gru-fp32": ("GRU", "#555555"),
+    "chorales-lstm-fp32": ("LSTM", "#555555"),
+}
+
+
+def bits_curve(axes: Axes, values: "Values", task: str) -> Axes:
+    """Test accuracy of `task` against the bits of a weight, ours with its spread; the published one dotted."""
+    published = values.plan.references["braille"]
+    for neuron, (label, colour) in NEURONS.items():
+        cells = [(x, values.numbers(f"{task}-{neuron}-{bits}", "test.accuracy")) for x, bits in enumerate(BITS)]
+        cells = [(x, found) for x, found in cells if found]
+        means = [statistics.mean(found) for _, found in cells]
+        spreads = [statistics.stdev(found) if len(found) > 1 else 0.0 for _, found in cells]
+        axes.errorbar([x for x, _ in cells], means, spreads, fmt="o-", color=colour, label=label, capsize=4)
+        axes.plot(range(len(BITS)), [published[str(bits)][neuron] for bits in BITS], ":", color=colour, alpha=0.7)
+    axes.plot([], [], ":", color=SPICE_COLOUR, label="published, on other data")
+    axes.set_xticks(range(len(BITS)), ["float" if bits == max(BITS) else f"{bits}" for bits in BITS])
+    axes.set_xlabel("bits of a weight")
+    axes.set_ylabel("test accuracy")
+    axes.set_title(task)
+    return axes
+
+
+def bits_figure(values: "Values") -> Figure | None:
+    """Accuracy against bits for both Braille tasks that have results."""
+    tasks = [task for task in ("braille7", "braille27") if any(name.startswith(f"{task}-") for name in values.files)]
+    if not tasks:
+        return None
+    figure = new_figure(1, len(tasks), size=(6.4 * len(tasks) + 1.0, 5.0))
+    for axes, task in zip(figure.axes, tasks, strict=True):
+        bits_curve(axes, values, task)
+    figure.axes[0].legend(fontsize="small", loc="lower left")
+    return figure
+
+
+def chorales_figure(values: "Values") -> Figure | None:
+    """Test NLL of every network that was run, with the floors and the published numbers as level lines."""
+    cells = {name: values.numbers(name, "test.nll") for name in CHORALES if name in values.files}
+    if not cells:
+        return None
+    figure = new_figure(size=(9.6, 5.0))
+    axes = figure.axes[0]
+    for x, (name, found) in enumerate(cells.items()):
+        spread = statistics.stdev(found) if len(found) > 1 else 0.0
+        axes.bar(x, statistics.mean(found), yerr=spread, color=CHORALES[name][1], capsize=5, width=0.6)
+    floors: dict[str, Any] = values.results(next(iter(cells)))[0]["floors"]
+    levels = {f"floor: {name}": scores["nll"] for name, scores in floors.items() if name == "logistic"}
+    levels |= {f"published: {name}": values.plan.references["chorales"][name] for name in ("RNN", "GRU", "sSNU", "TCN")}
+    values.read.append(levels)
+    for label, level in levels.items():
+        axes.axhline(level, color=SPICE_COLOUR, lw=1.2, ls="--" if label.startswith("floor") else ":")
+        axes.annotate(label, (1.0, level), xycoords=("axes fraction", "data"), fontsize="small", va="center")
+    axes.set_xticks(range(len(cells)), [CHORALES[name][0].replace(", ", "\n") for name in cells])
+    every = [value for found in cells.values() for value in found] + list(levels.values())
+    axes.set_ylim(min(every) - 0.15, max(every) + 0.15)
+    axes.set_ylabel("test NLL (nats a frame)")
+    return figure
+
+
+FIGURES: dict[str, Callable[["Values"], Figure | None]] = {"bits": bits_figure, "chorales": chorales_figure}

@@ -101,6 +101,7 @@ class SynapseConfig(_Strict):
     spread: bool = True
     """Whether each device has its own filament."""
     read_noise: bool = True
+    """Whether each reading of a device is noisy."""
     redraw_every: int | None = Field(default=None, ge=1)
     """Draw new devices every so many updates; none: one chip for the whole run."""
 
@@ -109,12 +110,19 @@ class TrainingConfig(_Strict):
     """The optimiser and when it stops."""
 
     epochs: int = Field(default=16, ge=1)
+    """Passes over the training part."""
     batch_size: int = Field(default=16, ge=1)
+    """Sequences an update."""
     optimizer: Literal["adamw", "adamax"] = "adamw"
+    """torch's, by name."""
     learning_rate: Number = Field(default=4e-3, gt=0)
+    """At the start."""
     betas: tuple[float, float] = (0.9, 0.99)
+    """Decay of the optimiser's two running averages."""
     weight_decay: Number = Field(default=1e-4, ge=0)
+    """Share of a weight that an update takes off, in units of the learning rate."""
     schedule: Literal["cosine", "constant"] = "cosine"
+    """How the learning rate goes on."""
     final_fraction: float = Field(default=0.05, ge=0, le=1)
     """Of the learning rate, at the end of a cosine schedule."""
     gradient_clip: float | None = Field(default=1.0, gt=0)
@@ -131,7 +139,9 @@ class RunConfig(_Strict):
     task: str = "chorales"
     """chorales, braille7, braille27, or your own as ``file.py:function``."""
     task_options: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments of the task, for example `trials` of `training/tasks/own_example.py`."""
     seed: int = Field(default=0, ge=0)
+    """Same seed, same numbers: weights, devices, dropout and the order of sequences."""
     device: str = "cpu"
     """Where torch computes: cpu, cuda, mps."""
     threads: int = Field(default=1, ge=1)

@@ -8,7 +8,7 @@ RUN ?= runs/chorales
 CARDS := data/calibrated
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all setup ngspice calibrate train report test lint format help clean
+.PHONY: all setup ngspice browser calibrate train report paper docs test lint format help clean
 
 all: calibrate train report ## set up, calibrate, train on Bach chorales, write the reports (6 minutes on 2 cores)
 	@echo
@@ -46,7 +46,17 @@ $(CARDS)/felif.json $(CARDS)/rram.json: | setup
 report: setup ## figures and one HTML page: SPICE over model, training, predictions
 	$(BRUNO) report $(RUN)
 
-test: setup ## the whole test suite (7 minutes on 2 cores)
+paper: setup ## docs/paper.md from its result files (RERUN=1 computes them again: hours; QUICK=1 a small version)
+	$(BRUNO) paper $(if $(RERUN),--rerun --jobs 2) $(if $(QUICK),--quick --jobs 2)
+
+docs: setup ## the documentation as site/index.html
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+	@echo "Open site/index.html."
+
+browser:
+	@bash tests/install_browser.sh
+
+test: setup browser ## the whole test suite (7 minutes on 2 cores)
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 lint: setup ## ruff (format, lint) and mypy
@@ -59,4 +69,4 @@ format: setup ## let ruff format and mend what it can
 	$(VENV)/bin/ruff check --fix .
 
 clean: ## remove what was made (environment, cache, runs, reports), keep the cards
-	rm -rf $(VENV) .cache runs reports build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .cache runs reports site build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -11,6 +11,8 @@ from plotly.offline import get_plotlyjs
 
 from devices.files import write_atomic
 
+DIGITS = "0123456789+-–"
+
 
 @dataclass(frozen=True)
 class Table:
@@ -19,6 +21,18 @@ class Table:
     caption: str
     header: list[str]
     rows: list[list[str]]
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Which columns hold numbers in more than half of their cells."""
+        columns = zip(*self.rows, strict=True)
+        shares = [sum(cell[:1] in DIGITS for cell in column if cell) / len(column) for column in columns]
+        return [share > 0.5 for share in shares] or [False] * len(self.header)
+
+    @property
+    def pairs(self) -> bool:
+        """Whether it is a list of names with a value each, which has no header."""
+        return not any(self.header)
 
 
 @dataclass(frozen=True)

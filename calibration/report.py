@@ -20,6 +20,8 @@ from devices.units import format_si
 from devices.waveform import Waveform
 
 TRACE_POINTS = 3000
+NUMBERED_CELLS = 10
+"""A correlation matrix of more parameters shows colours only; its numbers would be too small to read."""
 
 
 def write_report(folder: Path, neuron: NeuronCalibration, rram: RRAMCalibration) -> Path:
@@ -44,7 +46,7 @@ def write_report(folder: Path, neuron: NeuronCalibration, rram: RRAMCalibration)
         ),
         Section(
             "Neuron: parameters",
-            f"Number of polarization domains: {neuron.card.fit['domains_chosen']}.",
+            f"Polarization domains: {neuron.card.domains}, {neuron.card.fit['domains_chosen']}.",
             tables=[parameter_table(neuron.card), *_domains_tried(neuron.card)],
             plotly=[_correlation(neuron.card)],
         ),
@@ -120,9 +122,9 @@ def transient_figure(recording: Recording, parameters: FeLIFParameters) -> go.Fi
         difference = np.clip(model[signal] - spice[signal], -limit, limit)
         figure.add_trace(_line(time_ms, difference, plots.SECOND_COLOUR, 1, "model − SPICE", row == 1), row + 1, 1)
     figure.update_yaxes(title_text="V (V)", row=1)
-    figure.update_yaxes(title_text="Δ (V)", row=2)
+    figure.update_yaxes(title_text="Δ (V)", nticks=4, row=2)
     figure.update_yaxes(title_text="P/Ps", row=3)
-    figure.update_yaxes(title_text="Δ", row=4)
+    figure.update_yaxes(title_text="Δ", nticks=4, row=4)
     figure.update_xaxes(title_text="time (ms)", row=4)
     figure.update_layout(title=recording.stimulus.name, **_layout())
     return figure
@@ -146,12 +148,23 @@ def _layout() -> dict[str, object]:
 
 def _correlation(card: Card) -> PlotlyFigure:
     names, matrix = card.correlation()
-    heat = go.Heatmap(x=names, y=names, z=matrix.round(3), zmin=-1, zmax=1, colorscale="RdBu", texttemplate="%{z:.2f}")
+    few = len(names) <= NUMBERED_CELLS
+    heat = go.Heatmap(
+        x=names,
+        y=names,
+        z=matrix.round(3),
+        zmin=-1,
+        zmax=1,
+        colorscale="RdBu",
+        texttemplate="%{z:.2f}" if few else None,
+        textfont={"size": 12},
+        hovertemplate="%{y} and %{x}: %{z:.2f}<extra></extra>",
+    )
     figure = go.Figure(heat)
     figure.update_layout(title="Correlation of the fitted parameters", **_layout())
-    figure.update_yaxes(autorange="reversed", automargin=True)
-    figure.update_xaxes(automargin=True, tickangle=40)
-    return PlotlyFigure(figure, low=True)
+    figure.update_yaxes(autorange="reversed", automargin=True, dtick=1)
+    figure.update_xaxes(automargin=True, dtick=1, tickangle=40 if few else 90)
+    return PlotlyFigure(figure, low=few)
 
 
 def comparison_table(comparisons: list[NeuronComparison], what: str = "Held out") -> Table:

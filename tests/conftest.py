@@ -45,3 +45,12 @@ def bruno(monkeypatch, capsys):
         return leaving.value.code or 0, out.out, out.err
 
     return call
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """Headless Chromium (tests/browser.py; `make browser` installs it)."""
+    from browser import chromium
+
+    with chromium(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver

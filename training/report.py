@@ -3,8 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from calibration.page import Picture, Section, Table, write_page
 from devices.card import Card
+from training.config import RunConfig
 from training.runs import RunFolder
 
 CAPTIONS = {
@@ -34,7 +37,7 @@ def write_run_report(run: Path) -> Path:
         Section("Scores", tables=[_scores(result), _effort(result)]),
         Section("Pictures", images=pictures),
         Section("Devices", tables=[_device(name, card, result) for name, card in cards.items()]),
-        Section("Configuration", tables=[_configuration(config.to_yaml())]),
+        Section("Configuration", tables=[_configuration(config)]),
     ]
     return write_page(run / "report.html", f"Run {run.name}", lead, sections)
 
@@ -69,7 +72,19 @@ def _device(name: str, card: Card, result: dict[str, Any]) -> Table:
     return Table(f"{name} card", ["", ""], rows)
 
 
-def _configuration(text: str) -> Table:
-    """The YAML, a setting a row, sections as headings."""
-    rows = [line.partition(":")[::2] for line in text.splitlines() if line and not line.startswith("#")]
-    return Table("config.yaml", ["setting", "value"], [[key.replace("  ", "– "), value.strip()] for key, value in rows])
+def _configuration(config: RunConfig) -> Table:
+    """A setting a row, named as ``bruno train --set`` takes it."""
+    rows = []
+    for section, value in config.model_dump(mode="json").items():
+        nested = isinstance(value, dict) and section != "task_options"
+        rows += (
+            [[f"{section}.{key}", _yaml(inner)] for key, inner in value.items()]
+            if nested
+            else [[section, _yaml(value)]]
+        )
+    return Table("config.yaml", ["setting", "value"], rows)
+
+
+def _yaml(value: Any) -> str:
+    """`value` as YAML on one line."""
+    return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n").strip()

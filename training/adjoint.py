@@ -2,6 +2,7 @@
 
     lam_seen  = surrogate part + (where no spike) lam_after
     lam_start = J^T lam_seen,   dL/dI = J_I^T lam_seen + (after a spike, event reset) late^T lam_after
+    dL/dI_total = dL/dI dI/dI_total     (`training.limits`)
 
 J is stored (``tangent``) or made from the state at the start (``bruno``, `coarse_jacobian`).
 """
@@ -75,7 +76,7 @@ def sweep(
     by_devices: bool,
 ) -> tuple[Tensor | None, ...]:
     """Gradients by the fields of `training.gradients.Sequence`, from those of its `Result`."""
-    by_spikes, by_voltage, by_polarization, by_v, by_p, _, _ = gradients
+    by_spikes, by_voltage, by_polarization, _, by_v, by_p, _, _ = gradients
     dtype = tape.v.dtype
     out_dtype = by_spikes.dtype
     exact_constants, constants = constants, constants.to(dtype)
@@ -116,6 +117,8 @@ def sweep(
                 by_i = by_i + spiked * (tape.late[t, 0] * after_v + (tape.late[t, 1:] * after_p).sum(0))
             else:
                 by_i = by_i + spiked * constants[DRIVE] * tape.free[t] * after_v
+        if tape.passing is not None and plan.limits is not None:
+            by_i = torch.where(tape.passing[t], by_i, plan.limits.slope * by_i)
         if lengths is not None:
             active = (lengths > t)[:, None]
             start_v, start_p = torch.where(active, start_v, lam_v), torch.where(active, start_p, lam_p)

@@ -13,8 +13,8 @@ microsecond.
 - ``coarse``: one explicit Euler step of 1 ms both ways; the control, which does not learn.
 
 The first two share `FusedSequence`, the others `unrolled_sequence`. In all of them the reset is detached, a
-spike's derivative is a `Surrogate`, and recurrent weights W (N, N) add s[t-1] W to the current (row: from,
-column: to; A a spike).
+spike's derivative is a `Surrogate`, recurrent weights W (N, N) add s[t-1] W to the current (row: from,
+column: to; A a spike), and the sum is kept within `training.limits` where there are any.
 """
 
 from collections.abc import Callable
@@ -49,7 +49,7 @@ class FusedSequence(torch.autograd.Function):
         shape = (steps, batch, width)
         new = x.current_a.new_empty
         tape = Tape(new, shape, domains, dtype, differentiate, plan)
-        spikes, voltage, polarization = (new(shape) for _ in range(3))
+        spikes, voltage, polarization, current_a = (new(shape) for _ in range(4))
 
         state = [y.to(dtype).clone() for y in (x.v, x.p, x.hold, x.step)]
         last = x.spikes.to(dtype)
@@ -57,6 +57,7 @@ class FusedSequence(torch.autograd.Function):
             i_a = x.current_a[t].to(dtype)
             if recurrent is not None:
                 i_a = i_a + last @ recurrent
+            total, i_a = i_a, i_a if plan.limits is None else plan.limits.clamp(i_a)
             rows = _active(x.lengths, t, batch)
             part = state if rows is None else [y[..., rows, :] for y in state]
             some = i_a if rows is None else i_a[rows]
@@ -64,6 +65,8 @@ class FusedSequence(torch.autograd.Function):
             flat = Membrane(*(y.reshape(*y.shape[:-2], n) for y in part))
             if differentiate:
                 tape.keep(t, rows, v=part[0], p=part[1], hold=part[2], i_a=some)
+                if plan.limits is not None:
+                    tape.keep(t, rows, passing=plan.limits.passing(total if rows is None else total[rows]))
             want = differentiate and plan.exact
             step = plan.solver.run(constants, flat, some.reshape(n), plan.accuracy, plan.event, want)
             after = [flat.v.view(there), flat.p.view(domains, *there), flat.hold.view(there), flat.step.view(there)]
@@ -80,21 +83,23 @@ class FusedSequence(torch.autograd.Function):
             if rows is None:
                 state, last = after, fired
                 spikes[t], voltage[t], polarization[t] = fired, shown_v, weighted(shown_p, weight)
+                current_a[t] = some
             else:
                 last = torch.zeros_like(last)
-                spikes[t], voltage[t], polarization[t] = 0.0, 0.0, 0.0
+                for column in (spikes, voltage, polarization, current_a):
+                    column[t] = 0.0
                 last[rows], spikes[t, rows] = fired, fired.to(spikes.dtype)
-                voltage[t, rows] = shown_v.to(voltage.dtype)
+                voltage[t, rows], current_a[t, rows] = shown_v.to(voltage.dtype), some.to(voltage.dtype)
                 polarization[t, rows] = weighted(shown_p, weight).to(polarization.dtype)
                 for whole, changed in zip(state, after, strict=True):
                     whole[..., rows, :] = changed
         out = [y.to(x.current_a.dtype) for y in state]
-        ctx.mark_non_differentiable(out[2], out[3])
+        ctx.mark_non_differentiable(current_a, out[2], out[3])
         ctx.set_materialize_grads(True)
         if differentiate:
             ctx.plan, ctx.tape = plan, tape
             ctx.save_for_backward(x.constants, x.recurrent_a, x.lengths, x.spikes)
-        return (spikes, voltage, polarization, *out)
+        return (spikes, voltage, polarization, current_a, *out)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -126,10 +131,12 @@ def unrolled_sequence(x: Sequence, plan: Plan, recompute: bool) -> Result:
     constants = x.constants.to(dtype)
     weight = constants[DOMAINS_FROM + 2 * domain_count(len(constants)) :]
     v, p, hold, last = (y.to(dtype) for y in (x.v, x.p, x.hold, x.spikes))
-    kept: list[list[Tensor]] = [[], [], []]
+    kept: list[list[Tensor]] = [[], [], [], []]
     for t, i_a in enumerate(x.current_a):
         if x.recurrent_a is not None:
             i_a = i_a + last @ x.recurrent_a.to(dtype)
+        if plan.limits is not None:
+            i_a = plan.limits.clamp(i_a)
         arguments = (v, p, hold, i_a, constants, plan.substeps, plan.event)
         if recompute and torch.is_grad_enabled():
             window = checkpoint(unrolled.macro_step, *arguments, use_reentrant=False)
@@ -138,7 +145,7 @@ def unrolled_sequence(x: Sequence, plan: Plan, recompute: bool) -> Result:
         distance = plan.surrogate.distance(window.seen_v, window.seen_p, constants)
         fired = Spike.apply(distance, window.spikes.detach(), plan.surrogate)
         shown_v, shown_p = (window.v, window.p) if plan.event else (window.seen_v, window.seen_p)
-        shown = [fired, shown_v, weighted(shown_p, weight)]
+        shown = [fired, shown_v, weighted(shown_p, weight), i_a.detach()]
         new = [window.v, window.p, window.hold, fired]
         if x.lengths is not None:
             active = (x.lengths > t)[:, None]
@@ -147,8 +154,8 @@ def unrolled_sequence(x: Sequence, plan: Plan, recompute: bool) -> Result:
         v, p, hold, last = new
         for column, y in zip(kept, shown, strict=True):
             column.append(y)
-    spikes, voltage, polarization = (torch.stack(column) for column in kept)
-    return Result(spikes, voltage, polarization, v, p, hold, x.step.to(dtype))
+    spikes, voltage, polarization, current_a = (torch.stack(column) for column in kept)
+    return Result(spikes, voltage, polarization, current_a, v, p, hold, x.step.to(dtype))
 
 
 GRADIENTS: dict[str, Callable[[Sequence, Plan], Result]] = {

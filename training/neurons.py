@@ -11,6 +11,7 @@ there on.
 
 import warnings
 from collections.abc import Mapping
+from collections.abc import Sequence as Pair
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,11 +24,14 @@ from devices.felif import FeLIFParameters
 from devices.felif_constants import P_RESET, constant_rows
 from training.flows import HAVE_KERNELS, SOLVERS, find_solver
 from training.gradients import GRADIENTS
+from training.limits import find_limits
 from training.sequence import Plan, Sequence
 from training.surrogates import Spike, Surrogate
 
 FIRST_STEP_MS = 1e-2
 RESETS = ("macro", "event")
+ROUNDING = 1e-6
+"""Relative: a current this little beyond the envelope is at its edge."""
 
 
 class Outputs(NamedTuple):
@@ -39,6 +43,8 @@ class Outputs(NamedTuple):
     """Membrane voltage at the end of each macro step, before the reset of the macro rule."""
     polarization: Tensor
     """Sum of w_k p_k at the same instant; zero where the neuron has none."""
+    current_a: Tensor
+    """Synaptic current that the neurons saw in A: input and recurrence, within the limits; without gradient."""
 
 
 class State(NamedTuple):
@@ -62,7 +68,9 @@ class FeLIF(nn.Module):
     ``logistic`` in float32, ``rosenbrock`` in float64) with its `accuracy`. Other arguments: `surrogate` (``charge`` or
     ``voltage``), its `shape` and `slope` (`training.surrogates`); `reset`: ``macro`` (at the end of the macro step,
     BRUNO's rule; the card's refractory time plays no part) or ``event`` (at the crossing, held for t_refractory,
-    several spikes a millisecond: as the circuit).
+    several spikes a millisecond: as the circuit); `current_limits`: ``none``, ``envelope`` (the currents that the
+    card was fitted to) or (low, high) in A, which the synaptic current, recurrence included, is clamped to, as
+    saturating input mirrors do; `limit_slope`: the clamp's derivative beyond them, 0 exact, 1 straight-through.
 
     N is that of the current, unless `set_devices` gave every neuron its own parameters. Numbers have the
     precision of the input, float64 after ``.double()``. Raises `InputError` for an unknown name.
@@ -79,6 +87,8 @@ class FeLIF(nn.Module):
         accuracy: float | None = None,
         shape: str = "superspike_squared",
         slope: float = 5.0,
+        current_limits: str | Pair[float | str] = "none",
+        limit_slope: float = 0.0,
     ) -> None:
         super().__init__()
         for value, names, what in (
@@ -94,6 +104,7 @@ class FeLIF(nn.Module):
         FeLIFParameters.from_card(self.card)
         self.gradient, self.solver, self.reset = gradient, solver, reset
         self.accuracy = accuracy
+        self.limits = find_limits(current_limits, limit_slope, self.card)
         self.surrogate = Surrogate(surrogate, shape, slope)  # type: ignore[arg-type]
         self.devices: dict[str, Tensor] = {}
         self._precision: Tensor
@@ -158,7 +169,6 @@ class FeLIF(nn.Module):
         constants = self.constants()
         if constants.shape[1] not in (1, width):
             raise InputError(f"the layer has {constants.shape[1]} devices, but the current is for {width} neurons")
-        self._check_envelope(current_a)
         state = self.initial_state(batch, width, dtype) if state is None else state
         plan = self._plan(dtype, current_a.device)
         inputs = Sequence(
@@ -173,8 +183,10 @@ class FeLIF(nn.Module):
             lengths,
         )
         out = GRADIENTS[self.gradient](inputs, plan)
+        self._check_envelope(out.current_a)
         last = out.spikes[-1] if len(out.spikes) else state.spikes
-        return Outputs(out.spikes, out.voltage, out.polarization), State(out.v, out.p, out.hold, out.step, last)
+        shown = Outputs(out.spikes, out.voltage, out.polarization, out.current_a)
+        return shown, State(out.v, out.p, out.hold, out.step, last)
 
     def _plan(self, dtype: torch.dtype, device: torch.device) -> Plan:
         name = self.solver
@@ -190,18 +202,21 @@ class FeLIF(nn.Module):
         if self.accuracy is not None and name == self.solver:
             accuracy = self.accuracy
         substeps = 1 if self.gradient == "coarse" else int(accuracy)
-        return Plan(solver, accuracy, self.surrogate, self.reset == "event", self.gradient == "tangent", substeps)
+        exact = self.gradient == "tangent"
+        return Plan(solver, accuracy, self.surrogate, self.reset == "event", exact, substeps, self.limits)
 
     def _check_envelope(self, current_a: Tensor) -> None:
         span = self.card.envelope.get("i_syn")
         if self._warned or span is None or current_a.numel() == 0:
             return
-        low, high = (float(x) for x in torch.aminmax(current_a.detach()))
-        if low < span.min or high > span.max:
+        low, high = (float(x) for x in torch.aminmax(current_a))
+        margin = ROUNDING * (span.max - span.min)
+        if low < span.min - margin or high > span.max + margin:
             self._warned = True
             warnings.warn(
                 f"the current runs from {low:.3g} to {high:.3g} A, but the card was fitted from "
-                f"{span.min:.3g} to {span.max:.3g} A; beyond that the neuron is an extrapolation",
+                f"{span.min:.3g} to {span.max:.3g} A; beyond that the neuron is an extrapolation "
+                f"(current_limits='envelope' keeps it within)",
                 stacklevel=3,
             )
 
@@ -241,7 +256,8 @@ class LIF(nn.Module):
     ) -> tuple[Outputs, State]:
         """Outputs (T, B, N) and the state after the last step, for `current_a` (T, B, N) in A."""
         zeros = torch.zeros_like(current_a[0])
-        v, spikes = (zeros, zeros) if state is None else (state.voltage_v, state.spikes)
+        v, first = (zeros, zeros) if state is None else (state.voltage_v, state.spikes)
+        spikes = first
         decay = float(torch.exp(torch.tensor(-1e-3 / self.tau_s, dtype=torch.float64)))
         drive = 1e-3 / (self.c_membrane_f * self.v_threshold_v)
         v = v / self.v_threshold_v
@@ -261,5 +277,13 @@ class LIF(nn.Module):
             shown_v.append(seen)
             shown_s.append(spikes)
         voltage = torch.stack(shown_v) * self.v_threshold_v
-        out = Outputs(torch.stack(shown_s), voltage, torch.zeros_like(voltage))
+        total_a = current_a.detach()
+        if recurrent_a is not None:
+            before = torch.stack([first, *shown_s[:-1]]).detach()
+            total_a = total_a + before @ recurrent_a.detach()
+        if lengths is not None:
+            total_a = torch.where(
+                (torch.arange(len(total_a), device=lengths.device)[:, None] < lengths)[..., None], total_a, 0.0
+            )
+        out = Outputs(torch.stack(shown_s), voltage, torch.zeros_like(voltage), total_a)
         return out, State(v * self.v_threshold_v, zeros.new_zeros(0, *zeros.shape), zeros, zeros, spikes)

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from training.flows import SolverInfo
+from training.limits import CurrentLimits
 from training.surrogates import Surrogate
 
 
@@ -22,6 +24,7 @@ class Plan:
     """Tangents rather than the coarse step."""
     substeps: int = 1000
     """Of the unrolled modes."""
+    limits: CurrentLimits | None = None
 
 
 class Sequence(NamedTuple):
@@ -56,6 +59,8 @@ class Result(NamedTuple):
     """(T, B, N): at the crossing or at the end (macro reset); at the end (event reset)."""
     polarization: Tensor
     """(T, B, N): sum of w_k p_k at the same instant."""
+    current_a: Tensor
+    """(T, B, N): what the neurons saw, input and recurrence within the limits; without gradient."""
     v: Tensor
     p: Tensor
     hold: Tensor
@@ -79,6 +84,7 @@ class Tape:
             return new((steps, *extra, batch, width), dtype=dtype)
 
         self.v, self.p, self.i_a = empty(), empty(domains), empty()
+        self.passing = new((steps, batch, width), dtype=torch.bool) if plan.limits else None
         self.seen, self.fired, self.free = empty(1 + domains), empty(), empty()
         self.tangents = empty(1 + domains, 2 + domains) if plan.exact else None
         self.hold = empty() if plan.event else None

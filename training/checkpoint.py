@@ -1,7 +1,7 @@
 """The whole state of a training run in one safetensors file, enough to go on bit for bit.
 
-Tensors: ``model.*`` (weights and sampled devices), ``optimizer.*``, ``rng.*``. Everything else is JSON in the
-file's header, and once more beside it (``.json``) for people to read.
+Tensors: ``model.*`` (weights and sampled devices), ``optimizer.*``, ``average.*``, ``rng.*``. Everything else is
+JSON in the file's header, and once more beside it (``.json``) for people to read.
 """
 
 import json
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from devices.errors import InputError
 from devices.files import write_atomic
+from training.averaging import WeightAverage
 
 STATE = "state"
 
@@ -42,13 +43,20 @@ class Progress:
 
 
 def save_checkpoint(
-    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, device: torch.device
+    path: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    device: torch.device,
+    average: WeightAverage | None = None,
 ) -> None:
     """Write the state to `path`, and its readable part beside it."""
     tensors = {f"model.{name}": value for name, value in network.state_dict().items()}
     names = [name for name, _ in network.named_parameters()]
     for index, slots in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{names[index]}.{slot}": torch.as_tensor(value) for slot, value in slots.items()}
+    if average is not None:
+        tensors |= {f"average.{name}": value for name, value in average.values.items()}
     tensors["rng.cpu"] = torch.get_rng_state()
     if device.type == "cuda":
         tensors["rng.cuda"] = torch.cuda.get_rng_state(device)
@@ -57,8 +65,14 @@ def save_checkpoint(
     write_atomic(path.with_suffix(".json"), state + "\n")
 
 
-def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device) -> Progress:
-    """Put the state at `path` into `network`, `optimizer` and the random numbers; return where the run was."""
+def load_checkpoint(
+    path: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    device: torch.device,
+    average: WeightAverage | None = None,
+) -> Progress:
+    """Put the state at `path` into all of these and the random numbers; return where the run was."""
     tensors, state = _read(path)
     network.load_state_dict(_part(tensors, "model."))
     slots: dict[int, dict[str, Tensor]] = {}
@@ -66,6 +80,9 @@ def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optim
         if found := _part(tensors, f"optimizer.{name}."):
             slots[index] = found
     optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+    if average is not None:
+        for name, value in _part(tensors, "average.").items():
+            average.values[name].copy_(value)
     torch.set_rng_state(tensors["rng.cpu"])
     if device.type == "cuda" and "rng.cuda" in tensors:
         torch.cuda.set_rng_state(tensors["rng.cuda"], device)

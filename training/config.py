@@ -127,6 +127,9 @@ class TrainingConfig(_Strict):
     """Of the learning rate, at the end of a cosine schedule."""
     gradient_clip: float | None = Field(default=1.0, gt=0)
     """Largest norm of the gradient of all weights together."""
+    average_decay: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the running average of the weights that an update keeps (such as 0.99). The average is what is validated
+    and kept; 0: the weights themselves."""
     patience: int | None = Field(default=None, ge=1)
     """Epochs without a better validation score before training stops; none: never."""
     length_jitter: int = Field(default=12, ge=0)

@@ -7,6 +7,7 @@ middle of an epoch too.
 
 import math
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 
 from devices.errors import BrunoError, InputError
+from training.averaging import WeightAverage
 from training.board import Board
 from training.checkpoint import Progress, load_checkpoint, load_model, save_checkpoint, save_model
 from training.config import RunConfig, TrainingConfig
@@ -66,12 +68,13 @@ class Trainer:
         self.optimizer: torch.optim.Optimizer = OPTIMIZERS[settings.optimizer](
             network.parameters(), lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay
         )
+        self.average = WeightAverage(network, settings.average_decay) if settings.average_decay else None
         self.progress = Progress()
         self.batches_per_epoch = math.ceil(len(task.parts["train"]) / settings.batch_size)
 
     def resume(self) -> None:
         """Go back to the folder's checkpoint."""
-        self.progress = load_checkpoint(self.folder.checkpoint, self.network, self.optimizer, self.device)
+        self.progress = load_checkpoint(self.folder.checkpoint, self.network, self.optimizer, self.device, self.average)
 
     def run(self, stop: StopRequest) -> None:
         """Train until the last epoch, until patience ends, or until `stop`. Raises `Interrupted`."""
@@ -93,7 +96,7 @@ class Trainer:
 
     def _epoch(self, stop: StopRequest) -> None:
         progress = self.progress
-        examples = self.task.parts["train"]
+        examples = self.task.training_examples(self.config.seed, progress.epoch)
         batches = epoch_batches(examples, self.config.training, self.config.seed, progress.epoch)
         started = time.perf_counter() - progress.epoch_time_s
         for examples in batches[progress.batch :]:
@@ -139,6 +142,8 @@ class Trainer:
         norm = float(clip_grad_norm_(self.network.parameters(), limit))
         if math.isfinite(norm):
             self.optimizer.step()
+            if self.average is not None:
+                self.average.update(self.progress.step)
             _add(sums, gradient_norm=norm, updates=1.0)
         else:
             self._broken_step()
@@ -157,6 +162,13 @@ class Trainer:
             )
 
     def _end_epoch(self) -> None:
+        with nullcontext() if self.average is None else self.average.in_place():
+            self._validate()
+        self._save()
+        self._tell(self.progress.history[-1])
+
+    def _validate(self) -> None:
+        """The epoch's row of the history; the best network is kept."""
         progress, sums = self.progress, self.progress.sums
         network = self.network
         started = time.perf_counter()
@@ -185,8 +197,6 @@ class Trainer:
                 save_model(self.folder.best, network)
         progress.wall_time_s += progress.epoch_time_s + progress.history[-1]["valid_time_s"]
         progress.epoch, progress.batch, progress.epoch_time_s, progress.sums = progress.epoch + 1, 0, 0.0, {}
-        self._save()
-        self._tell(progress.history[-1])
 
     def _tell(self, row: dict[str, Any]) -> None:
         metric = self.task.metric
@@ -203,7 +213,8 @@ class Trainer:
     def _save(self) -> None:
         if self.process.is_first:
             self.folder.write_metrics(self.progress.history)
-            save_checkpoint(self.folder.checkpoint, self.network, self.optimizer, self.progress, self.device)
+            state = (self.network, self.optimizer, self.progress, self.device, self.average)
+            save_checkpoint(self.folder.checkpoint, *state)
 
 
 def _add(sums: dict[str, float], **values: float) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from calibration.plots import MODEL_COLOUR, SECOND_COLOUR, SPICE_COLOUR, THIRD_COLOUR, new_figure
 
@@ -29,15 +30,16 @@ CHORALES = {
 
 
 def bits_curve(axes: Axes, values: "Values", task: str) -> Axes:
-    """Test accuracy of `task` against the bits of a weight, ours with its spread; the published one dotted."""
-    published = values.plan.references["braille"]
+    """Test accuracy of `task` against the bits of a weight, with its spread; beside all letters, the published one."""
+    published = values.plan.references["braille"] if task == "braille27" else None
     for neuron, (label, colour) in NEURONS.items():
         cells = [(x, values.numbers(f"{task}-{neuron}-{bits}", "test.accuracy")) for x, bits in enumerate(BITS)]
         cells = [(x, found) for x, found in cells if found]
         means = [statistics.mean(found) for _, found in cells]
         spreads = [statistics.stdev(found) if len(found) > 1 else 0.0 for _, found in cells]
         axes.errorbar([x for x, _ in cells], means, spreads, fmt="o-", color=colour, label=label, capsize=4)
-        axes.plot(range(len(BITS)), [published[str(bits)][neuron] for bits in BITS], ":", color=colour, alpha=0.7)
+        if published:
+            axes.plot(range(len(BITS)), [published[str(bits)][neuron] for bits in BITS], ":", color=colour, alpha=0.7)
     axes.plot([], [], ":", color=SPICE_COLOUR, label="published, on other data")
     axes.set_xticks(range(len(BITS)), ["float" if bits == max(BITS) else f"{bits}" for bits in BITS])
     axes.set_xlabel("bits of a weight")
@@ -48,7 +50,7 @@ def bits_curve(axes: Axes, values: "Values", task: str) -> Axes:
 
 def bits_figure(values: "Values") -> Figure | None:
     """Accuracy against bits for both Braille tasks that have results."""
-    tasks = [task for task in ("braille7", "braille27") if any(name.startswith(f"{task}-") for name in values.files)]
+    tasks = [task for task in ("braille27", "braille7") if any(name.startswith(f"{task}-") for name in values.files)]
     if not tasks:
         return None
     figure = new_figure(1, len(tasks), size=(6.4 * len(tasks) + 1.0, 5.0))
@@ -59,7 +61,7 @@ def bits_figure(values: "Values") -> Figure | None:
 
 
 def chorales_figure(values: "Values") -> Figure | None:
-    """Test NLL of every network that was run, with the floors and the published numbers as level lines."""
+    """Test NLL of every network that was run, each seed and the mean; a floor and published numbers as level lines."""
     cells = {name: values.numbers(name, "test.nll") for name in CHORALES if name in values.files}
     if not cells:
         return None
@@ -67,14 +69,16 @@ def chorales_figure(values: "Values") -> Figure | None:
     axes = figure.axes[0]
     for x, (name, found) in enumerate(cells.items()):
         spread = statistics.stdev(found) if len(found) > 1 else 0.0
-        axes.bar(x, statistics.mean(found), yerr=spread, color=CHORALES[name][1], capsize=5, width=0.6)
+        axes.errorbar(x, statistics.mean(found), spread, fmt="o", color=CHORALES[name][1], capsize=6, ms=9)
+        axes.plot([x] * len(found), found, ".", color="black", alpha=0.35)
     floors: dict[str, Any] = values.results(next(iter(cells)))[0]["floors"]
     levels = {f"floor: {name}": scores["nll"] for name, scores in floors.items() if name == "logistic"}
-    levels |= {f"published: {name}": values.plan.references["chorales"][name] for name in ("RNN", "GRU", "sSNU", "TCN")}
+    levels |= {f"published: {name}": values.plan.references["chorales"][name] for name in ("RNN", "sSNU", "TCN")}
     values.read.append(levels)
     for label, level in levels.items():
         axes.axhline(level, color=SPICE_COLOUR, lw=1.2, ls="--" if label.startswith("floor") else ":")
         axes.annotate(label, (1.0, level), xycoords=("axes fraction", "data"), fontsize="small", va="center")
+    axes.set_xlim(-0.5, len(cells) - 0.5)
     axes.set_xticks(range(len(cells)), [CHORALES[name][0].replace(", ", "\n") for name in cells])
     every = [value for found in cells.values() for value in found] + list(levels.values())
     axes.set_ylim(min(every) - 0.15, max(every) + 0.15)
@@ -82,4 +86,50 @@ def chorales_figure(values: "Values") -> Figure | None:
     return figure
 
 
-FIGURES: dict[str, Callable[["Values"], Figure | None]] = {"bits": bits_figure, "chorales": chorales_figure}
+GRADIENTS = {
+    "bptt": ("BPTT, every microsecond", SPICE_COLOUR),
+    "checkpoint": ("checkpoint", THIRD_COLOUR),
+    "bruno": ("BRUNO", MODEL_COLOUR),
+    "tangent": ("tangent", SECOND_COLOUR),
+}
+ALONG = {"length": ("steps_ms", "length (ms)"), "neurons": ("neurons", "neurons"), "batch": ("batch", "batch")}
+
+
+def growth_curve(axes: Axes, rows: list[dict[str, Any]], size: str, cost: str, scale: float) -> Axes:
+    """`cost` times `scale` of every gradient against `size`, both logarithmic; extrapolated points are open."""
+    for gradient, (label, colour) in GRADIENTS.items():
+        own = sorted((row for row in rows if row["gradient"] == gradient), key=lambda row: row[size])
+        axes.loglog([row[size] for row in own], [row[cost] * scale for row in own], color=colour, label=label)
+        for row in own:
+            face = "white" if row["extrapolated"] else colour
+            axes.plot(row[size], row[cost] * scale, "o", color=colour, markerfacecolor=face)
+    return axes
+
+
+def growth_figure(values: "Values") -> Figure | None:
+    """Time and peak memory against length, neurons and batch."""
+    found = values.results("bench-growth")
+    if not found:
+        return None
+    rows = found[0]["growth"]["rows"]
+    values.read.append(rows)
+    figure = new_figure(2, len(ALONG), size=(14.0, 8.0), sharey="row")
+    costs = (("wall_s", 1.0, "time (s)"), ("peak_bytes", 2.0**-20, "peak memory (MiB)"))
+    for i, (cost, scale, label) in enumerate(costs):
+        for j, (along, (size, words)) in enumerate(ALONG.items()):
+            axes = figure.axes[i * len(ALONG) + j]
+            growth_curve(axes, [row for row in rows if row["along"] == along], size, cost, scale)
+            axes.set_xlabel(words)
+            sizes = sorted({row[size] for row in rows if row["along"] == along})
+            axes.set_xticks(sizes, [str(each) for each in sizes])
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        figure.axes[i * len(ALONG)].set_ylabel(label)
+    figure.axes[0].legend(fontsize="small")
+    return figure
+
+
+FIGURES: dict[str, Callable[["Values"], Figure | None]] = {
+    "bits": bits_figure,
+    "chorales": chorales_figure,
+    "growth": growth_figure,
+}

@@ -22,7 +22,7 @@ from training.paper_results import Results, load_results
 DOCUMENT = "paper.md"
 NOT_RUN = "not run"
 STAMP = "Description"
-"""PNG text that holds the SHA-256 of the numbers a figure shows."""
+"""PNG text that holds the SHA-256 of a figure's numbers and of the code that draws it."""
 
 
 class Values:
@@ -54,8 +54,8 @@ class Values:
             return NOT_RUN
         text = format(statistics.mean(values), form)
         if len(set(values)) > 1:
-            text += f" ± {format(statistics.stdev(values), form)}"
-        if len(self.plan.experiments[name].seeds) > 1:
+            text += f" ± {format(statistics.stdev(values), form)} ({len(values)})"
+        elif len(values) < len(self.plan.experiments[name].seeds):
             text += f" ({len(values)})"
         return self.link(name, text)
 
@@ -73,15 +73,21 @@ def _at(content: Any, path: str, name: str) -> Any:
     return content
 
 
-def figures(plan: Plan, folder: Path) -> dict[str, tuple[Figure, str]]:
-    """Every figure for which there are results, by name, and the SHA-256 of the numbers that it shows."""
-    from training.paper_figures import FIGURES
+def number(value: float | None, form: str) -> str:
+    """`value` in the format `form`; a dash where there is none."""
+    return "–" if value is None else format(value, form)
 
+
+def figures(plan: Plan, folder: Path) -> dict[str, tuple[Figure, str]]:
+    """Every figure for which there are results, by name, and the SHA-256 of its numbers and of the drawing code."""
+    from training import paper_figures
+
+    code = Path(paper_figures.__file__).read_text()
     drawn = {}
-    for name, draw in FIGURES.items():
+    for name, draw in paper_figures.FIGURES.items():
         values = Values(plan, folder)
         if (figure := draw(values)) is not None:
-            drawn[name] = (figure, hashlib.sha256(json.dumps(values.read).encode()).hexdigest())
+            drawn[name] = (figure, hashlib.sha256((code + json.dumps(values.read)).encode()).hexdigest())
     return drawn
 
 
@@ -95,6 +101,7 @@ def text(plan: Plan, folder: Path, drawn: set[str]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["num"] = number
     return environment.get_template(f"{DOCUMENT}.j2").render(
         values=values, ours=values.ours, link=values.link, results=values.results, ref=plan.references, drawn=drawn,
         machines=sorted({file.machine["processor"] for file in values.files.values()}),
@@ -102,7 +109,7 @@ def text(plan: Plan, folder: Path, drawn: set[str]) -> str:
 
 
 def stamp(path: Path) -> str:
-    """The SHA-256 of the numbers that the figure at `path` shows; nothing where there is no such file."""
+    """The SHA-256 that the figure at `path` carries; nothing where there is no such file."""
     if not path.is_file():
         return ""
     with Image.open(path) as image:
@@ -110,7 +117,7 @@ def stamp(path: Path) -> str:
 
 
 def write_paper(plan: Plan, folder: Path) -> Path:
-    """Write ``paper.md`` and its figures into `folder`; figures whose numbers did not change stay as they are."""
+    """Write ``paper.md`` and its figures into `folder`; figures that would not change stay as they are."""
     drawn = figures(plan, folder)
     for name, (figure, digest) in drawn.items():
         path = folder / "figures" / f"paper_{name}.png"

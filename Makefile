@@ -8,9 +8,9 @@ RUN ?= runs/chorales
 CARDS := data/calibrated
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all setup ngspice browser calibrate train report paper docs test lint format help clean
+.PHONY: all setup ngspice browser calibrate train validate report paper docs test lint format help clean
 
-all: calibrate train report ## set up, calibrate, train on Bach chorales, write the reports (6 minutes on 2 cores)
+all: calibrate train validate report ## set up, calibrate, train on Bach chorales, check in SPICE, write the reports (10 minutes on 2 cores)
 	@echo
 	@echo "Done. Open reports/calibration.html and $(RUN)/report.html."
 
@@ -42,6 +42,9 @@ $(RUN)/result.json: $(CARDS)/felif.json $(CARDS)/rram.json training/configs/chor
 
 $(CARDS)/felif.json $(CARDS)/rram.json: | setup
 	$(BRUNO) calibrate all --out $(CARDS)
+
+validate: setup $(if $(wildcard $(RUN)/result.json),,train) ## 20 neurons of the trained network back in SPICE, on 10 test pieces
+	$(BRUNO) validate $(RUN)
 
 report: setup ## figures and one HTML page: SPICE over model, training, predictions
 	$(BRUNO) report $(RUN)

@@ -112,14 +112,18 @@ class Netlist:
     @cached_property
     def nodes(self) -> frozenset[str]:
         """Words of the deck's own element lines, lower-case: its nodes, among others."""
-        words: set[str] = set()
-        depth = 0
+        words = (re.split(r"[\s(),=]+", statement.lower())[1:] for statement in self.top_level())
+        return frozenset(word for found in words for word in found)
+
+    def top_level(self) -> list[str]:
+        """The deck's own elements, a statement each, continuation lines joined; no cards, nothing within subcircuits."""
+        found, depth = [], 0
         for _, code in self._statements():
             lower = code.lower()
             depth += lower.startswith(".subckt") - lower.startswith(".ends")
             if depth == 0 and not lower.startswith("."):
-                words.update(re.split(r"[\s(),=]+", lower)[1:])
-        return frozenset(words)
+                found.append(code)
+        return found
 
     def with_params(self, overrides: Mapping[str, float]) -> "Netlist":
         """A copy with deck-level parameters replaced (every place that sets them)."""

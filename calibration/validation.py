@@ -66,7 +66,7 @@ def compare(spice: Waveform, model: Waveform, stimulus: str = "", dead_time_s: f
         errors = np.abs(np.diff(others)[:intervals] / np.diff(spikes)[:intervals] - 1.0)
     first_s = np.linspace(0.0, min([t_stop_s, *spikes[:1], *others[:1]]), SAMPLES, endpoint=False)
     all_s = np.linspace(0.0, t_stop_s, SAMPLES)
-    all_s = all_s[_between_spikes(all_s, np.concatenate([spikes, others]), dead_time_s)]
+    all_s = all_s[between_spikes(all_s, np.concatenate([spikes, others]), dead_time_s)]
 
     return NeuronComparison(
         stimulus=stimulus,
@@ -85,7 +85,8 @@ def compare(spice: Waveform, model: Waveform, stimulus: str = "", dead_time_s: f
     )
 
 
-def _between_spikes(time_s: Array, spikes_s: Array, dead_time_s: float) -> NDArray[np.bool_]:
+def between_spikes(time_s: Array, spikes_s: Array, dead_time_s: float) -> NDArray[np.bool_]:
+    """Which of `time_s` lie outside the dead times of `spikes_s` and 20 us around them."""
     keep = np.ones(time_s.size, dtype=bool)
     for spike in spikes_s:
         keep &= (time_s < spike - GUARD_S) | (time_s > spike + dead_time_s + GUARD_S)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from calibration.cli import JsonOption, app, print_json, run
-from training import cli_bench, cli_paper, cli_program  # noqa: F401 - add their commands to the app
+from training import cli_bench, cli_paper, cli_program, cli_validate  # noqa: F401 - add their commands to the app
 
 Neuron = Literal["felif", "lif", "rlif", "gru", "lstm"]
 Gradient = Literal["bruno", "tangent", "bptt", "checkpoint", "coarse"]

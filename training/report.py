@@ -8,6 +8,7 @@ import yaml
 from calibration.page import Picture, Section, Table, write_page
 from devices.card import Card
 from training.config import RunConfig
+from training.roundtrip_report import PREFIX, validation_sections
 from training.runs import RunFolder
 
 CAPTIONS = {
@@ -31,11 +32,13 @@ def write_run_report(run: Path) -> Path:
     pictures = [
         Picture(path, CAPTIONS.get(path.stem, path.stem.replace("_", " ")))
         for path in sorted(folder.figures.glob("*.png"))
+        if not path.name.startswith(PREFIX)
     ]
     cards: dict[str, Card] = folder.load_cards(config).by_name()
     sections = [
         Section("Scores", tables=[_scores(result), _effort(result)]),
         Section("Pictures", images=pictures),
+        *validation_sections(folder),
         Section("Devices", tables=[_device(name, card, result) for name, card in cards.items()]),
         Section("Configuration", tables=[_configuration(config)]),
     ]

@@ -1,0 +1,107 @@
+"""``bruno validate``: a trained network back in SPICE."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from calibration.cli import JsonOption, WorkersOption, app, print_json
+from devices.units import format_si
+
+Level = Literal["a", "b"]
+COLOURS = {"ok": "green", "explained": "yellow", "flagged": "red"}
+
+
+@app.command("validate")
+def validate_command(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    neurons: Annotated[int, typer.Option(min=1, help="Spiking neurons, spread over their rates.")] = 20,
+    pieces: Annotated[int, typer.Option(min=1, help="Test pieces, spread over the test part.")] = 10,
+    layer: Annotated[str | None, typer.Option(help="hidden.0, ..., output (default: the last hidden layer).")] = None,
+    level: Annotated[Level, typer.Option(help="a: the netlist of the card; b: its transistor version.")] = "a",
+    netlist: Annotated[Path | None, typer.Option(help="Another neuron testbench instead.")] = None,
+    crossbar: Annotated[
+        bool, typer.Option(help="Also 4 neurons with their RRAM resistors and mirrors in one deck.")
+    ] = True,
+    workers: WorkersOption = 2,
+    as_json: JsonOption = False,
+) -> None:
+    """Put neurons of a trained network back into SPICE, under the currents that they saw on test pieces.
+
+    Compares spikes, voltages and the network's decision with torch's, and gives a verdict on each neuron. Decks that
+    were simulated before come from the store. Leaves validation.json, spice/, figures and the report in the run folder.
+
+    Examples: `bruno validate runs/chorales`, `bruno validate runs/chorales --neurons 40 --pieces 20 --level b --json`
+    """
+    from calibration.farm import Farm
+    from training.progress import ConsoleReporter, warnings_to
+    from training.roundtrip import Options, validate_run
+    from training.roundtrip_output import write_outputs
+
+    reporter = ConsoleReporter()
+    options = Options(neurons, pieces, layer, level, netlist, crossbar)
+    farm = Farm(workers=workers, progress="neurons in ngspice")
+    with warnings_to(reporter):
+        result = validate_run(run_dir, options, farm, reporter.line)
+    written = write_outputs(run_dir, result)
+    if as_json:
+        print_json(result.figures)
+        return
+    console = Console(highlight=False)
+    console.print(table(result.figures))
+    for line in summary(result.figures):
+        console.print(line, markup=False, soft_wrap=True)
+    console.print(f"wrote {', '.join(str(path) for path in written)}", markup=False, soft_wrap=True)
+
+
+def table(figures: dict[str, Any]) -> Table:
+    """A row for each neuron."""
+    shown = Table(title=f"{figures['layer']} in {figures['circuit']['netlist']}", title_justify="left")
+    for head in ("neuron", "rate", "torch", "SPICE", "found", "V rms", "P rms", "kernel", "verdict"):
+        shown.add_column(head, justify="left" if head == "verdict" else "right", no_wrap=True)
+    for row in figures["neurons"]:
+        shown.add_row(
+            str(row["neuron"]),
+            f"{row['rate_hz']:.0f} Hz",
+            str(row["spikes_torch"]),
+            str(row["spikes_spice"]),
+            f"{row['matched_fraction']:.1%}",
+            format_si(row["voltage_rms_v"], "V", 2),
+            f"{row['polarization_rms']:.3f}",
+            f"{row['kernel_matched_fraction']:.1%}",
+            f"[{COLOURS[row['verdict']]}]{row['verdict']}[/]",
+        )
+    return shown
+
+
+def summary(figures: dict[str, Any]) -> list[str]:
+    """What the figures come to, a sentence a line."""
+    rate = figures["rate_error"]
+    lines = [
+        f"neuron {row['neuron']} {row['verdict']}: {row['reason']}"
+        for row in figures["neurons"]
+        if row["verdict"] != "ok"
+    ]
+    lines += [
+        f"{figures['spikes_matched']} of {max(figures['spikes_torch'], figures['spikes_spice'])} spikes found in SPICE "
+        f"within 1 ms of torch's: {figures['spikes_matched_fraction']:.2%}, the lowest neuron "
+        f"{figures['lowest_matched_fraction']:.1%}" + ("" if rate is None else f"; mean rate {rate:+.2%}"),
+        "verdicts: " + ", ".join(f"{count} {name}" for name, count in figures["verdicts"].items()),
+    ]
+    decision = figures["decision"]
+    scores = (
+        f"{name} {value:.4f} with torch's neurons, {decision['spice'][name]:.4f} with SPICE's"
+        for name, value in decision["torch"].items()
+    )
+    agree = ", ".join(f"{name.replace('_', ' ')} {value:.1%}" for name, value in decision["agreement"].items())
+    lines.append(f"on {len(figures['pieces'])} pieces: {'; '.join(scores)}; {agree}")
+    crossbar = figures["crossbar"]
+    if crossbar and "failed" not in crossbar:
+        lines.append(
+            f"crossbar of {len(crossbar['neurons'])} neurons, {crossbar['resistors']} RRAM resistors, "
+            f"{crossbar['milliseconds']} ms: currents within {format_si(crossbar['current_error_a'], 'A', 2)}, "
+            f"{crossbar['spikes_matched_fraction']:.1%} of the spikes"
+        )
+    return lines

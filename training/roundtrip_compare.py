@@ -1,0 +1,227 @@
+"""How far apart torch, the card's equations and SPICE are under one and the same current, and whose doing it is.
+
+    torch      the training kernel: a count of spikes each millisecond, V at its end
+    model      the card's equations in continuous time (`devices.felif.simulate`): the kernel's error is torch - model
+    SPICE      the circuit: the card's error is model - SPICE
+
+A spike of torch has the time of the model's spike in the same millisecond. One that the model does not have there
+(the kernel's error) is found in SPICE only if SPICE has it in that very millisecond. So a found spike is within 1 ms
+of torch's either way.
+
+Where one train has a spike and the other has none, the trains part: a spike starts the neuron anew, so what follows
+differs too, until a common spike. What counts is why they parted. At that time the silent side lacked the charge
+
+    x = [C (V_th - V) + A Ps (1 - p)] / (C V_th + 2 A Ps)
+
+to a spike of its own. The card's known error in V and in p (rms of its validation against SPICE) is worth the charge
+x_known in the same formula; a parting with x <= x_known is explained by it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.validation import MATCH_WINDOW_S, between_spikes
+from devices.felif import FeLIFParameters
+from devices.stimulus import Stimulus
+from devices.waveform import Waveform, match_spikes
+
+Array = NDArray[np.float64]
+STEP_S = 1e-3
+SAMPLE_S = 20e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One neuron on one piece, three ways."""
+
+    piece: int
+    stimulus: Stimulus
+    counts: Array
+    """Torch's spikes in each millisecond, (T,)."""
+    voltage_v: Array
+    """Torch's membrane at the end of each millisecond, (T,)."""
+    model: Waveform
+    spice: Waveform
+
+    @property
+    def t_stop_s(self) -> float:
+        """Length of the piece in s."""
+        return self.counts.size * STEP_S
+
+
+def per_step(spikes_s: Array, steps: int) -> Array:
+    """How many of `spikes_s` fall into each of `steps` milliseconds, (steps,)."""
+    return np.histogram(spikes_s, np.arange(steps + 1) * STEP_S)[0].astype(np.float64)
+
+
+def torch_times(counts: Array, model_s: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """Times of torch's spikes in s, and whether each is known: the model's in the same millisecond, else its middle."""
+    times: list[float] = []
+    known: list[bool] = []
+    step = np.floor(model_s / STEP_S).astype(int)
+    for t in np.flatnonzero(counts):
+        there = model_s[step == t][: int(counts[t])]
+        unknown = int(counts[t]) - there.size
+        times += [*there, *([(t + 0.5) * STEP_S] * unknown)]
+        known += [True] * there.size + [False] * unknown
+    return np.array(times), np.array(known, dtype=bool)
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Spikes of torch and of SPICE in s, which of them have a partner, and the pairs (torch, SPICE) in time order."""
+
+    torch_s: Array
+    spice_s: Array
+    pairs: list[tuple[int, int]]
+
+    def lonely(self) -> tuple[Array, Array]:
+        """Times of the spikes without a partner: torch's, SPICE's."""
+        mine, theirs = (set(side) for side in zip(*self.pairs, strict=True)) if self.pairs else (set(), set())
+        return (
+            np.array([s for i, s in enumerate(self.torch_s) if i not in mine]),
+            np.array([s for j, s in enumerate(self.spice_s) if j not in theirs]),
+        )
+
+
+def match_trial(trial: Trial) -> Matching:
+    """Pair torch's spikes with SPICE's as the module's text says."""
+    torch_s, known = torch_times(trial.counts, trial.model.spike_times_s)
+    spice_s = trial.spice.spike_times_s
+    first = np.flatnonzero(known)
+    pairs = [(int(first[i]), j) for i, j in match_spikes(torch_s[known], spice_s, MATCH_WINDOW_S)]
+    taken = {j for _, j in pairs}
+    for i in np.flatnonzero(~known):
+        same = np.flatnonzero(np.floor(spice_s / STEP_S) == np.floor(torch_s[i] / STEP_S))
+        free = [int(j) for j in same if int(j) not in taken]
+        if free:
+            pairs.append((int(i), free[0]))
+            taken.add(free[0])
+    return Matching(torch_s, spice_s, sorted(pairs))
+
+
+@dataclass(frozen=True)
+class Parting:
+    """Where the trains part: one side spikes at `time_s`, the other lacked `missing_charge` of a spike's charge."""
+
+    piece: int
+    time_s: float
+    spiked: str
+    """torch or spice."""
+    cause: str
+    """card, or kernel where the card's equations side with SPICE."""
+    missing_charge: float
+
+
+def partings(trial: Trial, matching: Matching, parameters: FeLIFParameters) -> list[Parting]:
+    """The spikes at which the trains part; those that follow until the next common spike do not count."""
+    common = [max(matching.torch_s[i], matching.spice_s[j]) for i, j in matching.pairs]
+    lonely_torch, lonely_spice = matching.lonely()
+    events = (
+        [(t, "common") for t in common] + [(t, "torch") for t in lonely_torch] + [(t, "spice") for t in lonely_spice]
+    )
+    found, together = [], True
+    for time_s, kind in sorted(events):
+        if kind == "common":
+            together = True
+        elif together:
+            found.append(_parting(trial, float(time_s), kind, parameters))
+            together = False
+    return found
+
+
+def _parting(trial: Trial, time_s: float, spiked: str, parameters: FeLIFParameters) -> Parting:
+    near = np.abs(trial.model.spike_times_s - time_s) <= MATCH_WINDOW_S
+    model_spikes = bool(near.any())
+    cause = "card" if model_spikes == (spiked == "torch") else "kernel"
+    silent = trial.spice if spiked == "torch" else trial.model
+    around = np.clip(time_s + np.linspace(-1, 1, 401) * MATCH_WINDOW_S, 0.0, trial.t_stop_s)
+    at = silent.resampled(around)
+    missing = missing_charge(at["v_mem_v"], at["polarization"], parameters)
+    return Parting(trial.piece, time_s, spiked, cause, float(max(missing.min(), 0.0)))
+
+
+def missing_charge(v: Array, p: Array, parameters: FeLIFParameters) -> Array:
+    """Charge still missing to a spike, as a share of that from reset to spike."""
+    x = parameters
+    film_c = x.area * x.saturation_polarization
+    return (x.c_total * (x.v_threshold - v) + film_c * (1 - p)) / (x.c_total * x.v_threshold + 2 * film_c)
+
+
+def together(time_s: Array, matching: Matching, found: list[Parting]) -> NDArray[np.bool_]:
+    """Which of `time_s` see both sides with the same history: not from a parting to the next common spike."""
+    keep = np.ones(time_s.size, dtype=bool)
+    for parting in found:
+        later = [matching.torch_s[i] for i, _ in matching.pairs if matching.torch_s[i] > parting.time_s]
+        keep &= (time_s < parting.time_s) | (time_s > min(later, default=np.inf))
+    return keep
+
+
+@dataclass(frozen=True)
+class TrialScore:
+    """One neuron on one piece, in figures; squares are summed so that pieces add up."""
+
+    piece: int
+    torch: int
+    model: int
+    spice: int
+    matched: int
+    """Torch and SPICE."""
+    kernel_matched: int
+    """Torch and model, in the same millisecond."""
+    card_matched: int
+    """Model and SPICE, within 1 ms."""
+    partings: list[Parting]
+    voltage_squares: float
+    """Of model - SPICE where both have the same history, between spikes."""
+    polarization_squares: float
+    samples: int
+    kernel_squares: float
+    """Of torch - model at the ends of milliseconds, between spikes."""
+    kernel_samples: int
+
+
+def score_trial(trial: Trial, parameters: FeLIFParameters) -> TrialScore:
+    """Compare the three."""
+    matching = match_trial(trial)
+    found = partings(trial, matching, parameters)
+    steps = trial.counts.size
+    model_s, spice_s = trial.model.spike_times_s, trial.spice.spike_times_s
+    dead_s = parameters.t_refractory
+
+    time_s = np.arange(0.0, trial.t_stop_s, SAMPLE_S)
+    spikes = np.concatenate([model_s, spice_s])
+    time_s = time_s[between_spikes(time_s, spikes, dead_s) & together(time_s, matching, found)]
+    model, spice = trial.model.resampled(time_s), trial.spice.resampled(time_s)
+
+    ends_s = np.arange(1, steps + 1, dtype=np.float64) * STEP_S
+    same = np.cumsum(trial.counts) == np.searchsorted(model_s, ends_s)
+    same &= between_spikes(ends_s, model_s, dead_s)
+    kernel = trial.voltage_v[same] - trial.model.resampled(ends_s[same])["v_mem_v"]
+    return TrialScore(
+        piece=trial.piece,
+        torch=int(trial.counts.sum()),
+        model=model_s.size,
+        spice=spice_s.size,
+        matched=len(matching.pairs),
+        kernel_matched=int(np.minimum(trial.counts, per_step(model_s, steps)).sum()),
+        card_matched=len(match_spikes(model_s, spice_s, MATCH_WINDOW_S)),
+        partings=found,
+        voltage_squares=float(np.sum((model["v_mem_v"] - spice["v_mem_v"]) ** 2)),
+        polarization_squares=float(np.sum((model["polarization"] - spice["polarization"]) ** 2)),
+        samples=time_s.size,
+        kernel_squares=float(np.sum(kernel**2)),
+        kernel_samples=int(same.sum()),
+    )
+
+
+def fraction(matched: int, *totals: int) -> float:
+    """`matched` over the largest of `totals`; 1 where all are zero."""
+    return matched / max(totals) if max(totals) else 1.0
+
+
+def root_mean(squares: float, count: int) -> float:
+    """Root of the mean of squares; 0 of none."""
+    return float(np.sqrt(squares / count)) if count else 0.0

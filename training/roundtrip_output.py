@@ -1,0 +1,66 @@
+"""What a validation leaves in the run folder: validation.json, decks to run by hand, figures, the report anew."""
+
+import json
+from pathlib import Path
+
+from calibration.experiments import NeuronRun, neuron_jobs
+from calibration.plots import save
+from devices.files import write_atomic
+from devices.units import format_si
+from training.plots_roundtrip import bars_figure, crossbar_figure, raster_figure, voltage_figure
+from training.report import write_run_report
+from training.roundtrip import RoundTrip
+from training.roundtrip_compare import Trial, match_trial
+from training.roundtrip_report import PREFIX
+from training.roundtrip_verdict import NeuronRow
+from training.runs import RunFolder
+
+
+def write_outputs(run_dir: Path | str, result: RoundTrip) -> list[Path]:
+    """Write everything into the run folder `run_dir`; returns the paths that a reader opens."""
+    folder = RunFolder(Path(run_dir))
+    save(bars_figure(result.rows), folder.figures / f"{PREFIX}matched.png")
+    if any(result.trials.values()):
+        save(raster_figure(result.trials), folder.figures / f"{PREFIX}raster.png")
+    for name, (row, trial) in samples(result).items():
+        title = (
+            f"{name}: neuron {row.neuron} on test piece {trial.piece}, {row.matched_fraction:.1%} of its spikes found, "
+            f"{format_si(row.voltage_rms_v, 'V', 2)} rms"
+        )
+        save(voltage_figure(trial, title), folder.figures / f"{PREFIX}{name}.png")
+        write_atomic(folder.path / "spice" / f"{name}.cir", deck_text(result, row.neuron, trial))
+    if result.crossbar:
+        neurons = [row["neuron"] for row in result.figures["crossbar"]["neurons"]]
+        save(crossbar_figure(result.crossbar, neurons), folder.figures / f"{PREFIX}crossbar.png")
+        write_atomic(folder.path / "spice" / "crossbar.cir", result.crossbar_deck)
+    written = [write_atomic(folder.path / "validation.json", json.dumps(result.figures, indent=2) + "\n")]
+    if folder.result.is_file():
+        written.append(write_run_report(folder.path))
+    return written
+
+
+def samples(result: RoundTrip) -> dict[str, tuple[NeuronRow, Trial]]:
+    """The best, the median and the worst neuron by found spikes and voltage, each on the piece that shows it most."""
+    spiking = [row for row in result.rows if row.spikes_torch + row.spikes_spice and result.trials[row.neuron]]
+    ranked = sorted(spiking, key=lambda row: (-row.matched_fraction, row.voltage_rms_v))
+    if not ranked:
+        return {}
+    places = {"best": 0, "median": len(ranked) // 2, "worst": len(ranked) - 1}
+    return {name: (ranked[k], _telling(result.trials[ranked[k].neuron])) for name, k in places.items()}
+
+
+def _telling(trials: list[Trial]) -> Trial:
+    """The trial with the most spikes without a partner, and among equals with the most spikes."""
+
+    def weight(trial: Trial) -> tuple[int, int]:
+        matching = match_trial(trial)
+        lonely = sum(times.size for times in matching.lonely())
+        return lonely, matching.torch_s.size
+
+    return max(trials, key=weight)
+
+
+def deck_text(result: RoundTrip, neuron: int, trial: Trial) -> str:
+    """The deck of one trial; runs by hand with ``ngspice -b -r out.raw FILE``."""
+    run = NeuronRun(trial.stimulus, trial.t_stop_s, result.overrides[neuron])
+    return neuron_jobs([run], result.netlist)[0].deck

@@ -1,0 +1,93 @@
+"""The report's section on a validation: what came out, figures, a row for each neuron, and where to run it by hand."""
+
+import hashlib
+import json
+from typing import Any
+
+from calibration.page import Picture, Section, Table
+from devices.units import format_si
+from training.runs import RunFolder
+
+PREFIX = "validation_"
+CAPTIONS = {
+    "matched": "Share of spikes found in SPICE, by neuron, coloured by verdict",
+    "raster": "Spikes of torch and of SPICE on the piece where most lack a partner",
+    "best": "The best neuron: current, voltage, residual, polarization",
+    "median": "The median neuron: current, voltage, residual, polarization",
+    "worst": "The worst neuron: current, voltage, residual, polarization",
+    "crossbar": "Neurons with their RRAM resistors and mirrors in one deck",
+}
+
+
+def weights_sha256(folder: RunFolder) -> str:
+    """Hash of the run's best weights: which training a validation belongs to."""
+    return hashlib.sha256(folder.best.read_bytes()).hexdigest()
+
+
+def validation_sections(folder: RunFolder) -> list[Section]:
+    """The section, none where the run was not validated, a word where it was trained anew since."""
+    path = folder.path / "validation.json"
+    if not path.is_file():
+        return []
+    figures: dict[str, Any] = json.loads(path.read_text())
+    if figures["weights_sha256"] != weights_sha256(folder):
+        return [
+            Section("In SPICE", f"The validation is of an earlier training; bruno validate {folder.path} renews it.")
+        ]
+    pictures = [
+        Picture(folder.figures / f"{PREFIX}{name}.png", caption)
+        for name, caption in CAPTIONS.items()
+        if (folder.figures / f"{PREFIX}{name}.png").is_file()
+    ]
+    return [Section("In SPICE", _lead(figures), images=pictures, tables=[_decision(figures), _neurons(figures)])]
+
+
+def _lead(figures: dict[str, Any]) -> str:
+    rate = figures["rate_error"]
+    text = (
+        f"{len(figures['neurons'])} neurons of {figures['layer']} as {figures['circuit']['netlist']} under the "
+        f"currents that they saw on {len(figures['pieces'])} test pieces: {figures['spikes_matched_fraction']:.2%} of "
+        f"the spikes found within 1 ms, the lowest neuron {figures['lowest_matched_fraction']:.1%}"
+        + ("" if rate is None else f", mean rate {rate:+.2%}")
+        + ". Verdicts: "
+        + ", ".join(f"{count} {name}" for name, count in figures["verdicts"].items())
+        + "."
+    )
+    crossbar = figures["crossbar"]
+    if crossbar and "failed" not in crossbar:
+        text += (
+            f" One deck with {crossbar['resistors']} RRAM resistors and the mirrors of {len(crossbar['neurons'])} "
+            f"neurons: currents within {format_si(crossbar['current_error_a'], 'A', 2)} of torch's over "
+            f"{crossbar['milliseconds']} ms, {crossbar['spikes_matched_fraction']:.1%} of the spikes."
+        )
+    return " ".join([text, *(f"Note: {note}." for note in figures["notes"]), "The decks are in the folder spice."])
+
+
+def _decision(figures: dict[str, Any]) -> Table:
+    decision = figures["decision"]
+    rows = [[name, f"{value:.4f}", f"{decision['spice'][name]:.4f}"] for name, value in decision["torch"].items()]
+    rows += [[name.replace("_", " "), "", f"{value:.1%}"] for name, value in decision["agreement"].items()]
+    return Table("The network's decision on these pieces", ["", "torch's neurons", "SPICE's neurons"], rows)
+
+
+def _neurons(figures: dict[str, Any]) -> Table:
+    header = ["neuron", "rate", "spikes torch", "SPICE", "found", "V rms", "P rms", "found by the kernel", "verdict"]
+    rows = [
+        [
+            str(row["neuron"]),
+            f"{row['rate_hz']:.0f} Hz",
+            str(row["spikes_torch"]),
+            str(row["spikes_spice"]),
+            f"{row['matched_fraction']:.1%}",
+            format_si(row["voltage_rms_v"], "V", 2),
+            f"{row['polarization_rms']:.3f}",
+            f"{row['kernel_matched_fraction']:.1%}",
+            f"{row['verdict']}: {row['reason']}",
+        ]
+        for row in figures["neurons"]
+    ]
+    caption = (
+        "V and P: the card's equations against SPICE between spikes, while both have the same history. "
+        "Kernel: torch against the card's equations, spikes in the same millisecond."
+    )
+    return Table(caption, header, rows)

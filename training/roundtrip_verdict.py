@@ -1,0 +1,152 @@
+"""What the comparison says of each neuron: in order, explained by the card's known error, or flagged.
+
+ok          every spike of torch is one of SPICE and the other way round
+explained   the trains part, but only where the silent side was short of a spike by no more charge than the card's
+            known error (`KnownError`)
+flagged     anything else: a larger error, currents that the card does not cover, a deck that ngspice could not do
+"""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from devices.card import FeLIFCard
+from devices.felif import FeLIFParameters
+from devices.units import format_si
+from training.roundtrip_compare import STEP_S, Parting, Trial, TrialScore, fraction, missing_charge, root_mean
+
+Array = NDArray[np.float64]
+ROUNDING = 1e-6
+"""Relative: a current this little beyond the envelope is at its edge."""
+
+
+@dataclass(frozen=True)
+class NeuronRow:
+    """One neuron over all its pieces."""
+
+    neuron: int
+    rate_hz: float
+    spikes_torch: int
+    spikes_model: int
+    spikes_spice: int
+    spikes_matched: int
+    matched_fraction: float
+    """Found spikes over those of torch or of SPICE, whichever has more; 1 where both are silent."""
+    rate_error: float | None
+    """SPICE against torch, relative; None where torch is silent."""
+    voltage_rms_v: float
+    """Model against SPICE between spikes, as long as both have the same history."""
+    polarization_rms: float
+    kernel_matched_fraction: float
+    """Torch against the model: spikes in the same millisecond."""
+    kernel_voltage_rms_v: float
+    card_matched_fraction: float
+    """The model against SPICE: spikes within 1 ms."""
+    current_min_a: float
+    current_max_a: float
+    partings: list[dict[str, Any]]
+    verdict: str
+    """ok, explained or flagged."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class KnownError:
+    """What the card's validation against SPICE says of its error, and the currents that it covers."""
+
+    voltage_rms_v: float
+    polarization_rms: float
+    charge: float
+    """Both errors as a share of the charge from reset to spike."""
+    current_a: tuple[float, float]
+
+    @classmethod
+    def of(cls, card: FeLIFCard) -> "KnownError":
+        """The worst held-out stimulus of `card`; nothing is known where the card was not validated."""
+        rows = card.validation.get("stimuli", [])
+        voltage = max((row["voltage_rms_all_v"] for row in rows), default=0.0)
+        polarization = max((row["polarization_rms_all"] for row in rows), default=0.0)
+        x = FeLIFParameters.from_card(card)
+        charge = missing_charge(np.array(x.v_threshold - voltage), np.array(1 - polarization), x)
+        span = card.envelope.get("i_syn")
+        return cls(voltage, polarization, float(charge), (span.min, span.max) if span else (-np.inf, np.inf))
+
+
+def summarise(
+    neuron: int, scores: list[TrialScore], trials: list[Trial], known: KnownError, failures: list[str]
+) -> NeuronRow:
+    """The row of one neuron, with its verdict; `failures` are what ngspice said of pieces that it could not do."""
+    total = {
+        field.name: sum(getattr(score, field.name) for score in scores)
+        for field in fields(TrialScore)
+        if field.name not in ("piece", "partings")
+    }
+    found = [parting for score in scores for parting in score.partings]
+    currents = np.concatenate([trial.stimulus.i_syn_a for trial in trials]) if trials else np.zeros(1)
+    voltage = root_mean(total["voltage_squares"], total["samples"])
+    polarization = root_mean(total["polarization_squares"], total["samples"])
+    verdict, reason = judge(found, voltage, polarization, currents, known, failures)
+    return NeuronRow(
+        neuron=neuron,
+        rate_hz=total["torch"] / max(sum(trial.t_stop_s for trial in trials), STEP_S),
+        spikes_torch=total["torch"],
+        spikes_model=total["model"],
+        spikes_spice=total["spice"],
+        spikes_matched=total["matched"],
+        matched_fraction=fraction(total["matched"], total["torch"], total["spice"]),
+        rate_error=total["spice"] / total["torch"] - 1 if total["torch"] else None,
+        voltage_rms_v=voltage,
+        polarization_rms=polarization,
+        kernel_matched_fraction=fraction(total["kernel_matched"], total["torch"], total["model"]),
+        kernel_voltage_rms_v=root_mean(total["kernel_squares"], total["kernel_samples"]),
+        card_matched_fraction=fraction(total["card_matched"], total["model"], total["spice"]),
+        current_min_a=float(currents.min()),
+        current_max_a=float(currents.max()),
+        partings=[asdict(parting) for parting in found],
+        verdict=verdict,
+        reason=reason,
+    )
+
+
+def judge(
+    found: list[Parting], voltage_rms_v: float, polarization_rms: float, currents_a: Array, known: KnownError,
+    failures: list[str],
+) -> tuple[str, str]:  # fmt: skip
+    """The verdict and its reason in one sentence."""
+    faults = [*failures, *_beyond_envelope(currents_a, known)]
+    if voltage_rms_v > known.voltage_rms_v or polarization_rms > known.polarization_rms:
+        faults.append(
+            f"the model is {format_si(voltage_rms_v, 'V')} and {polarization_rms:.3f} of Ps (rms) from SPICE; at most "
+            f"{format_si(known.voltage_rms_v, 'V')} and {known.polarization_rms:.3f} in the card's validation"
+        )
+    large = [parting for parting in found if parting.missing_charge > known.charge]
+    if large:
+        worst = max(large, key=lambda parting: parting.missing_charge)
+        faults.append(
+            f"the trains part where {'SPICE' if worst.spiked == 'torch' else 'the model'} lacks "
+            f"{worst.missing_charge:.1%} of a spike's charge; the card is known to {known.charge:.1%}"
+        )
+    if faults:
+        return "flagged", "; ".join(faults)
+    if not found:
+        return "ok", "every spike found"
+    worst_charge = max(parting.missing_charge for parting in found)
+    kernel = sum(parting.cause == "kernel" for parting in found)
+    times = "once" if len(found) == 1 else f"{len(found)} times"
+    by = f", {kernel} of them by the training kernel" if kernel else ""
+    return "explained", (
+        f"the trains part {times}{by}, for want of at most {worst_charge:.1%} of a spike's charge; "
+        f"the card is known to {known.charge:.1%}"
+    )
+
+
+def _beyond_envelope(currents_a: Array, known: KnownError) -> list[str]:
+    low, high = known.current_a
+    margin = ROUNDING * (high - low)
+    if currents_a.min() >= low - margin and currents_a.max() <= high + margin:
+        return []
+    seen = f"{format_si(float(currents_a.min()), 'A')}...{format_si(float(currents_a.max()), 'A')}"
+    covered = f"{format_si(low, 'A')}...{format_si(high, 'A')}"
+    return [f"it sees {seen}, but the card covers {covered} (neuron option current_limits: envelope keeps within)"]

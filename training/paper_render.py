@@ -42,8 +42,9 @@ class Values:
         return [] if file is None else [run.result for run in file.runs]
 
     def numbers(self, name: str, path: str) -> list[float]:
-        """The number at the dotted `path` for each seed."""
-        numbers = [float(_at(result, path, name)) for result in self.results(name)]
+        """The number at the dotted `path` for each seed; of a list, how many it holds."""
+        found = [_at(result, path, name) for result in self.results(name)]
+        numbers = [float(len(each) if isinstance(each, list) else each) for each in found]
         self.read.append([name, path, numbers])
         return numbers
 

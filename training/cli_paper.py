@@ -23,7 +23,9 @@ def paper_command(
     jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time; measurements of time run alone.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder of paper.md, results/ and figures/.")] = None,
     allow_dirty: Annotated[bool, typer.Option("--allow-dirty", help="Run code that is not committed.")] = False,
-    show: Annotated[bool, typer.Option("--list", help="List the experiments and their commands.")] = False,
+    show: Annotated[
+        bool, typer.Option("--list", help="List the experiments, what is done of them, and their commands.")
+    ] = False,
 ) -> None:
     """Write docs/paper.md: the paper's figures and tables beside what this code gives.
 
@@ -31,16 +33,19 @@ def paper_command(
     Examples: `bruno paper`, `bruno paper 'braille7-*' --jobs 2`, `bruno paper --rerun --jobs 2`
     """
     from training.paper import load_plan
+    from training.paper_results import load_results
 
     plan = load_plan(quick=quick)
+    folder = out or (QUICK_FOLDER if quick else Path("docs"))
     if show:
         for each in plan.experiments.values():
-            typer.echo(f"{each.name:26} {len(each.seeds)} x {each.shown}")
+            found = load_results(folder / "results", each.name)
+            made = f"{len(found.seeds)} by {found.commit[:10]}" if found else "none"
+            typer.echo(f"{each.name:22} seeds {len(each.seeds)}, done {made:15} {each.shown}")
         return
     chosen = [n for n in plan.experiments if not names or any(fnmatch.fnmatch(n, pattern) for pattern in names)]
     if not chosen:
         raise InputError(f"no experiment is called {' or '.join(names or [])}; see bruno paper --list")
-    folder = out or (QUICK_FOLDER if quick else Path("docs"))
     try:
         if names or rerun or quick:
             from training.paper_run import Runner

@@ -1,0 +1,288 @@
+"""A trained network back in SPICE: the currents are torch's, the comparison is honest, the verdicts follow."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+
+import training.cli  # noqa: F401  (adds its commands to the app that the fixture runs)
+from calibration.crossbar import CrossbarArray, CrossbarRun, crossbar_deck, simulate_crossbar
+from calibration.errors import NetlistError
+from calibration.experiments import NeuronRun, neuron_jobs
+from calibration.farm import Farm
+from devices import FeLIFCard
+from devices.errors import InputError
+from devices.felif import FeLIFParameters, simulate
+from devices.stimulus import Stimulus
+from devices.waveform import Waveform
+from training.config import RunConfig
+from training.evaluation import load_run
+from training.roundtrip_circuit import deck_overrides, find_circuit, stimulus
+from training.roundtrip_compare import Trial, match_trial, missing_charge, partings, score_trial
+from training.roundtrip_crossbar import crossbar_run
+from training.roundtrip_decision import decisions
+from training.roundtrip_network import as_circuit, choose_neurons, felif_layers, record, spread_over_ranks
+from training.roundtrip_verdict import KnownError, judge
+from training.trainer import train
+
+STEPS = 10
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    """A run of six recurrent FeLIF on RRAM weights, with the circuit's reset and limits."""
+    torch.set_num_threads(1)
+    config = RunConfig.model_validate({
+        "task": "training.tasks.own_example:load",
+        "task_options": {"trials": 60, "steps": STEPS},
+        "network": {"hidden": [6], "neuron": "felif", "weight_std": 1.5, "bias_std": 0.1},
+        "neuron": {"options": {"reset": "event", "current_limits": "envelope"}},
+        "training": {"epochs": 1, "batch_size": 8},
+    })  # fmt: skip
+    folder = tmp_path_factory.mktemp("runs") / "event"
+    train(config, folder)
+    return folder
+
+
+@pytest.fixture
+def recorded(run_folder):
+    """The run's task, network and record of three test pieces."""
+    _, task, network = load_run(run_folder)
+    as_circuit(network)
+    return task, network, record(network, task, "hidden.0", (0, 3, 5))
+
+
+def test_the_recorded_current_is_that_of_the_programmed_conductances(recorded):
+    _, network, seen = recorded
+    run = crossbar_run(network, seen, range(6), {})
+    current = sum(a.gain * a.rows_v @ (a.plus_s - a.minus_s).T for a in run.arrays) + run.bias_a
+    low, high = run.limits_a
+    expected = seen.current_a[:STEPS, 0]
+    assert np.allclose(current.clip(low, high), expected, atol=2e-6 * np.abs(expected).max(), rtol=0)
+    assert np.any(seen.spikes[:, 0] > 0), "without recurrent spikes this says little"
+    assert seen.current_a.max() > 1e-9
+
+
+def test_a_deck_is_driven_by_the_recorded_current(recorded):
+    *_, seen = recorded
+    drive = stimulus(seen, 1, 2)
+    deck = neuron_jobs([NeuronRun(drive, STEPS * 1e-3)])[0].deck
+    source = re.search(r"Istim inj 0 PWL\(([^)]*)\)", deck).group(1).replace("+", " ")
+    time_s, current_a = np.array(source.split(), dtype=float).reshape(-1, 2).T
+    middles_s = (np.arange(STEPS) + 0.5) * 1e-3
+    assert np.allclose(np.interp(middles_s, time_s, current_a), seen.current_a[:STEPS, 1, 2], rtol=1e-8, atol=0)
+
+
+def test_the_crossbars_currents_are_the_weighted_sums_within_the_limits():
+    rng = np.random.default_rng(1)
+    rows_v = 0.2 * (rng.random((4, 7)) < 0.5)
+    rows_v[:, 2] = 0.0
+    plus_s, minus_s = rng.uniform(50e-6, 500e-6, (2, 2, 7))
+    low, high = -2e-9, 4e-9
+    arrays = [CrossbarArray(name, rows_v, plus_s, minus_s, gain) for name, gain in (("in", 1e-4), ("rec", -3e-5))]
+    run = CrossbarRun(arrays, np.array([1e-9, -0.5e-9]), (low, high))
+    current = sum(a.gain * rows_v @ (plus_s - minus_s).T for a in arrays) + run.bias_a
+    assert current.min() < low or current.max() > high, "the limits must act"
+    middles_s = (np.arange(4) + 0.5) * 1e-3
+    for n, wave in enumerate(simulate_crossbar(run, farm=Farm(workers=1))):
+        assert np.allclose(wave.resampled(middles_s)["i_syn_a"], current[:, n].clip(low, high), rtol=1e-9, atol=1e-18)
+
+
+def test_a_silent_row_is_left_out_of_the_crossbar():
+    rows_v = np.array([[0.2, 0.0]])
+    g_s = np.full((1, 2), 1e-4)
+    text = crossbar_deck(CrossbarRun([CrossbarArray("in", rows_v, g_s, g_s, 1e-4)], np.zeros(1))).text
+    assert "Rin1p1" in text
+    assert "in2" not in text
+
+
+def test_a_testbench_without_a_placed_neuron_is_refused_by_the_crossbar(tmp_path):
+    bench = tmp_path / "bare.cir"
+    bench.write_text(
+        "bare\nVsupply vdd 0 3.3\nIstim inj 0 PWL(0 0)\nR1 inj vm 1k\nR2 vm spk 1k\nR3 spk pn 1k\n.tran 1u 1m\n.end\n"
+    )
+    with pytest.raises(NetlistError, match="no subcircuit is placed"):
+        crossbar_deck(CrossbarRun([CrossbarArray("in", np.ones((1, 1)), *np.ones((2, 1, 1)), 1.0)], np.zeros(1)), bench)
+
+
+def trial_of(counts, model_s, spice_s, spice_v=2.0):
+    """A trial with constant voltages and the given spikes."""
+    counts = np.array(counts, dtype=float)
+    time_s = np.linspace(0, counts.size * 1e-3, 200)
+
+    def wave(v, spikes_s):
+        signals = {"v_mem_v": np.full(200, v), "polarization": np.ones(200)}
+        return Waveform(time_s, signals, np.array(spikes_s, dtype=float))
+
+    return Trial(0, Stimulus.dc(1e-9), counts, np.full(counts.size, 2.0), wave(2.0, model_s), wave(spice_v, spice_s))
+
+
+def test_a_spike_is_found_within_a_millisecond_of_torchs_and_not_beyond():
+    assert len(match_trial(trial_of([0, 1, 0], [1.9e-3], [2.8e-3])).pairs) == 1
+    assert len(match_trial(trial_of([0, 1, 0], [1.1e-3], [2.2e-3])).pairs) == 0
+
+
+def test_a_spike_that_the_kernel_made_up_counts_only_in_its_own_millisecond():
+    assert len(match_trial(trial_of([0, 1, 0], [], [1.99e-3])).pairs) == 1
+    assert len(match_trial(trial_of([0, 1, 0], [], [2.01e-3])).pairs) == 0
+
+
+def test_trains_part_once_until_their_next_common_spike(felif_card):
+    parameters = FeLIFParameters.from_card(felif_card)
+    counts, model_s = [1, 0, 0, 1, 0, 0, 1, 1], [0.5e-3, 3.5e-3, 6.5e-3, 7.5e-3]
+    trial = trial_of(counts, model_s, [0.5e-3, 2.1e-3, 5.1e-3, 6.5e-3, 7.5e-3])
+    (parting,) = partings(trial, match_trial(trial), parameters)
+    assert (parting.time_s, parting.spiked, parting.cause) == (2.1e-3, "spice", "card")
+    assert parting.missing_charge == pytest.approx(float(missing_charge(np.array(2.0), np.array(1.0), parameters)))
+    score = score_trial(trial, parameters)
+    assert (score.torch, score.spice, score.matched, score.kernel_matched) == (4, 5, 3, 4)
+
+
+def test_a_spike_that_only_the_kernel_lacks_is_the_kernels_doing(felif_card):
+    parameters = FeLIFParameters.from_card(felif_card)
+    trial = trial_of([0, 0, 0], [1.5e-3], [1.5e-3])
+    (parting,) = partings(trial, match_trial(trial), parameters)
+    assert (parting.spiked, parting.cause) == ("spice", "kernel")
+
+
+def test_the_missing_charge_falls_from_one_to_nothing(felif_card):
+    x = FeLIFParameters.from_card(felif_card)
+    v, p = np.array([0.0, x.v_threshold]), np.array([-1.0, 1.0])
+    assert missing_charge(v, p, x) == pytest.approx([1.0, 0.0])
+
+
+def test_a_verdict_follows_from_the_cards_known_error(felif_card):
+    parameters, known = FeLIFParameters.from_card(felif_card), KnownError.of(felif_card)
+    assert 0 < known.charge < 0.05
+    trial = trial_of([0, 1, 0], [1.5e-3], [], spice_v=2.45)
+    (near,) = partings(trial, match_trial(trial), parameters)
+    trial = trial_of([0, 1, 0], [1.5e-3], [], spice_v=-3.0)
+    (far,) = partings(trial, match_trial(trial), parameters)
+    inside, beyond = np.array([-1e-9, 8e-9]), np.array([-1e-9, 41e-9])
+    assert judge([], 0.01, 0.001, inside, known, [])[0] == "ok"
+    assert judge([near], 0.01, 0.001, inside, known, [])[0] == "explained"
+    for verdict, complaint in (
+        (judge([near, far], 0.01, 0.001, inside, known, []), "SPICE lacks"),
+        (judge([], 0.01, 0.001, beyond, known, []), "41 nA"),
+        (judge([], 0.5, 0.001, inside, known, []), "500 mV"),
+        (judge([], 0.01, 0.001, inside, known, ["no convergence"]), "no convergence"),
+    ):
+        assert verdict[0] == "flagged"
+        assert complaint in verdict[1]
+
+
+def test_neurons_are_spread_over_their_rates_and_silent_ones_come_last():
+    rates = np.array([0.0, 50.0, 10.0, 0.0, 90.0, 30.0, 0.0, 70.0])
+    assert choose_neurons(rates, 3) == [2, 1, 4, 0, 6]
+    assert choose_neurons(rates, 20) == [2, 5, 1, 7, 4, 0, 6]
+    assert spread_over_ranks(np.arange(77), 10) == [0, 8, 17, 25, 34, 42, 51, 59, 68, 76]
+
+
+def test_the_decision_is_torchs_where_spice_does_the_same_and_another_where_not(recorded):
+    task, network, seen = recorded
+    neuron = felif_layers(network)["hidden.0"]
+    parameters = FeLIFParameters.from_card(neuron.card)
+
+    def trials(time_shift_s):
+        found = {}
+        for index in range(6):
+            found[index] = []
+            for place, piece in enumerate(seen.pieces):
+                drive, counts = stimulus(seen, place, index), seen.spikes[:, place, index]
+                model = simulate(parameters, drive, STEPS * 1e-3)
+                moved = Waveform(model.time_s, model.signals, model.spike_times_s + time_shift_s)
+                found[index].append(Trial(piece, drive, counts, seen.voltage_v[:, place, index], model, moved))
+        return found
+
+    same = decisions(network, task, seen, trials(0.0))
+    assert same["agreement"] == {"answers_agree": 1.0}
+    assert same["spice"]["cross_entropy"] == pytest.approx(same["torch"]["cross_entropy"], abs=2e-4)
+    assert [row["piece"] for row in same["pieces"]] == [0, 3, 5]
+    moved = decisions(network, task, seen, trials(4e-3))
+    assert abs(moved["spice"]["cross_entropy"] - moved["torch"]["cross_entropy"]) > 2e-3
+    again = record(network, task, "hidden.0", seen.pieces)
+    assert torch.equal(again.logits, seen.logits)
+
+
+def test_a_neurons_own_device_scales_the_netlists_parameters(recorded, felif_card):
+    _, network, _ = recorded
+    neuron, circuit = felif_layers(network)["hidden.0"], find_circuit(felif_card)
+    assert deck_overrides(circuit, neuron, 0) == {}
+    fields = felif_card["activation_field_1"] * torch.linspace(0.9, 1.1, 6, dtype=torch.float64)
+    neuron.set_devices({"activation_field_1": fields})
+    assert deck_overrides(circuit, neuron, 5) == pytest.approx({"ea": 1.65 * 1.1})
+    neuron.set_devices({"alpha": torch.full((6,), 1.3)})
+    with pytest.raises(InputError, match="differ in alpha"):
+        deck_overrides(circuit, neuron, 0)
+
+
+def test_a_card_without_a_netlist_and_a_changed_netlist_are_told(felif_card):
+    with pytest.raises(InputError, match="--netlist"):
+        find_circuit(FeLIFCard.published())
+    assert find_circuit(felif_card).notes == ()
+    other = felif_card.provenance.model_copy(update={"sha256": "0" * 64})
+    (note,) = find_circuit(felif_card.model_copy(update={"provenance": other})).notes
+    assert "changed since" in note
+
+
+def test_validate_from_run_to_report(bruno, run_folder):
+    code, out, err = bruno("validate", run_folder, "--neurons", 2, "--pieces", 2, "--json")
+    assert code == 0, err
+    figures = json.loads(out)
+    assert figures["spikes_matched_fraction"] >= 0.8
+    assert abs(figures["rate_error"]) < 0.3
+    assert len([row for row in figures["neurons"] if row["spikes_torch"]]) == 2
+    assert all(row["kernel_matched_fraction"] > 0.9 for row in figures["neurons"])
+    assert all(row["verdict"] in ("ok", "explained", "flagged") for row in figures["neurons"])
+    assert figures["crossbar"]["current_error_a"] < 1e-6 * 30e-9
+    assert json.loads((run_folder / "validation.json").read_text()) == figures
+    for name in ("matched", "raster", "best", "median", "worst", "crossbar"):
+        assert (run_folder / "figures" / f"validation_{name}.png").stat().st_size > 10_000
+    assert ".tran" in (run_folder / "spice" / "worst.cir").read_text()
+    assert "In SPICE" in (run_folder / "report.html").read_text()
+    code, out, _ = bruno("validate", run_folder, "--neurons", 2, "--pieces", 2)
+    assert code == 0
+    assert "spikes found in SPICE within 1 ms of torch's" in out
+    (run_folder / "best.safetensors").touch()
+    weights = (run_folder / "best.safetensors").read_bytes()
+    (run_folder / "best.safetensors").write_bytes(weights + b" ")
+    assert bruno("report", run_folder)[0] == 0
+    (run_folder / "best.safetensors").write_bytes(weights)
+    assert "of an earlier training" in (run_folder / "report.html").read_text()
+
+
+def test_a_run_of_the_macro_rule_is_validated_with_the_circuits_reset(bruno, run_folder, tmp_path):
+    run = tmp_path / "macro"
+    config = load_run(run_folder)[0].with_values(neuron__options={"current_limits": "envelope"})
+    train(config, run)
+    code, out, err = bruno("validate", run, "--neurons", 1, "--pieces", 1, "--no-crossbar")
+    assert code == 0, err
+    assert "trained with reset=macro" in err
+    assert "crossbar of" not in out
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments", "complaint"),
+    [
+        ({"network__neuron": "rlif"}, [], "no FeLIF neurons"),
+        ({"network__neuron": "gru"}, [], "no FeLIF neurons"),
+        ({}, ["--layer", "hidden.7"], "no FeLIF layer 'hidden.7'; it has hidden.0"),
+        ({}, ["--netlist", "missing.cir"], "missing.cir"),
+        (None, [], "no run here"),
+    ],
+)
+def test_faults_of_the_user_are_one_sentence_and_exit_code_two(
+    bruno, run_folder, tmp_path, changes, arguments, complaint
+):
+    run = run_folder
+    if changes is None:
+        run = tmp_path / "nothing"
+    elif changes:
+        run = tmp_path / "rival"
+        train(load_run(run_folder)[0].with_values(**changes), run)
+    code, _, err = bruno("validate", run, *arguments)
+    assert code == 2, err
+    assert complaint in err
+    assert "Traceback" not in err

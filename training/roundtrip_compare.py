@@ -9,7 +9,7 @@ A spike of torch has the time of the model's spike in the same millisecond. One 
 of torch's either way.
 
 Where one train has a spike and the other has none, the trains part: a spike starts the neuron anew, so what follows
-differs too, until a common spike. What counts is why they parted. At that time the silent side lacked the charge
+differs too, until a common spike at (nearly) the same charge. What counts is why they parted. At that time the silent side lacked the charge
 
     x = [C (V_th - V) + A Ps (1 - p)] / (C V_th + 2 A Ps)
 
@@ -30,6 +30,8 @@ from devices.waveform import Waveform, match_spikes
 Array = NDArray[np.float64]
 STEP_S = 1e-3
 SAMPLE_S = 20e-6
+APART = 0.01
+"""Two common spikes start both sides anew if no larger share of a spike's charge flows in between them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,9 +117,22 @@ class Parting:
     missing_charge: float
 
 
+def fresh_starts(trial: Trial, matching: Matching, parameters: FeLIFParameters) -> list[float]:
+    """Times in s of the common spikes after which both sides have the same history."""
+    x = parameters
+    spike_c = x.c_total * x.v_threshold + 2 * x.area * x.saturation_polarization
+    found = []
+    for i, j in matching.pairs:
+        pair = sorted((float(matching.torch_s[i]), float(matching.spice_s[j])))
+        between_c = trial.stimulus.at(np.mean(pair)) * (pair[1] - pair[0])
+        if abs(between_c) <= APART * spike_c:
+            found.append(pair[1])
+    return found
+
+
 def partings(trial: Trial, matching: Matching, parameters: FeLIFParameters) -> list[Parting]:
-    """The spikes at which the trains part; those that follow until the next common spike do not count."""
-    common = [max(matching.torch_s[i], matching.spice_s[j]) for i, j in matching.pairs]
+    """The spikes at which the trains part; those that follow until both start anew do not count."""
+    common = fresh_starts(trial, matching, parameters)
     lonely_torch, lonely_spice = matching.lonely()
     events = (
         [(t, "common") for t in common] + [(t, "torch") for t in lonely_torch] + [(t, "spice") for t in lonely_spice]
@@ -150,11 +165,11 @@ def missing_charge(v: Array, p: Array, parameters: FeLIFParameters) -> Array:
     return (x.c_total * (x.v_threshold - v) + film_c * (1 - p)) / (x.c_total * x.v_threshold + 2 * film_c)
 
 
-def together(time_s: Array, matching: Matching, found: list[Parting]) -> NDArray[np.bool_]:
-    """Which of `time_s` see both sides with the same history: not from a parting to the next common spike."""
+def together(time_s: Array, starts: list[float], found: list[Parting]) -> NDArray[np.bool_]:
+    """Which of `time_s` see both sides with the same history: not from a parting to the next of `starts`."""
     keep = np.ones(time_s.size, dtype=bool)
     for parting in found:
-        later = [matching.torch_s[i] for i, _ in matching.pairs if matching.torch_s[i] > parting.time_s]
+        later = [start for start in starts if start > parting.time_s]
         keep &= (time_s < parting.time_s) | (time_s > min(later, default=np.inf))
     return keep
 
@@ -193,7 +208,9 @@ def score_trial(trial: Trial, parameters: FeLIFParameters) -> TrialScore:
 
     time_s = np.arange(0.0, trial.t_stop_s, SAMPLE_S)
     spikes = np.concatenate([model_s, spice_s])
-    time_s = time_s[between_spikes(time_s, spikes, dead_s) & together(time_s, matching, found)]
+    time_s = time_s[
+        between_spikes(time_s, spikes, dead_s) & together(time_s, fresh_starts(trial, matching, parameters), found)
+    ]
     model, spice = trial.model.resampled(time_s), trial.spice.resampled(time_s)
 
     ends_s = np.arange(1, steps + 1, dtype=np.float64) * STEP_S

@@ -217,6 +217,9 @@ def calibrate_command(
             help="Devices sampled for the spread in the cards (default: 24 neurons, 32 RRAM cells; 0: no neurons).",
         ),
     ] = None,
+    network_traces: Annotated[
+        int, typer.Option(min=1, help="Network-like traces, of those that validate a neuron; fewer are quicker.")
+    ] = 20,
     workers: WorkersOption = 2,
     dask: Annotated[
         str | None, typer.Option(help="Scheduler of a Dask cluster, tcp://host:port, to simulate on.")
@@ -249,6 +252,7 @@ def calibrate_command(
                 options["devices"] = monte_carlo
         else:
             options["domains"] = _domains(domains)
+            options["network_traces"] = network_traces
             declared = netlist is None or netlist.with_suffix(".variation.yaml").exists()
             options["monte_carlo"] = monte_carlo if monte_carlo is not None else (24 if declared else 0)
             options["notice"] = lambda text: messages.print(text, markup=False)

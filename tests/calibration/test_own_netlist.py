@@ -1,13 +1,14 @@
-"""``bruno calibrate --netlist``: any neuron circuit with the documented pins, and a clear word about any other."""
+"""``bruno calibrate --netlist``: any neuron circuit with the documented pins, and a clear word about any other.
+
+A testbench with a changed parameter is calibrated in the tutorial (tests/docs/test_commands.py).
+"""
 
 import json
 
 import pytest
 
-from calibration.calibrate_neuron import calibrate_neuron
 from calibration.experiments import NETLISTS, NEURON_NETLIST
 from calibration.export import export_card
-from calibration.farm import Farm
 from calibration.store import Store
 from devices import FeLIFCard
 
@@ -39,16 +40,6 @@ def test_a_circuit_of_ones_own_is_calibrated_to_its_known_truth(bruno, own_card,
     assert card["leak_discharge"] == pytest.approx(own_card["leak_discharge"], rel=0.02)
     worst = max(abs(row["first_spike_error"] or 0.0) for row in card.validation["stimuli"])
     assert worst < 2e-3
-
-
-def test_a_testbench_with_a_changed_parameter_gives_its_own_card(tmp_path):
-    text = NEURON_NETLIST.read_text().replace("../", f"{NETLISTS}/")
-    assert ".param vth=2.5 " in text
-    mine = tmp_path / "mine.cir"
-    mine.write_text(text.replace(".param vth=2.5 ", ".param vth=2.2 "))
-    made = calibrate_neuron(mine, farm=Farm(store=Store(tmp_path / "store")), network_traces=1)
-    assert made.card["v_threshold"] == pytest.approx(2.2, abs=0.005)
-    assert made.card.provenance.netlist == "mine.cir"
 
 
 def test_wrong_pins_are_named_before_anything_runs(bruno, tmp_path):

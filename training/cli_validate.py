@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -58,19 +59,22 @@ def validate_command(
 
 def table(figures: dict[str, Any]) -> Table:
     """A row for each neuron."""
-    shown = Table(title=f"{figures['layer']} in {figures['circuit']['netlist']}", title_justify="left")
-    for head in ("neuron", "rate", "torch", "SPICE", "found", "V rms", "P rms", "kernel", "verdict"):
+    shown = Table(
+        title=f"{figures['layer']} in {figures['circuit']['netlist']}", title_justify="left", box=box.SIMPLE_HEAD,
+        padding=(0, 1), pad_edge=False, collapse_padding=True,
+    )  # fmt: skip
+    for head in ("neuron", "Hz", "torch", "SPICE", "found %", "V mV", "P", "kernel %", "verdict"):
         shown.add_column(head, justify="left" if head == "verdict" else "right", no_wrap=True)
     for row in figures["neurons"]:
         shown.add_row(
             str(row["neuron"]),
-            f"{row['rate_hz']:.0f} Hz",
+            f"{row['rate_hz']:.0f}",
             str(row["spikes_torch"]),
             str(row["spikes_spice"]),
-            f"{row['matched_fraction']:.1%}",
-            format_si(row["voltage_rms_v"], "V", 2),
+            f"{100 * row['matched_fraction']:.1f}",
+            f"{1e3 * row['voltage_rms_v']:.0f}",
             f"{row['polarization_rms']:.3f}",
-            f"{row['kernel_matched_fraction']:.1%}",
+            f"{100 * row['kernel_matched_fraction']:.1f}",
             f"[{COLOURS[row['verdict']]}]{row['verdict']}[/]",
         )
     return shown

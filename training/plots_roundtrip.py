@@ -97,8 +97,8 @@ def voltage_figure(trial: Trial, title: str) -> Figure:
     current.yaxis.set_major_formatter(EngFormatter("A"))
     current.set_ylabel("$I_{syn}$")
     overlay(voltage, trial.spice, trial.model, "v_mem_v", "$V_{mem}$", "V")
-    ends_s = np.arange(1, trial.counts.size + 1) * 1e-3
-    voltage.plot(ends_s, trial.voltage_v, ".", color=MODEL_COLOUR, ms=5, label="torch, each ms")
+    ends_s = np.arange(1, trial.torch.counts.size + 1) * 1e-3
+    voltage.plot(ends_s, trial.torch.voltage_v, ".", color=MODEL_COLOUR, ms=5, label="torch, each ms")
     matching = match_trial(trial)
     lonely_torch, lonely_spice = matching.lonely()
     for times, lonely, marker, colour in (

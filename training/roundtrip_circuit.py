@@ -140,7 +140,6 @@ def trial(
     recorded: Recorded, place: int, index: int, run: NeuronRun, parameters: FeLIFParameters, spice: Waveform
 ) -> Trial:
     """Torch, the card's equations and `spice` for the neuron at `index` on the piece at `place`."""
-    steps = slice(0, round(run.t_stop_s / STEP_S))
+    shown = recorded.shown(round(run.t_stop_s / STEP_S), place, index)
     model = simulate(parameters, run.stimulus, run.t_stop_s)
-    counts, voltage_v = recorded.spikes[steps, place, index], recorded.voltage_v[steps, place, index]
-    return Trial(recorded.pieces[place], run.stimulus, counts, voltage_v, model, spice)
+    return Trial(recorded.pieces[place], run.stimulus, shown, model, spice)

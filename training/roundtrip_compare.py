@@ -9,7 +9,8 @@ A spike of torch has the time of the model's spike in the same millisecond. One 
 of torch's either way.
 
 Where one train has a spike and the other has none, the trains part: a spike starts the neuron anew, so what follows
-differs too, until a common spike at (nearly) the same charge. What counts is why they parted. At that time the silent side lacked the charge
+differs too, until a common spike after which they are alike again. What counts is why they parted. At that time the
+silent side lacked the charge
 
     x = [C (V_th - V) + A Ps (1 - p)] / (C V_th + 2 A Ps)
 
@@ -18,6 +19,7 @@ x_known in the same formula; a parting with x <= x_known is explained by it.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +28,13 @@ from calibration.validation import MATCH_WINDOW_S, between_spikes
 from devices.felif import FeLIFParameters
 from devices.stimulus import Stimulus
 from devices.waveform import Waveform, match_spikes
+from training.roundtrip_network import Shown
 
 Array = NDArray[np.float64]
 STEP_S = 1e-3
 SAMPLE_S = 20e-6
-APART = 0.01
-"""Two common spikes start both sides anew if no larger share of a spike's charge flows in between them."""
+APART = 0.03
+"""A common spike starts both sides anew if then no larger share of a spike's charge lies between them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,17 +43,14 @@ class Trial:
 
     piece: int
     stimulus: Stimulus
-    counts: Array
-    """Torch's spikes in each millisecond, (T,)."""
-    voltage_v: Array
-    """Torch's membrane at the end of each millisecond, (T,)."""
+    torch: Shown
     model: Waveform
     spice: Waveform
 
     @property
     def t_stop_s(self) -> float:
         """Length of the piece in s."""
-        return self.counts.size * STEP_S
+        return self.torch.counts.size * STEP_S
 
 
 def per_step(spikes_s: Array, steps: int) -> Array:
@@ -90,7 +90,7 @@ class Matching:
 
 def match_trial(trial: Trial) -> Matching:
     """Pair torch's spikes with SPICE's as the module's text says."""
-    torch_s, known = torch_times(trial.counts, trial.model.spike_times_s)
+    torch_s, known = torch_times(trial.torch.counts, trial.model.spike_times_s)
     spice_s = trial.spice.spike_times_s
     first = np.flatnonzero(known)
     pairs = [(int(first[i]), j) for i, j in match_spikes(torch_s[known], spice_s, MATCH_WINDOW_S)]
@@ -118,15 +118,22 @@ class Parting:
 
 
 def fresh_starts(trial: Trial, matching: Matching, parameters: FeLIFParameters) -> list[float]:
-    """Times in s of the common spikes after which both sides have the same history."""
-    x = parameters
-    spike_c = x.c_total * x.v_threshold + 2 * x.area * x.saturation_polarization
+    """Times in s of the common spikes after which both sides have the same history.
+
+    Those are told by the state at the end of the millisecond after which both are past their dead time: the charges
+    missing in torch and in SPICE are alike.
+    """
     found = []
     for i, j in matching.pairs:
-        pair = sorted((float(matching.torch_s[i]), float(matching.spice_s[j])))
-        between_c = trial.stimulus.at(np.mean(pair)) * (pair[1] - pair[0])
-        if abs(between_c) <= APART * spike_c:
-            found.append(pair[1])
+        time_s = float(max(matching.torch_s[i], matching.spice_s[j]))
+        step = int(np.ceil((time_s + parameters.t_refractory) / STEP_S))
+        if step <= trial.torch.counts.size:
+            at = trial.spice.resampled([step * STEP_S])
+            mine = missing_charge(trial.torch.voltage_v[step - 1], trial.torch.polarization[step - 1], parameters)
+            theirs = missing_charge(at["v_mem_v"][0], at["polarization"][0], parameters)
+            if abs(mine - theirs) > APART:
+                continue
+        found.append(time_s)
     return found
 
 
@@ -158,8 +165,8 @@ def _parting(trial: Trial, time_s: float, spiked: str, parameters: FeLIFParamete
     return Parting(trial.piece, time_s, spiked, cause, float(max(missing.min(), 0.0)))
 
 
-def missing_charge(v: Array, p: Array, parameters: FeLIFParameters) -> Array:
-    """Charge still missing to a spike, as a share of that from reset to spike."""
+def missing_charge(v: Any, p: Any, parameters: FeLIFParameters) -> Any:
+    """Charge still missing to a spike, as a share of that from reset to spike; `v` in V, `p` in -1...1, any shape."""
     x = parameters
     film_c = x.area * x.saturation_polarization
     return (x.c_total * (x.v_threshold - v) + film_c * (1 - p)) / (x.c_total * x.v_threshold + 2 * film_c)
@@ -202,7 +209,7 @@ def score_trial(trial: Trial, parameters: FeLIFParameters) -> TrialScore:
     """Compare the three."""
     matching = match_trial(trial)
     found = partings(trial, matching, parameters)
-    steps = trial.counts.size
+    steps = trial.torch.counts.size
     model_s, spice_s = trial.model.spike_times_s, trial.spice.spike_times_s
     dead_s = parameters.t_refractory
 
@@ -214,16 +221,16 @@ def score_trial(trial: Trial, parameters: FeLIFParameters) -> TrialScore:
     model, spice = trial.model.resampled(time_s), trial.spice.resampled(time_s)
 
     ends_s = np.arange(1, steps + 1, dtype=np.float64) * STEP_S
-    same = np.cumsum(trial.counts) == np.searchsorted(model_s, ends_s)
+    same = np.cumsum(trial.torch.counts) == np.searchsorted(model_s, ends_s)
     same &= between_spikes(ends_s, model_s, dead_s)
-    kernel = trial.voltage_v[same] - trial.model.resampled(ends_s[same])["v_mem_v"]
+    kernel = trial.torch.voltage_v[same] - trial.model.resampled(ends_s[same])["v_mem_v"]
     return TrialScore(
         piece=trial.piece,
-        torch=int(trial.counts.sum()),
+        torch=int(trial.torch.counts.sum()),
         model=model_s.size,
         spice=spice_s.size,
         matched=len(matching.pairs),
-        kernel_matched=int(np.minimum(trial.counts, per_step(model_s, steps)).sum()),
+        kernel_matched=int(np.minimum(trial.torch.counts, per_step(model_s, steps)).sum()),
         card_matched=len(match_spikes(model_s, spice_s, MATCH_WINDOW_S)),
         partings=found,
         voltage_squares=float(np.sum((model["v_mem_v"] - spice["v_mem_v"]) ** 2)),

@@ -108,8 +108,7 @@ def compare_crossbar(
         drive = Stimulus.steps(current_a, name=f"neuron {index} in the crossbar")
         parameters = felif_parameters(neuron, index)
         model = simulate(parameters, drive, steps * STEP_S)
-        shown = (recorded.spikes[:steps, 0, index], recorded.voltage_v[:steps, 0, index])
-        trial = Trial(recorded.pieces[0], drive, *shown, model=model, spice=wave)
+        trial = Trial(recorded.pieces[0], drive, recorded.shown(steps, 0, index), model, wave)
         score = score_trial(trial, parameters)
         trials.append(trial)
         rows.append({

@@ -25,7 +25,7 @@ def decisions(network: Network, task: Task, recorded: Recorded, trials: dict[int
     spikes, voltage_v = (x[..., chosen].copy() for x in (recorded.spikes, recorded.voltage_v))
     for column, index in enumerate(chosen):
         for trial in trials[index]:
-            steps, place = trial.counts.size, recorded.pieces.index(trial.piece)
+            steps, place = trial.torch.counts.size, recorded.pieces.index(trial.piece)
             ends_s = [(t + 1) * STEP_S for t in range(steps)]
             spikes[:steps, place, column] = per_step(trial.spice.spike_times_s, steps)
             voltage_v[:steps, place, column] = trial.spice.resampled(ends_s)["v_mem_v"]

@@ -23,7 +23,16 @@ from training.tasks.base import Batch
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """One neuron in torch, a value a millisecond, (T,): spikes in it, and the state at its end."""
+
+    counts: Array
+    voltage_v: Array
+    polarization: Array
+
+
+@dataclass(frozen=True, eq=False)
 class Recorded:
     """A layer of FeLIF on test pieces: what its neurons saw and did, (T, B, N) each, one value a millisecond."""
 
@@ -36,9 +45,15 @@ class Recorded:
     """Synaptic current: input, recurrence and bias, within the limits."""
     spikes: Array
     voltage_v: Array
-    """At the end of each millisecond."""
+    """At the end of each millisecond, as `polarization`."""
+    polarization: Array
     logits: torch.Tensor
     batch: Batch
+
+    def shown(self, steps: int, place: int, index: int) -> "Shown":
+        """What the neuron at `index` did in the first `steps` milliseconds of the piece at `place`."""
+        at = (slice(0, steps), place, index)
+        return Shown(self.spikes[at], self.voltage_v[at], self.polarization[at])
 
     @property
     def rates_hz(self) -> Array:
@@ -101,10 +116,11 @@ def record(network: Network, task: Task, layer: str, pieces: tuple[int, ...]) ->
         logits = run_network(network, batch).logits.cpu()
     finally:
         hook.remove()
-    current_a, spikes, voltage_v = (
-        x.detach().cpu().double().numpy() for x in (shown[0].current_a, shown[0].spikes, shown[0].voltage_v)
+    out = shown[0]
+    current_a, spikes, voltage_v, polarization = (
+        x.detach().cpu().double().numpy() for x in (out.current_a, out.spikes, out.voltage_v, out.polarization)
     )
-    return Recorded(layer, pieces, batch.lengths.numpy(), current_a, spikes, voltage_v, logits, batch)
+    return Recorded(layer, pieces, batch.lengths.numpy(), current_a, spikes, voltage_v, polarization, logits, batch)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def write_outputs(run_dir: Path | str, result: RoundTrip) -> list[Path]:
     for name, (row, trial) in samples(result).items():
         title = (
             f"{name}: neuron {row.neuron} on test piece {trial.piece}, {row.matched_fraction:.1%} of its spikes found, "
-            f"{format_si(row.voltage_rms_v, 'V', 2)} rms"
+            f"{format_si(row.voltage_rms_v, 'V', 3)} rms"
         )
         save(voltage_figure(trial, title), folder.figures / f"{PREFIX}{name}.png")
         write_atomic(folder.path / "spice" / f"{name}.cir", deck_text(result, row.neuron, trial))

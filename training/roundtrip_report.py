@@ -79,7 +79,7 @@ def _neurons(figures: dict[str, Any]) -> Table:
             str(row["spikes_torch"]),
             str(row["spikes_spice"]),
             f"{row['matched_fraction']:.1%}",
-            format_si(row["voltage_rms_v"], "V", 2),
+            format_si(row["voltage_rms_v"], "V", 3),
             f"{row['polarization_rms']:.3f}",
             f"{row['kernel_matched_fraction']:.1%}",
             f"{row['verdict']}: {row['reason']}",

@@ -69,7 +69,7 @@ class KnownError:
         voltage = max((row["voltage_rms_all_v"] for row in rows), default=0.0)
         polarization = max((row["polarization_rms_all"] for row in rows), default=0.0)
         x = FeLIFParameters.from_card(card)
-        charge = missing_charge(np.array(x.v_threshold - voltage), np.array(1 - polarization), x)
+        charge = missing_charge(x.v_threshold - voltage, 1 - polarization, x)
         span = card.envelope.get("i_syn")
         return cls(voltage, polarization, float(charge), (span.min, span.max) if span else (-np.inf, np.inf))
 
@@ -118,8 +118,8 @@ def judge(
     faults = [*failures, *_beyond_envelope(currents_a, known)]
     if voltage_rms_v > known.voltage_rms_v or polarization_rms > known.polarization_rms:
         faults.append(
-            f"the model is {format_si(voltage_rms_v, 'V')} and {polarization_rms:.3f} of Ps (rms) from SPICE; at most "
-            f"{format_si(known.voltage_rms_v, 'V')} and {known.polarization_rms:.3f} in the card's validation"
+            f"the model is {format_si(voltage_rms_v, 'V', 3)} and {polarization_rms:.3f} of Ps (rms) from SPICE; "
+            f"the card is known to {format_si(known.voltage_rms_v, 'V', 3)} and {known.polarization_rms:.3f}"
         )
     large = [parting for parting in found if parting.missing_charge > known.charge]
     if large:
@@ -135,7 +135,7 @@ def judge(
     worst_charge = max(parting.missing_charge for parting in found)
     kernel = sum(parting.cause == "kernel" for parting in found)
     times = "once" if len(found) == 1 else f"{len(found)} times"
-    by = f", {kernel} of them by the training kernel" if kernel else ""
+    by = f" ({kernel} by the training kernel)" if kernel else ""
     return "explained", (
         f"the trains part {times}{by}, for want of at most {worst_charge:.1%} of a spike's charge; "
         f"the card is known to {known.charge:.1%}"

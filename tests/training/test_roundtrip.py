@@ -23,7 +23,7 @@ from training.roundtrip_circuit import deck_overrides, find_circuit, stimulus
 from training.roundtrip_compare import Trial, match_trial, missing_charge, partings, score_trial
 from training.roundtrip_crossbar import crossbar_run
 from training.roundtrip_decision import decisions
-from training.roundtrip_network import as_circuit, choose_neurons, felif_layers, record, spread_over_ranks
+from training.roundtrip_network import Shown, as_circuit, choose_neurons, felif_layers, record, spread_over_ranks
 from training.roundtrip_verdict import KnownError, judge
 from training.trainer import train
 
@@ -116,7 +116,8 @@ def trial_of(counts, model_s, spice_s, spice_v=2.0):
         signals = {"v_mem_v": np.full(200, v), "polarization": np.ones(200)}
         return Waveform(time_s, signals, np.array(spikes_s, dtype=float))
 
-    return Trial(0, Stimulus.dc(1e-9), counts, np.full(counts.size, 2.0), wave(2.0, model_s), wave(spice_v, spice_s))
+    shown = Shown(counts, np.full(counts.size, 2.0), np.ones(counts.size))
+    return Trial(0, Stimulus.dc(1e-9), shown, wave(2.0, model_s), wave(spice_v, spice_s))
 
 
 def test_a_spike_is_found_within_a_millisecond_of_torchs_and_not_beyond():
@@ -190,10 +191,10 @@ def test_the_decision_is_torchs_where_spice_does_the_same_and_another_where_not(
         for index in range(6):
             found[index] = []
             for place, piece in enumerate(seen.pieces):
-                drive, counts = stimulus(seen, place, index), seen.spikes[:, place, index]
+                drive = stimulus(seen, place, index)
                 model = simulate(parameters, drive, STEPS * 1e-3)
                 moved = Waveform(model.time_s, model.signals, model.spike_times_s + time_shift_s)
-                found[index].append(Trial(piece, drive, counts, seen.voltage_v[:, place, index], model, moved))
+                found[index].append(Trial(piece, drive, seen.shown(STEPS, place, index), model, moved))
         return found
 
     same = decisions(network, task, seen, trials(0.0))

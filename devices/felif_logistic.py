@@ -7,8 +7,19 @@ Same arrays as `devices.felif_windows`, in float32, `constants` as (17 + 3 K, m)
 import numpy as np
 
 from devices import felif_simd as simd
-from devices.compiled import FAST_MATH, kernel
-from devices.felif_constants import ALPHA, DOMAINS_FROM, DRIVE, K_CAP, K_POL, LN_RATE, P_RESET, V_PER_P, V_RESET
+from devices.compiled import FAST_MATH, inlined, kernel
+from devices.felif_constants import (
+    ALPHA,
+    DOMAINS_FROM,
+    DRIVE,
+    K_CAP,
+    K_POL,
+    LN_RATE,
+    P_RESET,
+    V_PER_P,
+    V_RESET,
+    substep_ms,
+)
 from devices.felif_simd import (
     BLOCK,
     COLUMN,
@@ -30,6 +41,7 @@ from devices.felif_simd import (
 from devices.felif_vector_math import LOG2_E, F, exp2, log2
 
 ZERO, ONE = F(0.0), F(1.0)
+length = inlined(substep_ms)
 
 
 @kernel(fastmath=FAST_MATH)
@@ -137,20 +149,19 @@ def store_tangents(w, s, tangents, late, domains, event, start, count):
 
 @kernel(fastmath=FAST_MATH)
 def logistic_windows(start, stop, constants, v, p, hold, i_a, spikes, substeps, event, seen, free_ms, tangents, late):
-    """One macro step of neurons start <= j < stop in `substeps` equal substeps."""
+    """One macro step of neurons start <= j < stop in `substeps` substeps of the lengths of `substep_ms`."""
     domains = p.shape[0]
     with_tangents = tangents.shape[-1] > 0
     w = np.zeros(WORK_SIZE, np.float32)
     s = np.zeros(TANGENTS_SIZE, np.float32)
-    h = F(1.0 / substeps)
     for first in range(start, stop, BLOCK):
         count = min(BLOCK, stop - first)
         if first == start or constants.shape[1] > 1:
             load_constants(w, constants, first, count)
         load_state(w, s, v, p, hold, i_a, first, count, with_tangents)
         leak_at_start(w)
-        for _ in range(substeps):
-            begin_substep(w, h)
+        for step in range(substeps):
+            begin_substep(w, F(length(step, substeps)))
             rates_at_start(w, domains)
             take(w)
             correct(w, domains)

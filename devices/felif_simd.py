@@ -20,7 +20,8 @@ relaxation
     dp_k' = e_k dp_k + G_k dE_mean,  e_k = 1 - Delta p_k / D_k,  G_k = lam_k Delta p_k,  X = sum_k b_k G_k
     dE_mean = phi (K_CAP dq - sum_k b_k e_k dp_k) + (1 - phi)/X K_CAP (dq' - dq),   phi = (1 - e^-X)/X
 
-Accuracy is set by the number of substeps (measured in tests/devices/test_felif_windows.py); 8 and fewer are unsafe.
+Accuracy is set by the number of substeps (measured in tests/devices/test_felif_windows.py), the first and the last of
+which are shorter (`devices.felif_constants.substep_ms`); 10 and fewer are unsafe.
 
 Layout: neurons go through in blocks of BLOCK. All working numbers of a block live in one flat array, row after row, and
 every loop runs over the whole block, so the compiler can see that rows never overlap and vectorises without asking.

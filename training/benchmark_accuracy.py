@@ -21,8 +21,8 @@ SETTINGS: tuple[tuple[str, float], ...] = (
     ("rosenbrock", 1e-3),
     ("rosenbrock", 1e-4),
     ("logistic", 8),
-    ("logistic", 16),
     ("logistic", SOLVERS["logistic"].default_accuracy),
+    ("logistic", 16),
     ("logistic", 32),
 )
 """Solver and its accuracy setting."""

@@ -29,6 +29,7 @@ from devices.felif_constants import (
     V_RESET,
     V_THRESHOLD,
     domain_count,
+    substep_ms,
 )
 from training.flows import Membrane, Step
 
@@ -214,7 +215,6 @@ def logistic_torch(
     n = state.v.numel()
     constants = constants.repeat(1, n // constants.shape[1])
     domain = domains_of(constants)
-    h_whole = 1.0 / int(accuracy)
     v, p, hold = state.v, state.p, state.hold
     i_in = i_a * constants[DRIVE]
     threshold = constants[V_THRESHOLD]
@@ -222,7 +222,8 @@ def logistic_torch(
     spikes, free = torch.zeros_like(v), torch.zeros_like(v)
     seen = torch.cat([v[None], p])
     s = seen_s = _identity(constants, domain.weight) if tangents else v.new_empty(0)
-    for _ in range(int(accuracy)):
+    for step in range(int(accuracy)):
+        h_whole = substep_ms(step, int(accuracy))
         h = (h_whole - hold).clamp(min=0.0)
         hold = (hold - h_whole).clamp(min=0.0)
         done, leak_now = substep(v, p, i_in, h, leak_now, constants, domain)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
 
 from calibration.plots import MODEL_COLOUR, SECOND_COLOUR, SPICE_COLOUR, THIRD_COLOUR, new_figure
 
@@ -86,50 +85,26 @@ def chorales_figure(values: "Values") -> Figure | None:
     return figure
 
 
-GRADIENTS = {
-    "bptt": ("BPTT, every microsecond", SPICE_COLOUR),
-    "checkpoint": ("checkpoint", THIRD_COLOUR),
-    "bruno": ("BRUNO", MODEL_COLOUR),
-    "tangent": ("tangent", SECOND_COLOUR),
-}
-ALONG = {"length": ("steps_ms", "length (ms)"), "neurons": ("neurons", "neurons"), "batch": ("batch", "batch")}
+def bench_figure(bench: str) -> Callable[["Values"], Figure | None]:
+    """The picture that ``bruno bench`` itself draws of `bench`, from its rows."""
 
+    def drawn(values: "Values") -> Figure | None:
+        found = values.results(f"bench-{bench}")
+        if not found:
+            return None
+        from training import benchmark_plots
+        from training.benchmark import Measured
 
-def growth_curve(axes: Axes, rows: list[dict[str, Any]], size: str, cost: str, scale: float) -> Axes:
-    """`cost` times `scale` of every gradient against `size`, both logarithmic; extrapolated points are open."""
-    for gradient, (label, colour) in GRADIENTS.items():
-        own = sorted((row for row in rows if row["gradient"] == gradient), key=lambda row: row[size])
-        axes.loglog([row[size] for row in own], [row[cost] * scale for row in own], color=colour, label=label)
-        for row in own:
-            face = "white" if row["extrapolated"] else colour
-            axes.plot(row[size], row[cost] * scale, "o", color=colour, markerfacecolor=face)
-    return axes
+        content = {key: value for key, value in found[0][bench].items() if key != "about"}
+        values.read.append(content)
+        figure: Figure = getattr(benchmark_plots, f"draw_{bench}")(Measured(**content))
+        return figure
 
-
-def growth_figure(values: "Values") -> Figure | None:
-    """Time and peak memory against length, neurons and batch."""
-    found = values.results("bench-growth")
-    if not found:
-        return None
-    rows = found[0]["growth"]["rows"]
-    values.read.append(rows)
-    figure = new_figure(2, len(ALONG), size=(14.0, 8.0), sharey="row")
-    costs = (("wall_s", 1.0, "time (s)"), ("peak_bytes", 2.0**-20, "peak memory (MiB)"))
-    for i, (cost, scale, label) in enumerate(costs):
-        for j, (along, (size, words)) in enumerate(ALONG.items()):
-            axes = figure.axes[i * len(ALONG) + j]
-            growth_curve(axes, [row for row in rows if row["along"] == along], size, cost, scale)
-            axes.set_xlabel(words)
-            sizes = sorted({row[size] for row in rows if row["along"] == along})
-            axes.set_xticks(sizes, [str(each) for each in sizes])
-            axes.xaxis.set_minor_formatter(NullFormatter())
-        figure.axes[i * len(ALONG)].set_ylabel(label)
-    figure.axes[0].legend(fontsize="small")
-    return figure
+    return drawn
 
 
 FIGURES: dict[str, Callable[["Values"], Figure | None]] = {
     "bits": bits_figure,
     "chorales": chorales_figure,
-    "growth": growth_figure,
+    **{bench: bench_figure(bench) for bench in ("growth", "scale", "frameworks")},
 }

@@ -172,15 +172,23 @@ class Stopping:
 def test_the_quick_version_runs_from_plan_to_document(bruno, data_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(cli_paper, "QUICK_FOLDER", tmp_path)
-    code, out, err = bruno("paper", "--quick", "--jobs", 2)
+    chosen = ("card-*", "chorales-*", "bench-accuracy")
+    code, out, err = bruno("paper", *chosen, "--quick", "--jobs", 2)
     assert code == 0, err
     assert str(tmp_path / DOCUMENT) in out
     document = (tmp_path / DOCUMENT).read_text()
-    quick = [each for each in load_plan(quick=True).experiments.values() if each.seeds]
-    assert len(quick) >= 3
-    for experiment in quick:
-        assert f"(results/{experiment.name}.json)" in document
+    for name in ("card-felif", "card-rram", "chorales-felif-rram3", "bench-accuracy"):
+        assert f"(results/{name}.json)" in document
+    assert "(figures/paper_chorales.png)" in document
     assert (tmp_path / "figures" / "paper_chorales.png").is_file()
+
+
+def test_every_quick_command_is_the_whole_one_made_smaller():
+    whole, quick = load_plan().experiments, load_plan(quick=True).experiments
+    assert sum(bool(each.seeds) for each in quick.values()) >= 8
+    for name, experiment in quick.items():
+        assert experiment.command.startswith(whole[name].command)
+        assert len(experiment.seeds) <= 1
 
 
 def test_faults_of_the_user_are_one_sentence(bruno):

@@ -109,6 +109,22 @@ def plots(driver: Any) -> list[Any]:
     return list(driver.find_elements(By.CSS_SELECTOR, ".js-plotly-plot"))
 
 
+def empty_plots(driver: Any) -> list[str]:
+    """Titles of zoomable figures in which a line or a heat map is missing or has no extent."""
+    script = """
+    return [...document.querySelectorAll('.js-plotly-plot')].filter(plot => {
+      const drawn = [...plot.querySelectorAll('.scatterlayer .js-line, .heatmaplayer image')];
+      return drawn.length !== plot.data.length || drawn.some(d => d.getBoundingClientRect().width < 20);
+    }).map(plot => plot.layout.title.text);
+    """
+    return list(driver.execute_script(script))
+
+
+def time_range(driver: Any, plot: Any) -> list[float]:
+    """The ends of the horizontal axis of `plot`."""
+    return [float(x) for x in driver.execute_script("return arguments[0].layout.xaxis.range", plot)]
+
+
 def drag(driver: Any, plot: Any) -> None:
     """Drag across the middle of the first panel of `plot`, as a reader does to zoom."""
     panel = plot.find_element(By.CSS_SELECTOR, ".nsewdrag")

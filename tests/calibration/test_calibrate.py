@@ -2,17 +2,30 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from browser import (
+    assert_readable,
+    broken_images,
+    console_errors,
+    drag,
+    empty_plots,
+    open_page,
+    plots,
+    screenshot,
+    time_range,
+)
 
 import calibration.farm
 from calibration.calibrate import calibrate_rram, save_card
 from calibration.calibrate_neuron import Trial, calibrate_neuron, choose
 from calibration.experiments import NEURON_NETLIST
 from calibration.fitting import Fit
+from calibration.report import write_report
 from calibration.stimuli import network_like
 from calibration.validation import compare, network_score
 from devices import FeLIFCard, RRAMCard, Stimulus
@@ -213,3 +226,22 @@ def test_comparison_counts_what_it_should():
 
 def test_the_default_netlist_is_the_one_that_runs_by_hand():
     assert "308p" in NEURON_NETLIST.read_text()
+
+
+def test_the_report_reads_well_and_zooms_in_a_browser(neuron, rram, browser, tmp_path):
+    page = write_report(tmp_path, neuron, rram)
+    assert "http" not in re.sub(r"<script>.*?</script>", "", page.read_text(), flags=re.DOTALL)
+    for width in (1280, 400):
+        open_page(browser, page, width)
+        shown = plots(browser)
+        assert len(shown) >= 10
+        assert empty_plots(browser) == []
+        assert broken_images(browser) == []
+        assert_readable(browser, width)
+        before = time_range(browser, shown[0])
+        drag(browser, shown[0])
+        after = time_range(browser, shown[0])
+        assert before[0] < after[0] < after[1] < before[1]
+        assert after[1] - after[0] < 0.6 * (before[1] - before[0])
+    assert console_errors(browser) == []
+    screenshot(browser, tmp_path / "calibration.png")

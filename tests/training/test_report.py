@@ -1,6 +1,8 @@
 """The report of a run, made from a short run on a task that makes its own data."""
 
 import pytest
+from browser import assert_readable, broken_images, console_errors, open_page
+from selenium.webdriver.common.by import By
 
 from devices.errors import InputError
 from training.config import default_config
@@ -25,6 +27,18 @@ def test_the_page_holds_scores_pictures_and_configuration_and_needs_no_network(r
         assert text in page
     assert "http://" not in page
     assert "https://" not in page
+
+
+def test_the_page_reads_well_in_a_browser(run, browser):
+    page = write_run_report(run)
+    for width in (1280, 400):
+        open_page(browser, page, width)
+        assert len(browser.find_elements(By.TAG_NAME, "img")) >= 2
+        assert broken_images(browser) == []
+        assert_readable(browser, width)
+        widths = browser.execute_script("return [...document.images].map(i => [i.clientWidth, i.naturalWidth])")
+        assert all(shown >= 0.5 * natural for shown, natural in widths)  # 13 point at 130 dpi stays above 11 px
+    assert console_errors(browser) == []
 
 
 def test_a_folder_without_a_finished_run_is_refused(run, tmp_path):

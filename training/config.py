@@ -6,10 +6,10 @@ Numbers take SPICE suffixes (``unit_current_a: 10n``). Each field's text says wh
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from devices.errors import InputError
 from devices.units import parse_spice_number
@@ -35,7 +35,7 @@ class NetworkConfig(_Strict):
     neuron: NeuronName = "felif"
     """``rlif`` is a recurrent ``lif``; ``gru`` and ``lstm`` are torch's, with the same readout."""
     recurrent: bool | None = None
-    """Whether spikes come back to their own layer a millisecond later; by default so for felif and rlif."""
+    """Whether spikes come back to their own layer a millisecond later; by default so for felif. An rlif always is."""
     readout: list[Feature] = Field(default=["spikes", "trace", "voltage"], min_length=1)
     """What the output layer reads of the last hidden layer."""
     input_skip: bool = True
@@ -44,6 +44,8 @@ class NetworkConfig(_Strict):
     """Neuron behind the output weights; its trace of spikes and its voltage make the logits."""
     dropout: float = Field(default=0.3, ge=0, lt=1)
     """On what the output layer reads of the hidden layer."""
+    dropout_whole: bool = False
+    """Whether a mask of `dropout` holds for a whole sequence; else each frame has its own."""
     input_dropout: float = Field(default=0.0, ge=0, lt=1)
     """On the input of the hidden layer and of the skip."""
     unit_current_a: Number = Field(default=10e-9, gt=0)
@@ -56,19 +58,25 @@ class NetworkConfig(_Strict):
     """Standard deviation of the hidden biases."""
     trace_tau_steps: float = Field(default=5.0, gt=0)
     """Start value of the learned time constant of the trace, in macro steps."""
+    input_stages: int = Field(default=0, ge=0)
+    """Stages of an RC ladder on every input line, each a channel of its own; 0: the input itself."""
+    input_tau_steps: float = Field(default=4.0, ge=1)
+    """Time constant of a stage in macro steps."""
+    readout_windows: int = Field(default=1, ge=1)
+    """The output layer reads with other weights in each of so many windows of time; the last has no end."""
+    window_steps: int = Field(default=32, ge=1)
+    """Macro steps of a window."""
+    readout_gain: float = Field(default=1.0, gt=0)
+    """What the features are multiplied with before the output weights."""
     output_bias: float = 0.0
     """Start value of the output biases (log odds)."""
 
-    @model_validator(mode="after")
-    def _recurrence_fits(self) -> Self:
-        if self.neuron == "rlif" and self.recurrent is False:
-            raise ValueError("neuron 'rlif' is recurrent; write neuron: lif for one without recurrence")
-        return self
-
     @property
     def is_recurrent(self) -> bool:
-        """`recurrent`, or what the neuron takes by default."""
-        return self.neuron in ("felif", "rlif") if self.recurrent is None else self.recurrent
+        """`recurrent`, or what the neuron takes by default; ``rlif`` always is."""
+        if self.recurrent is None:
+            return self.neuron in ("felif", "rlif")
+        return self.recurrent or self.neuron == "rlif"
 
 
 class NeuronConfig(_Strict):

@@ -4,8 +4,10 @@
     tr[t]   = a tr[t-1] + (1 - a) s[t],     a = sigmoid(learned)                 a neuron its own
     logits  = W_out [s, 3 tr, V / V_th] + W_skip x[t] + b_out
 
-Time comes first, (T, B, N). Every W is a synapse of `training.synapses`; biases are currents of their own and stay
-float. With an output neuron, the logits are its trace and voltage, a learned gain each.
+With `input_stages`, x are the taps of an RC ladder on each input line (`training.ladder`). With `readout_windows`,
+W_out is another matrix in each window of time. Time comes first, (T, B, N). Every W is a synapse of
+`training.synapses`; biases are currents of their own and stay float. With an output neuron, the logits are its trace
+and voltage, a learned gain each.
 """
 
 import math
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 from devices.card import FeLIFCard, RRAMCard
 from devices.errors import InputError
 from training.config import NetworkConfig, RunConfig, SynapseConfig
+from training.ladder import ladder
 from training.spread import SpreadDevices
 from training.synapses import FloatLinear, RRAMLinear, Synapse, UniformLinear
 
@@ -41,14 +44,14 @@ class Output:
 
 
 class SharedDropout(nn.Module):
-    """Dropout whose mask covers the whole batch before each process takes its rows of it.
+    """Dropout whose mask, of a frame or a sequence, covers the whole batch before each process takes its rows of it.
 
     So that `world_size` processes, each at the same random state, do what one would.
     """
 
-    def __init__(self, probability: float) -> None:
+    def __init__(self, probability: float, whole_sequence: bool = False) -> None:
         super().__init__()
-        self.probability = probability
+        self.probability, self.whole_sequence = probability, whole_sequence
         self.rank, self.world_size, self.whole_batch = 0, 1, 0
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -57,6 +60,7 @@ class SharedDropout(nn.Module):
             return inputs
         steps, batch, width = inputs.shape
         whole = self.whole_batch if self.world_size > 1 else batch
+        steps = 1 if self.whole_sequence else steps
         mask = torch.rand(steps, whole, width, device=inputs.device, dtype=inputs.dtype) >= self.probability
         mask = torch.nn.functional.pad(mask, (0, 0, 0, batch * self.world_size - whole), value=True)
         return inputs * mask[:, self.rank :: self.world_size] / (1 - self.probability)
@@ -130,6 +134,7 @@ class Network(nn.Module):
         super().__init__()
         self.config = config
         self.gated = config.neuron in ("gru", "lstm")
+        n_inputs *= max(config.input_stages, 1)
         widths = [n_inputs, *config.hidden]
 
         def layer(n_in: int, width: int) -> nn.Module:
@@ -143,10 +148,11 @@ class Network(nn.Module):
         uses_trace = not self.gated and "trace" in config.readout
         self.trace = Trace(widths[-1], config.trace_tau_steps) if uses_trace else None
         n_features = widths[-1] * (1 if self.gated else len(config.readout))
-        self.readout = make_synapse(n_features, n_outputs)
+        self.n_outputs = n_outputs
+        self.readout = make_synapse(n_features, n_outputs * config.readout_windows)
         self.skip = make_synapse(n_inputs, n_outputs) if config.input_skip else None
         self.output_bias = nn.Parameter(torch.full((n_outputs,), config.output_bias))
-        self.dropout = SharedDropout(config.dropout)
+        self.dropout = SharedDropout(config.dropout, config.dropout_whole)
         self.input_dropout = SharedDropout(config.input_dropout)
         self.output_neuron: nn.Module | None = None
         if config.output_neuron != "none":
@@ -174,6 +180,8 @@ class Network(nn.Module):
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Output:
         """Logits for `inputs` (T, B, n_inputs), of which sequence b has `lengths`[b] frames; all T by default."""
         inputs = self.input_dropout(inputs)
+        if self.config.input_stages:
+            inputs = ladder(inputs, self.config.input_stages, self.config.input_tau_steps)
         values, spikes = inputs, {}
         features: dict[str, Tensor] = {}
         for depth, layer in enumerate(self.hidden):
@@ -189,7 +197,7 @@ class Network(nn.Module):
             if self.trace is not None:
                 features["trace"] = TRACE_GAIN * self.trace(values)
             read = torch.cat([features[name] for name in self.config.readout], dim=-1)
-        logits = self.readout(self.dropout(read)) + self.output_bias
+        logits = self._read_out(self.dropout(read) * self.config.readout_gain) + self.output_bias
         if self.skip is not None:
             logits = logits + self.skip(inputs)
         if self.output_neuron is not None:
@@ -198,6 +206,17 @@ class Network(nn.Module):
             voltage = (out.voltage_v / self.v_unit_v).clamp(-VOLTAGE_CLIP, VOLTAGE_CLIP)
             logits = self.output_gain[0] * self.output_trace(out.spikes) + self.output_gain[1] * voltage
         return Output(logits, spikes, features)
+
+    def _read_out(self, features: Tensor) -> Tensor:
+        """Logits (T, B, n_outputs): in every window of time, other weights read the features (T, B, F)."""
+        windows = self.config.readout_windows
+        if windows == 1:
+            return self.readout(features)
+        weight = self.readout.effective_weight().view(windows, self.n_outputs, -1)
+        steps = self.config.window_steps
+        parts = [features[steps * w : steps * (w + 1)] for w in range(windows - 1)]
+        parts.append(features[steps * (windows - 1) :])
+        return torch.cat([part @ each.T for part, each in zip(parts, weight, strict=True)])
 
     def synapses(self) -> dict[str, Synapse]:
         """Every weight matrix by its name."""

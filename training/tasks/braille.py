@@ -8,6 +8,7 @@ Neither has an official split: the parts are this project's own, fixed by conten
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.errors import InputError
+from training.tasks.augmentation import Augmentation
 from training.tasks.classification import Classification, classification
 from training.tasks.pickles import read_pickle
 from training.tasks.sources import DataNotFound, cache_folder, local_file
@@ -46,20 +48,24 @@ SPLIT_SHA256 = {
 }
 
 
-def load_braille7() -> Classification:
-    """The seven-letter task. Raises `DataNotFound` where the file is not at hand."""
+def load_braille7(shift: float = 0.0, warp: float = 0.0, drop: float = 0.0) -> Classification:
+    """The seven-letter task, training varied by `Augmentation(shift, warp, drop)`.
+
+    Raises `DataNotFound` where the file is not at hand.
+    """
     path = local_file(FILE_7, SHA256_7)
     if path is None:
         raise DataNotFound(_advice(FILE_7, RECORD_7))
     with np.load(path, allow_pickle=False) as table:
         frames = np.unpackbits(table["X"], axis=-1, count=TAXELS).astype(np.float32)
         task = classification(list(frames), table["y"].astype(np.int64), table["labels"].tolist(), path.name)
-    return _checked("braille7", task)
+    return replace(_checked("braille7", task), augmentation=Augmentation(shift, warp, drop))
 
 
-def load_braille27() -> Classification:
+def load_braille27(shift: float = 0.0, warp: float = 0.0, drop: float = 0.0) -> Classification:
     """The 27-letter task, from the packed file or from the authors' own pickle beside it.
 
+    Training is varied by `Augmentation(shift, warp, drop)`.
     Raises `DataNotFound` where neither is at hand.
     """
     path = local_file(FILE_27, SHA256_27)
@@ -67,13 +73,13 @@ def load_braille27() -> Classification:
         with np.load(path, allow_pickle=False) as table:
             frames = binned(table["sample"], table["channel"], table["time_s"], len(table["y"]))
             task = classification(list(frames), table["y"].astype(np.int64), table["labels"].tolist(), path.name)
-        return _checked("braille27", task)
+        return replace(_checked("braille27", task), augmentation=Augmentation(shift, warp, drop))
     folders = [Path(os.environ.get("BRUNO_DATA", "")), cache_folder()]
     found = [folder / name for folder in folders for name in (PICKLE_27, f"{PICKLE_27}.pkl")]
     pickled = next((each for each in found if each.is_file()), None)
     if pickled is None:
         raise DataNotFound(_advice(f"{FILE_27} (or {PICKLE_27} as its authors pickled it)", RECORD_27))
-    return from_pickle(pickled)
+    return replace(from_pickle(pickled), augmentation=Augmentation(shift, warp, drop))
 
 
 def from_pickle(path: Path) -> Classification:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from training.tasks import kernel_machines
+from training.tasks.augmentation import Augmentation
 from training.tasks.base import PARTS, Batch, Example, Score, Task
 
 SHARES = {"train": 0.7, "valid": 0.1, "test": 0.2}
@@ -25,6 +26,7 @@ class Classification(Task):
     """A task with one of `labels` for each sequence; targets are their indices."""
 
     labels: list[str] = field(default_factory=list)
+    augmentation: Augmentation | None = None
 
     picture_name: ClassVar[str] = "confusion"
     metric: ClassVar[str] = "accuracy"
@@ -52,6 +54,13 @@ class Classification(Task):
         right = (answers.argmax(-1) == batch.target).sum()
         loss = cross_entropy(answers, batch.target, reduction="sum")
         return {"accuracy": (float(right), len(answers)), "cross_entropy": (float(loss), len(answers))}
+
+    def training_examples(self, seed: int, epoch: int) -> list[Example]:
+        """The training sequences, each changed by `augmentation`."""
+        if self.augmentation is None:
+            return self.parts["train"]
+        rng = np.random.default_rng([seed, epoch])
+        return [self.augmentation(each, rng) for each in self.parts["train"]]
 
     def floors(self) -> dict[str, dict[str, float]]:
         """Linear machines on total counts and on counts in time bins, and a Gaussian kernel on the latter."""

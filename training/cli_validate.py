@@ -20,6 +20,9 @@ def validate_command(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     neurons: Annotated[int, typer.Option(min=1, help="Spiking neurons, spread over their rates.")] = 20,
     pieces: Annotated[int, typer.Option(min=1, help="Test pieces, spread over the test part.")] = 10,
+    milliseconds: Annotated[
+        int | None, typer.Option(min=1, help="Of each piece, from its start (default: all).")
+    ] = None,
     layer: Annotated[str | None, typer.Option(help="hidden.0, ..., output (default: the last hidden layer).")] = None,
     level: Annotated[Level, typer.Option(help="a: the netlist of the card; b: its transistor version.")] = "a",
     netlist: Annotated[Path | None, typer.Option(help="Another neuron testbench instead.")] = None,
@@ -34,7 +37,7 @@ def validate_command(
     Compares spikes, voltages and the network's decision with torch's, and gives a verdict on each neuron. Decks that
     were simulated before come from the store. Leaves validation.json, spice/, figures and the report in the run folder.
 
-    Examples: `bruno validate runs/chorales`, `bruno validate runs/chorales --neurons 40 --pieces 20 --level b --json`
+    Examples: `bruno validate runs/chorales`, `bruno validate runs/chorales --level b --neurons 4 --milliseconds 20`
     """
     from calibration.farm import Farm
     from training.progress import ConsoleReporter, warnings_to
@@ -42,7 +45,7 @@ def validate_command(
     from training.roundtrip_output import write_outputs
 
     reporter = ConsoleReporter()
-    options = Options(neurons, pieces, layer, level, netlist, crossbar)
+    options = Options(neurons, pieces, milliseconds, layer, level, netlist, crossbar)
     farm = Farm(workers=workers, progress="neurons in ngspice")
     with warnings_to(reporter):
         result = validate_run(run_dir, options, farm, reporter.line)

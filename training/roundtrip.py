@@ -55,6 +55,8 @@ class Options:
     """Spiking neurons, spread over the ranks of their rates; up to two silent ones come on top."""
     pieces: int = 10
     """Test pieces, spread evenly over the test part."""
+    milliseconds: int | None = None
+    """Of each piece, from its start; all of it by default."""
     layer: str | None = None
     """``hidden.0``, ..., ``output``; by default the last hidden layer of FeLIF, else the output."""
     level: str = "a"
@@ -94,7 +96,7 @@ def validate_run(
     circuit = find_circuit(neuron.card, options.level, options.netlist)
     with threads(config.threads):
         notes = [*circuit.notes, *_other_data(run_dir, task), *_follow_circuit(network)]
-        recorded = record(network, task, layer, _pieces(task, options.pieces))
+        recorded = record(network, task, layer, _pieces(task, options.pieces), options.milliseconds)
         chosen = choose_neurons(recorded.rates_hz, options.neurons)
         notes += _remarks(recorded, options.neurons)
         for note in notes:

@@ -40,7 +40,7 @@ class Recorded:
     pieces: tuple[int, ...]
     """Places of the pieces in the test part."""
     lengths: NDArray[np.int64]
-    """Milliseconds of each piece, (B,)."""
+    """Milliseconds of each piece that are kept, (B,)."""
     current_a: Array
     """Synaptic current: input, recurrence and bias, within the limits."""
     spikes: Array
@@ -58,7 +58,8 @@ class Recorded:
     @property
     def rates_hz(self) -> Array:
         """Mean rate of each neuron over all pieces, (N,), in Hz."""
-        return self.spikes.sum((0, 1)) / (self.lengths.sum() * 1e-3)
+        within = np.arange(len(self.spikes))[:, None] < self.lengths
+        return (self.spikes * within[..., None]).sum((0, 1)) / (self.lengths.sum() * 1e-3)
 
 
 def felif_layers(network: Network) -> dict[str, FeLIF]:
@@ -107,8 +108,13 @@ def run_network(network: Network, batch: Batch) -> Output:
     return output
 
 
-def record(network: Network, task: Task, layer: str, pieces: tuple[int, ...]) -> Recorded:
-    """Run `network` on the test pieces at `pieces` and keep what the neurons of `layer` saw and did."""
+def record(
+    network: Network, task: Task, layer: str, pieces: tuple[int, ...], milliseconds: int | None = None
+) -> Recorded:
+    """Run `network` on the test pieces at `pieces` and keep what the neurons of `layer` saw and did.
+
+    Only the first `milliseconds` of each piece are kept; all by default. The answers are those to whole pieces.
+    """
     batch = task.collate([task.parts["test"][piece] for piece in pieces])
     shown: list[Outputs] = []
     hook = felif_layers(network)[layer].register_forward_hook(lambda _, __, result: shown.append(result[0]))
@@ -117,15 +123,16 @@ def record(network: Network, task: Task, layer: str, pieces: tuple[int, ...]) ->
     finally:
         hook.remove()
     out = shown[0]
-    current_a, spikes, voltage_v, polarization = (
-        x.detach().cpu().double().numpy() for x in (out.current_a, out.spikes, out.voltage_v, out.polarization)
-    )
-    return Recorded(layer, pieces, batch.lengths.numpy(), current_a, spikes, voltage_v, polarization, logits, batch)
+    lengths = batch.lengths.numpy()
+    kept = lengths if milliseconds is None else np.minimum(lengths, milliseconds)
+    of_interest = (out.current_a, out.spikes, out.voltage_v, out.polarization)
+    current_a, spikes, voltage_v, polarization = (x[: kept.max()].cpu().double().numpy() for x in of_interest)
+    return Recorded(layer, pieces, kept, current_a, spikes, voltage_v, polarization, logits, batch)
 
 
 @contextmanager
 def neurons_replaced(neuron: FeLIF, index: list[int], spikes: Array, voltage_v: Array) -> Iterator[None]:
-    """Within the block, neurons `index` (k,) of the layer show `spikes` and `voltage_v`, each (T, B, k).
+    """Within the block, neurons `index` (k,) of the layer show `spikes` and `voltage_v`, each (t, B, k), at first.
 
     Whatever reads the layer reads these; the layer's own recurrence does not.
     """
@@ -135,7 +142,7 @@ def neurons_replaced(neuron: FeLIF, index: list[int], spikes: Array, voltage_v: 
         swapped = []
         for kept, new in ((out.spikes, spikes), (out.voltage_v, voltage_v)):
             changed = kept.clone()
-            changed[..., index] = torch.from_numpy(new).to(kept)
+            changed[: len(new), :, index] = torch.from_numpy(new).to(kept)
             swapped.append(changed)
         return out._replace(spikes=swapped[0], voltage_v=swapped[1]), state
 

@@ -23,7 +23,16 @@ from training.roundtrip_circuit import deck_overrides, find_circuit, stimulus
 from training.roundtrip_compare import Trial, match_trial, missing_charge, partings, score_trial
 from training.roundtrip_crossbar import crossbar_run
 from training.roundtrip_decision import decisions
-from training.roundtrip_network import Shown, as_circuit, choose_neurons, felif_layers, record, spread_over_ranks
+from training.roundtrip_network import (
+    Shown,
+    as_circuit,
+    choose_neurons,
+    felif_layers,
+    neurons_replaced,
+    record,
+    run_network,
+    spread_over_ranks,
+)
 from training.roundtrip_verdict import KnownError, judge
 from training.trainer import train
 
@@ -205,6 +214,17 @@ def test_the_decision_is_torchs_where_spice_does_the_same_and_another_where_not(
     assert abs(moved["spice"]["cross_entropy"] - moved["torch"]["cross_entropy"]) > 2e-3
     again = record(network, task, "hidden.0", seen.pieces)
     assert torch.equal(again.logits, seen.logits)
+
+
+def test_the_first_milliseconds_of_pieces_are_enough(recorded):
+    task, network, seen = recorded
+    short = record(network, task, "hidden.0", seen.pieces, milliseconds=4)
+    assert np.array_equal(short.current_a, seen.current_a[:4])
+    assert short.lengths.tolist() == [4, 4, 4]
+    assert torch.equal(short.logits, seen.logits)
+    assert np.allclose(short.rates_hz, seen.spikes[:4].sum((0, 1)) / 12e-3)
+    with neurons_replaced(felif_layers(network)["hidden.0"], [1], np.zeros((4, 3, 1)), np.zeros((4, 3, 1))):
+        assert run_network(network, short.batch).logits.shape == seen.logits.shape
 
 
 def test_a_neurons_own_device_scales_the_netlists_parameters(recorded, felif_card):

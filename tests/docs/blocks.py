@@ -147,11 +147,11 @@ def difference(expected: str, printed: str) -> str:
 
 
 def _alike(wanted: str, line: str) -> bool:
-    pattern = "(.*?)".join(re.escape(NUMBER.sub("0", part)) for part in wanted.split("..."))
-    fits = re.fullmatch(pattern, NUMBER.sub("0", line))
-    if not fits:
-        return False
-    if "..." in wanted:
-        return True
-    pairs = zip(NUMBER.findall(wanted), NUMBER.findall(line), strict=True)
-    return all(float(a) == pytest.approx(float(b), rel=TOLERANCE) for a, b in pairs)
+    """Whether `line` is `wanted`; ``...`` stands for anything, and a number for those near it."""
+    fixed = [re.escape(part) for part in NUMBER.split(wanted)]
+    pattern = f"({NUMBER.pattern})".join(fixed).replace(re.escape("..."), ".*?")
+    found = re.fullmatch(pattern, line, re.IGNORECASE)
+    return found is not None and all(
+        float(there) == pytest.approx(float(here), rel=TOLERANCE)
+        for here, there in zip(NUMBER.findall(wanted), found.groups(), strict=True)
+    )

@@ -7,7 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from blocks import blocks, check, commands, difference, known, perform
+
+from training.cli import app
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -60,6 +63,22 @@ def png_size(path):
 def test_commands_within_sentences_exist_with_their_options(page):
     for command in re.findall(r"(?<!`)`(bruno [a-z][^`]*)`", page.read_text()):
         known(command)
+
+
+def test_the_examples_in_the_programs_own_help_exist():
+    examples = 0
+    for _, command in leaves(typer.main.get_command(app)):
+        for example in re.findall(r"`(bruno [a-z][^`]*)`", " ".join((command.help or "").split())):
+            known(example)
+            examples += 1
+    assert examples > 25
+
+
+def leaves(command, words=()):
+    if not hasattr(command, "commands"):
+        yield words, command
+    for name, sub in getattr(command, "commands", {}).items():
+        yield from leaves(sub, (*words, name))
 
 
 def test_a_page_that_shows_what_is_not_printed_is_found_out(tmp_path):

@@ -30,6 +30,7 @@ def validate_command(
         bool, typer.Option(help="Also 4 neurons with their RRAM resistors and mirrors in one deck.")
     ] = True,
     workers: WorkersOption = 2,
+    dask: Annotated[str | None, typer.Option(help="Scheduler of a Dask cluster to simulate on.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Put neurons of a trained network back into SPICE, under the currents that they saw on test pieces.
@@ -46,7 +47,7 @@ def validate_command(
 
     reporter = ConsoleReporter()
     options = Options(neurons, pieces, milliseconds, layer, level, netlist, crossbar)
-    farm = Farm(workers=workers, progress="neurons in ngspice")
+    farm = Farm(workers=workers, progress="neurons in ngspice", dask=dask)
     with warnings_to(reporter):
         result = validate_run(run_dir, options, farm, reporter.line)
     written = write_outputs(run_dir, result)

@@ -60,7 +60,11 @@ class KnownError:
     polarization_rms: float
     charge: float
     """Both errors as a share of the charge from reset to spike."""
-    current_a: tuple[float, float]
+    current_a: tuple[float, float] | None
+    """What the card was fitted to; None where it does not say."""
+
+    def __str__(self) -> str:
+        return f"the card is known to {self.charge:.1%}" if self.charge else "the card was not validated"
 
     @classmethod
     def of(cls, card: FeLIFCard) -> "KnownError":
@@ -71,7 +75,7 @@ class KnownError:
         x = FeLIFParameters.from_card(card)
         charge = missing_charge(x.v_threshold - voltage, 1 - polarization, x)
         span = card.envelope.get("i_syn")
-        return cls(voltage, polarization, float(charge), (span.min, span.max) if span else (-np.inf, np.inf))
+        return cls(voltage, polarization, float(charge), (span.min, span.max) if span else None)
 
 
 def summarise(
@@ -126,7 +130,7 @@ def judge(
         worst = max(large, key=lambda parting: parting.missing_charge)
         faults.append(
             f"the trains part where {'SPICE' if worst.spiked == 'torch' else 'the model'} lacks "
-            f"{worst.missing_charge:.1%} of a spike's charge; the card is known to {known.charge:.1%}"
+            f"{worst.missing_charge:.1%} of a spike's charge; {known}"
         )
     if faults:
         return "flagged", "; ".join(faults)
@@ -137,12 +141,13 @@ def judge(
     times = "once" if len(found) == 1 else f"{len(found)} times"
     by = f" ({kernel} by the training kernel)" if kernel else ""
     return "explained", (
-        f"the trains part {times}{by}, for want of at most {worst_charge:.1%} of a spike's charge; "
-        f"the card is known to {known.charge:.1%}"
+        f"the trains part {times}{by}, for want of at most {worst_charge:.1%} of a spike's charge; {known}"
     )
 
 
 def _beyond_envelope(currents_a: Array, known: KnownError) -> list[str]:
+    if known.current_a is None:
+        return []
     low, high = known.current_a
     margin = ROUNDING * (high - low)
     if currents_a.min() >= low - margin and currents_a.max() <= high + margin:

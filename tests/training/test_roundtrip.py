@@ -170,6 +170,7 @@ def test_a_verdict_follows_from_the_cards_known_error(felif_card):
     (near,) = partings(trial, match_trial(trial), parameters)
     trial = trial_of([0, 1, 0], [1.5e-3], [], spice_v=-3.0)
     (far,) = partings(trial, match_trial(trial), parameters)
+    unknown = KnownError.of(felif_card.model_copy(update={"validation": {}, "envelope": {}}))
     inside, beyond = np.array([-1e-9, 8e-9]), np.array([-1e-9, 41e-9])
     assert judge([], 0.01, 0.001, inside, known, [])[0] == "ok"
     assert judge([near], 0.01, 0.001, inside, known, [])[0] == "explained"
@@ -177,6 +178,7 @@ def test_a_verdict_follows_from_the_cards_known_error(felif_card):
         (judge([near, far], 0.01, 0.001, inside, known, []), "SPICE lacks"),
         (judge([], 0.01, 0.001, beyond, known, []), "41 nA"),
         (judge([], 0.5, 0.001, inside, known, []), "500 mV"),
+        (judge([near], 0.0, 0.0, beyond, unknown, []), "the card was not validated"),
         (judge([], 0.01, 0.001, inside, known, ["no convergence"]), "no convergence"),
     ):
         assert verdict[0] == "flagged"
@@ -274,14 +276,17 @@ def test_validate_from_run_to_report(bruno, run_folder):
     assert "of an earlier training" in (run_folder / "report.html").read_text()
 
 
-def test_a_run_of_the_macro_rule_is_validated_with_the_circuits_reset(bruno, run_folder, tmp_path):
+def test_output_neurons_of_the_macro_rule_are_validated_with_the_circuits_reset(bruno, run_folder, tmp_path):
     run = tmp_path / "macro"
-    config = load_run(run_folder)[0].with_values(neuron__options={"current_limits": "envelope"})
+    config = load_run(run_folder)[0].with_values(
+        neuron__options={"current_limits": "envelope"}, network__neuron="lif", network__output_neuron="felif"
+    )
     train(config, run)
-    code, out, err = bruno("validate", run, "--neurons", 1, "--pieces", 1, "--no-crossbar")
+    code, out, err = bruno("validate", run, "--neurons", 1, "--pieces", 1, "--milliseconds", 5)
     assert code == 0, err
-    assert "trained with reset=macro" in err
-    assert "crossbar of" not in out
+    assert "output was trained with reset=macro" in err
+    assert "no crossbar deck: the output neurons read analogue features" in err
+    assert "output in neuron.cir" in out
 
 
 @pytest.mark.parametrize(

@@ -152,8 +152,8 @@ def logistic_windows(start, stop, constants, v, p, hold, i_a, spikes, substeps, 
     """One macro step of neurons start <= j < stop in `substeps` substeps of the lengths of `substep_ms`."""
     domains = p.shape[0]
     with_tangents = tangents.shape[-1] > 0
-    w = np.zeros(WORK_SIZE, np.float32)
-    s = np.zeros(TANGENTS_SIZE, np.float32)
+    w = np.empty(WORK_SIZE, np.float32)
+    s = np.empty(TANGENTS_SIZE if with_tangents else 0, np.float32)
     for first in range(start, stop, BLOCK):
         count = min(BLOCK, stop - first)
         if first == start or constants.shape[1] > 1:

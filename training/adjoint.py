@@ -4,9 +4,13 @@
     lam_start = J^T lam_seen,   dL/dI = J_I^T lam_seen + (after a spike, event reset) late^T lam_after
     dL/dI_total = dL/dI dI/dI_total     (`training.limits`)
 
-J is stored (``tangent``) or made from the state at the start (``bruno``, `coarse_jacobian`).
+J is stored (``tangent``) or made from the state at the start (``bruno``, `coarse_jacobian`). A gradient that is None is
+zero.
 """
 
+from typing import NamedTuple
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,11 +29,20 @@ from devices.felif_constants import (
     domain_count,
 )
 from training import unrolled
-from training.flows import Membrane
+from training.flows import HAVE_KERNELS, Membrane, in_threads
 from training.logistic import logistic_torch
 from training.sequence import Plan, Tape, weighted
 
 SATURATED = 1.0 - 1e-6
+GRAIN = 256
+
+
+class Shown(NamedTuple):
+    """Gradients by what a macro step shows, each (B, N)."""
+
+    spikes: Tensor
+    voltage: Tensor
+    polarization: Tensor
 
 
 def coarse_jacobian(v: Tensor, p: Tensor, i_a: Tensor, constants: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
@@ -68,7 +81,7 @@ def coarse_jacobian(v: Tensor, p: Tensor, i_a: Tensor, constants: Tensor) -> tup
 def sweep(
     plan: Plan,
     tape: Tape,
-    gradients: tuple[Tensor, ...],
+    gradients: tuple[Tensor | None, ...],
     constants: Tensor,
     recurrent_a: Tensor | None,
     lengths: Tensor | None,
@@ -77,46 +90,23 @@ def sweep(
 ) -> tuple[Tensor | None, ...]:
     """Gradients by the fields of `training.gradients.Sequence`, from those of its `Result`."""
     by_spikes, by_voltage, by_polarization, _, by_v, by_p, _, _ = gradients
-    dtype = tape.v.dtype
-    out_dtype = by_spikes.dtype
+    dtype, out_dtype = tape.v.dtype, tape.out_dtype
     exact_constants, constants = constants, constants.to(dtype)
-    domains = domain_count(len(constants))
-    weight = constants[DOMAINS_FROM + 2 * domains :]
     recurrent = None if recurrent_a is None else recurrent_a.to(dtype)
-    per_v, per_p = plan.surrogate.weights(constants)
-    lam_v, lam_p = by_v.to(dtype), by_p.to(dtype)
-    by_last = torch.zeros_like(lam_v)
-    by_current = torch.empty(by_spikes.shape, dtype=out_dtype, device=by_spikes.device)
+    nothing = torch.zeros_like(tape.v[0])
+    lam_v, lam_p = (nothing if by_v is None else by_v), (torch.zeros_like(tape.p[0]) if by_p is None else by_p)
+    lam_v, lam_p = lam_v.to(dtype), lam_p.to(dtype)
+    by_last = nothing
+    by_current = torch.empty(tape.v.shape, dtype=out_dtype, device=tape.v.device)
     by_recurrent = None if recurrent is None else torch.zeros_like(recurrent)
     by_constants = _ConstantsGradient(plan, exact_constants) if by_devices else None
+    back = step_back if by_constants is not None or not compiles(plan, tape) else compiled_step_back
 
-    for t in reversed(range(len(by_spikes))):
-        fired, seen = tape.fired[t], tape.seen[t]
-        quiet = (fired == 0.0).to(dtype)
-        by_spike = by_spikes[t].to(dtype) + by_last
-        distance = plan.surrogate.distance(seen[0], seen[1:], constants)
-        pull = by_spike * plan.surrogate.derivative(distance)
-        shown_v = by_voltage[t].to(dtype)
-        shown_p = weight[:, None] * by_polarization[t].to(dtype)
-        if plan.event:
-            after_v, after_p = lam_v + shown_v, lam_p + shown_p
-            seen_v, seen_p = quiet * after_v, quiet * after_p
-        else:
-            after_v, after_p = lam_v, lam_p
-            seen_v, seen_p = quiet * lam_v + shown_v, quiet * lam_p + shown_p
-        seen_v = seen_v + pull * per_v
-        if plan.surrogate.on == "charge":
-            seen_p = seen_p + torch.stack([pull * each for each in per_p])
-        if by_constants is not None:
-            lam_after = torch.cat([after_v[None], after_p])
-            by_constants.add(tape, t, torch.cat([seen_v[None], seen_p]), lam_after, pull)
-        start_v, start_p, by_i = _pull_back(plan, tape, t, seen_v, seen_p, constants)
-        if plan.event:
-            spiked = 1.0 - quiet
-            if tape.late is not None:
-                by_i = by_i + spiked * (tape.late[t, 0] * after_v + (tape.late[t, 1:] * after_p).sum(0))
-            else:
-                by_i = by_i + spiked * constants[DRIVE] * tape.free[t] * after_v
+    for t in reversed(range(len(by_current))):
+        shown = Shown(*(nothing if y is None else y[t].to(dtype) for y in (by_spikes, by_voltage, by_polarization)))
+        if recurrent is not None:
+            shown = shown._replace(spikes=shown.spikes + by_last)
+        start_v, start_p, by_i = back(plan, tape, t, shown, lam_v, lam_p, constants, by_constants)
         if tape.passing is not None and plan.limits is not None:
             by_i = torch.where(tape.passing[t], by_i, plan.limits.slope * by_i)
         if lengths is not None:
@@ -140,6 +130,90 @@ def sweep(
         None if by_recurrent is None or recurrent_a is None else by_recurrent.to(recurrent_a.dtype),
         None,
     )
+
+
+def step_back(
+    plan: Plan,
+    tape: Tape,
+    t: int,
+    shown: Shown,
+    lam_v: Tensor,
+    lam_p: Tensor,
+    constants: Tensor,
+    by_constants: "_ConstantsGradient | None" = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Adjoints of V (B, N) and p (K, B, N) at the start of macro step `t` from those at its end, and dL/dI (B, N)."""
+    fired, seen = tape.fired[t], tape.seen[t]
+    weight = constants[DOMAINS_FROM + 2 * len(lam_p) :]
+    per_v, per_p = plan.surrogate.weights(constants)
+    quiet = (fired == 0.0).to(fired.dtype)
+    distance = plan.surrogate.distance(seen[0], seen[1:], constants)
+    pull = shown.spikes * plan.surrogate.derivative(distance)
+    shown_v, shown_p = shown.voltage, weight[:, None] * shown.polarization
+    if plan.event:
+        after_v, after_p = lam_v + shown_v, lam_p + shown_p
+        seen_v, seen_p = quiet * after_v, quiet * after_p
+    else:
+        after_v, after_p = lam_v, lam_p
+        seen_v, seen_p = quiet * lam_v + shown_v, quiet * lam_p + shown_p
+    seen_v = seen_v + pull * per_v
+    if plan.surrogate.on == "charge":
+        seen_p = seen_p + torch.stack([pull * each for each in per_p])
+    if by_constants is not None:
+        lam_after = torch.cat([after_v[None], after_p])
+        by_constants.add(tape, t, torch.cat([seen_v[None], seen_p]), lam_after, pull)
+    start_v, start_p, by_i = _pull_back(plan, tape, t, seen_v, seen_p, constants)
+    if plan.event:
+        spiked = 1.0 - quiet
+        if tape.late is not None:
+            by_i = by_i + spiked * (tape.late[t, 0] * after_v + (tape.late[t, 1:] * after_p).sum(0))
+        else:
+            by_i = by_i + spiked * constants[DRIVE] * tape.free[t] * after_v
+    return start_v, start_p, by_i
+
+
+def compiles(plan: Plan, tape: Tape) -> bool:
+    """Whether `compiled_step_back` can do it: float32 on the CPU, with numba."""
+    if not HAVE_KERNELS or tape.v.dtype != torch.float32 or tape.v.device.type != "cpu":
+        return False
+    from devices.felif_adjoint import SHAPES
+
+    return plan.surrogate.shape in SHAPES
+
+
+def compiled_step_back(
+    plan: Plan,
+    tape: Tape,
+    t: int,
+    shown: Shown,
+    lam_v: Tensor,
+    lam_p: Tensor,
+    constants: Tensor,
+    by_constants: "_ConstantsGradient | None" = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `step_back` without `by_constants`, by the SIMD kernel of `devices.felif_adjoint`."""
+    assert by_constants is None
+    from devices.felif_adjoint import SHAPES, adjoint_windows
+
+    start_v, start_p = lam_v.clone().contiguous(), lam_p.clone().contiguous()
+    by_i = torch.empty_like(start_v)
+    n, domains = by_i.numel(), len(lam_p)
+    kept = [tape.v[t].view(n), tape.p[t].view(domains, n), tape.i_a[t].view(n), tape.seen[t].view(-1, n),
+            tape.fired[t].view(n), tape.free[t].view(n)]  # fmt: skip
+    none = by_i.new_empty(1, 1, 0)
+    tangents = none if tape.tangents is None else tape.tangents[t].view(1 + domains, 2 + domains, n)
+    late = none[0] if tape.late is None else tape.late[t].view(1 + domains, n)
+    arrays = [x.numpy() for x in (tangents, late, *(y.reshape(n) for y in shown))]
+    changed = [x.numpy() for x in (start_v.view(n), start_p.view(domains, n), by_i.view(n))]
+    rows, taped = constants.contiguous().numpy(), tuple(x.numpy() for x in kept)
+    surrogate = plan.surrogate
+    charge, shape, slope = surrogate.on == "charge", SHAPES.index(surrogate.shape), np.float32(surrogate.slope)
+
+    def work(start: int, stop: int) -> None:
+        adjoint_windows(start, stop, rows, plan.exact, plan.event, charge, shape, slope, taped, *arrays, *changed)
+
+    in_threads(work, n, GRAIN)
+    return start_v, start_p, by_i
 
 
 def _pull_back(

@@ -95,14 +95,14 @@ class FusedSequence(torch.autograd.Function):
                     whole[..., rows, :] = changed
         out = [y.to(x.current_a.dtype) for y in state]
         ctx.mark_non_differentiable(current_a, out[2], out[3])
-        ctx.set_materialize_grads(True)
+        ctx.set_materialize_grads(False)
         if differentiate:
             ctx.plan, ctx.tape = plan, tape
             ctx.save_for_backward(x.constants, x.recurrent_a, x.lengths, x.spikes)
         return (spikes, voltage, polarization, current_a, *out)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         """The adjoint sweep."""
         constants, recurrent_a, lengths, before = ctx.saved_tensors
         by_devices = ctx.needs_input_grad[8]

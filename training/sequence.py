@@ -83,6 +83,7 @@ class Tape:
         def empty(*extra: int) -> Tensor:
             return new((steps, *extra, batch, width), dtype=dtype)
 
+        self.out_dtype = new(()).dtype
         self.v, self.p, self.i_a = empty(), empty(domains), empty()
         self.passing = new((steps, batch, width), dtype=torch.bool) if plan.limits else None
         self.seen, self.fired, self.free = empty(1 + domains), empty(), empty()

@@ -1,0 +1,51 @@
+"""The compiled step of the adjoint sweep against the one in torch."""
+
+import pytest
+import torch
+
+from devices import FeLIFCard
+from tests.training.test_neurons import three_domain_card
+from training import FeLIF, adjoint
+from training.surrogates import SHAPES
+
+ONE_DOMAIN = FeLIFCard.load("data/calibrated/felif.json")
+
+
+def gradients(card, monkeypatch, compiled, **options):
+    """Gradients by current, start and recurrent weights, from every output; sequences of three lengths."""
+    monkeypatch.setattr(adjoint, "compiles", adjoint.compiles if compiled else lambda plan, tape: False)
+    generator = torch.Generator().manual_seed(0)
+    neuron = FeLIF(card, **options)
+    current = ((torch.rand(12, 3, 130, generator=generator) * 12 - 1) * 1e-9).requires_grad_()
+    recurrent = (torch.randn(130, 130, generator=generator) * 2e-10).requires_grad_()
+    start = neuron.initial_state(3, 130)
+    domains = (torch.rand(start.domains.shape, generator=generator) * 1.9 - 0.95).requires_grad_()
+    v = torch.full((3, 130), 1.2, requires_grad=True)
+    out, state = neuron(current, start._replace(voltage_v=v, domains=domains), recurrent, torch.tensor([12, 9, 4]))
+    assert out.spikes.sum() > 100
+    loss = ((out.spikes - 0.3 * out.voltage_v + 0.2 * out.polarization).cumsum(0) ** 2).mean()
+    (loss + 0.1 * state.voltage_v.sum()).backward()
+    return current.grad, recurrent.grad, v.grad, domains.grad
+
+
+@pytest.mark.parametrize("reset", ["macro", "event"])
+@pytest.mark.parametrize("gradient", ["bruno", "tangent"])
+@pytest.mark.parametrize(
+    ("card", "surrogate", "shape"),
+    [(ONE_DOMAIN, "charge", shape) for shape in SHAPES]
+    + [(ONE_DOMAIN, "voltage", "tanh"), (three_domain_card(), "charge", "arctan")],
+    ids=lambda value: value if isinstance(value, str) else f"K={value.domains}",
+)
+def test_the_compiled_step_back_is_the_one_in_torch(monkeypatch, card, surrogate, shape, gradient, reset):
+    options = {"surrogate": surrogate, "shape": shape, "gradient": gradient, "reset": reset,
+               "current_limits": (-1e-9, 10e-9), "limit_slope": 0.5}  # fmt: skip
+    ours = gradients(card, monkeypatch, True, **options)
+    truth = gradients(card, monkeypatch, False, **options)
+    for one, other in zip(ours, truth, strict=True):
+        assert (one - other).abs().max() < 3e-5 * other.abs().max()
+
+
+def test_every_shape_of_the_registry_is_compiled():
+    from devices.felif_adjoint import SHAPES as COMPILED
+
+    assert set(COMPILED) == set(SHAPES)

@@ -19,8 +19,8 @@ COPIED = ("spice_netlists", "data", "training/tasks/own_example.py", "training/c
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch, data_folder):
-    """A copy of what a reader's commands touch, as the working folder, with a store of its own."""
+def project(tmp_path, monkeypatch):
+    """A copy of what a reader's commands touch, as the working folder."""
     for name in COPIED:
         source, target = ROOT / name, tmp_path / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,9 @@ def run_page(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_the_commands_of_a_page_run_and_print_and_draw_what_it_shows(page, project):
+def test_the_commands_of_a_page_run_and_print_and_draw_what_it_shows(page, project, request):
+    if re.search(r"^bruno train --epochs", page.read_text(), re.MULTILINE):
+        request.getfixturevalue("data_folder")  # skips: another edition of the chorales gives other numbers
     assert run_page(page) == []
     for figure in re.findall(r"\(\S*figures/(\S+\.png)\)", page.read_text()):
         (drawn,) = project.rglob(figure)

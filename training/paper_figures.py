@@ -19,12 +19,14 @@ NEURONS = {
     "lif": ("LIF", THIRD_COLOUR),
 }
 CHORALES = {
-    "chorales-felif-fp32": ("FeLIF, float", MODEL_COLOUR),
-    "chorales-felif-rram3": ("FeLIF, 3-bit RRAM", MODEL_COLOUR),
-    "chorales-rlif-fp32": ("recurrent LIF", SECOND_COLOUR),
-    "chorales-lif-fp32": ("LIF", THIRD_COLOUR),
-    "chorales-gru-fp32": ("GRU", "#555555"),
-    "chorales-lstm-fp32": ("LSTM", "#555555"),
+    "chorales-felif-32": ("FeLIF\nfloat", MODEL_COLOUR),
+    "chorales-rlif-32": ("rec. LIF\nfloat", SECOND_COLOUR),
+    "chorales-lif-32": ("LIF\nfloat", THIRD_COLOUR),
+    "chorales-felif-3": ("FeLIF\n3-bit RRAM", MODEL_COLOUR),
+    "chorales-rlif-3": ("rec. LIF\n3-bit RRAM", SECOND_COLOUR),
+    "chorales-lif-3": ("LIF\n3-bit RRAM", THIRD_COLOUR),
+    "chorales-gru": ("GRU", "#555555"),
+    "chorales-lstm": ("LSTM", "#555555"),
 }
 
 
@@ -64,7 +66,7 @@ def chorales_figure(values: "Values") -> Figure | None:
     cells = {name: values.numbers(name, "test.nll") for name in CHORALES if name in values.files}
     if not cells:
         return None
-    figure = new_figure(size=(9.6, 5.0))
+    figure = new_figure(size=(11.0, 5.0))
     axes = figure.axes[0]
     for x, (name, found) in enumerate(cells.items()):
         spread = statistics.stdev(found) if len(found) > 1 else 0.0
@@ -78,7 +80,7 @@ def chorales_figure(values: "Values") -> Figure | None:
         axes.axhline(level, color=SPICE_COLOUR, lw=1.2, ls="--" if label.startswith("floor") else ":")
         axes.annotate(label, (1.0, level), xycoords=("axes fraction", "data"), fontsize="small", va="center")
     axes.set_xlim(-0.5, len(cells) - 0.5)
-    axes.set_xticks(range(len(cells)), [CHORALES[name][0].replace(", ", "\n") for name in cells])
+    axes.set_xticks(range(len(cells)), [CHORALES[name][0] for name in cells])
     every = [value for found in cells.values() for value in found] + list(levels.values())
     axes.set_ylim(min(every) - 0.15, max(every) + 0.15)
     axes.set_ylabel("test NLL (nats a frame)")

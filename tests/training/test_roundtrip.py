@@ -137,6 +137,7 @@ def test_a_spike_is_found_within_a_millisecond_of_torchs_and_not_beyond():
 def test_a_spike_that_the_kernel_made_up_counts_only_in_its_own_millisecond():
     assert len(match_trial(trial_of([0, 1, 0], [], [1.99e-3])).pairs) == 1
     assert len(match_trial(trial_of([0, 1, 0], [], [2.01e-3])).pairs) == 0
+    assert len(match_trial(trial_of([0, 2, 0], [], [1.99e-3])).pairs) == 1, "one spike of SPICE is found once"
 
 
 def test_trains_part_once_until_their_next_common_spike(felif_card):
@@ -148,6 +149,13 @@ def test_trains_part_once_until_their_next_common_spike(felif_card):
     assert parting.missing_charge == pytest.approx(float(missing_charge(np.array(2.0), np.array(1.0), parameters)))
     score = score_trial(trial, parameters)
     assert (score.torch, score.spice, score.matched, score.kernel_matched) == (4, 5, 3, 4)
+
+
+@pytest.mark.parametrize(("spice_v", "times"), [(2.0, 2), (-3.0, 1)])
+def test_a_common_spike_ends_a_parting_only_if_both_are_alike_after_it(felif_card, spice_v, times):
+    parameters = FeLIFParameters.from_card(felif_card)
+    trial = trial_of([0, 0, 0, 1, 0, 0, 0], [3.5e-3], [1.5e-3, 3.5e-3, 5.5e-3], spice_v)
+    assert len(partings(trial, match_trial(trial), parameters)) == times
 
 
 def test_a_spike_that_only_the_kernel_lacks_is_the_kernels_doing(felif_card):

@@ -128,7 +128,7 @@ class Levels:
 
 
 def levels(card: RRAMCard, bits: int = 3) -> Levels:
-    """2**`bits` levels, evenly spaced in conductance from the card's `g_level_min` to `g_level_max`."""
+    """``2**bits`` levels, evenly spaced in conductance from the card's `g_level_min` to `g_level_max`."""
     parameters = RRAMParameters.from_card(card)
     g_s = np.linspace(parameters.g_level_min, parameters.g_level_max, 2**bits)
     return Levels(g_s, programming_current(g_s, parameters, current_range(card)))

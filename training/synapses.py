@@ -101,14 +101,14 @@ class Programming:
 
 
 class RRAMLinear(Synapse):
-    """Weights on RRAM devices of `card`, programmed to 2**`bits` levels.
+    """Weights on RRAM devices of `card`, programmed to ``2**bits`` levels.
 
-    scheme: ``differential`` (two devices a weight, 2**(bits+1) - 1 values) or ``offset`` (one device, and a reference
-        column at the middle level; 2**bits values).
-    stochastic: round at random in training (always to the nearest in evaluation).
-    clip: full scale in units of the rms weight, at most the largest weight; None: the largest weight.
-    spread: each device has its own filament, truncated normal with the card's sigmas; else all are the mean device.
-    noisy_reads: add read noise.
+    - `scheme`: ``differential`` (two devices a weight, ``2**(bits + 1) - 1`` values) or ``offset`` (one device, and a
+      reference column at the middle level; ``2**bits`` values).
+    - `stochastic`: round at random in training (always to the nearest in evaluation).
+    - `clip`: full scale in units of the rms weight, at most the largest weight; None: the largest weight.
+    - `spread`: each device has its own filament, truncated normal with the card's sigmas; else all are the mean device.
+    - `noisy_reads`: add read noise.
 
     Raises `InputError` for an unknown scheme and `EnvelopeError` where the card does not reach its levels.
     """

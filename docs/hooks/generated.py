@@ -49,7 +49,7 @@ def _parameter(param: Any) -> str:
     """An argument or option as the entry of a definition list."""
     is_flag = getattr(param, "is_flag", False)
     if param.param_type_name == "argument":
-        name = f"`{(param.metavar or param.name.upper()).strip('[]')}`"
+        name = f"`{re.sub(r'[][]', '', param.metavar or param.name.upper())}`"
     else:
         name = ", ".join(f"`{opt}`" for opt in param.opts) + ("" if is_flag else f" {_type_of(param)}")
     if param.required:

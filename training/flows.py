@@ -58,9 +58,16 @@ class Solver(Protocol):
     """How a solver is called; `accuracy` is its own setting."""
 
     def __call__(
-        self, constants: Tensor, state: Membrane, i_a: Tensor, accuracy: float, event: bool, tangents: bool
+        self,
+        constants: Tensor,
+        state: Membrane,
+        i_a: Tensor,
+        accuracy: float,
+        event: bool,
+        tangents: bool,
+        out: Step | None = None,
     ) -> Step:
-        """One macro step."""
+        """One macro step. Compiled solvers write what it did into `out` and return that; others return a new `Step`."""
 
 
 @dataclass(frozen=True)
@@ -94,25 +101,37 @@ def in_threads(work: Callable[[int, int], None], n: int, grain: int = 1) -> None
         done.result()
 
 
-def _buffers(state: Membrane, tangents: bool) -> tuple[Step, list[Any]]:
+def _buffers(state: Membrane, tangents: bool, out: Step | None) -> tuple[Step, list[Any]]:
+    """Where a compiled kernel writes: `out`, or new arrays."""
     domains, n = state.p.shape
     wide = n if tangents else 0
 
     def empty(*shape: int) -> Tensor:
         return torch.empty(shape, dtype=state.v.dtype)
 
-    spikes, seen, free = empty(n), empty(1 + domains, n), empty(n)
-    matrix, late = empty(1 + domains, 2 + domains, wide), empty(1 + domains, wide)
-    step = Step(spikes, seen, free, matrix if tangents else None, late if tangents else None)
-    return step, [x.numpy() for x in (spikes, seen, free, matrix, late)]
+    if out is None:
+        out = Step(empty(n), empty(1 + domains, n), empty(n), None, None)
+        if tangents:
+            out.tangents, out.late = empty(1 + domains, 2 + domains, n), empty(1 + domains, n)
+    matrix = empty(1 + domains, 2 + domains, wide) if out.tangents is None else out.tangents
+    late = empty(1 + domains, wide) if out.late is None else out.late
+    return out, [x.numpy() for x in (out.spikes, out.seen, out.free_ms, matrix, late)]
 
 
-def rosenbrock(constants: Tensor, state: Membrane, i_a: Tensor, accuracy: float, event: bool, tangents: bool) -> Step:
+def rosenbrock(
+    constants: Tensor,
+    state: Membrane,
+    i_a: Tensor,
+    accuracy: float,
+    event: bool,
+    tangents: bool,
+    out: Step | None = None,
+) -> Step:
     """Adaptive Rosenbrock (RODAS), float64; `accuracy` is the relative tolerance of a step."""
     from devices.felif_windows import rosenbrock_windows
 
     rows = np.ascontiguousarray(constants.numpy().T)
-    step, (spikes, seen, free, matrix, late) = _buffers(state, tangents)
+    step, (spikes, seen, free, matrix, late) = _buffers(state, tangents, out)
     v, p, hold, size = (x.numpy() for x in (state.v, state.p, state.hold, state.step))
     current = i_a.numpy()
 
@@ -125,14 +144,22 @@ def rosenbrock(constants: Tensor, state: Membrane, i_a: Tensor, accuracy: float,
     return step
 
 
-def euler(constants: Tensor, state: Membrane, i_a: Tensor, accuracy: float, event: bool, tangents: bool) -> Step:
+def euler(
+    constants: Tensor,
+    state: Membrane,
+    i_a: Tensor,
+    accuracy: float,
+    event: bool,
+    tangents: bool,
+    out: Step | None = None,
+) -> Step:
     """Explicit Euler, float64; `accuracy` is the number of substeps of a macro step, 1000 in the paper."""
     if i_a.device.type != "cpu" or not HAVE_KERNELS:
         return _euler_torch(constants, state, i_a, accuracy, event, tangents)
     from devices.felif_windows import euler_windows
 
     rows = np.ascontiguousarray(constants.numpy().T)
-    step, (spikes, seen, free, matrix, late) = _buffers(state, tangents)
+    step, (spikes, seen, free, matrix, late) = _buffers(state, tangents, out)
     v, p, hold, current = (x.numpy() for x in (state.v, state.p, state.hold, i_a))
 
     def work(start: int, stop: int) -> None:
@@ -154,7 +181,15 @@ def _euler_torch(constants: Tensor, state: Membrane, i_a: Tensor, accuracy: floa
     return Step(window.spikes, seen, free, None, None)
 
 
-def logistic(constants: Tensor, state: Membrane, i_a: Tensor, accuracy: float, event: bool, tangents: bool) -> Step:
+def logistic(
+    constants: Tensor,
+    state: Membrane,
+    i_a: Tensor,
+    accuracy: float,
+    event: bool,
+    tangents: bool,
+    out: Step | None = None,
+) -> Step:
     """The logistic method: SIMD float32 on the CPU, plain torch elsewhere; `accuracy` is the number of substeps."""
     if i_a.device.type != "cpu" or i_a.dtype != torch.float32 or not HAVE_KERNELS:
         from training.logistic import logistic_torch
@@ -163,7 +198,7 @@ def logistic(constants: Tensor, state: Membrane, i_a: Tensor, accuracy: float, e
     from devices.felif_logistic import BLOCK, logistic_windows
 
     rows = constants.contiguous().numpy()
-    step, (spikes, seen, free, matrix, late) = _buffers(state, tangents)
+    step, (spikes, seen, free, matrix, late) = _buffers(state, tangents, out)
     v, p, hold, current = (x.numpy() for x in (state.v, state.p, state.hold, i_a))
 
     def work(start: int, stop: int) -> None:

@@ -68,11 +68,12 @@ class FusedSequence(torch.autograd.Function):
                 if plan.limits is not None:
                     tape.keep(t, rows, passing=plan.limits.passing(total if rows is None else total[rows]))
             want = differentiate and plan.exact
-            step = plan.solver.run(constants, flat, some.reshape(n), plan.accuracy, plan.event, want)
+            slot = tape.slot(t) if differentiate and rows is None else None
+            step = plan.solver.run(constants, flat, some.reshape(n), plan.accuracy, plan.event, want, slot)
             after = [flat.v.view(there), flat.p.view(domains, *there), flat.hold.view(there), flat.step.view(there)]
             fired = step.spikes.view(there)
             seen = step.seen.view(1 + domains, *there)
-            if differentiate:
+            if differentiate and step is not slot:
                 tape.keep(t, rows, seen=seen, fired=fired, free=step.free_ms.view(there))
                 if want:
                     assert step.tangents is not None

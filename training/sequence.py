@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from training.flows import SolverInfo
+from training.flows import SolverInfo, Step
 from training.limits import CurrentLimits
 from training.surrogates import Surrogate
 
@@ -90,6 +90,12 @@ class Tape:
         self.tangents = empty(1 + domains, 2 + domains) if plan.exact else None
         self.hold = empty() if plan.event else None
         self.late = empty(1 + domains) if plan.exact and plan.event else None
+
+    def slot(self, t: int) -> Step:
+        """Where macro step `t` of all batch rows is to be written."""
+        tangents = None if self.tangents is None else self.tangents[t].flatten(-2)
+        late = None if self.late is None else self.late[t].flatten(-2)
+        return Step(self.fired[t].flatten(), self.seen[t].flatten(-2), self.free[t].flatten(), tangents, late)
 
     def keep(self, t: int, rows: Tensor | None, **what: Tensor) -> None:
         """Store tensors of macro step `t`, for the batch rows that were active."""

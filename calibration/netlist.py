@@ -116,7 +116,7 @@ class Netlist:
         return frozenset(word for found in words for word in found)
 
     def top_level(self) -> list[str]:
-        """The deck's own elements, a statement each, continuation lines joined; no cards, nothing within subcircuits."""
+        """The deck's own elements, a statement each, continuation lines joined; no cards, nothing of subcircuits."""
         found, depth = [], 0
         for _, code in self._statements():
             lower = code.lower()

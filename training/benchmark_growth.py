@@ -20,7 +20,8 @@ from training.benchmark_process import Cost, Job, available_bytes, card_file, me
 
 MODES = ("bruno", "tangent", "checkpoint", "bptt")
 FULL_SUBSTEPS = 1000
-LARGEST_BYTES = 8 * 2**30
+LARGEST_BYTES = 12 * 2**30
+SHARE_OF_AVAILABLE = 0.6
 LONGEST_S = {"bptt": 300.0, "checkpoint": 60.0}
 CLEAR_BYTES = 2**20
 """Peaks below this drown in what the allocator keeps at hand."""
@@ -46,8 +47,8 @@ class Sweep:
 
 SWEEPS = (
     Sweep("length", (4, 10, 25, 100, 300, 1000), 0, 64, 4),
-    Sweep("neurons", (16, 64, 256, 1024, 4096, 16384), 4, 0, 4),
-    Sweep("batch", (1, 4, 16, 64, 256, 1024), 4, 64, 0),
+    Sweep("neurons", (16, 64, 256, 1024, 4096, 16384), 2, 0, 4),
+    Sweep("batch", (1, 4, 16, 64, 256, 1024), 2, 64, 0),
 )
 QUICK_SWEEPS = (
     Sweep("length", (1, 2, 200), 0, 8, 2),
@@ -92,7 +93,7 @@ class Growth:
         self.measure = measure_here if quick else measure_fresh
         self.substeps = QUICK_SUBSTEPS if quick else FULL_SUBSTEPS
         largest_bytes = QUICK_LARGEST_BYTES if quick else LARGEST_BYTES
-        self.largest_bytes = min(largest_bytes, available_bytes() / 2)
+        self.largest_bytes = min(largest_bytes, SHARE_OF_AVAILABLE * available_bytes())
         self.known: dict[Job, Cost] = {}
 
     def points(self, sweep: Sweep, mode: str) -> list[Point]:

@@ -38,7 +38,8 @@ class Job:
     """Spike trains on `channels` inputs, weights, a FeLIF layer, a loss on its spikes, the gradient of the weights.
 
     ``bptt`` and ``checkpoint`` take `substeps` Euler steps a millisecond, the others their default solver. Short work
-    is repeated for `seconds`, and the fastest counts.
+    is repeated for `seconds`, and the fastest counts. Without `channels` the current is drawn before, and the gradient
+    of the number of spikes by it is all the work.
     """
 
     card: str
@@ -54,7 +55,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a job took, and the gradient (channels * neurons,) that came out where it is short enough to hand on."""
+    """What a job took, and the gradient (flattened) that came out where it is short enough to hand on."""
 
     wall_s: float
     cpu_s: float
@@ -63,14 +64,18 @@ class Cost:
 
 
 def work_of(job: Job) -> Callable[[], Tensor]:
-    """The work of `job`, ready to run; it returns the gradient by the weights, (channels, neurons)."""
+    """The work of `job`, ready to run; it returns the gradient by the weights, or by the current."""
     generator = torch.Generator().manual_seed(0)
-    trains = (torch.rand(job.steps_ms, job.batch, job.channels, generator=generator) < SHARE_OF_SPIKES).float()
-    weights = torch.randn(job.channels, job.neurons, generator=generator).mul_(0.3).add_(1.0).clamp_(0.2, 1.8)
-    weights.requires_grad_()
     unrolled = job.gradient in ("bptt", "checkpoint")
     options: dict[str, Any] = {"solver": "euler", "accuracy": job.substeps} if unrolled else {}
     neuron = FeLIF(job.card, job.gradient, **options)
+    if job.channels == 0:
+        current = torch.rand(job.steps_ms, job.batch, job.neurons, generator=generator).mul_(2.0 * MEAN_CURRENT_A)
+        current.requires_grad_()
+        return lambda: torch.autograd.grad(neuron(current)[0].spikes.sum(), current)[0]
+    trains = (torch.rand(job.steps_ms, job.batch, job.channels, generator=generator) < SHARE_OF_SPIKES).float()
+    weights = torch.randn(job.channels, job.neurons, generator=generator).mul_(0.3).add_(1.0).clamp_(0.2, 1.8)
+    weights.requires_grad_()
     per_spike_a = MEAN_CURRENT_A / (SHARE_OF_SPIKES * job.channels)
 
     def work() -> Tensor:

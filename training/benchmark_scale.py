@@ -20,7 +20,7 @@ def scale(card: FeLIFCard, quick: bool, threads: int, say: Say) -> Measured:
             costs = []
             for neurons in sizes:
                 say(f"scale: {mode}, {neurons} neurons")
-                job = Job(path, mode, STEPS_MS, neurons, 1, threads, 0.05 if quick else 6.0, channels=1)
+                job = Job(path, mode, STEPS_MS, neurons, 1, threads, 0.05 if quick else 6.0, channels=0)
                 cost = measure_here(job) if quick else measure_fresh(job)
                 costs.append(cost.wall_s * 1e6 / (neurons * STEPS_MS))
                 rows.append({"gradient": mode, "neurons": neurons, "us_per_neuron_ms": costs[-1],

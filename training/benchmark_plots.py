@@ -17,6 +17,9 @@ from training.benchmark import Measured
 
 COLOURS = {"bruno": MODEL_COLOUR, "tangent": THIRD_COLOUR, "checkpoint": SPICE_COLOUR, "bptt": SECOND_COLOUR}
 NAMES = {"bruno": "BRUNO", "tangent": "tangent", "checkpoint": "checkpoint", "bptt": "BPTT, 1 us"}
+FAMILIES = {"LIF": SPICE_COLOUR, "snnTorch": SECOND_COLOUR, "Norse": "#e09f3e"}
+STYLES = ("s-", "^--", "v:")
+"""Of the layers of one family."""
 AXIS = {
     "length": ("steps_ms", "sequence length (ms)"),
     "neurons": ("neurons", "neurons"),
@@ -107,14 +110,17 @@ def draw_frameworks(found: Measured) -> Figure:
     """Time per neuron and step against the size of the layer."""
     figure = new_figure(size=(11.0, 6.2))
     axes = figure.axes[0]
-    layers = dict.fromkeys(row["layer"] for row in found.rows)
-    styles = iter(("o-", "s-", "^-", "o--", "s--", "^--", "o:", "s:", "^:", "v-"))
-    for layer in layers:
+    families: dict[str, int] = {}
+    for layer in dict.fromkeys(row["layer"] for row in found.rows):
         mine = [row for row in found.rows if row["layer"] == layer]
+        family = layer.split()[0].rstrip(",")
+        style = STYLES[families.setdefault(family, 0)]
+        families[family] += 1
+        felif = family == "FeLIF"
+        colour = COLOURS[layer.removeprefix("FeLIF, ")] if felif else FAMILIES.get(family, SPICE_COLOUR)
         sizes = [row["neurons"] * row["batch"] for row in mine]
-        (line,) = axes.plot(sizes, [row["with_gradient_us"] for row in mine], next(styles), label=layer, lw=1.2)
-        if layer.startswith("FeLIF"):
-            line.set(color=COLOURS[layer.removeprefix("FeLIF, ")], lw=2.2)
+        times = [row["with_gradient_us"] for row in mine]
+        axes.plot(sizes, times, "o-" if felif else style, color=colour, lw=2.2 if felif else 1.2, label=layer)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("neurons x batch")
@@ -197,7 +203,7 @@ def draw_gradient(found: Measured) -> Figure:
     if largest > 10.0:
         figure.axes[1].set_xscale("symlog", linthresh=2.0)
     figure.axes[1].set_xlim(0.0, (1.35 if largest <= 10.0 else 5.0) * largest)
-    figure.axes[1].legend(fontsize="small", loc="lower right")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize="small")
     figure.suptitle(found.title, fontsize=14)
     return figure
 

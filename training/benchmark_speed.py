@@ -123,12 +123,13 @@ def frameworks(card: FeLIFCard, quick: bool, threads: int, say: Say) -> Measured
     """FeLIF beside LIF layers at the sizes of a small layer, of a batch in training, and beyond the caches."""
     torch.set_num_threads(threads)
     sizes = ((16, 2), (64, 4)) if quick else ((64, 4), (200, 16), (1000, 32), (10_000, 32))
-    steps, repeats = (4, 2) if quick else (40, 5)
+    steps = 4 if quick else 40
     rows: list[dict[str, Any]] = []
     summary: dict[str, float] = {"steps_ms": steps}
     missing: list[str] = []
     for neurons, batch in sizes:
         field, missing = contestants(card, neurons, batch, steps)
+        repeats = 2 if quick else 30 if neurons * batch <= 10_000 else 5
         race(field, repeats, say, f"frameworks, {neurons} neurons x batch {batch}")
         rows += [{"neurons": neurons, "batch": batch, **each.row()} for each in field]
         tangent, _, *rivals = field

@@ -1,13 +1,15 @@
 """What the trainer costs and how right it is: benchmarks by name, each a table, a few figures of merit and a picture.
 
-Times are the best of a few repetitions that take turns, on as many threads as asked for; compare ratios of one run, not
-seconds of two machines.
+Times are the best of a few repetitions that take turns, on as many threads as asked for. On one thread they are
+processor time: wall time less what other programs took of the core. Compare ratios of one run, not seconds of two
+machines.
 """
 
 import json
 import os
 import shlex
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -60,6 +62,11 @@ def measure(name: str, card: FeLIFCard, quick: bool, threads: int, say: Say) -> 
     finally:
         torch.set_num_threads(before)
     return found
+
+
+def clock(threads: int) -> Callable[[], float]:
+    """The clock for work on so many threads, in s: processor time on one, wall time on several."""
+    return time.process_time if threads == 1 else time.perf_counter
 
 
 def about(threads: int) -> dict[str, Any]:

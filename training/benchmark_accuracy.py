@@ -4,7 +4,6 @@ States are those that a layer meets under random input (-0.5...5 nA, half of the
 truth is the adaptive Rosenbrock solver at a relative tolerance of 1e-9. Voltages are compared where neither spiked.
 """
 
-import time
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from devices.card import FeLIFCard
 from devices.felif_constants import domain_count
-from training.benchmark import Measured, Say
+from training.benchmark import Measured, Say, clock
 from training.flows import SOLVERS, Membrane, Step
 from training.neurons import FeLIF
 
@@ -90,9 +89,10 @@ def run(
     dtype = info.dtype or torch.float32
     state = Membrane(*(x.to(dtype, copy=True) for x in (start.v, start.p, start.hold, start.step)))
     narrow, i_a = constants.to(dtype), current_a.to(dtype)
-    begun = time.perf_counter()
+    now = clock(torch.get_num_threads())
+    begun = now()
     step = info.run(narrow, state, i_a, setting, False, tangents)
-    return step, time.perf_counter() - begun
+    return step, now() - begun
 
 
 def timed(

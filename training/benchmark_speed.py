@@ -4,7 +4,6 @@ SNN frameworks. All layers take turns in one process, and the best turn of each 
 A layer's gradient is that of the sum of its spikes by its input current.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from devices.card import FeLIFCard
-from training.benchmark import Measured, Say
+from training.benchmark import Measured, Say, clock
 from training.neurons import FeLIF
 from training.rivals import Layer, at_hand
 
@@ -56,9 +55,10 @@ class Contestant:
 
 
 def _seconds(work: Callable[[], Any]) -> float:
-    start = time.perf_counter()
+    now = clock(torch.get_num_threads())
+    start = now()
     work()
-    return time.perf_counter() - start
+    return now() - start
 
 
 def _felif(card: FeLIFCard, gradient: str, solver: str) -> nn.Module:

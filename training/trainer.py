@@ -96,7 +96,7 @@ class Trainer:
 
     def _epoch(self, stop: StopRequest) -> None:
         progress = self.progress
-        examples = self.task.parts["train"]
+        examples = self.task.training_examples(self.config.seed, progress.epoch)
         batches = epoch_batches(examples, self.config.training, self.config.seed, progress.epoch)
         started = time.perf_counter() - progress.epoch_time_s
         for examples in batches[progress.batch :]:

@@ -1,15 +1,19 @@
 """Variations of training sequences: what they change, what they leave, and that seed and epoch alone decide."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from training.tasks import load_task
+from training.config import RunConfig
+from training.runs import RunFolder
+from training.tasks import Task, load_task
 from training.tasks.augmentation import Augmentation
 from training.tasks.base import Example
 from training.tasks.classification import Classification
+from training.trainer import train
 
 
 def example(frames: int = 50) -> Example:
@@ -35,6 +39,28 @@ def test_seed_and_epoch_alone_decide_what_training_sees() -> None:
     plain = torch.stack([each.inputs for each in task.parts["train"]])
     assert not torch.equal(seen(0, 3), plain)
     assert seen(0, 3).shape == plain.shape
+
+
+def test_training_sees_the_variation_and_goes_on_with_it_bit_for_bit(
+    small_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = load_task
+
+    def varied(*arguments: object) -> Task:
+        return replace(plain(*arguments), augmentation=Augmentation(drop=0.3))  # type: ignore[arg-type, call-arg]
+
+    config = small_config.with_values(training__schedule="constant")
+    train(config, tmp_path / "plain")
+    monkeypatch.setattr("training.trainer.load_task", varied)
+    train(config, tmp_path / "whole")
+    train(config.with_values(training__epochs=2), tmp_path / "parts")
+    train(config, tmp_path / "parts", resume=True)
+
+    def losses(name: str) -> list[float]:
+        return [row["train"]["loss"] for row in RunFolder(tmp_path / name).read_metrics()]
+
+    assert losses("whole") == losses("parts")
+    assert losses("whole") != losses("plain")
 
 
 def test_zeros_leave_a_sequence_as_it_is() -> None:

@@ -80,6 +80,11 @@ class Task(ABC):
     def n_outputs(self) -> int:
         """Channels of the output."""
 
+    def training_examples(self, seed: int, epoch: int) -> list[Example]:
+        """What to train on in `epoch`, as many as ``parts["train"]``: that part, or a variation of it that follows from
+        `seed` and `epoch` alone."""
+        return self.parts["train"]
+
     @abstractmethod
     def loss(self, logits: Tensor, batch: Batch) -> tuple[Tensor, float]:
         """Sum of the loss over the batch, and the weight to divide it by."""

@@ -64,7 +64,7 @@ class Point:
     """A size and what it costs; no gradient where it is extrapolated."""
 
     size: int
-    wall_s: float
+    time_s: float
     peak_bytes: float
     cost: Cost | None
 
@@ -103,7 +103,7 @@ class Growth:
             ahead = (0.0, 0.0)
             if len(points) >= 2:
                 ahead = (
-                    line_through([(p.size, p.wall_s) for p in points], size),
+                    line_through([(p.size, p.time_s) for p in points], size),
                     line_through([(p.size, p.peak_bytes) for p in points], size),
                 )
             too_much = ahead[0] > LONGEST_S.get(mode, np.inf) or ahead[1] > self.largest_bytes
@@ -116,7 +116,7 @@ class Growth:
             self.say(f"growth: {mode}, {job.steps_ms} ms x {job.neurons} neurons x batch {job.batch}")
             self.known[job] = self.measure(job)
         cost = self.known[job]
-        return Point(size, cost.wall_s, float(cost.peak_bytes), cost)
+        return Point(size, cost.time_s(self.threads), float(cost.peak_bytes), cost)
 
 
 def growth(card: FeLIFCard, quick: bool, threads: int, say: Say) -> Measured:
@@ -156,7 +156,7 @@ def _row(sweep: Sweep, mode: str, point: Point, truth: Point) -> dict[str, Any]:
         "steps_ms": job.steps_ms,
         "neurons": job.neurons,
         "batch": job.batch,
-        "wall_s": point.wall_s,
+        "time_s": point.time_s,
         "peak_bytes": point.peak_bytes,
         "cosine": cosine,
         "norm_ratio": ratio,
@@ -170,7 +170,7 @@ def _slopes(sweep: Sweep, mode: str, points: list[Point]) -> dict[str, float]:
         f"memory_slope_{mode}_{sweep.along}": slope(
             (p.size, p.peak_bytes) for p in real if p.peak_bytes >= CLEAR_BYTES
         ),
-        f"time_slope_{mode}_{sweep.along}": slope((p.size, p.wall_s) for p in real),
+        f"time_slope_{mode}_{sweep.along}": slope((p.size, p.time_s) for p in real),
     }
     return {name: value for name, value in found.items() if value is not None}
 
@@ -191,7 +191,7 @@ def _savings(rows: list[dict[str, Any]], main: Sweep) -> dict[str, float]:
     for mode in MODES[:-1]:
         beyond = [row for row in rows if row["gradient"] == mode and size(row) >= least]
         at = next(row for row in beyond if place(row) == ("length", steps, main.neurons, main.batch))
-        for what, key in (("memory", "peak_bytes"), ("time", "wall_s")):
+        for what, key in (("memory", "peak_bytes"), ("time", "time_s")):
             shares = [1.0 - row[key] / whole[place(row)][key] for row in beyond]
             saved[f"{mode}_less_{what}"] = 1.0 - at[key] / whole[place(at)][key]
             saved[f"{mode}_less_{what}_at_least"] = min(shares)
@@ -199,6 +199,6 @@ def _savings(rows: list[dict[str, Any]], main: Sweep) -> dict[str, float]:
             if at[key] is not None:
                 saved[f"{mode}_{key}"] = at[key]
     truth = whole["length", steps, main.neurons, main.batch]
-    saved |= {"bptt_peak_bytes": truth["peak_bytes"], "bptt_wall_s": truth["wall_s"]}
+    saved |= {"bptt_peak_bytes": truth["peak_bytes"], "bptt_time_s": truth["time_s"]}
     saved["main_extrapolated"] = float(truth["extrapolated"])
     return saved

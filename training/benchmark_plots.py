@@ -30,7 +30,7 @@ Row = dict[str, Any]
 
 
 def growth_curves(axes: Axes, rows: list[Row], summary: dict[str, float], along: str, key: str) -> Axes:
-    """`key` (wall_s or peak_bytes) of every mode along one axis, log-log, the exponent of growth in the legend."""
+    """`key` (time_s or peak_bytes) of every mode along one axis, log-log, the exponent of growth in the legend."""
     column, label = AXIS[along]
     for mode, colour in COLOURS.items():
         mine = [row for row in rows if row["along"] == along and row["gradient"] == mode]
@@ -59,7 +59,7 @@ def draw_growth(found: Measured) -> Figure:
     figure = new_figure(2, 3, size=(15.5, 8.4))
     for column, along in enumerate(AXIS):
         growth_curves(figure.axes[column], found.rows, found.summary, along, "peak_bytes")
-        growth_curves(figure.axes[3 + column], found.rows, found.summary, along, "wall_s")
+        growth_curves(figure.axes[3 + column], found.rows, found.summary, along, "time_s")
     figure.axes[0].set_ylabel("peak memory")
     figure.axes[3].set_ylabel("time, forward + backward")
     s = found.summary

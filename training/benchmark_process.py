@@ -62,6 +62,10 @@ class Cost:
     peak_bytes: int
     gradient: list[float]
 
+    def time_s(self, threads: int) -> float:
+        """By the clock of `training.benchmark.clock`."""
+        return self.cpu_s if threads == 1 else self.wall_s
+
 
 def work_of(job: Job) -> Callable[[], Tensor]:
     """The work of `job`, ready to run; it returns the gradient by the weights, or by the current."""

@@ -22,7 +22,7 @@ def scale(card: FeLIFCard, quick: bool, threads: int, say: Say) -> Measured:
                 say(f"scale: {mode}, {neurons} neurons")
                 job = Job(path, mode, STEPS_MS, neurons, 1, threads, 0.05 if quick else 6.0, channels=0)
                 cost = measure_here(job) if quick else measure_fresh(job)
-                costs.append((cost.cpu_s if threads == 1 else cost.wall_s) * 1e6 / (neurons * STEPS_MS))
+                costs.append(cost.time_s(threads) * 1e6 / (neurons * STEPS_MS))
                 rows.append({"gradient": mode, "neurons": neurons, "us_per_neuron_ms": costs[-1],
                              "bytes_per_neuron_ms": cost.peak_bytes / (neurons * STEPS_MS)})  # fmt: skip
             summary[f"{mode}_spread"] = max(costs) / min(costs) - 1.0

@@ -106,7 +106,7 @@ def test_sizes_beyond_the_limits_are_extrapolated_not_run():
 
     def pretend(job: Job) -> Cost:
         asked.append(job.steps_ms)
-        return Cost(2.0 * job.steps_ms, 0.0, 10**6 + 10**7 * job.steps_ms, [1.0])
+        return Cost(0.0, 2.0 * job.steps_ms, 10**6 + 10**7 * job.steps_ms, [1.0])
 
     growth = Growth("card.json", True, 1, lambda text: None)
     growth.measure = pretend
@@ -114,8 +114,8 @@ def test_sizes_beyond_the_limits_are_extrapolated_not_run():
     points = growth.points(Sweep("length", (1, 10, 100, 160, 1000), 0, 64, 4), "bptt")
     assert asked == [1, 10, 100]
     assert points[3].cost is None
-    assert points[3].wall_s == pytest.approx(320.0)
-    assert points[3].wall_s > LONGEST_S["bptt"]
+    assert points[3].time_s == pytest.approx(320.0)
+    assert points[3].time_s > LONGEST_S["bptt"]
     assert points[4].peak_bytes == pytest.approx(10**6 + 10**10)
 
 

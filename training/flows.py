@@ -209,7 +209,7 @@ def logistic(
 
 
 SOLVERS: dict[str, SolverInfo] = {
-    "logistic": SolverInfo(logistic, 12, "substeps a macro step", None),
+    "logistic": SolverInfo(logistic, 20, "substeps a macro step", None),
     "rosenbrock": SolverInfo(rosenbrock, 1e-4, "relative tolerance of a step", torch.float64, ("cpu",)),
     "euler": SolverInfo(euler, 1000, "substeps a macro step", torch.float64),
 }

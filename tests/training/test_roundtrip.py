@@ -19,8 +19,9 @@ from devices.stimulus import Stimulus
 from devices.waveform import Waveform
 from training.config import RunConfig
 from training.evaluation import load_run
+from training.neurons import FeLIF
 from training.roundtrip_circuit import deck_overrides, find_circuit, stimulus
-from training.roundtrip_compare import Trial, match_trial, missing_charge, partings, score_trial
+from training.roundtrip_compare import Trial, match_trial, missing_charge, partings, per_step, score_trial
 from training.roundtrip_crossbar import crossbar_run
 from training.roundtrip_decision import decisions
 from training.roundtrip_network import (
@@ -320,3 +321,17 @@ def test_faults_of_the_user_are_one_sentence_and_exit_code_two(
     assert code == 2, err
     assert complaint in err
     assert "Traceback" not in err
+
+
+def test_the_training_kernel_spikes_as_the_cards_equations_do_over_the_whole_envelope(felif_card):
+    span, steps = felif_card.envelope["i_syn"], 100
+    current_a = np.random.default_rng(0).uniform(span.min, span.max, (steps, 20))
+    current_a[:, 0] = 0.95 * span.max
+    with torch.no_grad():
+        out, _ = FeLIF(felif_card, reset="event")(torch.tensor(current_a, dtype=torch.float32)[:, None])
+    counts = out.spikes[:, 0].numpy()
+    drives = [Stimulus.steps(column) for column in current_a.T]
+    truth = [per_step(simulate(felif_card, drive, steps * 1e-3).spike_times_s, steps) for drive in drives]
+    expected = np.stack(truth, axis=1)
+    assert np.abs(counts.sum(0) / expected.sum(0) - 1).max() < 0.02
+    assert np.minimum(counts, expected).sum() / expected.sum() > 0.97

@@ -173,7 +173,7 @@ class Trainer:
         network = self.network
         started = time.perf_counter()
         scores, rates = score_part(network, self.task, "valid", self.config.seed)
-        score = scores[self.task.metric]
+        score = scores[self.task.criterion or self.task.metric]
         summary = rates.summary()
         progress.history.append(
             {
@@ -190,7 +190,7 @@ class Trainer:
                 "valid_time_s": time.perf_counter() - started,
             }
         )
-        sign = 1 if self.task.higher_is_better else -1
+        sign = 1 if self.task.higher_is_better and self.task.criterion is None else -1
         if progress.best_score is None or sign * score > sign * progress.best_score:
             progress.best_score, progress.best_epoch = score, progress.epoch
             if self.process.is_first:
@@ -203,7 +203,7 @@ class Trainer:
         rates = ", ".join(f"{layer} {values['rate']:.3f}" for layer, values in row["activity"].items())
         self.reporter.line(
             f"epoch {row['epoch']}/{self.config.training.epochs}  train loss {row['train']['loss']:.4f}  "
-            f"valid {metric} {row['valid'][metric]:.4f} (best {self.progress.best_score:.4f})"
+            f"valid {metric} {row['valid'][metric]:.4f} (best epoch {self.progress.best_epoch + 1})"
             + (f"  spikes per ms: {rates}" if rates else "")
             + f"  {row['train_time_s'] + row['valid_time_s']:.1f} s"
         )

@@ -67,8 +67,10 @@ class Task(ABC):
     picture_name: ClassVar[str] = "test"
     """File name of `picture`, without its ending."""
     metric: ClassVar[str]
-    """The score that early stopping and the table of results look at."""
+    """The score that the table of results looks at."""
     higher_is_better: ClassVar[bool]
+    criterion: ClassVar[str | None] = None
+    """The validation score, lower is better, that picks the epoch and ends patience; none: `metric`."""
 
     @property
     def n_inputs(self) -> int:

@@ -31,6 +31,7 @@ class Classification(Task):
     picture_name: ClassVar[str] = "confusion"
     metric: ClassVar[str] = "accuracy"
     higher_is_better: ClassVar[bool] = True
+    criterion: ClassVar[str | None] = "cross_entropy"
 
     @property
     def n_outputs(self) -> int:

@@ -35,7 +35,7 @@ def train_command(
 ) -> None:
     """Train a spiking network on calibrated devices.
 
-    Examples: `bruno train` for Bach chorales on 200 FeLIF with 3-bit RRAM weights,
+    Examples: `bruno train` for Bach chorales on 400 FeLIF with 3-bit RRAM weights,
     `bruno train --neuron lif --bits 32 --out runs/lif` for a rival, `bruno train --out runs/lif --epochs 60 --resume`
 
     Leaves in the run folder: config.yaml, cards/, metrics.jsonl, checkpoints, result.json, figures/.

@@ -59,6 +59,9 @@ def test_a_run_learns_and_leaves_a_whole_folder(small_config: RunConfig, tmp_pat
         assert (tmp_path / "run" / name).stat().st_size > 0, name
     assert result["test"]["accuracy"] >= 0.75 > result["floors"]["chance"]["accuracy"]
     assert json.loads((tmp_path / "run" / "result.json").read_text()) == result
+    best = min(history(tmp_path / "run"), key=lambda row: row["valid"]["cross_entropy"])
+    assert result["best_epoch"] == best["epoch"]
+    assert result["valid"] == best["valid"]
     for key in ("task", "split", "source", "seed", "wall_time_s", "peak_memory_bytes", "cards", "versions"):
         assert result[key] is not None
     assert not list((tmp_path / "run").rglob("*.part"))

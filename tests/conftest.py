@@ -47,7 +47,7 @@ def bruno(monkeypatch, capsys):
     return call
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     """Headless Chromium (tests/browser.py; `make browser` installs it)."""
     from browser import chromium

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from devices.errors import InputError
 
-PLAN = Path(__file__).parent / "configs" / "paper.yaml"
+PLAN = Path(__file__).with_name("paper.yaml")
 
 
 class _Entry(BaseModel):

@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: all setup ngspice browser calibrate train validate report bench paper docs test lint format help clean
 
-all: calibrate train validate report ## set up, calibrate, train on Bach chorales, check in SPICE, write the reports (10 minutes on 2 cores)
+all: calibrate train validate report ## set up, calibrate, train on Bach chorales, check in SPICE, write the reports (12 minutes on 2 cores)
 	@echo
 	@echo "Done. Open reports/calibration.html and $(RUN)/report.html."
 
@@ -62,7 +62,7 @@ browser:
 bench: setup ## speed, accuracy, memory, gradients and their growth on this machine (20 minutes on 2 cores)
 	$(BRUNO) bench --out reports/bench
 
-test: setup browser ## the whole test suite (7 minutes on 2 cores)
+test: setup browser ## the whole test suite (12 minutes on 2 cores)
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 lint: setup ## ruff (format, lint) and mypy

@@ -14,11 +14,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from devices.errors import InputError
 from training import unrolled
 
+Array = NDArray[Any]
 FEWEST_PER_THREAD = 256
 HAVE_KERNELS = importlib.util.find_spec("numba") is not None
 """Without numba, plain torch does the work on the CPU too."""
@@ -101,7 +103,7 @@ def in_threads(work: Callable[[int, int], None], n: int, grain: int = 1) -> None
         done.result()
 
 
-def _buffers(state: Membrane, tangents: bool, out: Step | None) -> tuple[Step, list[Any]]:
+def _buffers(state: Membrane, tangents: bool, out: Step | None) -> tuple[Step, list[Array]]:
     """Where a compiled kernel writes: `out`, or new arrays."""
     domains, n = state.p.shape
     wide = n if tangents else 0
@@ -118,6 +120,27 @@ def _buffers(state: Membrane, tangents: bool, out: Step | None) -> tuple[Step, l
     return out, [x.numpy() for x in (out.spikes, out.seen, out.free_ms, matrix, late)]
 
 
+def _compiled(
+    kernel: Callable[..., None],
+    rows: Array,
+    carried: tuple[Tensor, ...],
+    i_a: Tensor,
+    setting: float,
+    event: bool,
+    buffers: tuple[Step, list[Array]],
+    grain: int = 1,
+) -> Step:
+    """One macro step by a compiled `kernel`, which takes `carried` from its start to its end in place."""
+    step, (spikes, seen, free, matrix, late) = buffers
+    state, current = [x.numpy() for x in carried], i_a.numpy()
+
+    def work(start: int, stop: int) -> None:
+        kernel(start, stop, rows, *state, current, spikes, setting, event, seen, free, matrix, late)
+
+    in_threads(work, current.size, grain)
+    return step
+
+
 def rosenbrock(
     constants: Tensor,
     state: Membrane,
@@ -131,17 +154,8 @@ def rosenbrock(
     from devices.felif_windows import rosenbrock_windows
 
     rows = np.ascontiguousarray(constants.numpy().T)
-    step, (spikes, seen, free, matrix, late) = _buffers(state, tangents, out)
-    v, p, hold, size = (x.numpy() for x in (state.v, state.p, state.hold, state.step))
-    current = i_a.numpy()
-
-    def work(start: int, stop: int) -> None:
-        rosenbrock_windows(
-            start, stop, rows, v, p, hold, size, current, spikes, accuracy, event, seen, free, matrix, late
-        )
-
-    in_threads(work, v.size)
-    return step
+    carried = (state.v, state.p, state.hold, state.step)
+    return _compiled(rosenbrock_windows, rows, carried, i_a, accuracy, event, _buffers(state, tangents, out))
 
 
 def euler(
@@ -159,14 +173,8 @@ def euler(
     from devices.felif_windows import euler_windows
 
     rows = np.ascontiguousarray(constants.numpy().T)
-    step, (spikes, seen, free, matrix, late) = _buffers(state, tangents, out)
-    v, p, hold, current = (x.numpy() for x in (state.v, state.p, state.hold, i_a))
-
-    def work(start: int, stop: int) -> None:
-        euler_windows(start, stop, rows, v, p, hold, current, spikes, int(accuracy), event, seen, free, matrix, late)
-
-    in_threads(work, v.size)
-    return step
+    carried = (state.v, state.p, state.hold)
+    return _compiled(euler_windows, rows, carried, i_a, int(accuracy), event, _buffers(state, tangents, out))
 
 
 def _euler_torch(constants: Tensor, state: Membrane, i_a: Tensor, accuracy: float, event: bool, tangents: bool) -> Step:
@@ -197,15 +205,9 @@ def logistic(
         return logistic_torch(constants, state, i_a, accuracy, event, tangents)
     from devices.felif_logistic import BLOCK, logistic_windows
 
-    rows = constants.contiguous().numpy()
-    step, (spikes, seen, free, matrix, late) = _buffers(state, tangents, out)
-    v, p, hold, current = (x.numpy() for x in (state.v, state.p, state.hold, i_a))
-
-    def work(start: int, stop: int) -> None:
-        logistic_windows(start, stop, rows, v, p, hold, current, spikes, int(accuracy), event, seen, free, matrix, late)
-
-    in_threads(work, v.size, BLOCK)
-    return step
+    rows, carried = constants.contiguous().numpy(), (state.v, state.p, state.hold)
+    buffers = _buffers(state, tangents, out)
+    return _compiled(logistic_windows, rows, carried, i_a, int(accuracy), event, buffers, BLOCK)
 
 
 SOLVERS: dict[str, SolverInfo] = {

@@ -100,13 +100,16 @@ def sweep(
     by_current = torch.empty(tape.v.shape, dtype=out_dtype, device=tape.v.device)
     by_recurrent = None if recurrent is None else torch.zeros_like(recurrent)
     by_constants = _ConstantsGradient(plan, exact_constants) if by_devices else None
-    back = step_back if by_constants is not None or not compiles(plan, tape) else compiled_step_back
+    compiled = by_constants is None and compiles(plan, tape)
 
     for t in reversed(range(len(by_current))):
         shown = Shown(*(nothing if y is None else y[t].to(dtype) for y in (by_spikes, by_voltage, by_polarization)))
         if recurrent is not None:
             shown = shown._replace(spikes=shown.spikes + by_last)
-        start_v, start_p, by_i = back(plan, tape, t, shown, lam_v, lam_p, constants, by_constants)
+        if compiled:
+            start_v, start_p, by_i = compiled_step_back(plan, tape, t, shown, lam_v, lam_p, constants)
+        else:
+            start_v, start_p, by_i = step_back(plan, tape, t, shown, lam_v, lam_p, constants, by_constants)
         if tape.passing is not None and plan.limits is not None:
             by_i = torch.where(tape.passing[t], by_i, plan.limits.slope * by_i)
         if lengths is not None:
@@ -182,17 +185,9 @@ def compiles(plan: Plan, tape: Tape) -> bool:
 
 
 def compiled_step_back(
-    plan: Plan,
-    tape: Tape,
-    t: int,
-    shown: Shown,
-    lam_v: Tensor,
-    lam_p: Tensor,
-    constants: Tensor,
-    by_constants: "_ConstantsGradient | None" = None,
+    plan: Plan, tape: Tape, t: int, shown: Shown, lam_v: Tensor, lam_p: Tensor, constants: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As `step_back` without `by_constants`, by the SIMD kernel of `devices.felif_adjoint`."""
-    assert by_constants is None
     from devices.felif_adjoint import SHAPES, adjoint_windows
 
     start_v, start_p = lam_v.clone().contiguous(), lam_p.clone().contiguous()

@@ -1,7 +1,11 @@
 """Networks of calibrated devices in torch: neurons, synapses, gradients, tasks and the training loop."""
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+# Large tensors of torch in huge pages: a tape of a million neurons else costs a page fault every 4 KiB, at each step.
 
 if TYPE_CHECKING:
     from training.neurons import LIF, FeLIF

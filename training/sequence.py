@@ -1,6 +1,5 @@
 """What goes into a sequence of macro steps, what comes out, and what its backward pass needs."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -73,36 +72,6 @@ def weighted(p: Tensor, weight: Tensor) -> Tensor:
     return (weight[:, None] * p).sum(0) if len(p) > 1 else weight[0] * p[0]
 
 
-class _Spares:
-    """Large arrays of tapes that are gone, for the next one: the system's allocator gives such back at once, and having
-    their pages anew costs a fifth of a step of a million neurons."""
-
-    def __init__(self) -> None:
-        self.kept: dict[int, Tensor] = {}
-        """By identity, oldest first; only single operations on it, so that threads may share it."""
-
-    def take(self, n: int, dtype: torch.dtype) -> Tensor:
-        """A flat array of n numbers with any content."""
-        for key, spare in list(self.kept.items()):
-            if spare.numel() == n and spare.dtype == dtype and self.kept.pop(key, None) is not None:
-                return spare
-        return torch.empty(n, dtype=dtype)
-
-    def give(self, arrays: list[Tensor]) -> None:
-        """Keep `arrays`, and of older ones at most as many bytes."""
-        self.kept.update((id(x), x) for x in arrays)
-        sizes = {key: x.nbytes for key, x in list(self.kept.items())}
-        excess = sum(sizes.values()) - 2 * sum(x.nbytes for x in arrays)
-        for key, size in sizes.items():
-            if excess > 0:
-                self.kept.pop(key, None)
-                excess -= size
-
-
-LARGE_BYTES = 2**25
-SPARES = _Spares()
-
-
 class Tape:
     """What the backward pass needs of each macro step."""
 
@@ -111,28 +80,16 @@ class Tape:
     ) -> None:
         steps, batch, width = shape if on else (0, 0, 0)
 
-        self.borrowed: list[Tensor] = []
-        example = new(())
-
         def empty(*extra: int) -> Tensor:
-            whole = (steps, *extra, batch, width)
-            n = math.prod(whole)
-            if example.device.type != "cpu" or n * dtype.itemsize < LARGE_BYTES:
-                return new(whole, dtype=dtype)
-            self.borrowed.append(SPARES.take(n, dtype))
-            return self.borrowed[-1].view(whole)
+            return new((steps, *extra, batch, width), dtype=dtype)
 
-        self.out_dtype = example.dtype
+        self.out_dtype = new(()).dtype
         self.v, self.p, self.i_a = empty(), empty(domains), empty()
         self.passing = new((steps, batch, width), dtype=torch.bool) if plan.limits else None
         self.seen, self.fired, self.free = empty(1 + domains), empty(), empty()
         self.tangents = empty(1 + domains, 2 + domains) if plan.exact else None
         self.hold = empty() if plan.event else None
         self.late = empty(1 + domains) if plan.exact and plan.event else None
-
-    def __del__(self) -> None:
-        if self.borrowed:
-            SPARES.give(self.borrowed)
 
     def slot(self, t: int) -> Step:
         """Where macro step `t` of all batch rows is to be written."""

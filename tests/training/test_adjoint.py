@@ -5,7 +5,7 @@ import torch
 
 from devices import FeLIFCard
 from tests.training.test_neurons import three_domain_card
-from training import FeLIF, adjoint, sequence
+from training import FeLIF, adjoint
 from training.surrogates import SHAPES
 
 ONE_DOMAIN = FeLIFCard.load("data/calibrated/felif.json")
@@ -49,26 +49,3 @@ def test_every_shape_of_the_registry_is_compiled():
     from devices.felif_adjoint import SHAPES as COMPILED
 
     assert set(COMPILED) == set(SHAPES)
-
-
-def test_large_tapes_are_used_again_but_never_while_their_graph_lives(monkeypatch):
-    monkeypatch.setattr(sequence, "LARGE_BYTES", 1000)
-    monkeypatch.setattr(sequence, "SPARES", sequence._Spares())
-    neuron = FeLIF(ONE_DOMAIN, "tangent")
-
-    def spikes():
-        current = (torch.rand(6, 1, 700) * 7e-9).requires_grad_()
-        return current, neuron(current)[0].spikes.sum()
-
-    current, first = spikes()
-    (before,) = torch.autograd.grad(first, current, retain_graph=True)
-    other, second = spikes()
-    torch.autograd.grad(second, other)
-    assert torch.equal(torch.autograd.grad(first, current)[0], before)
-    del first, second
-    kept = list(sequence.SPARES.kept)
-    assert kept
-    _, third = spikes()
-    assert len(sequence.SPARES.kept) < len(kept)
-    del third
-    assert set(sequence.SPARES.kept) == set(kept)

@@ -64,9 +64,17 @@ class Covariance(_Strict):
 class Range(_Strict):
     """A closed interval of a quantity that the fit covered."""
 
+    ROUNDING: ClassVar[float] = 1e-6
+    """Of the width: what is so little beyond an end is at it."""
+
     min: float
     max: float
     unit: str
+
+    def covers(self, low: float, high: float) -> bool:
+        """Whether low...high lies within, to rounding."""
+        margin = self.ROUNDING * (self.max - self.min)
+        return self.min - margin <= low and high <= self.max + margin
 
 
 class Provenance(_Strict):

@@ -10,8 +10,7 @@ there on.
 """
 
 import warnings
-from collections.abc import Mapping
-from collections.abc import Sequence as Pair
+from collections import abc
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,8 +29,6 @@ from training.surrogates import Spike, Surrogate
 
 FIRST_STEP_MS = 1e-2
 RESETS = ("macro", "event")
-ROUNDING = 1e-6
-"""Relative: a current this little beyond the envelope is at its edge."""
 
 
 class Outputs(NamedTuple):
@@ -87,7 +84,7 @@ class FeLIF(nn.Module):
         accuracy: float | None = None,
         shape: str = "superspike_squared",
         slope: float = 5.0,
-        current_limits: str | Pair[float | str] = "none",
+        current_limits: str | abc.Sequence[float | str] = "none",
         limit_slope: float = 0.0,
     ) -> None:
         super().__init__()
@@ -115,7 +112,7 @@ class FeLIF(nn.Module):
         """Shown by print."""
         return f"domains={self.card.domains}, gradient={self.gradient}, solver={self.solver}, reset={self.reset}"
 
-    def set_devices(self, values: Mapping[str, Tensor]) -> None:
+    def set_devices(self, values: abc.Mapping[str, Tensor]) -> None:
         """Give each neuron its own device: card parameter by name, SI units, (N,); the others keep the card's
         value.
 
@@ -198,7 +195,7 @@ class FeLIF(nn.Module):
         solver = find_solver(name, device)
         accuracy = solver.default_accuracy
         if name == "logistic" and self.card.domains > 1:
-            accuracy *= 5  # handing over from one domain to the next takes finer steps
+            accuracy *= 3  # handing over from one domain to the next takes finer steps
         if self.accuracy is not None and name == self.solver:
             accuracy = self.accuracy
         substeps = 1 if self.gradient == "coarse" else int(accuracy)
@@ -210,8 +207,7 @@ class FeLIF(nn.Module):
         if self._warned or span is None or current_a.numel() == 0:
             return
         low, high = (float(x) for x in torch.aminmax(current_a))
-        margin = ROUNDING * (span.max - span.min)
-        if low < span.min - margin or high > span.max + margin:
+        if not span.covers(low, high):
             self._warned = True
             warnings.warn(
                 f"the current runs from {low:.3g} to {high:.3g} A, but the card was fitted from "

@@ -118,7 +118,7 @@ def validate_run(
         "layer": layer,
         "circuit": _describe(circuit, options),
         **_overall(rows),
-        "known_error": asdict(known),
+        "known_error": asdict(known) | {"current": known.current and known.current.model_dump()},
         "milliseconds": int(recorded.lengths.sum()),
         "notes": notes,
         "decision": {name: value for name, value in decision.items() if name != "pieces"},

@@ -12,14 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from devices.card import FeLIFCard
+from devices.card import FeLIFCard, Range
 from devices.felif import FeLIFParameters
 from devices.units import format_si
 from training.roundtrip_compare import STEP_S, Parting, Trial, TrialScore, fraction, missing_charge, root_mean
 
 Array = NDArray[np.float64]
-ROUNDING = 1e-6
-"""Relative: a current this little beyond the envelope is at its edge."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class KnownError:
     polarization_rms: float
     charge: float
     """Both errors as a share of the charge from reset to spike."""
-    current_a: tuple[float, float] | None
+    current: Range | None
     """What the card was fitted to; None where it does not say."""
 
     def __str__(self) -> str:
@@ -74,8 +72,7 @@ class KnownError:
         polarization = max((row["polarization_rms_all"] for row in rows), default=0.0)
         x = FeLIFParameters.from_card(card)
         charge = missing_charge(x.v_threshold - voltage, 1 - polarization, x)
-        span = card.envelope.get("i_syn")
-        return cls(voltage, polarization, float(charge), (span.min, span.max) if span else None)
+        return cls(voltage, polarization, float(charge), card.envelope.get("i_syn"))
 
 
 def summarise(
@@ -146,12 +143,9 @@ def judge(
 
 
 def _beyond_envelope(currents_a: Array, known: KnownError) -> list[str]:
-    if known.current_a is None:
-        return []
-    low, high = known.current_a
-    margin = ROUNDING * (high - low)
-    if currents_a.min() >= low - margin and currents_a.max() <= high + margin:
+    covered = known.current
+    if covered is None or covered.covers(float(currents_a.min()), float(currents_a.max())):
         return []
     seen = f"{format_si(float(currents_a.min()), 'A')}...{format_si(float(currents_a.max()), 'A')}"
-    covered = f"{format_si(low, 'A')}...{format_si(high, 'A')}"
-    return [f"it sees {seen}, but the card covers {covered} (neuron option current_limits: envelope keeps within)"]
+    span = f"{format_si(covered.min, 'A')}...{format_si(covered.max, 'A')}"
+    return [f"it sees {seen}, but the card covers {span} (neuron option current_limits: envelope keeps within)"]

@@ -217,10 +217,13 @@ def adjoint_windows(
     v, p, i_a, seen, fired, free = tape
     domains = p.shape[0]
     w = np.empty(WORK_SIZE, np.float32)
+    lanes = np.empty(BLOCK, np.uint64)
     for first in range(start, stop, BLOCK):
         count = min(BLOCK, stop - first)
         if first == start or constants.shape[1] > 1:
-            load_constants(w, constants, first, count)
+            for j in range(BLOCK):
+                lanes[j] = first + (j if j < count else 0)
+            load_constants(w, constants, lanes)
         load_row(w, FIRED, fired, first, count)
         load_row(w, SEEN_V, seen[0], first, count)
         load_row(w, BY_SPIKE, by_spikes, first, count)

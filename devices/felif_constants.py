@@ -88,17 +88,3 @@ def constant_rows(x: Mapping[str, Any], domains: int, log: Callable[[Any], Any])
     activation = [x[f"activation_field_{k}"] * 1e-9 for k in each]
     offset = [x[f"offset_field_{k}"] * 1e-9 for k in each]
     return [shared[name] for name in SHARED] + activation + offset + [x[f"domain_weight_{k}"] for k in each]
-
-
-def substep_ms(step: int, substeps: int) -> float:
-    """Length in ms of substep `step` of a macro step by the `logistic` method: equal, but the first and the last two.
-
-    The first is half as long, as the current has just jumped; the last two are a half and a quarter, as the last one
-    says how far V has settled. At equal work that halves the errors of V and of tangents. Below 4: all equal.
-    """
-    if substeps < 4:
-        return 1.0 / substeps
-    whole = 1.0 / (substeps - 1.75)
-    if step == substeps - 1:
-        return 0.25 * whole
-    return 0.5 * whole if step in (0, substeps - 2) else whole

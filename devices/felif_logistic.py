@@ -1,5 +1,7 @@
 """FeLIF over one macro step for many neurons: blocks through the SIMD substeps of `devices.felif_simd`.
 
+Neurons of one pace (`devices.felif_substeps`) go through together, sorted within tiles that fit into the cache.
+
 Same arrays as `devices.felif_windows`, in float32, `constants` as (17 + 3 K, m): neuron j has column j % m.
 """
 
@@ -18,7 +20,6 @@ from devices.felif_constants import (
     P_RESET,
     V_PER_P,
     V_RESET,
-    substep_ms,
 )
 from devices.felif_simd import (
     BLOCK,
@@ -29,7 +30,6 @@ from devices.felif_simd import (
     WORK_SIZE,
     advance,
     begin_substep,
-    carry_tangents,
     correct,
     distribute,
     freeze,
@@ -38,30 +38,28 @@ from devices.felif_simd import (
     reset_fired,
     take,
 )
+from devices.felif_simd_tangents import carry_tangents
+from devices.felif_substeps import INHIBITED, PACES, pace, substep_count, substep_ms
 from devices.felif_vector_math import LOG2_E, F, exp2, log2
 
 ZERO, ONE = F(0.0), F(1.0)
-length = inlined(substep_ms)
+TILE = 8192
+length, pace_of, count_of = inlined(substep_ms), inlined(pace), inlined(substep_count)
 
 
 @kernel(fastmath=FAST_MATH)
-def load_constants(w, constants, start, count):
-    """The constants of neurons start ... start + count; lanes beyond repeat the first."""
+def load_constants(w, constants, lanes):
+    """The constants of the neurons in `lanes` (BLOCK,)."""
     rows, width = constants.shape
     domains = (rows - DOMAINS_FROM) // 3
     for row in range(DOMAINS_FROM):
         at = row * BLOCK
-        if width == 1:
-            value = constants[row, 0]
-            for j in range(BLOCK):
-                w[at + j] = value
-        else:
-            for j in range(BLOCK):
-                w[at + j] = constants[row, (start + (j if j < count else 0)) % width]
+        for j in range(BLOCK):
+            w[at + j] = constants[row, lanes[j] % width]
     for k in range(domains):
         row = k * BLOCK
         for j in range(BLOCK):
-            column = (start + (j if j < count else 0)) % width
+            column = lanes[j] % width
             w[simd.INVERSE_EA + row + j] = ONE / constants[DOMAINS_FROM + k, column]
             w[simd.OFFSET + row + j] = constants[DOMAINS_FROM + domains + k, column]
             w[simd.WEIGHT + row + j] = constants[DOMAINS_FROM + 2 * domains + k, column]
@@ -78,18 +76,19 @@ def load_constants(w, constants, start, count):
 
 
 @kernel(fastmath=FAST_MATH)
-def load_state(w, s, v, p, hold, i_a, start, count, with_tangents):
-    """State and current of a block; lanes beyond `count` repeat the first. Tangents start at the identity."""
+def load_state(w, s, v, p, hold, i_a, lanes, with_tangents):
+    """State and current of a block. Tangents start at the identity."""
     domains = p.shape[0]
     for j in range(BLOCK):
-        at = start + (j if j < count else 0)
+        at = lanes[j]
         w[simd.V + j] = v[at]
         w[simd.HOLD + j] = hold[at]
         w[simd.I_IN + j] = i_a[at] * w[DRIVE * BLOCK + j]
         w[simd.SPIKES + j] = ZERO
         w[simd.FREE + j] = ZERO
-        for k in range(domains):
-            w[simd.P + k * BLOCK + j] = p[k, at]
+    for k in range(domains):
+        for j in range(BLOCK):
+            w[simd.P + k * BLOCK + j] = p[k, lanes[j]]
     if not with_tangents:
         return
     for column in range(2 + domains):
@@ -103,11 +102,11 @@ def load_state(w, s, v, p, hold, i_a, start, count, with_tangents):
 
 
 @kernel(fastmath=FAST_MATH)
-def store(w, v, p, hold, spikes, event, seen, free_ms, start, count):
+def store(w, v, p, hold, spikes, event, seen, free_ms, lanes, count):
     """Write a block's state, spikes and what the surrogate sees."""
     domains = p.shape[0]
     for j in range(count):
-        at = start + j
+        at = lanes[j]
         fired = w[simd.SPIKES + j] > ZERO
         spikes[at] = w[simd.SPIKES + j]
         free_ms[at] = w[simd.FREE + j]
@@ -123,11 +122,12 @@ def store(w, v, p, hold, spikes, event, seen, free_ms, start, count):
 
 
 @kernel(fastmath=FAST_MATH)
-def store_tangents(w, s, tangents, late, domains, event, start, count):
+def store_tangents(w, s, tangents, late, domains, event, lanes, count):
     """Write a block's tangents, of (V, p) by (V, p, I in A)."""
     for column in range(2 + domains):
         by_current = column == 1 + domains
         for j in range(count):
+            at = lanes[j]
             unit = w[DRIVE * BLOCK + j] if by_current else ONE
             per_p = w[V_PER_P * BLOCK + j]
             seen_at = column * COLUMN + j
@@ -139,42 +139,81 @@ def store_tangents(w, s, tangents, late, domains, event, start, count):
                 of_p, late_p = s[seen_at + (1 + k) * BLOCK], s[now_at + (1 + k) * BLOCK]
                 of_v -= per_p * w[simd.WEIGHT + k * BLOCK + j] * of_p
                 late_v -= per_p * w[simd.WEIGHT + k * BLOCK + j] * late_p
-                tangents[1 + k, column, start + j] = of_p * unit
+                tangents[1 + k, column, at] = of_p * unit
                 if event and by_current:
-                    late[1 + k, start + j] = late_p * unit
-            tangents[0, column, start + j] = of_v * unit
+                    late[1 + k, at] = late_p * unit
+            tangents[0, column, at] = of_v * unit
             if event and by_current:
-                late[0, start + j] = late_v * unit
+                late[0, at] = late_v * unit
 
 
 @kernel(fastmath=FAST_MATH)
-def logistic_windows(start, stop, constants, v, p, hold, i_a, spikes, substeps, event, seen, free_ms, tangents, late):
-    """One macro step of neurons start <= j < stop in `substeps` substeps of the lengths of `substep_ms`."""
+def sort_by_pace(order, ends, constants, i_a, start, stop):
+    """`order` = the neurons start <= j < stop, pace after pace; those of pace k end before `ends`[k]."""
+    width = constants.shape[1]
+    paces = np.empty(stop - start, np.uint8)
+    ends[:] = 0
+    for j in range(start, stop):
+        k = pace_of(i_a[j] * constants[DRIVE, j % width])
+        paces[j - start] = k
+        ends[k] += 1
+    at = np.empty_like(ends)
+    total = 0
+    for k in range(ends.size):
+        at[k] = total
+        total += ends[k]
+        ends[k] = total
+    for j in range(start, stop):
+        k = paces[j - start]
+        order[at[k]] = j
+        at[k] += 1
+
+
+@kernel(fastmath=FAST_MATH)
+def take_substeps(w, s, domains, substeps, inhibited, event, with_tangents):
+    """A block from the start of a macro step to its end."""
+    leak_at_start(w)
+    for step in range(substeps):
+        begin_substep(w, F(length(step, substeps)), inhibited)
+        rates_at_start(w, domains)
+        take(w)
+        correct(w, domains)
+        take(w)
+        distribute(w, domains)
+        fired = advance(w, domains)
+        if with_tangents:
+            carry_tangents(w, s, domains)
+        if fired > ZERO:
+            if event:
+                reset_fired(w, s, domains, with_tangents)
+            else:
+                freeze(w)
+
+
+@kernel(fastmath=FAST_MATH)
+def logistic_windows(start, stop, constants, v, p, hold, i_a, spikes, accuracy, event, seen, free_ms, tangents, late):
+    """One macro step of neurons start <= j < stop in the substeps of `devices.felif_substeps`."""
     domains = p.shape[0]
     with_tangents = tangents.shape[-1] > 0
     w = np.empty(WORK_SIZE, np.float32)
     s = np.empty(TANGENTS_SIZE if with_tangents else 0, np.float32)
-    for first in range(start, stop, BLOCK):
-        count = min(BLOCK, stop - first)
-        if first == start or constants.shape[1] > 1:
-            load_constants(w, constants, first, count)
-        load_state(w, s, v, p, hold, i_a, first, count, with_tangents)
-        leak_at_start(w)
-        for step in range(substeps):
-            begin_substep(w, F(length(step, substeps)))
-            rates_at_start(w, domains)
-            take(w)
-            correct(w, domains)
-            take(w)
-            distribute(w, domains)
-            fired = advance(w, domains)
-            if with_tangents:
-                carry_tangents(w, s, domains)
-            if fired > ZERO:
-                if event:
-                    reset_fired(w, s, domains, with_tangents)
-                else:
-                    freeze(w)
-        store(w, v, p, hold, spikes, event, seen, free_ms, first, count)
-        if with_tangents:
-            store_tangents(w, s, tangents, late, domains, event, first, count)
+    order, ends = np.empty(TILE, np.uint64), np.empty(len(PACES), np.int64)
+    lanes = np.empty(BLOCK, np.uint64)
+    fresh = True
+    for tile in range(start, stop, TILE):
+        sort_by_pace(order, ends, constants, i_a, tile, min(tile + TILE, stop))
+        first = 0
+        for k in range(len(PACES)):
+            while first < ends[k]:
+                count = min(BLOCK, ends[k] - first)
+                for j in range(BLOCK):
+                    lanes[j] = order[first + (j if j < count else 0)]
+                if fresh or constants.shape[1] > 1:
+                    load_constants(w, constants, lanes)
+                    fresh = False
+                load_state(w, s, v, p, hold, i_a, lanes, with_tangents)
+                take_substeps(w, s, domains, count_of(accuracy, k), k == INHIBITED, event, with_tangents)
+                store(w, v, p, hold, spikes, event, seen, free_ms, lanes, count)
+                if with_tangents:
+                    store_tangents(w, s, tangents, late, domains, event, lanes, count)
+                first += count

@@ -1,4 +1,4 @@
-"""FeLIF over one macro step in single-precision SIMD: the `logistic` method, a fixed number of substeps.
+"""One substep of FeLIF by the `logistic` method, for a block of neurons in single-precision SIMD.
 
     q = V + (A Ps/C) sum_k w_k p_k   is slow: only currents change it, switching does not
     y = sum_k b_k D_k r_k            what switching takes from the field E,  b_k = w_k (K_CAP V_PER_P + K_POL), D_k =
@@ -14,14 +14,7 @@ follow their own rate), shared among domains in proportion to D_k (1 - e^-M_k), 
 Inhibition has a closed form too: with u = (V - v_floor)/v_compliance and G = |I| h / (C v_compliance), e^u' - 1 = (e^u
 - 1) e^-G.
 
-Tangents (d(q, p)/d(q_0, p_0, I)) go through each substep with the same M_k and lam: depletion, then the rank-one
-relaxation
-
-    dp_k' = e_k dp_k + G_k dE_mean,  e_k = 1 - Delta p_k / D_k,  G_k = lam_k Delta p_k,  X = sum_k b_k G_k
-    dE_mean = phi (K_CAP dq - sum_k b_k e_k dp_k) + (1 - phi)/X K_CAP (dq' - dq),   phi = (1 - e^-X)/X
-
-Accuracy is set by the number of substeps (measured in tests/devices/test_felif_windows.py), the first and the last of
-which are shorter (`devices.felif_constants.substep_ms`); 10 and fewer are unsafe.
+Substeps and their number: `devices.felif_substeps`; tangents: `devices.felif_simd_tangents`.
 
 Layout: neurons go through in blocks of BLOCK. All working numbers of a block live in one flat array, row after row, and
 every loop runs over the whole block, so the compiler can see that rows never overlap and vectorises without asking.
@@ -50,7 +43,7 @@ from devices.felif_constants import (
 )
 from devices.felif_vector_math import LN_2, LOG2_E, F, exp2, exp2_minus_1, larger, log2, smaller
 
-BLOCK = 256
+BLOCK = 64
 MAX_DOMAINS = 16
 ROWS_OF_CONSTANTS = DOMAINS_FROM
 # Rows of the working array: the constants first, then one row each, then MAX_DOMAINS rows each.
@@ -121,19 +114,31 @@ def leak_at_start(w):
 
 
 @kernel(fastmath=FAST_MATH)
-def begin_substep(w, h):
-    """Each lane's own step H (less what is left of a hold), and what the synaptic current does to V within it."""
+def begin_substep(w, h, inhibited):
+    """Each lane's own step H (less what is left of a hold), and what the synaptic current does to V within it; all
+    lanes are `inhibited`, or none."""
     for j in range(BLOCK):
         hold = w[HOLD + j]
-        step = larger(h - hold, ZERO)
-        w[H + j] = step
+        w[H + j] = larger(h - hold, ZERO)
         w[HOLD + j] = larger(hold - h, ZERO)
+    if inhibited:
+        inhibit(w)
+        return
     for j in range(BLOCK):
-        step, i_in = w[H + j], w[I_IN + j]
+        step = w[H + j]
+        w[DRIVEN + j] = w[I_IN + j] * step
+        w[BY_V + j] = ONE
+        w[BY_I + j] = step
+
+
+@kernel(fastmath=FAST_MATH)
+def inhibit(w):
+    """What a negative current does to V: DRIVEN, and its slopes by V and by the current."""
+    for j in range(BLOCK):
+        step = w[H + j]
         per_v = w[PER_V_COMPLIANCE * BLOCK + j]
         u = (w[V + j] - w[V_FLOOR * BLOCK + j]) * per_v
-        pulled = smaller(-i_in * step * per_v, F(1e6))
-        pulled = larger(pulled, ZERO)
+        pulled = smaller(-w[I_IN + j] * step * per_v, F(1e6))
         lost = exp2(-pulled * LOG2_E)
         ahead = u - pulled
         grown = exp2(smaller(ahead, F(20.0)) * LOG2_E)
@@ -141,11 +146,10 @@ def begin_substep(w, h):
         u_above = ahead if ahead > F(20.0) else log2(inside) * LN_2
         u_new = u_above if u > ZERO else u * lost
         u_new = u if pulled <= ZERO else u_new
-        by_v = (ONE if ahead > F(20.0) else grown / inside) if u > ZERO else lost
+        w[DRIVEN + j] = (u_new - u) / per_v
+        w[BY_V + j] = (ONE if ahead > F(20.0) else grown / inside) if u > ZERO else lost
         compliance = (ONE - ONE / (inside if ahead < F(20.0) else F(1e20))) if u > ZERO else u_new
-        w[DRIVEN + j] = i_in * step if i_in >= ZERO else (u_new - u) / per_v
-        w[BY_V + j] = ONE if i_in >= ZERO else by_v
-        w[BY_I + j] = step if i_in >= ZERO else step * compliance
+        w[BY_I + j] = step * compliance
 
 
 @kernel(fastmath=FAST_MATH)
@@ -318,91 +322,6 @@ def advance(w, domains):
     for j in range(BLOCK):
         count += w[FIRED + j]
     return count
-
-
-@kernel(fastmath=FAST_MATH)
-def carry_tangents(w, s, domains):
-    """Take every tangent column through the substep."""
-    for j in range(BLOCK):
-        w[PART + j] = ZERO
-        w[MEAN + j] = ZERO
-    for k in range(domains):
-        row = domain_row(k)
-        for j in range(BLOCK):
-            gain = w[LAM + row + j] * w[MOVED + row + j]
-            kept = larger(ONE - w[MOVED + row + j] / w[LEFT + row + j], F(1e-6))
-            spent = -log2(kept) * LN_2
-            takes = w[TAKES + row + j] * gain
-            w[LEFT + row + j] = kept
-            w[EXPONENT + row + j] = spent
-            w[LAM + row + j] = gain
-            w[PART + j] += takes
-            w[MEAN + j] += takes * spent
-    for j in range(BLOCK):
-        x = larger(w[PART + j], F(1e-12))
-        depleted = w[MEAN + j] / x
-        whole = x + depleted
-        decayed = exp2(-whole * LOG2_E)
-        small = whole < F(1e-2)
-        per_whole = ONE / (ONE if small else whole)
-        phi = ONE - HALF * whole if small else (ONE - decayed) * per_whole
-        w[MEAN + j] = depleted
-        w[PART + j] = whole
-        w[PHI + j] = decayed
-        w[PSI + j] = (HALF - whole * F(1.0 / 6.0) if small else (ONE - phi) * per_whole) * w[K_CAP * BLOCK + j]
-        w[STEADY + j] = depleted / whole
-        w[BY_V + j] = (ONE - w[BY_V + j]) * w[FRACTION + j]
-        w[BY_I + j] *= w[FRACTION + j]
-    for k in range(domains):
-        row = domain_row(k)
-        for j in range(BLOCK):
-            kept, spent, gain = w[LEFT + row + j], w[EXPONENT + row + j], w[LAM + row + j]
-            gap = w[PART + j] - spent
-            near = abs(gap) < F(1e-3)
-            w[RATE + row + j] = gain * ((ONE - kept) / spent if spent > F(1e-4) else ONE)
-            w[RATE_END + row + j] = gain * (kept if near else (kept - w[PHI + j]) / (ONE if near else gap))
-            w[MOVED + row + j] = w[TAKES + row + j] * (spent - w[MEAN + j]) / w[PART + j]
-    for column in range(2 + domains):
-        carry_column(w, s, column, domains, column == 1 + domains)
-
-
-@kernel(fastmath=FAST_MATH)
-def carry_column(w, s, column, domains, by_current):
-    """One tangent column, q and the p_k after it: relaxation of E, then what the leak and the current add to q."""
-    q = (column * COLUMN) & INDEX_MASK
-    p = q + BLOCK
-    for j in range(BLOCK):
-        w[MEAN + j] = w[K_CAP * BLOCK + j] * s[q + j]
-        w[FIELD + j] = ZERO
-        w[HALF_FLOW + j] = ZERO
-    for k in range(domains):
-        row = domain_row(k)
-        for j in range(BLOCK):
-            before = s[p + row + j]
-            w[MEAN + j] -= w[TAKES + row + j] * before
-            w[FIELD + j] += w[MOVED + row + j] * before
-    for j in range(BLOCK):
-        steady = w[STEADY + j] * w[K_CAP * BLOCK + j] * s[q + j] + w[FIELD + j]
-        w[FIELD + j] = steady
-        w[MEAN + j] -= steady
-    for k in range(domains):
-        row = domain_row(k)
-        for j in range(BLOCK):
-            before = s[p + row + j]
-            after = w[LEFT + row + j] * before
-            after += w[RATE + row + j] * w[FIELD + j] + w[RATE_END + row + j] * w[MEAN + j]
-            s[p + row + j] = after
-            w[HALF_FLOW + j] += w[WEIGHT + row + j] * (before + after)
-    unit = ONE if by_current else ZERO
-    for j in range(BLOCK):
-        lost = w[BY_V + j] * (s[q + j] - HALF * w[V_PER_P * BLOCK + j] * w[HALF_FLOW + j])
-        moved = unit * w[BY_I + j] - lost
-        s[q + j] += moved
-        w[MEAN + j] = w[PSI + j] * moved
-    for k in range(domains):
-        row = domain_row(k)
-        for j in range(BLOCK):
-            s[p + row + j] += w[LAM + row + j] * w[MEAN + j]
 
 
 @kernel(fastmath=FAST_MATH)

@@ -19,7 +19,7 @@ SETTINGS: tuple[tuple[str, float], ...] = (
     ("euler", 1000),
     ("rosenbrock", 1e-3),
     ("rosenbrock", 1e-4),
-    ("logistic", 8),
+    ("logistic", 6),
     ("logistic", SOLVERS["logistic"].default_accuracy),
     ("logistic", 16),
     ("logistic", 32),

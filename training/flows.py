@@ -198,7 +198,7 @@ def logistic(
     tangents: bool,
     out: Step | None = None,
 ) -> Step:
-    """The logistic method: SIMD float32 on the CPU, plain torch elsewhere; `accuracy` is the number of substeps."""
+    """The logistic method: SIMD float32 on the CPU, plain torch elsewhere; `accuracy`: `devices.felif_substeps`."""
     if i_a.device.type != "cpu" or i_a.dtype != torch.float32 or not HAVE_KERNELS:
         from training.logistic import logistic_torch
 
@@ -207,11 +207,11 @@ def logistic(
 
     rows, carried = constants.contiguous().numpy(), (state.v, state.p, state.hold)
     buffers = _buffers(state, tangents, out)
-    return _compiled(logistic_windows, rows, carried, i_a, int(accuracy), event, buffers, BLOCK)
+    return _compiled(logistic_windows, rows, carried, i_a, float(accuracy), event, buffers, BLOCK)
 
 
 SOLVERS: dict[str, SolverInfo] = {
-    "logistic": SolverInfo(logistic, 20, "substeps a macro step", None),
+    "logistic": SolverInfo(logistic, 8, "substeps a macro step at small currents", None),
     "rosenbrock": SolverInfo(rosenbrock, 1e-4, "relative tolerance of a step", torch.float64, ("cpu",)),
     "euler": SolverInfo(euler, 1000, "substeps a macro step", torch.float64),
 }

@@ -29,8 +29,8 @@ from devices.felif_constants import (
     V_RESET,
     V_THRESHOLD,
     domain_count,
-    substep_ms,
 )
+from devices.felif_substeps import FULL_RISE_V, INHIBITED, PACES, substep_count, substep_ms
 from training.flows import Membrane, Step
 
 SLOWEST_RATE_LOG = -40.0 * math.log(2.0)
@@ -208,12 +208,45 @@ def to_voltage(s: Tensor, constants: Tensor, weight: Tensor) -> Tensor:
     return torch.cat([out[:, :-1], out[:, -1:] * constants[DRIVE]], dim=1)
 
 
+def paces_of(rise_v: Tensor) -> Tensor:
+    """`devices.felif_substeps.pace` of every neuron, (n,)."""
+    ends = torch.tensor([slower * FULL_RISE_V for slower in PACES[1:-1]], dtype=rise_v.dtype, device=rise_v.device)
+    return torch.where(rise_v < 0.0, INHIBITED, 1 + torch.bucketize(rise_v, ends))
+
+
 def logistic_torch(
     constants: Tensor, state: Membrane, i_a: Tensor, accuracy: float, event: bool, tangents: bool
 ) -> Step:
-    """One macro step in `accuracy` substeps; a solver of `training.flows`."""
+    """One macro step, the neurons of one pace after those of another; a solver of `training.flows`."""
     n = state.v.numel()
     constants = constants.repeat(1, n // constants.shape[1])
+    paces = paces_of((i_a * constants[DRIVE]).detach())
+    members = [(paces == pace).nonzero()[:, 0] for pace in range(len(PACES))]
+    parts: list[tuple[Membrane, Step]] = []
+    for pace, who in enumerate(members):
+        if len(who):
+            part = Membrane(state.v[who], state.p[:, who], state.hold[who], state.step[who])
+            substeps = substep_count(accuracy, pace)
+            parts.append((part, _take_substeps(constants[:, who], part, i_a[who], substeps, event, tangents)))
+    back = torch.argsort(torch.cat(members))
+
+    def whole(*pieces: Tensor | None) -> Tensor:
+        return torch.cat([piece for piece in pieces if piece is not None], -1)[..., back]
+
+    state.v, state.p = whole(*(part.v for part, _ in parts)), whole(*(part.p for part, _ in parts))
+    state.hold = whole(*(part.hold for part, _ in parts))
+    steps = [step for _, step in parts]
+    return Step(
+        whole(*(step.spikes for step in steps)),
+        whole(*(step.seen for step in steps)),
+        whole(*(step.free_ms for step in steps)),
+        whole(*(step.tangents for step in steps)) if tangents else None,
+        whole(*(step.late for step in steps)) if tangents else None,
+    )
+
+
+def _take_substeps(constants: Tensor, state: Membrane, i_a: Tensor, substeps: int, event: bool, tangents: bool) -> Step:
+    """One macro step in so many `substeps`; `constants` (17 + 3 K, n)."""
     domain = domains_of(constants)
     v, p, hold = state.v, state.p, state.hold
     i_in = i_a * constants[DRIVE]
@@ -222,8 +255,8 @@ def logistic_torch(
     spikes, free = torch.zeros_like(v), torch.zeros_like(v)
     seen = torch.cat([v[None], p])
     s = seen_s = _identity(constants, domain.weight) if tangents else v.new_empty(0)
-    for step in range(int(accuracy)):
-        h_whole = substep_ms(step, int(accuracy))
+    for step in range(substeps):
+        h_whole = substep_ms(step, substeps)
         h = (h_whole - hold).clamp(min=0.0)
         hold = (hold - h_whole).clamp(min=0.0)
         done, leak_now = substep(v, p, i_in, h, leak_now, constants, domain)

@@ -195,7 +195,7 @@ class FeLIF(nn.Module):
         solver = find_solver(name, device)
         accuracy = solver.default_accuracy
         if name == "logistic" and self.card.domains > 1:
-            accuracy *= 3  # handing over from one domain to the next takes finer steps
+            accuracy *= 6  # handing over from one domain to the next takes finer steps
         if self.accuracy is not None and name == self.solver:
             accuracy = self.accuracy
         substeps = 1 if self.gradient == "coarse" else int(accuracy)

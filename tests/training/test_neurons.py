@@ -327,10 +327,10 @@ def test_plain_torch_takes_the_same_step_as_the_simd_kernel():
     for event in (False, True):
         v, p = torch.rand(n) * 2.3, torch.rand(1, n) * 1.9 - 1
         hold = torch.where(torch.rand(n) < 0.1, 0.3, 0.0) * event
-        i_a = (torch.rand(n) * 9 - 1) * 1e-9
+        i_a = (torch.rand(n) * 9 - 1) * 1e-9 * (1 + 2 * (torch.rand(n) < 0.2))
         one, other = (Membrane(v.clone(), p.clone(), hold.clone(), v.clone()) for _ in range(2))
-        simd = logistic(constants, one, i_a, 20, event, True)
-        plain = logistic_torch(constants, other, i_a, 20, event, True)
+        simd = logistic(constants, one, i_a, 12, event, True)
+        plain = logistic_torch(constants, other, i_a, 12, event, True)
         same = simd.spikes == plain.spikes
         assert same.sum() >= n - 1
         torch.testing.assert_close(one.v[same], other.v[same], atol=1e-4, rtol=0)

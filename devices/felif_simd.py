@@ -1,18 +1,20 @@
 """One substep of FeLIF by the `logistic` method, for a block of neurons in single-precision SIMD.
 
     q = V + (A Ps/C) sum_k w_k p_k   is slow: only currents change it, switching does not
-    y = sum_k b_k D_k r_k            what switching takes from the field E,  b_k = w_k (K_CAP V_PER_P + K_POL), D_k =
-    |sign - p_k| dy/dt = lam y (a - y) - (depletion)        lam = d ln r/dE, a = K_CAP dq/dt: a logistic equation, 1/y
-    obeys a linear one Y = int y dt = ln(1 + L y_0 h (e^z - 1)/z) / L,      z = lam a h,   L = lam + sum_k (share_k)^2 /
-    (b_k D_k)
+    y = sum_k b_k D_k r_k            what switching takes from the field E,
+                                     b_k = w_k (K_CAP V_PER_P + K_POL),  D_k = |sign - p_k|
+    dy/dt = lam y (a - y) - (depletion),      lam = d ln r/dE,  a = K_CAP dq/dt
+                                     a logistic equation: 1/y obeys a linear one
+    Y = int y dt = ln(1 + L y_0 h (e^z - 1)/z) / L,      z = lam a h,  L = lam + sum_k (share_k)^2/(b_k D_k)
 
 Where the ferroelectric switches, E relaxes within microseconds onto the value at which switching takes up all of the
 current. The logistic equation has that relaxation, and the onset and the end of switching, in closed form, so a substep
 may be 10 times longer than the relaxation. A substep predicts with the slope lam at its start, then corrects with the
-secant slope, D at its middle, and the leak at its middle; Y counts the domains that switch the way most do (the others
-follow their own rate), shared among domains in proportion to D_k (1 - e^-M_k), M_k from the rates at both ends.
-Inhibition has a closed form too: with u = (V - v_floor)/v_compliance and G = |I| h / (C v_compliance), e^u' - 1 = (e^u
-- 1) e^-G.
+secant slope, D at its middle, and the leak at its middle; where the rate falls away, the secant ends where
+`FADED_E_FOLDS` are gone, as what switches later does not count. Y counts the domains that switch the way most do (the
+others follow their own rate), shared among domains in proportion to D_k (1 - e^-M_k), M_k from the rates at both ends.
+Inhibition has a closed form too: with u = (V - v_floor)/v_compliance and G = |I| h / (C v_compliance),
+e^u' - 1 = (e^u - 1) e^-G.
 
 Substeps and their number: `devices.felif_substeps`; tangents: `devices.felif_simd_tangents`.
 
@@ -41,6 +43,7 @@ from devices.felif_constants import (
     V_RESET,
     V_THRESHOLD,
 )
+from devices.felif_substeps import FADED_E_FOLDS
 from devices.felif_vector_math import LN_2, LOG2_E, F, exp2, exp2_minus_1, larger, log2, smaller
 
 BLOCK = 64
@@ -93,6 +96,7 @@ ZERO, ONE, HALF, TWO = F(0.0), F(1.0), F(0.5), F(2.0)
 LEAST_LEFT = F(1e-9)
 SMALLEST_FLOW = F(1e-18)
 SLOWEST_RATE_BITS = F(40.0)
+E_FOLDS = F(FADED_E_FOLDS)
 
 
 @inlined
@@ -245,6 +249,7 @@ def correct(w, domains):
             smallest = w[SMALLEST_FIELD + j]
             start = larger(sign * (w[FIELD + j] - w[OFFSET + row + j]) * scale, smallest)
             end = larger(sign * (w[FIELD + j] + w[MEAN + j] - w[OFFSET + row + j]) * scale, smallest)
+            end = larger(end, start - E_FOLDS * scale / w[LAM + row + j])
             alpha = w[ALPHA * BLOCK + j]
             exponent = exp2(-alpha * log2(end)) * LOG2_E
             rate = exp2(w[LN_RATE * BLOCK + j] * LOG2_E - exponent)

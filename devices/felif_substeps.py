@@ -1,18 +1,20 @@
 """How the `logistic` method divides a macro step: in how many substeps, by the current, and how long each of them is.
 
     n = accuracy f(|dV/dt|),   dV/dt = I/C,   f = 1 up to 8 V/ms and then so that a substep charges the membrane by no
-    more, in steps (`PACES`); inhibition takes f = 2, as the way to the floor bends more than the way to the threshold
+    more, in steps (`PACES`); f = 1.5 for inhibition, as the way to the floor bends more than that to the threshold
 
 so a neuron at 1 nA takes a fifth of the substeps of one at 30 nA, and both are about as accurate (tests/devices/
 test_felif_windows.py). The neurons of one pace go through the kernel together; which one a neuron has depends on its
 own current alone.
 """
 
-PACES = (2.0, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 8.0)
+PACES = (1.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 8.0)
 """Substeps over the accuracy setting: of inhibited neurons, then of driven ones, slow ones first."""
 INHIBITED = 0
 FULL_RISE_V = 8.0
 """A driven neuron of pace k is charged by at most PACES[k] times this in a macro step; the last one by any amount."""
+FADED_E_FOLDS = 2.0
+"""A switching rate that falls within a substep has a mean slope up to so many e-folds of it: 86 % of the integral."""
 
 
 def pace(rise_v: float) -> int:

@@ -30,7 +30,7 @@ from devices.felif_constants import (
     V_THRESHOLD,
     domain_count,
 )
-from devices.felif_substeps import FULL_RISE_V, INHIBITED, PACES, substep_count, substep_ms
+from devices.felif_substeps import FADED_E_FOLDS, FULL_RISE_V, INHIBITED, PACES, substep_count, substep_ms
 from training.flows import Membrane, Step
 
 SLOWEST_RATE_LOG = -40.0 * math.log(2.0)
@@ -145,6 +145,7 @@ def substep(
     by_v = by_v - h * leak_slope * implicit
     end = torch.maximum(sign * (common + rise - y - domain.offset) / domain.activation, domain.smallest_field)
     start = torch.maximum(sign * field, domain.smallest_field)
+    end = torch.maximum(end, start - FADED_E_FOLDS / (lam * domain.activation))
     exponent_end = end ** -constants[ALPHA]
     both = rate + torch.exp(constants[LN_RATE] - exponent_end)
     moved = end - start

@@ -64,6 +64,11 @@ def measure(name: str, card: FeLIFCard, quick: bool, threads: int, say: Say) -> 
     return found
 
 
+def counted(n: int, what: str) -> str:
+    """``1 thread``, ``2 threads``."""
+    return f"{n} {what}" + ("s" if n != 1 else "")
+
+
 def clock(threads: int) -> Callable[[], float]:
     """The clock for work on so many threads, in s: processor time on one, wall time on several."""
     return time.process_time if threads == 1 else time.perf_counter

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from devices.card import FeLIFCard
 from devices.felif_constants import domain_count
-from training.benchmark import Measured, Say, clock
+from training.benchmark import Measured, Say, clock, counted
 from training.flows import SOLVERS, Membrane, Step
 from training.neurons import FeLIF
 
@@ -61,7 +61,7 @@ def accuracy(card: FeLIFCard, quick: bool, threads: int, say: Say, *, windows: i
     chosen = next(row for row in rows if row["method"] == "logistic" and row["default"])
     summary = {"windows": float(windows), "spikes_per_ms": float(truth.spikes.mean())}
     summary |= {f"default_{key}": chosen[key] for key in ("v_rms_v", "v_max_v", "wrong_spikes_per_1e5")}
-    return Measured(f"Solvers over one millisecond, {windows} windows, {threads} thread(s)", rows, summary)
+    return Measured(f"Solvers over one millisecond, {windows} windows, {counted(threads, 'thread')}", rows, summary)
 
 
 def meet(constants: Tensor, n: int) -> tuple[Membrane, Tensor]:

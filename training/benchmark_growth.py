@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from devices.card import FeLIFCard
-from training.benchmark import Measured, Say
+from training.benchmark import Measured, Say, counted
 from training.benchmark_gradient import likeness
 from training.benchmark_process import Cost, Job, available_bytes, card_file, measure_fresh, measure_here
 
@@ -140,7 +140,7 @@ def growth(card: FeLIFCard, quick: bool, threads: int, say: Say) -> Measured:
         f"BPTT (checkpoint) beyond {limits}",
         f"peaks below {CLEAR_BYTES >> 20} MiB are no more than an upper limit and take no part in slopes",
     ]
-    return Measured(f"Time and peak memory, forward and backward, {threads} thread(s)", rows, summary, notes)
+    return Measured(f"Time and peak memory, forward and backward, {counted(threads, 'thread')}", rows, summary, notes)
 
 
 def _row(sweep: Sweep, mode: str, point: Point, truth: Point) -> dict[str, Any]:

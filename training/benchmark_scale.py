@@ -4,7 +4,7 @@ each."""
 from typing import Any
 
 from devices.card import FeLIFCard
-from training.benchmark import Measured, Say
+from training.benchmark import Measured, Say, counted
 from training.benchmark_process import Job, card_file, measure_fresh, measure_here
 
 STEPS_MS = 10
@@ -27,4 +27,4 @@ def scale(card: FeLIFCard, quick: bool, threads: int, say: Say) -> Measured:
                              "bytes_per_neuron_ms": cost.peak_bytes / (neurons * STEPS_MS)})  # fmt: skip
             summary[f"{mode}_spread"] = max(costs) / min(costs) - 1.0
             summary[f"{mode}_us_per_neuron_ms"] = max(costs)
-    return Measured(f"Cost of a neuron and millisecond, {threads} thread(s)", rows, summary)
+    return Measured(f"Cost of a neuron and millisecond, {counted(threads, 'thread')}", rows, summary)

@@ -105,8 +105,8 @@ def voltage_figure(trial: Trial, title: str) -> Figure:
         (matching.spice_s, lonely_spice, "v", SPICE_COLOUR),
         (matching.torch_s, lonely_torch, "|", MODEL_COLOUR),
     ):
-        voltage.plot(times, np.full(times.size, MARK_V), marker, color=colour, ms=9, mew=2, clip_on=False)
-        voltage.plot(lonely, np.full(lonely.size, MARK_V), marker, color=SECOND_COLOUR, ms=9, mew=2, clip_on=False)
+        voltage.plot(times, np.full(times.size, MARK_V), marker, color=colour, ms=9, mew=2)
+        voltage.plot(lonely, np.full(lonely.size, MARK_V), marker, color=SECOND_COLOUR, ms=9, mew=2)
     voltage.set_ylim(-0.25, 3.0)
     voltage.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, fontsize="small")
     residual(below, trial.spice, trial.model, "v_mem_v", "model $-$\nSPICE (V)", RESIDUAL_V)

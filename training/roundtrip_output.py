@@ -15,10 +15,14 @@ from training.roundtrip_report import PREFIX
 from training.roundtrip_verdict import NeuronRow
 from training.runs import RunFolder
 
+DECKS = ("best", "median", "worst", "crossbar")
+
 
 def write_outputs(run_dir: Path | str, result: RoundTrip) -> list[Path]:
     """Write everything into the run folder `run_dir`; returns the paths that a reader opens."""
     folder = RunFolder(Path(run_dir))
+    for old in (*folder.figures.glob(f"{PREFIX}*.png"), *((folder.path / "spice" / f"{name}.cir") for name in DECKS)):
+        old.unlink(missing_ok=True)
     save(bars_figure(result.rows), folder.figures / f"{PREFIX}matched.png")
     if any(result.trials.values()):
         save(raster_figure(result.trials), folder.figures / f"{PREFIX}raster.png")
@@ -40,13 +44,18 @@ def write_outputs(run_dir: Path | str, result: RoundTrip) -> list[Path]:
 
 
 def samples(result: RoundTrip) -> dict[str, tuple[NeuronRow, Trial]]:
-    """The best, the median and the worst neuron by found spikes and voltage, each on the piece that shows it most."""
+    """The best, the median and the worst neuron by found spikes and voltage, each on the piece that shows it most.
+
+    Fewer where there are fewer neurons.
+    """
     spiking = [row for row in result.rows if row.spikes_torch + row.spikes_spice and result.trials[row.neuron]]
     ranked = sorted(spiking, key=lambda row: (-row.matched_fraction, row.voltage_rms_v))
     if not ranked:
         return {}
-    places = {"best": 0, "median": len(ranked) // 2, "worst": len(ranked) - 1}
-    return {name: (ranked[k], _telling(result.trials[ranked[k].neuron])) for name, k in places.items()}
+    last = len(ranked) - 1
+    places = {"best": 0} | ({"median": last // 2} if last > 1 else {}) | ({"worst": last} if last else {})
+    chosen = {name: ranked[k] for name, k in places.items()}
+    return {name: (row, _telling(result.trials[row.neuron])) for name, row in chosen.items()}
 
 
 def _telling(trials: list[Trial]) -> Trial:

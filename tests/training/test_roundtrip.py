@@ -3,6 +3,7 @@
 import json
 import re
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -20,6 +21,7 @@ from devices.waveform import Waveform
 from training.config import RunConfig
 from training.evaluation import load_run
 from training.neurons import FeLIF
+from training.plots_roundtrip import voltage_figure
 from training.roundtrip_circuit import deck_overrides, find_circuit, stimulus
 from training.roundtrip_compare import Trial, match_trial, missing_charge, partings, per_step, score_trial
 from training.roundtrip_crossbar import crossbar_run
@@ -123,7 +125,7 @@ def trial_of(counts, model_s, spice_s, spice_v=2.0):
     time_s = np.linspace(0, counts.size * 1e-3, 200)
 
     def wave(v, spikes_s):
-        signals = {"v_mem_v": np.full(200, v), "polarization": np.ones(200)}
+        signals = {"v_mem_v": np.full(200, v), "polarization": np.ones(200), "i_syn_a": np.full(200, 1e-9)}
         return Waveform(time_s, signals, np.array(spikes_s, dtype=float))
 
     shown = Shown(counts, np.full(counts.size, 2.0), np.ones(counts.size))
@@ -133,6 +135,16 @@ def trial_of(counts, model_s, spice_s, spice_v=2.0):
 def test_a_spike_is_found_within_a_millisecond_of_torchs_and_not_beyond():
     assert len(match_trial(trial_of([0, 1, 0], [1.9e-3], [2.8e-3])).pairs) == 1
     assert len(match_trial(trial_of([0, 1, 0], [1.1e-3], [2.2e-3])).pairs) == 0
+
+
+@pytest.mark.parametrize("spice_s", [[1.9e-3], []])
+def test_every_panel_of_the_voltage_figure_has_room(spice_s):
+    figure = voltage_figure(trial_of([0, 1, 0], [1.9e-3], spice_s), "title")
+    figure.draw_without_rendering()
+    heights = [axes.get_position().height for axes in figure.axes]
+    assert min(heights) > 0.1
+    assert heights[1] == max(heights)
+    plt.close(figure)
 
 
 def test_a_spike_that_the_kernel_made_up_counts_only_in_its_own_millisecond():
@@ -270,12 +282,18 @@ def test_validate_from_run_to_report(bruno, run_folder):
     assert all(row["verdict"] in ("ok", "explained", "flagged") for row in figures["neurons"])
     assert figures["crossbar"]["current_error_a"] < 1e-6 * 30e-9
     assert json.loads((run_folder / "validation.json").read_text()) == figures
-    for name in ("matched", "raster", "best", "median", "worst", "crossbar"):
-        assert (run_folder / "figures" / f"validation_{name}.png").stat().st_size > 10_000
+    figure_of = {
+        name: run_folder / "figures" / f"validation_{name}.png" for name in ("matched", "raster", "best", "worst")
+    }
+    assert all(path.stat().st_size > 10_000 for path in figure_of.values())
+    assert not (run_folder / "figures" / "validation_median.png").exists(), "two neurons have no median"
+    crossbar = run_folder / "figures" / "validation_crossbar.png", run_folder / "spice" / "crossbar.cir"
+    assert all(path.exists() for path in crossbar)
     assert ".tran" in (run_folder / "spice" / "worst.cir").read_text()
     assert "In SPICE" in (run_folder / "report.html").read_text()
-    code, out, _ = bruno("validate", run_folder, "--neurons", 2, "--pieces", 2)
+    code, out, _ = bruno("validate", run_folder, "--neurons", 2, "--pieces", 2, "--no-crossbar")
     assert code == 0
+    assert not any(path.exists() for path in crossbar), "nothing of an earlier validation stays"
     assert "spikes found in SPICE within 1 ms of torch's" in out
     (run_folder / "best.safetensors").touch()
     weights = (run_folder / "best.safetensors").read_bytes()

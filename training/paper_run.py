@@ -86,11 +86,8 @@ class Runner:
         failed: list[str] = []
         with ThreadPoolExecutor(jobs) as pool:
             waiting: dict[Future[Run], Experiment] = {}
-            for experiment in group:
-                done_before = self._own(experiment).seeds
-                for seed in experiment.seeds:
-                    if seed not in done_before:
-                        waiting[pool.submit(self._run_one, experiment, seed, jobs)] = experiment
+            for experiment, seed in self._in_turn(group):
+                waiting[pool.submit(self._run_one, experiment, seed, jobs)] = experiment
             while waiting and not self.stop.asked:
                 done, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
                 for future in done:
@@ -104,6 +101,12 @@ class Runner:
             for child in list(self.children):
                 child.terminate()
         return failed
+
+    def _in_turn(self, group: Sequence[Experiment]) -> list[tuple[Experiment, int]]:
+        """What is left to do: the first seed of every experiment, then the second, so that a table fills evenly."""
+        left = [(turn, each, seed) for each in group for turn, seed in enumerate(each.seeds)
+                if seed not in self._own(each).seeds]  # fmt: skip
+        return [(each, seed) for _, each, seed in sorted(left, key=lambda entry: entry[0])]
 
     def _own(self, experiment: Experiment) -> Results:
         """What this code has done of `experiment` so far."""

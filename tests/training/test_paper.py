@@ -91,6 +91,14 @@ def test_the_template_holds_no_result():
     assert not re.findall(r"\d+ ?(?:us|ms|s|mV|MB|GB|MiB)\b", prose)
 
 
+def test_every_experiment_has_its_first_seed_before_any_has_its_second(checkout):
+    told = []
+    plan = [Experiment("one", "measure {seed}", [0, 1]), Experiment("two", "measure {seed}", [4, 5])]
+    runner(checkout, report=told.append).run(plan)
+    done = [line.split(":")[0] for line in told if " seed " in line]
+    assert done == ["one seed 0", "two seed 4", "one seed 1", "two seed 5"]
+
+
 def test_results_carry_command_commit_seeds_and_time(checkout):
     runner(checkout).run([Experiment("one", "measure {seed} {run}", [0, 2])])
     raw = json.loads((checkout / "docs" / "results" / "one.json").read_text())

@@ -94,7 +94,7 @@ def run_in_fork(ngspice: Any, job: dict[str, Any], log_fd: list[int], channel_fd
     if pid == 0:
         status = 1
         try:
-            for fd in (0, channel_fd):
+            for fd in (0, channel_fd, result_read, log_read):
                 os.close(fd)
             signal.alarm(int(job["time_limit_s"]) + 10)
             limit = int(job["memory_limit_bytes"])

@@ -135,11 +135,19 @@ def children(pid):
     return [int(word) for word in listing.split()]
 
 
+def command_of(pid):
+    """The words of a process; nothing where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 @pytest.mark.parametrize("whom", ["worker", "its fork"])
 def test_a_process_killed_in_mid_run_changes_nothing(own, whom):
     job = slow_jobs(1)[0]
     calm = run_jobs([job], dataclasses.replace(own, store=None))[0]
-    others, killed = set(children(os.getpid())), []
+    others, killed, forks = set(children(os.getpid())), [], []
 
     def kill():
         deadline = time.monotonic() + 20
@@ -149,6 +157,7 @@ def test_a_process_killed_in_mid_run_changes_nothing(own, whom):
                     victim = worker if whom == "worker" else fork
                     os.kill(victim, signal.SIGKILL)
                     killed.append(victim)
+                    forks.append(fork)
                     return
             time.sleep(0.01)
 
@@ -159,6 +168,21 @@ def test_a_process_killed_in_mid_run_changes_nothing(own, whom):
     assert killed
     assert wave.time_s[-1] == calm.time_s[-1]
     np.testing.assert_allclose(wave.resampled(calm.time_s)["v(out)"], calm["v(out)"], atol=1e-3)
+    deadline = time.monotonic() + 20
+    while command_of(forks[0]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not command_of(forks[0]), "it waits for a reader that is gone"
+
+
+def test_ctrl_c_while_a_result_is_put_away_ends_the_workers(own, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Store, "put", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs(slow_jobs(40), own)
+    workers = [pid for pid in children(os.getpid()) if b"ngspice_worker" in command_of(pid)]
+    assert not workers
 
 
 def test_ctrl_c_ends_the_workers_and_leaves_nothing_half_written(tmp_path):
@@ -174,15 +198,20 @@ def test_ctrl_c_ends_the_workers_and_leaves_nothing_half_written(tmp_path):
     folder = tmp_path / "store"
     here = str(Path(__file__).parent)
     process = subprocess.Popen(
-        [sys.executable, str(script), here, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-X", "faulthandler", str(script), here, str(folder)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
     process.stdout.readline()
     deadline = time.monotonic() + 30
     while not list(folder.glob("??/*.wave")) and time.monotonic() < deadline:
         time.sleep(0.02)
     workers = children(process.pid)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=10)
+    try:
+        _, errors = process.communicate(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        pytest.fail(f"it hangs:\n{process.communicate()[1]}")
     assert process.returncode != 0
     assert "KeyboardInterrupt" in errors
     assert workers

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from training.paper_render import Values
 
 BITS = (32, 8, 4, 3)
+TASKS = ("braille27", "braille7")
 NEURONS = {
     "felif": ("FeLIF", MODEL_COLOUR),
     "rlif": ("recurrent LIF", SECOND_COLOUR),
@@ -50,8 +51,8 @@ def bits_curve(axes: Axes, values: "Values", task: str) -> Axes:
 
 
 def bits_figure(values: "Values") -> Figure | None:
-    """Accuracy against bits for both Braille tasks that have results."""
-    tasks = [task for task in ("braille27", "braille7") if any(name.startswith(f"{task}-") for name in values.files)]
+    """Accuracy against bits for each Braille task of which more than one cell was run."""
+    tasks = [task for task in TASKS if sum(name.startswith(f"{task}-") for name in values.files) > 1]
     if not tasks:
         return None
     figure = new_figure(1, len(tasks), size=(6.4 * len(tasks) + 1.0, 5.0))

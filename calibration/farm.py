@@ -9,10 +9,9 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -157,22 +156,14 @@ def _simulate_locally(todo: dict[str, Job], farm: Farm) -> Iterator[tuple[str, O
 
     pool = ThreadPoolExecutor(count)
     try:
-        # A queue rather than as_completed, which takes every future's lock: a Ctrl-C there would not give it back.
-        done: queue.SimpleQueue[tuple[str, Future[Outcome]]] = queue.SimpleQueue()
-        for key, job in todo.items():
-            pool.submit(attempt, job).add_done_callback(partial(_hand_over, done, key))
-        for _ in todo:
-            key, future = done.get()
-            yield key, future.result()
+        keys: dict[Future[Outcome], str] = {pool.submit(attempt, job): key for key, job in todo.items()}
+        for future in as_completed(keys):
+            yield keys[future], future.result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         for worker in workers:
             worker.close()
         pool.shutdown()
-
-
-def _hand_over(done: queue.SimpleQueue[tuple[str, Future[Outcome]]], key: str, future: Future[Outcome]) -> None:
-    done.put((key, future))
 
 
 @contextmanager

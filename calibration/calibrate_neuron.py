@@ -24,7 +24,8 @@ from calibration.recording import Recording, SpikeMeasures, measure_spikes
 from calibration.validation import NeuronComparison, network_score, validate_neuron
 from calibration.variability import neuron_variability
 from devices import felif, felif_kernels
-from devices.card import FeLIFCard, Parameter, Range
+from devices.card import FeLIFCard
+from devices.card_parts import Parameter, Range
 from devices.felif import FeLIFParameters, simulate
 from devices.stimulus import Stimulus
 

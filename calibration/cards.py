@@ -59,7 +59,7 @@ def changes(first: Card, second: Card) -> list[Change]:
 
 def _change(name: str, first: Card, second: Card) -> Change:
     a, b = first.parameters.get(name), second.parameters.get(name)
-    unit = (a or b).unit  # type: ignore[union-attr]
+    unit = type(first).units(max(first.domains, second.domains))[name]
     if a is None or b is None:
         return Change(name, unit, a.value if a else None, b.value if b else None, None, None)
     difference = b.value - a.value

@@ -11,7 +11,8 @@ from rich.table import Column, Table
 
 from calibration.cards import card_type, changes, load_any_card, remarks
 from calibration.cli import JsonOption, app, print_json
-from devices.card import Card, Parameter
+from devices.card import Card
+from devices.card_parts import Parameter
 from devices.files import write_atomic
 from devices.units import format_si
 

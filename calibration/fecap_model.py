@@ -10,6 +10,7 @@ is linear in s_i, exactly: s <- s_inf + (s - s_inf) exp(-R), R the integral of b
 on P, and each step is iterated until it agrees with its own end.
 """
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -61,16 +62,26 @@ def response(time_s: Array, charge: Array, kind: str) -> Array:
 
 
 @kernel()
-def _rate(field, activation, exponent, longest):  # type: ignore[no-untyped-def]
+def _rate(field: float, activation: float, exponent: float, longest: float) -> float:
     """exp(-(Ea/E)^n) for the smooth positive part of `field`; beyond Ea/E = `longest` it counts as e^-80."""
-    ratio = 2.0 * activation / (field + np.sqrt(field * field + SMOOTHING_MV_CM * SMOOTHING_MV_CM))
+    ratio = 2.0 * activation / (field + math.sqrt(field * field + SMOOTHING_MV_CM * SMOOTHING_MV_CM))
     if ratio >= longest:
-        return np.exp(-MAX_EXPONENT)
-    return np.exp(-(ratio**exponent))
+        return math.exp(-MAX_EXPONENT)
+    return math.exp(-(ratio**exponent))
 
 
 @kernel()
-def _transient(time_s, applied, activation, offset, s, k_dep, exponent, tau_0, leak_field):  # type: ignore[no-untyped-def]
+def _transient(
+    time_s: Array,
+    applied: Array,
+    activation: Array,
+    offset: Array,
+    s: Array,
+    k_dep: float,
+    exponent: float,
+    tau_0: float,
+    leak_field: float,
+) -> tuple[Array, Array]:
     """Mean state (n,) and integral of sinh(E/leak_field) dt (n,) under the field V/t_eff = `applied` (n,) in MV/cm."""
     groups = s.size
     longest = MAX_EXPONENT ** (1.0 / exponent)

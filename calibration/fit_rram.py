@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from scipy.linalg import block_diag
 
 from calibration.fitting import Fit, Free, fit
-from devices.card import Covariance, LevelDistributions, Parameter, Provenance, Range, RRAMCard
+from devices.card import LevelDistributions, RRAMCard
+from devices.card_parts import Covariance, Parameter, Provenance, Range
 from devices.rram import RRAMParameters, conductance
 from devices.rram_reset import ResetParameters, reset_conductance
 

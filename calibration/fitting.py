@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import FitError
-from devices.card import Covariance, Parameter
+from devices.card_parts import Covariance, Parameter
 
 Array = NDArray[np.float64]
 MAX_CONDITION = 1e10

@@ -116,7 +116,7 @@ class Worker:
             "memory_limit_bytes": self.memory_limit_bytes,
         }
         try:
-            write_frame(process.stdin, request)  # type: ignore[arg-type]
+            write_frame(process.stdin, request)
             frame = self._receive(process, self.time_limit_s + _MARGIN_S)
         except BrokenPipeError:
             frame = None
@@ -177,7 +177,7 @@ class Worker:
     def _receive(process: subprocess.Popen[bytes], timeout_s: float) -> tuple[dict[str, Any], bytes] | None:
         assert process.stdout is not None
         ready, _, _ = select.select([process.stdout], [], [], timeout_s)
-        return read_frame(process.stdout) if ready else None  # type: ignore[arg-type]
+        return read_frame(process.stdout) if ready else None
 
 
 @lru_cache(maxsize=1)

@@ -18,19 +18,19 @@ import select
 import signal
 import struct
 import time
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 LOG_LIMIT = 20_000
 
 
-def write_frame(file: BinaryIO, header: dict[str, Any], payload: bytes = b"") -> None:
+def write_frame(file: IO[bytes], header: dict[str, Any], payload: bytes = b"") -> None:
     """Write a JSON header and a payload, each after its length (8 bytes)."""
     text = json.dumps(header).encode()
     file.write(struct.pack("<QQ", len(text), len(payload)) + text + payload)
     file.flush()
 
 
-def read_frame(file: BinaryIO) -> tuple[dict[str, Any], bytes] | None:
+def read_frame(file: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
     """Read what `write_frame` wrote; None where the other side ended."""
     sizes = file.read(16)
     if len(sizes) < 16:

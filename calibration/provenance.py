@@ -6,7 +6,7 @@ from pathlib import Path
 
 from calibration.netlist import Netlist
 from calibration.ngspice import ngspice_version
-from devices.card import Provenance
+from devices.card_parts import Provenance
 
 
 def provenance(netlist: Path, overrides: Mapping[str, float], command: str) -> Provenance:

@@ -32,7 +32,8 @@ from calibration.netlist import Netlist
 from calibration.recording import Recording, measure_spikes
 from calibration.variation import Variation
 from devices import felif, felif_kernels
-from devices.card import Covariance, FeLIFCard
+from devices.card import FeLIFCard
+from devices.card_parts import Covariance
 from devices.errors import InputError
 from devices.felif import FeLIFParameters, simulate
 from devices.stimulus import Stimulus

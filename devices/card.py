@@ -7,89 +7,21 @@ missing unit, another schema version or a non-finite number is refused with the 
 """
 
 import json
-import math
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from devices.card_migration import migrate
+from devices.card_parts import Covariance, Parameter, Provenance, Range, Strict
 from devices.errors import CardError
 from devices.files import write_atomic
 
 SCHEMA_VERSION = "1.0.0"
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Parameter(_Strict):
-    """One device parameter in SI units."""
-
-    value: float
-    unit: str
-    stderr: float | None = None
-    """One standard error of a fitted value; None where the value was not fitted."""
-    min: float | None = None
-    max: float | None = None
-    vary: bool = False
-    """Whether the fit was free to move it."""
-    source: str
-    """Where the value comes from: ``fit``, ``netlist``, ``measured on the spikes``, a citation."""
-
-    @model_validator(mode="after")
-    def _within_bounds(self) -> Self:
-        low = -math.inf if self.min is None else self.min
-        high = math.inf if self.max is None else self.max
-        if not low <= self.value <= high:
-            raise ValueError(f"value {self.value:g} lies outside its bounds [{low:g}, {high:g}]")
-        return self
-
-
-class Covariance(_Strict):
-    """Covariance of the fitted parameters, in their SI units: `matrix` (n, n) in the order of `names` (n,)."""
-
-    names: list[str] = Field(default_factory=list)
-    matrix: list[list[float]] = Field(default_factory=list)
-
-    @model_validator(mode="after")
-    def _square(self) -> Self:
-        if any(len(row) != len(self.names) for row in self.matrix) or len(self.matrix) != len(self.names):
-            raise ValueError(f"the matrix must be {len(self.names)} x {len(self.names)}, as long as the names")
-        return self
-
-
-class Range(_Strict):
-    """A closed interval of a quantity that the fit covered."""
-
-    ROUNDING: ClassVar[float] = 1e-6
-    """Of the width: what is so little beyond an end is at it."""
-
-    min: float
-    max: float
-    unit: str
-
-    def covers(self, low: float, high: float) -> bool:
-        """Whether low...high lies within, to rounding."""
-        margin = self.ROUNDING * (self.max - self.min)
-        return self.min - margin <= low and high <= self.max + margin
-
-
-class Provenance(_Strict):
-    """How the card came to be."""
-
-    netlist: str = ""
-    sha256: str = ""
-    """Of the netlist with everything it includes and the overrides."""
-    ngspice_version: str = ""
-    command: str = ""
-    date: str = ""
-    overrides: dict[str, float] = Field(default_factory=dict)
-
-
-class Card(_Strict):
+class Card(Strict):
     """What FeLIF and RRAM cards share."""
 
     MODEL: ClassVar[str]
@@ -309,7 +241,7 @@ class FeLIFCard(Card):
         )
 
 
-class ProgrammedLevel(_Strict):
+class ProgrammedLevel(Strict):
     """One conductance level, and where devices that differ in filament length and radius end up on it."""
 
     g_target_s: float
@@ -323,7 +255,7 @@ class ProgrammedLevel(_Strict):
     """Standard deviation of one read of the mean device."""
 
 
-class LevelOverlap(_Strict):
+class LevelOverlap(Strict):
     """Shares of (device, level) pairs whose conductance lies beyond the midpoint to an adjacent level, so that it
     would be read as that one.
     """
@@ -345,7 +277,7 @@ class LevelOverlap(_Strict):
     """Those untruncated ones after program-and-verify (`devices.rram.program_and_verify`)."""
 
 
-class LevelDistributions(_Strict):
+class LevelDistributions(Strict):
     """The 2**`bits` levels with their distributions over `devices` sampled devices, each programmed to every level."""
 
     bits: int

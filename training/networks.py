@@ -225,8 +225,8 @@ class Network(nn.Module):
     def redraw(self) -> None:
         """Take another chip: new devices everywhere, from torch's global random numbers."""
         for module in self.modules():
-            if module is not self and callable(getattr(module, "redraw", None)):
-                module.redraw()  # type: ignore[operator]
+            if isinstance(module, Synapse | SpreadDevices):
+                module.redraw()
 
     def set_process(self, rank: int, world_size: int, whole_batch: int) -> None:
         """Tell the dropouts which rows of a batch of `whole_batch` sequences this process holds."""

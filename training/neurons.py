@@ -102,7 +102,7 @@ class FeLIF(nn.Module):
         self.gradient, self.solver, self.reset = gradient, solver, reset
         self.accuracy = accuracy
         self.limits = find_limits(current_limits, limit_slope, self.card)
-        self.surrogate = Surrogate(surrogate, shape, slope)  # type: ignore[arg-type]
+        self.surrogate = Surrogate(surrogate, shape, slope)
         self.devices: dict[str, Tensor] = {}
         self._precision: Tensor
         self.register_buffer("_precision", torch.zeros(()), persistent=False)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic_core import to_jsonable_python
 
 from calibration.crossbar import crossbar_job
 from calibration.errors import CalibrationError
@@ -118,7 +119,7 @@ def validate_run(
         "layer": layer,
         "circuit": _describe(circuit, options),
         **_overall(rows),
-        "known_error": asdict(known) | {"current": known.current and known.current.model_dump()},
+        "known_error": to_jsonable_python(known),
         "milliseconds": int(recorded.lengths.sum()),
         "notes": notes,
         "decision": {name: value for name, value in decision.items() if name != "pieces"},

@@ -53,9 +53,8 @@ def samples(result: RoundTrip) -> dict[str, tuple[NeuronRow, Trial]]:
     if not ranked:
         return {}
     last = len(ranked) - 1
-    places = {"best": 0} | ({"median": last // 2} if last > 1 else {}) | ({"worst": last} if last else {})
-    chosen = {name: ranked[k] for name, k in places.items()}
-    return {name: (row, _telling(result.trials[row.neuron])) for name, row in chosen.items()}
+    names = {last // 2: "median", last: "worst", 0: "best"}
+    return {name: (ranked[k], _telling(result.trials[ranked[k].neuron])) for k, name in sorted(names.items())}
 
 
 def _telling(trials: list[Trial]) -> Trial:

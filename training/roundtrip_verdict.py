@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from devices.card import FeLIFCard, Range
+from devices.card import FeLIFCard
+from devices.card_parts import Range
 from devices.felif import FeLIFParameters
 from devices.units import format_si
 from training.roundtrip_compare import STEP_S, Parting, Trial, TrialScore, fraction, missing_charge, root_mean

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from devices.card import FeLIFCard
 from devices.errors import InputError
+from training.neurons import FeLIF
 
 CUT = 3.0
 
@@ -70,9 +71,9 @@ def _normal(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.floa
 
 
 class SpreadDevices(nn.Module):
-    """Gives the `count` neurons of a `training.neurons.FeLIF` layer their own devices, anew at each `redraw`."""
+    """Gives the `count` neurons of a layer their own devices, anew at each `redraw`."""
 
-    def __init__(self, neuron: nn.Module, card: FeLIFCard, spread: Spread, count: int) -> None:
+    def __init__(self, neuron: FeLIF, card: FeLIFCard, spread: Spread, count: int) -> None:
         super().__init__()
         self._neuron = [neuron]  # in a list, so that the layer is not registered twice
         self.card, self.spread, self.count = card, spread, count
@@ -85,4 +86,4 @@ class SpreadDevices(nn.Module):
         place = next(iter(neuron.buffers())).device
         drawn = sample_parameters(self.card, self.spread, self.count, rng)
         values: dict[str, Tensor] = {name: torch.from_numpy(column).to(place) for name, column in drawn.items()}
-        neuron.set_devices(values)  # type: ignore[operator]
+        neuron.set_devices(values)

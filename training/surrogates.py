@@ -15,7 +15,7 @@ superspike_squared, Zenke & Ganguli 2018, Neural Computation 30(6); arctan, Fang
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ from torch import Tensor
 from devices.errors import InputError
 from devices.felif_constants import DOMAINS_FROM, P_RESET, V_PER_P, V_RESET, V_THRESHOLD, domain_count
 
-Quantity = Literal["charge", "voltage"]
+QUANTITIES = ("charge", "voltage")
 
 SHAPES: dict[str, Callable[[Tensor], Tensor]] = {
     "superspike": lambda y: 1.0 / (1.0 + y.abs()),
@@ -35,15 +35,15 @@ SHAPES: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class Surrogate:
-    """The derivative of a spike: `shape` by its name in `SHAPES`, `slope` per unit of the quantity `on`."""
+    """The derivative of a spike: a shape of `SHAPES`, `slope` per unit of the quantity `on`, one of `QUANTITIES`."""
 
-    on: Quantity = "charge"
+    on: str = "charge"
     shape: str = "superspike_squared"
     slope: float = 5.0
 
     def __post_init__(self) -> None:
-        if self.on not in get_args(Quantity):
-            raise InputError(f"a surrogate looks at {' or '.join(get_args(Quantity))}, not at '{self.on}'")
+        if self.on not in QUANTITIES:
+            raise InputError(f"a surrogate looks at {' or '.join(QUANTITIES)}, not at '{self.on}'")
         if self.shape not in SHAPES:
             raise InputError(f"unknown surrogate shape '{self.shape}'; there are {', '.join(SHAPES)}")
         if not self.slope > 0.0:

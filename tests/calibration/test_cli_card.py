@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 
 from devices import FeLIFCard
-from devices.card import Covariance, Parameter
+from devices.card_parts import Covariance, Parameter
 
 FELIF = "data/calibrated/felif.json"
 RRAM = "data/calibrated/rram.json"

@@ -6,8 +6,9 @@ import jsonschema
 import pytest
 
 from devices import FeLIFCard, RRAMCard
-from devices.card import SCHEMA_VERSION, Parameter
+from devices.card import SCHEMA_VERSION
 from devices.card_migration import migrate
+from devices.card_parts import Parameter
 from devices.card_schema import card_schema
 from devices.errors import CardError
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from devices import FeLIFCard
-from devices.card import Range
+from devices.card_parts import Range
 from devices.errors import InputError
 from training.neurons import LIF, FeLIF
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from devices.errors import InputError
-from training.tasks import load_task
+from training.tasks import Task, load_task
 from training.tasks.braille import SPLIT_SHA256, from_pickle
 from training.tasks.chorales import canonical_rolls, example, load
 from training.tasks.classification import stratified_split
@@ -19,19 +19,19 @@ from training.tasks.sources import DataNotFound, fetch, local_file
 
 
 @pytest.fixture
-def chorales(data_folder: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+def chorales(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Task:
     monkeypatch.setenv("BRUNO_DATA", str(data_folder))
     return load()
 
 
-def test_the_canonical_chorales_have_the_published_sizes(chorales) -> None:  # type: ignore[no-untyped-def]
+def test_the_canonical_chorales_have_the_published_sizes(chorales: Task) -> None:
     assert chorales.sizes() == {"train": 229, "valid": 76, "test": 77}
     assert sum(len(each.inputs) for each in chorales.parts["test"]) == 4648
     assert chorales.n_inputs == chorales.n_outputs == 88
     assert "canonical" in chorales.source
 
 
-def test_the_floors_come_out_as_published(chorales) -> None:  # type: ignore[no-untyped-def]
+def test_the_floors_come_out_as_published(chorales: Task) -> None:
     floors = chorales.floors()
     nll = {name: round(scores["nll"], 2) for name, scores in floors.items()}
     assert nll["marginal"] == 11.09

@@ -66,7 +66,7 @@ def _parse_all(cached: Path, report: Callable[[str], None]) -> None:
     if not rolls:
         raise BrunoError("the music21 corpus holds no four-part chorale that could be read")
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **rolls)  # type: ignore[arg-type]
+    np.savez_compressed(buffer, **rolls)  # type: ignore[arg-type]  # numpy takes any ** for allow_pickle
     write_atomic(cached, buffer.getvalue())
 
 

@@ -1,0 +1,76 @@
+"""What a card is made of: parameters with their errors, covariances, ranges and provenance."""
+
+import math
+from typing import ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Strict(BaseModel):
+    """Immutable; refuses unknown keys and numbers that are not finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Parameter(Strict):
+    """One device parameter in SI units."""
+
+    value: float
+    unit: str
+    stderr: float | None = None
+    """One standard error of a fitted value; None where the value was not fitted."""
+    min: float | None = None
+    max: float | None = None
+    vary: bool = False
+    """Whether the fit was free to move it."""
+    source: str
+    """Where the value comes from: ``fit``, ``netlist``, ``measured on the spikes``, a citation."""
+
+    @model_validator(mode="after")
+    def _within_bounds(self) -> Self:
+        low = -math.inf if self.min is None else self.min
+        high = math.inf if self.max is None else self.max
+        if not low <= self.value <= high:
+            raise ValueError(f"value {self.value:g} lies outside its bounds [{low:g}, {high:g}]")
+        return self
+
+
+class Covariance(Strict):
+    """Covariance of the fitted parameters, in their SI units: `matrix` (n, n) in the order of `names` (n,)."""
+
+    names: list[str] = Field(default_factory=list)
+    matrix: list[list[float]] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _square(self) -> Self:
+        if any(len(row) != len(self.names) for row in self.matrix) or len(self.matrix) != len(self.names):
+            raise ValueError(f"the matrix must be {len(self.names)} x {len(self.names)}, as long as the names")
+        return self
+
+
+class Range(Strict):
+    """A closed interval of a quantity that the fit covered."""
+
+    ROUNDING: ClassVar[float] = 1e-6
+    """Of the width: what is so little beyond an end is at it."""
+
+    min: float
+    max: float
+    unit: str
+
+    def covers(self, low: float, high: float) -> bool:
+        """Whether low...high lies within, to rounding."""
+        margin = self.ROUNDING * (self.max - self.min)
+        return self.min - margin <= low and high <= self.max + margin
+
+
+class Provenance(Strict):
+    """How the card came to be."""
+
+    netlist: str = ""
+    sha256: str = ""
+    """Of the netlist with everything it includes and the overrides."""
+    ngspice_version: str = ""
+    command: str = ""
+    date: str = ""
+    overrides: dict[str, float] = Field(default_factory=dict)

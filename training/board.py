@@ -39,8 +39,11 @@ class Board:
 
 
 def flat(row: dict[str, Any], prefix: str = "") -> dict[str, float]:
-    """Nested dictionaries as one, keys joined by a slash."""
+    """Nested dictionaries as one, keys joined by a slash; without what is None."""
     values: dict[str, float] = {}
     for key, value in row.items():
-        values |= flat(value, f"{prefix}{key}/") if isinstance(value, dict) else {f"{prefix}{key}": float(value)}
+        if isinstance(value, dict):
+            values |= flat(value, f"{prefix}{key}/")
+        elif value is not None:
+            values[f"{prefix}{key}"] = float(value)
     return values

@@ -135,6 +135,8 @@ class TrainingConfig(_Strict):
     """Of the learning rate, at the end of a cosine schedule."""
     gradient_clip: float | None = Field(default=1.0, gt=0)
     """Largest norm of the gradient of all weights together."""
+    most_broken_updates: int = Field(default=20, ge=1)
+    """Updates in one epoch whose gradient is not finite, and which are left out, before training gives up."""
     average_decay: float = Field(default=0.0, ge=0, lt=1)
     """Share of the running average of the weights that an update keeps (such as 0.99). The average is what is validated
     and kept; 0: the weights themselves."""

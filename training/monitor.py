@@ -1,5 +1,6 @@
 """Is the network healthy? Firing rates and gradient norms by layer, and warnings that name the layer."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -52,13 +53,14 @@ def rate_warnings(summary: Mapping[str, Mapping[str, float]]) -> list[str]:
     return found
 
 
-def gradient_norms(network: nn.Module) -> dict[str, float]:
-    """Norm of the present gradient of every parameter."""
-    return {
+def gradient_norms(network: nn.Module) -> dict[str, float | None]:
+    """Norm of the present gradient of every parameter; None where it is not finite."""
+    norms = {
         name: float(torch.linalg.vector_norm(parameter.grad))
         for name, parameter in network.named_parameters()
         if parameter.grad is not None
     }
+    return {name: norm if math.isfinite(norm) else None for name, norm in norms.items()}
 
 
 def broken_gradients(network: nn.Module) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from devices.errors import BrunoError, InputError
 from training.averaging import WeightAverage
@@ -29,8 +29,6 @@ from training.runs import Cards, RunFolder, versions
 from training.tasks import Batch, Example, Task, load_task
 
 MAY_CHANGE_ON_RESUME = ("epochs", "patience")
-MOST_BROKEN_STEPS = 20
-"""Updates in one epoch whose gradient is not finite before training gives up."""
 
 OPTIMIZERS = {"adamw": torch.optim.AdamW, "adamax": torch.optim.Adamax}
 
@@ -138,13 +136,15 @@ class Trainer:
         whole = self.process.total(weight)
         self.optimizer.zero_grad()
         (loss * (self.process.world_size / whole)).backward()
-        limit = settings.gradient_clip if settings.gradient_clip is not None else math.inf
-        norm = float(clip_grad_norm_(self.network.parameters(), limit))
-        if math.isfinite(norm):
+        parameters = [each for each in self.network.parameters() if each.grad is not None]
+        norm = get_total_norm([each.grad for each in parameters if each.grad is not None])
+        if torch.isfinite(norm):
+            if settings.gradient_clip is not None:
+                clip_grads_with_norm_(parameters, settings.gradient_clip, norm)
             self.optimizer.step()
             if self.average is not None:
                 self.average.update(self.progress.step)
-            _add(sums, gradient_norm=norm, updates=1.0)
+            _add(sums, gradient_norm=float(norm), updates=1.0)
         else:
             self._broken_step()
         _add(sums, loss=self.process.total(float(loss.detach())), weight=whole)
@@ -155,7 +155,7 @@ class Trainer:
         if not sums.get("broken"):
             self.reporter.line(f"warning: the gradient of {names} is not finite; the update is left out")
         _add(sums, broken=1.0)
-        if sums["broken"] >= MOST_BROKEN_STEPS:
+        if sums["broken"] >= self.config.training.most_broken_updates:
             raise BrunoError(
                 f"{int(sums['broken'])} updates of one epoch had a gradient that is not finite, in {names}; "
                 f"lower training.learning_rate or take another neuron.gradient"
@@ -182,7 +182,7 @@ class Trainer:
                 "train": {"loss": sums["loss"] / sums["weight"]},
                 "valid": scores,
                 "learning_rate": self.optimizer.param_groups[0]["lr"],
-                "gradient_norm": sums.get("gradient_norm", math.nan) / max(sums.get("updates", 0.0), 1.0),
+                "gradient_norm": sums["gradient_norm"] / sums["updates"] if "updates" in sums else None,
                 "gradient_norms": gradient_norms(network),
                 "broken_updates": int(sums.get("broken", 0)),
                 "activity": summary,
@@ -311,6 +311,7 @@ def _result(trainer: Trainer, cards: Cards) -> dict[str, Any]:
         "best_epoch": progress.best_epoch + 1,
         "epochs": progress.epoch,
         "updates": progress.step,
+        "broken_updates": sum(row["broken_updates"] for row in progress.history),
         "parameters": sum(parameter.numel() for parameter in trainer.network.parameters()),
         "seed": config.seed,
         "wall_time_s": progress.wall_time_s,

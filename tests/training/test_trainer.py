@@ -166,14 +166,26 @@ def test_saturated_neurons_are_counted_over_unmasked_frames_only() -> None:
 def test_a_gradient_that_is_not_finite_is_named_and_ends_the_run(
     small_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.trainer.MOST_BROKEN_STEPS", 3)
     monkeypatch.setattr(
         RRAMLinear, "effective_weight", lambda self: self.weight * torch.where(self.weight > 9, 1.0, torch.nan)
     )
     told = Collects()
-    with pytest.raises(BrunoError, match=r"not finite.*hidden\.0\.synapse\.weight"):
-        train(small_config, tmp_path / "run", reporter=told)
+    with pytest.raises(BrunoError, match=r"^3 updates .* not finite, in .*hidden\.0\.synapse\.weight"):
+        train(small_config.with_values(training__most_broken_updates=3), tmp_path / "run", reporter=told)
     assert sum("not finite" in line for line in told.lines) == 1
+
+
+def test_updates_without_a_finite_gradient_are_left_out_and_counted(
+    small_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RRAMLinear, "effective_weight", lambda self: self.weight + (0.0 * self.weight).sqrt())
+    config = small_config.with_values(training__most_broken_updates=1000, training__average_decay=0.0)
+    result = train(config, tmp_path / "run")
+    assert result["broken_updates"] == result["updates"] > 20
+    for row in history(tmp_path / "run"):
+        assert row["gradient_norm"] is None
+        assert row["gradient_norms"]["hidden.0.synapse.weight"] is None
+        assert row["valid"] == history(tmp_path / "run")[0]["valid"]
 
 
 def test_batches_hold_every_sequence_once_and_follow_from_seed_and_epoch(small_config: RunConfig) -> None:

@@ -288,7 +288,7 @@ def _summary(card: Card) -> str:
     rows = [row for row in card.validation["stimuli"] if not row["stimulus"].startswith("network-like")]
     network = card.validation["network_like"]
     return (
-        f"FeLIF, {card.domains} domain(s), fitted to {len(card.fit['stimuli'])} transients; on {len(rows)} held-out "
+        f"FeLIF with K = {card.domains}, fitted to {len(card.fit['stimuli'])} transients; on {len(rows)} held-out "
         f"stimuli intervals within {100 * max(row['interval_error_worst'] or 0.0 for row in rows):.1f} %, voltage rms "
         f"{1e3 * max(row['voltage_rms_v'] for row in rows):.0f} mV at most; on {network['traces']} network-like traces "
         f"{100 * network['matched_fraction']:.1f} % of the spikes within 1 ms"

@@ -176,7 +176,7 @@ def fit_neuron(
         trial = with_values(start, values)
         return np.concatenate([first_spike_residual(recording, trial, scales) for recording in recordings])
 
-    what = f"FeLIF fit with {start.domains} domain(s)"
+    what = f"FeLIF fit with K = {start.domains}"
     result = fit(residual, free, what=what, progress=progress)
     fitted = with_values(start, result.values)
     if fitted.domain_weight[0] <= 0:

@@ -41,6 +41,7 @@ def train_command(
     Leaves in the run folder: config.yaml, cards/, metrics.jsonl, checkpoints, result.json, figures/.
     """
     from training.config import changed, default_config, load_config, parse_settings
+    from training.parallel import rank
     from training.progress import ConsoleReporter
     from training.runs import RunFolder
     from training.trainer import train
@@ -68,6 +69,8 @@ def train_command(
     folder = out or Path("runs") / f"{name}-{config_of_run.network.neuron}-{config_of_run.seed}"
     reporter = ConsoleReporter()
     result = train(config_of_run, folder, resume=resume, reporter=reporter, overwrite=overwrite)
+    if rank() > 0:
+        return
     if as_json:
         print_json({"run": str(folder), **result})
     else:

@@ -14,6 +14,11 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 
+def rank() -> int:
+    """Of this process among those of torchrun; 0 for one that runs alone."""
+    return int(os.environ.get("RANK", "0"))
+
+
 @dataclass(frozen=True)
 class Process:
     """This process among `world_size`; rank 0 writes files."""
@@ -30,7 +35,12 @@ class Process:
         """`network`, its gradients shared where there are several processes."""
         if self.world_size == 1:
             return network
-        return DistributedDataParallel(network, broadcast_buffers=False)
+        return DistributedDataParallel(network)
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self.world_size > 1:
+            distributed.barrier()
 
     def total(self, value: float) -> float:
         """Sum of `value` over the processes."""
@@ -50,6 +60,6 @@ def processes(device: torch.device) -> Iterator[Process]:
         return
     distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Process(distributed.get_rank(), world_size)
+        yield Process(rank(), world_size)
     finally:
         distributed.destroy_process_group()

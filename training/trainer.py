@@ -286,6 +286,7 @@ def _train(
     if process.is_first:
         folder.begin(config, cards)
     trainer.run(stop)
+    process.wait()  # for the first one, which writes the best network
     load_model(folder.best, network)
     result = _result(trainer, cards)
     if process.is_first:

@@ -2,7 +2,8 @@
 
 - ``bash``: each command is run; ``bruno ...`` within this process, ``make`` as a dry run (a target takes minutes, and
   is nothing but commands that are run here), anything else by bash.
-- ``{ .bash .elsewhere }``: needs a machine of another kind (a cluster, a GPU); its commands are parsed, not run.
+- ``{ .bash .elsewhere }``: needs a machine of another kind (a cluster, a GPU); its commands are parsed here, and
+  run by ``test_compute.py``.
 - ``python``: run, in one namespace a page.
 - ``text`` right behind a block: what it prints. Lines follow each other unless ``...`` stands between them; numbers may
   differ by a twentieth.

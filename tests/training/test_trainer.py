@@ -238,6 +238,8 @@ def test_two_processes_give_the_numbers_of_one_to_rounding(small_config: RunConf
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("everything is in") == 1
+    assert "deprecated" not in done.stderr
     one, two = history(tmp_path / "one"), history(tmp_path / "two")
     for a, b in zip(one, two, strict=True):
         assert b["train"]["loss"] == pytest.approx(a["train"]["loss"], rel=1e-3)

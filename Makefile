@@ -8,6 +8,7 @@ RUN ?= runs/chorales
 CARDS := data/calibrated
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+.NOTPARALLEL:
 .PHONY: all setup ngspice browser calibrate train validate report bench paper docs test lint format help clean
 
 all: calibrate train validate report ## set up, calibrate, train on Bach chorales, check in SPICE, write the reports (10 minutes on 2 cores)
@@ -36,9 +37,9 @@ calibrate: setup ## run the netlists in ngspice, fit the models, write data/cali
 train: setup $(RUN)/result.json ## train the spiking network on Bach chorales with those cards
 	@echo "$(RUN) is trained: bruno evaluate $(RUN); remove the folder to train anew"
 
-# A run that a Ctrl-C cut short goes on where it stopped; one whose cards or configuration changed starts anew.
+# A run that a Ctrl-C cut short goes on where it stopped; one whose cards or configuration have changed starts anew.
 $(RUN)/result.json: $(CARDS)/felif.json $(CARDS)/rram.json training/configs/chorales.yaml
-	$(BRUNO) train --task chorales --out $(RUN) $(if $(wildcard $@),--overwrite,$(if $(wildcard $(RUN)/checkpoint.json),--resume))
+	$(BRUNO) train --task chorales --out $(RUN) --resume --overwrite
 
 $(CARDS)/felif.json $(CARDS)/rram.json: | setup
 	$(BRUNO) calibrate all --out $(CARDS)

@@ -106,14 +106,14 @@ def sweep(
         shown = Shown(*(nothing if y is None else y[t].to(dtype) for y in (by_spikes, by_voltage, by_polarization)))
         if recurrent is not None:
             shown = shown._replace(spikes=shown.spikes + by_last)
+        active = None if lengths is None else (lengths > t)[:, None]
         if compiled:
             start_v, start_p, by_i = compiled_step_back(plan, tape, t, shown, lam_v, lam_p, constants)
         else:
-            start_v, start_p, by_i = step_back(plan, tape, t, shown, lam_v, lam_p, constants, by_constants)
+            start_v, start_p, by_i = step_back(plan, tape, t, shown, lam_v, lam_p, constants, by_constants, active)
         if tape.passing is not None and plan.limits is not None:
             by_i = torch.where(tape.passing[t], by_i, plan.limits.slope * by_i)
-        if lengths is not None:
-            active = (lengths > t)[:, None]
+        if active is not None:
             start_v, start_p = torch.where(active, start_v, lam_v), torch.where(active, start_p, lam_p)
             by_i = torch.where(active, by_i, 0.0)
         lam_v, lam_p = start_v, start_p
@@ -144,8 +144,12 @@ def step_back(
     lam_p: Tensor,
     constants: Tensor,
     by_constants: "_ConstantsGradient | None" = None,
+    active: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Adjoints of V (B, N) and p (K, B, N) at the start of macro step `t` from those at its end, and dL/dI (B, N)."""
+    """Adjoints of V (B, N) and p (K, B, N) at the start of macro step `t` from those at its end, and dL/dI (B, N).
+
+    Adds dL/d constants of the sequences that are still `active` (B, 1) to `by_constants`.
+    """
     fired, seen = tape.fired[t], tape.seen[t]
     weight = constants[DOMAINS_FROM + 2 * len(lam_p) :]
     per_v, per_p = plan.surrogate.weights(constants)
@@ -163,8 +167,9 @@ def step_back(
     if plan.surrogate.on == "charge":
         seen_p = seen_p + torch.stack([pull * each for each in per_p])
     if by_constants is not None:
-        lam_after = torch.cat([after_v[None], after_p])
-        by_constants.add(tape, t, torch.cat([seen_v[None], seen_p]), lam_after, pull)
+        lam_seen, lam_after = torch.cat([seen_v[None], seen_p]), torch.cat([after_v[None], after_p])
+        counted = torch.ones_like(pull) if active is None else active.to(pull.dtype)
+        by_constants.add(tape, t, counted * lam_seen, counted * lam_after, counted * pull)
     start_v, start_p, by_i = _pull_back(plan, tape, t, seen_v, seen_p, constants)
     if plan.event:
         spiked = 1.0 - quiet

@@ -50,7 +50,7 @@ def accuracy(card: FeLIFCard, quick: bool, threads: int, say: Say, *, windows: i
                 "method": method,
                 "setting": setting,
                 "setting_name": SOLVERS[method].accuracy_name,
-                "default": setting == SOLVERS[method].default_accuracy,
+                "default": setting == SOLVERS[method].accuracy_for(card.domains),
                 "forward_us": forward_s * 1e6 / windows,
                 "tangent_us": tangent_s * 1e6 / windows,
                 "v_max_v": float(error.abs().max()),

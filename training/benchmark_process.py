@@ -7,11 +7,8 @@
 """
 
 import contextlib
-import ctypes
-import gc
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -26,6 +23,7 @@ from torch import Tensor
 
 from devices.card import FeLIFCard
 from devices.errors import BrunoError
+from training.memory import peak_bytes, settle
 from training.neurons import FeLIF
 
 MEAN_CURRENT_A = 3.5e-9
@@ -95,11 +93,11 @@ def measure_here(job: Job) -> Cost:
     torch.set_num_threads(job.threads)
     work_of(replace(job, steps_ms=1, neurons=2, batch=1, substeps=min(job.substeps, 20)))()
     work = work_of(job)
-    before = _settle()
+    before = settle()
     start, start_cpu = time.perf_counter(), time.process_time()
     gradient = work()
     wall_s, cpu_s = time.perf_counter() - start, time.process_time() - start_cpu
-    peak = max(_peak_bytes() - before, 0)
+    peak = max(peak_bytes() - before, 0)
     spent = wall_s
     while spent < job.seconds:
         start, start_cpu = time.perf_counter(), time.process_time()
@@ -145,34 +143,6 @@ def available_bytes() -> int:
     except OSError:
         return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-
-
-def _settle() -> int:
-    """Give freed memory back and forget the peak so far; the resident set now."""
-    gc.collect()
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
-        with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")
-    return _resident_bytes()
-
-
-def _resident_bytes() -> int:
-    return _status("VmRSS") if sys.platform == "linux" else _peak_bytes()
-
-
-def _peak_bytes() -> int:
-    if sys.platform == "linux":
-        return _status("VmHWM")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _status(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 
 
 def main() -> None:

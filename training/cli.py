@@ -23,7 +23,7 @@ def train_command(
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
     card: Annotated[str | None, typer.Option(help="FeLIF card: a path, 'calibrated' or 'published'.")] = None,
     rram_card: Annotated[str | None, typer.Option(help="RRAM card: a path or 'calibrated'.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any key of the YAML, e.g. synapse.kind=uniform; may repeat."),
@@ -38,6 +38,7 @@ def train_command(
     Examples: `bruno train` for Bach chorales on 400 FeLIF with 3-bit RRAM weights,
     `bruno train --neuron lif --bits 32 --out runs/lif` for a rival, `bruno train --out runs/lif --epochs 60 --resume`
 
+    With both --resume and --overwrite, goes on where the folder holds this very run with these very cards.
     Leaves in the run folder: config.yaml, cards/, metrics.jsonl, checkpoints, result.json, figures/.
     """
     from training.config import changed, default_config, load_config, parse_settings
@@ -48,7 +49,7 @@ def train_command(
 
     if config is not None:
         base = load_config(config)
-    elif resume and out is not None:
+    elif resume and not overwrite and out is not None:
         base = RunFolder(out).load_config()
     else:
         base = default_config(task or "chorales")

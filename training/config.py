@@ -18,7 +18,17 @@ CONFIG_FOLDER = Path(__file__).parent / "configs"
 FLOAT_BITS = 32
 """On the command line, this many bits and more mean float weights."""
 
-Number = Annotated[float, BeforeValidator(parse_spice_number)]
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError("must be a number")
+    try:
+        return parse_spice_number(value)
+    except InputError as error:
+        raise ValueError(str(error)) from None
+
+
+Number = Annotated[float, BeforeValidator(_number)]
 NeuronName = Literal["felif", "lif", "rlif", "gru", "lstm"]
 Feature = Literal["spikes", "trace", "voltage"]
 
@@ -89,7 +99,7 @@ class NeuronConfig(_Strict):
     """How the neurons' devices differ: not at all, by the card's variability, by its fit's covariance, or by relative
     standard deviations of named parameters. Drawn with the weights' devices (synapse.redraw_every)."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Further keyword arguments of the neuron: solver, surrogate, ..."""
+    """Further keyword arguments of the neuron: solver, surrogate, ...; those of FeLIF alone do not concern a LIF."""
 
 
 class SynapseConfig(_Strict):
@@ -156,7 +166,7 @@ class RunConfig(_Strict):
     seed: int = Field(default=0, ge=0)
     """Same seed, same numbers: weights, devices, dropout and the order of sequences."""
     device: str = "cpu"
-    """Where torch computes: cpu, cuda, mps."""
+    """Where torch computes: cpu or cuda."""
     threads: int = Field(default=1, ge=1)
     """Processor threads. More than one pays for wide layers only, and costs dearly where other work needs the cores."""
     network: NetworkConfig = Field(default_factory=NetworkConfig)
@@ -169,9 +179,12 @@ class RunConfig(_Strict):
         raw = self.model_dump()
         for key, value in values.items():
             *path, last = key.split("__")
-            place = raw
-            for part in path:
+            place: Any = raw
+            for depth, part in enumerate(path, 1):
                 place = place[part]
+                if not isinstance(place, dict):
+                    whole = ".".join(path[:depth])
+                    raise InputError(f"{key.replace('__', '.')}: {whole} is {place!r} and has no keys; set it whole")
             place[last] = value
         return parse_config(raw, "options")
 
@@ -199,7 +212,7 @@ def changed(config: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
     """`config` with dotted keys replaced. Raises `InputError` for a key that there is not."""
     try:
         return config.with_values(**{key.replace(".", "__"): value for key, value in settings.items()})
-    except (KeyError, TypeError) as error:
+    except KeyError as error:
         raise InputError(f"a setting names {error}, which the configuration does not have") from None
 
 
@@ -227,8 +240,6 @@ def parse_config(raw: dict[str, Any], where: str) -> RunConfig:
     """Check `raw`; `where` names its origin in messages. Raises `InputError`."""
     try:
         return RunConfig.model_validate(raw)
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None
     except ValidationError as error:
         raise InputError(f"{where}: {_sentence(error)}") from None
 
@@ -241,7 +252,8 @@ def _sentence(error: ValidationError) -> str:
         close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         return f"unknown key '{key}'; " + (f"did you mean '{close[0]}'?" if close else f"known are {', '.join(known)}")
     reason = str(first.get("ctx", {}).get("error", first["msg"]))
-    value = "" if isinstance(first["input"], dict) else f" (it is {first['input']!r})"
+    told = isinstance(first["input"], dict) or repr(first["input"]) in reason
+    value = "" if told else f" (it is {first['input']!r})"
     return f"{key}: {reason}{value}" if key else reason
 
 

@@ -11,6 +11,7 @@ from training.checkpoint import load_model
 from training.config import RunConfig
 from training.monitor import Rates
 from training.networks import Network, build_network
+from training.parallel import own_device
 from training.progress import threads
 from training.runs import Cards, RunFolder
 from training.tasks import Task, load_task
@@ -50,7 +51,7 @@ def make_network(config: RunConfig, task: Task, cards: Cards) -> Network:
     """The untrained network of `config` on its device, weights and chip drawn from ``config.seed``."""
     torch.manual_seed(config.seed)
     network = build_network(config, task.n_inputs, task.n_outputs, cards.felif, cards.rram)
-    return network.to(torch.device(config.device))
+    return network.to(own_device(torch.device(config.device)))
 
 
 def load_run(run_dir: Path | str, report: Callable[[str], None] | None = None) -> tuple[RunConfig, Task, Network]:

@@ -83,6 +83,12 @@ class SolverInfo:
     """The precision it computes in; None: that of its input."""
     devices: tuple[str, ...] | None = None
     """Kinds of torch device it runs on; None: all."""
+    more_for_domains: float = 1.0
+    """Factor of the default for more than one domain: handing over from one to the next takes finer steps."""
+
+    def accuracy_for(self, domains: int) -> float:
+        """The default setting for so many domains."""
+        return self.default_accuracy * (self.more_for_domains if domains > 1 else 1.0)
 
 
 @cache
@@ -211,7 +217,7 @@ def logistic(
 
 
 SOLVERS: dict[str, SolverInfo] = {
-    "logistic": SolverInfo(logistic, 8, "substeps a macro step at small currents", None),
+    "logistic": SolverInfo(logistic, 8, "substeps a macro step at small currents", None, more_for_domains=6),
     "rosenbrock": SolverInfo(rosenbrock, 1e-4, "relative tolerance of a step", torch.float64, ("cpu",)),
     "euler": SolverInfo(euler, 1000, "substeps a macro step", torch.float64),
 }

@@ -166,3 +166,5 @@ GRADIENTS: dict[str, Callable[[Sequence, Plan], Result]] = {
     "checkpoint": partial(unrolled_sequence, recompute=True),
     "coarse": partial(unrolled_sequence, recompute=False),
 }
+UNROLLED = ("bptt", "checkpoint", "coarse")
+"""Those through every step of the Euler solver."""

@@ -10,6 +10,7 @@ W_out is another matrix in each window of time. Time comes first, (T, B, N). Eve
 and voltage, a learned gain each.
 """
 
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -262,6 +263,10 @@ def build_network(
     """The network of `config`, its weights and devices drawn from torch's global random numbers."""
     from training.neurons import LIF, FeLIF
 
+    known = {kind: inspect.signature(kind).parameters for kind in (FeLIF, LIF)}
+    if unknown := sorted(set(config.neuron.options) - set(known[FeLIF]) - set(known[LIF])):
+        raise InputError(f"neuron.options: there is no '{unknown[0]}'; there are {', '.join(known[FeLIF])}")
+
     def felif(width: int) -> nn.Module:
         try:
             neuron = FeLIF(felif_card, gradient=config.neuron.gradient, **config.neuron.options)
@@ -272,7 +277,7 @@ def build_network(
         return neuron
 
     def lif(width: int) -> nn.Module:
-        return LIF()
+        return LIF(**{name: value for name, value in config.neuron.options.items() if name in known[LIF]})
 
     neurons: dict[str, MakeNeuron] = {"felif": felif, "lif": lif, "rlif": lif}
     make_synapse = synapse_maker(config.synapse, rram_card)

@@ -22,7 +22,7 @@ from devices.errors import InputError
 from devices.felif import FeLIFParameters
 from devices.felif_constants import P_RESET, constant_rows
 from training.flows import HAVE_KERNELS, SOLVERS, find_solver
-from training.gradients import GRADIENTS
+from training.gradients import GRADIENTS, UNROLLED
 from training.limits import find_limits
 from training.sequence import Plan, Sequence
 from training.surrogates import Spike, Surrogate
@@ -97,6 +97,8 @@ class FeLIF(nn.Module):
                 raise InputError(f"unknown {what} '{value}'; there are {', '.join(names)}")
         if accuracy is not None and solver == "auto":
             raise InputError("accuracy means something else to each solver; name the solver with it")
+        if gradient in UNROLLED and solver not in ("auto", "euler"):
+            raise InputError(f"gradient '{gradient}' goes through euler's steps, not those of {solver}")
         self.card = card if isinstance(card, FeLIFCard) else FeLIFCard.load(card)
         FeLIFParameters.from_card(self.card)
         self.gradient, self.solver, self.reset = gradient, solver, reset
@@ -187,17 +189,13 @@ class FeLIF(nn.Module):
 
     def _plan(self, dtype: torch.dtype, device: torch.device) -> Plan:
         name = self.solver
-        if self.gradient in ("bptt", "checkpoint", "coarse"):
+        if self.gradient in UNROLLED:
             name = "euler"
         elif name == "auto":
             exact = dtype == torch.float64 and device.type == "cpu" and HAVE_KERNELS
             name = "rosenbrock" if exact else "logistic"
         solver = find_solver(name, device)
-        accuracy = solver.default_accuracy
-        if name == "logistic" and self.card.domains > 1:
-            accuracy *= 6  # handing over from one domain to the next takes finer steps
-        if self.accuracy is not None and name == self.solver:
-            accuracy = self.accuracy
+        accuracy = solver.accuracy_for(self.card.domains) if self.accuracy is None else self.accuracy
         substeps = 1 if self.gradient == "coarse" else int(accuracy)
         exact = self.gradient == "tangent"
         return Plan(solver, accuracy, self.surrogate, self.reset == "event", exact, substeps, self.limits)

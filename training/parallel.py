@@ -19,6 +19,13 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
+def own_device(device: torch.device) -> torch.device:
+    """`device`; of several GPUs the one that has torchrun's number of this process on this machine."""
+    if device.type != "cuda" or device.index is not None:
+        return device
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
 @dataclass(frozen=True)
 class Process:
     """This process among `world_size`; rank 0 writes files."""
@@ -58,6 +65,8 @@ def processes(device: torch.device) -> Iterator[Process]:
     if world_size == 1 or distributed.is_initialized():
         yield Process()
         return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
         yield Process(rank(), world_size)

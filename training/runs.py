@@ -14,6 +14,11 @@ from devices.files import write_atomic
 from training.config import RunConfig, load_config
 
 CALIBRATED = Path("data") / "calibrated"
+LEFT_BEHIND = (
+    "checkpoint.*", "best.safetensors", "metrics.jsonl", "result.json", "report.html", "validation.json",
+    "cards/*.json", "figures/*.png", "programming/*.csv", "spice/*.cir", "tensorboard/events*",
+)  # fmt: skip
+"""The files of a run."""
 PACKAGES = ("bruno-spice", "torch", "numpy", "numba", "scipy")
 
 
@@ -80,6 +85,12 @@ class RunFolder:
     def figures(self) -> Path:
         """Folder of pictures."""
         return self.path / "figures"
+
+    def clear(self) -> None:
+        """Take away what an earlier run left here."""
+        for pattern in LEFT_BEHIND:
+            for path in self.path.glob(pattern):
+                path.unlink()
 
     def begin(self, config: RunConfig, cards: Cards) -> None:
         """Write down what the run is made of."""

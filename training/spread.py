@@ -21,6 +21,7 @@ from devices.errors import InputError
 from training.neurons import FeLIF
 
 CUT = 3.0
+OF_ANY_SIGN = ("offset_field", "v_reset", "v_floor", "polarization_reset")
 
 Spread = str | Mapping[str, float]
 """``card``, ``covariance``, or relative standard deviations by parameter name."""
@@ -29,9 +30,26 @@ Spread = str | Mapping[str, float]
 def sample_parameters(
     card: FeLIFCard, spread: Spread, count: int, rng: np.random.Generator
 ) -> dict[str, NDArray[np.float64]]:
-    """Parameters by name in SI units, (count,) each. Raises `InputError` where the card says nothing of spread."""
-    if spread == "covariance":
-        return _from_covariance(card, count, rng)
+    """Parameters by name in SI units, (count,) each; the weights of the domains add up to 1.
+
+    Raises `InputError` where the card says nothing of spread, or where a device would be unphysical.
+    """
+    drawn = _from_covariance(card, count, rng) if spread == "covariance" else _by_sigmas(card, spread, count, rng)
+    for name, values in drawn.items():
+        if not name.startswith(OF_ANY_SIGN) and np.any(values * card[name] <= 0.0):
+            raise InputError(
+                f"the spread of '{name}' reaches beyond zero ({values.min():.3g} where the card has {card[name]:.3g}); "
+                f"give neuron.spread smaller sigmas"
+            )
+    others = [f"domain_weight_{k}" for k in range(2, card.domains + 1)]
+    if set(others) & set(drawn):
+        drawn["domain_weight_1"] = 1.0 - np.sum(
+            [drawn.get(name, np.full(count, card[name])) for name in others], axis=0
+        )
+    return drawn
+
+
+def _by_sigmas(card: FeLIFCard, spread: Spread, count: int, rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
     sigmas = dict(card.variability) if spread == "card" else dict(spread) if isinstance(spread, Mapping) else None
     if sigmas is None:
         raise InputError(f"unknown spread '{spread}'; there are none, card, covariance, or sigmas by parameter name")

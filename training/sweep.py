@@ -27,7 +27,7 @@ from devices.errors import InputError
 from devices.files import write_atomic
 from training.config import Number, RunConfig, changed, default_config, load_config
 from training.progress import Reporter, Silent
-from training.runs import RunFolder
+from training.runs import Cards, RunFolder
 from training.trainer import train
 
 Value = bool | int | float | str | list[int] | list[str] | None
@@ -41,6 +41,13 @@ class Range(BaseModel):
     high: Number
     log: bool = False
     whole: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_whole_ends(cls, raw: Any) -> Any:
+        if not isinstance(raw, dict) or "whole" in raw:
+            return raw
+        return raw | {"whole": all(isinstance(raw.get(end), int) for end in ("low", "high"))}
 
 
 class SweepConfig(BaseModel):
@@ -148,7 +155,8 @@ def _label(settings: Mapping[str, Any]) -> str:
 
 def _run(base: RunConfig, settings: Mapping[str, Any], seed: int, out: Path, reporter: Reporter) -> dict[str, Any]:
     config = changed(base, settings).with_values(seed=seed)
-    name = hashlib.sha256(config.to_yaml().encode()).hexdigest()[:12]
+    whole = config.to_yaml() + json.dumps(Cards.of(config).hashes())
+    name = hashlib.sha256(whole.encode()).hexdigest()[:12]
     folder = RunFolder(out / name)
     if folder.result.is_file():
         return folder.read_result()

@@ -21,9 +21,10 @@ from training.board import Board
 from training.checkpoint import Progress, load_checkpoint, load_model, save_checkpoint, save_model
 from training.config import RunConfig, TrainingConfig
 from training.evaluation import make_network, score_part
+from training.memory import peak_bytes, settle
 from training.monitor import broken_gradients, gradient_norms, rate_warnings
 from training.networks import Network
-from training.parallel import Process, processes
+from training.parallel import Process, own_device, processes
 from training.progress import Interrupted, Reporter, Silent, StopRequest, stop_on_signal, threads, warnings_to
 from training.runs import Cards, RunFolder, versions
 from training.tasks import Batch, Example, Task, load_task
@@ -60,7 +61,7 @@ class Trainer:
     ) -> None:
         self.config, self.task, self.network = config, task, network
         self.folder, self.process, self.reporter = folder, process, reporter
-        self.device = torch.device(config.device)
+        self.device = next(network.parameters()).device
         self.model = process.wrap(network)
         settings = config.training
         self.optimizer: torch.optim.Optimizer = OPTIMIZERS[settings.optimizer](
@@ -103,7 +104,7 @@ class Trainer:
             progress.step += 1
             progress.epoch_time_s = time.perf_counter() - started
             self.reporter.advance()
-            if stop.asked:
+            if self.process.total(float(stop.asked)):
                 self._save()
                 raise Interrupted(
                     f"stopped on request in epoch {progress.epoch + 1} after {progress.step} updates; "
@@ -223,14 +224,8 @@ def _add(sums: dict[str, float], **values: float) -> None:
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Largest memory so far: allocated on a CUDA device, else resident in this process."""
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    import resource
-    import sys
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak if sys.platform == "darwin" else peak * 1024)
+    """The most memory of this run in this process: allocated on a CUDA device, else resident."""
+    return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else peak_bytes()
 
 
 def train(
@@ -243,7 +238,8 @@ def train(
     """Train the network of `config`, leave everything in the run folder `out_dir`, return what ``result.json`` holds.
 
     resume: go on from the folder's checkpoint; only ``training.epochs`` and ``training.patience`` may differ.
-    overwrite: begin anew in a folder that holds a run.
+    overwrite: begin anew in a folder that holds a run; with `resume`, only where it is another run than `config` with
+    the present cards.
 
     Raises `InputError` for a folder that holds a run already or another run than `config`, `Interrupted` after
     Ctrl-C with everything saved, `BrunoError` where gradients stay without a finite value.
@@ -251,6 +247,9 @@ def train(
     folder = RunFolder(Path(out_dir))
     reporter = reporter or Silent()
     device = _device(config.device)
+    settle()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     with processes(device) as process, stop_on_signal() as stop:
         talker: Reporter = reporter if process.is_first else Silent()
         try:
@@ -269,10 +268,13 @@ def _train(
     reporter: Reporter,
     stop: StopRequest,
 ) -> dict[str, Any]:
-    if resume:
+    if resume and overwrite:
+        resume = folder.checkpoint.is_file() and _is_same(config, folder)
+    elif resume:
         _check_same(config, folder.load_config())
     elif folder.checkpoint.is_file() and not overwrite:
         raise InputError(f"{folder.path}: holds a run already; add --resume to go on or --overwrite to begin anew")
+    process.wait()  # all have looked at the folder
     cards = folder.load_cards(config) if resume else Cards.of(config)
     task = load_task(config.task, config.task_options, reporter.line)
     reporter.line(f"{config.task}: {task.source}; " + ", ".join(f"{n} {part}" for part, n in task.sizes().items()))
@@ -281,8 +283,7 @@ def _train(
     if resume:
         trainer.resume()
     elif process.is_first:
-        for stale in (folder.checkpoint, folder.checkpoint.with_suffix(".json"), folder.best, folder.result):
-            stale.unlink(missing_ok=True)
+        folder.clear()
     if process.is_first:
         folder.begin(config, cards)
     trainer.run(stop)
@@ -322,23 +323,34 @@ def _result(trainer: Trainer, cards: Cards) -> dict[str, Any]:
     }
 
 
+def _is_same(config: RunConfig, folder: RunFolder) -> bool:
+    """Whether `folder` holds the run that `config` and the cards that it names would begin."""
+    saved = folder.load_config()
+    return _difference(config, saved) is None and folder.load_cards(saved).hashes() == Cards.of(config).hashes()
+
+
 def _check_same(config: RunConfig, saved: RunConfig) -> None:
+    found = _difference(config, saved)
+    if found is not None:
+        section, old, new = found
+        raise InputError(
+            f"--resume goes on with the run as it was begun, but {section} differs "
+            f"({old!r} was begun, {new!r} is asked for); begin another run with --out"
+        )
+
+
+def _difference(config: RunConfig, saved: RunConfig) -> tuple[str, Any, Any] | None:
+    """The first part in which `config` is not `saved`, as it is there and here; None where one may go on."""
     new, old = config.model_dump(), saved.model_dump()
     for name in MAY_CHANGE_ON_RESUME:
         new["training"][name] = old["training"][name]
     new["device"], new["threads"] = old["device"], old["threads"]
-    if new == old:
-        return
-    section = next(key for key in old if new[key] != old[key])
-    raise InputError(
-        f"--resume goes on with the run as it was begun, but {section} differs "
-        f"({old[section]!r} was begun, {new[section]!r} is asked for); begin another run with --out"
-    )
+    return next(((part, old[part], new[part]) for part in old if new[part] != old[part]), None)
 
 
 def _device(name: str) -> torch.device:
     try:
-        device = torch.device(name)
+        device = own_device(torch.device(name))
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device '{name}' cannot be used here ({str(error).splitlines()[0]})") from None

@@ -45,6 +45,23 @@ def test_the_compiled_step_back_is_the_one_in_torch(monkeypatch, card, surrogate
         assert (one - other).abs().max() < 3e-5 * other.abs().max()
 
 
+@pytest.mark.parametrize("gradient", ["bruno", "tangent"])
+def test_frames_beyond_a_sequences_end_say_nothing_of_its_devices(gradient):
+    lengths = torch.tensor([6, 3])
+    current = torch.rand(6, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2)) * 9e-9
+
+    def slope(mask):
+        threshold = torch.nn.Parameter(torch.full((3,), 2.5, dtype=torch.float64))
+        neuron = FeLIF(ONE_DOMAIN, gradient).double()
+        neuron.set_devices({"v_threshold": threshold})
+        out, _ = neuron(current, lengths=lengths)
+        loss = ((out.spikes + out.voltage_v) * mask).sum()
+        return torch.autograd.grad(loss, neuron.device_v_threshold)[0]
+
+    within = (torch.arange(6)[:, None] < lengths)[..., None].double()
+    torch.testing.assert_close(slope(torch.ones_like(within)), slope(within), rtol=1e-12, atol=0)
+
+
 def test_every_shape_of_the_registry_is_compiled():
     from devices.felif_adjoint import SHAPES as COMPILED
 

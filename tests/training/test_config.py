@@ -1,11 +1,12 @@
 """A configuration is strict, and every complaint is one sentence with the key in it."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from devices.errors import InputError
-from training.config import CONFIG_FOLDER, RunConfig, default_config, load_config, parse_config
+from training.config import CONFIG_FOLDER, RunConfig, changed, default_config, load_config, parse_config, parse_settings
 
 
 @pytest.mark.parametrize("path", sorted(CONFIG_FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
@@ -22,7 +23,9 @@ def test_every_shipped_configuration_loads_and_survives_a_round_trip(path: Path,
         ("training: {epoch: 3}", "unknown key 'training.epoch'; did you mean 'epochs'?"),
         ("netwrk: {}", "unknown key 'netwrk'; did you mean 'network'?"),
         ("training: {epochs: 0}", "training.epochs: Input should be greater than or equal to 1 (it is 0)"),
-        ("network: {unit_current_a: 10x}", "'10x' is not a number"),
+        ("network: {unit_current_a: 10x}", "network.unit_current_a: '10x' is not a number"),
+        ("training: {learning_rate: null}", "training.learning_rate: must be a number (it is None)"),
+        ("training: {learning_rate: [1, 2]}", "training.learning_rate: must be a number (it is [1, 2])"),
         ("synapse: {bits: 9}", "synapse.bits"),
         ("- chorales", "must hold keys and values"),
         ("seed: [", "not valid YAML in line"),
@@ -46,6 +49,20 @@ def test_overrides_are_checked_like_a_file() -> None:
     assert (config.training.epochs, config.network.neuron, config.network.is_recurrent) == (3, "lif", False)
     with pytest.raises(InputError, match=r"training\.epochs"):
         config.with_values(training__epochs=-1)
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ("neuron.spread.area=0.05", "neuron.spread.area: neuron.spread is 'none' and has no keys"),
+        ("neuron.spread.area.deep=0.05", "neuron.spread is 'none' and has no keys"),
+        ("nuron.card=published", "names 'nuron'"),
+        ("training.learning_rate=null", "training.learning_rate: must be a number"),
+    ],
+)
+def test_a_setting_that_fits_nowhere_is_one_sentence(setting: str, complaint: str) -> None:
+    with pytest.raises(InputError, match=re.escape(complaint)):
+        changed(default_config("chorales"), parse_settings([setting]))
 
 
 def test_felif_and_rlif_are_recurrent_unless_told_otherwise() -> None:

@@ -6,6 +6,8 @@ import torch
 from devices import FeLIFCard
 from devices.card_parts import Range
 from devices.errors import InputError
+from training.config import default_config
+from training.networks import build_network
 from training.neurons import LIF, FeLIF
 
 CARD = FeLIFCard.published().with_values(v_floor=0.0, t_refractory=0.25e-3)
@@ -315,6 +317,21 @@ def test_lif_takes_recurrent_weights_lengths_and_a_state():
     tail, _ = neuron(current_a[4:], state, recurrent)
     full, _ = neuron(current_a, None, recurrent)
     torch.testing.assert_close(torch.cat([head.voltage_v, tail.voltage_v]), full.voltage_v)
+
+
+def test_a_lif_network_takes_what_it_knows_of_the_neuron_options(felif_card, rram_card):
+    config = default_config("chorales").with_values(
+        network__neuron="lif", neuron__options={"slope": 7, "reset": "event"}
+    )
+    layer = build_network(config, 2, 2, felif_card, rram_card).hidden[0]
+    assert layer.neuron.surrogate.slope == 7
+    with pytest.raises(InputError, match="there is no 'slpe'"):
+        build_network(config.with_values(neuron__options={"slpe": 7}), 2, 2, felif_card, rram_card)
+
+
+def test_a_solver_that_the_gradient_cannot_use_is_refused():
+    with pytest.raises(InputError, match="goes through euler's steps, not those of rosenbrock"):
+        FeLIF(CARD, "bptt", solver="rosenbrock", accuracy=1e-6)
 
 
 def test_plain_torch_takes_the_same_step_as_the_simd_kernel():

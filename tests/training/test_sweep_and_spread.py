@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from devices.card_parts import Covariance
 from devices.errors import InputError
+from tests.training.test_neurons import three_domain_card
 from training.networks import build_network
 from training.spread import sample_parameters
-from training.sweep import load_sweep, sweep
+from training.sweep import Range, load_sweep, sweep
 from training.trainer import train
 
 pytestmark = pytest.mark.filterwarnings("ignore:the current runs from")
@@ -41,6 +43,22 @@ def test_a_search_stays_in_its_range(small_config, tmp_path):
     )
     rows = sweep(load_sweep(path), tmp_path / "runs")
     assert all(1e-3 <= row["settings"]["training.learning_rate"] <= 1e-2 for row in rows)
+
+
+def test_a_sweep_runs_again_with_other_cards(small_config, tmp_path, felif_card):
+    felif_card.save(tmp_path / "felif.json")
+    text = f"settings: {{neuron.card: {tmp_path / 'felif.json'}, training.epochs: 1}}\ngrid: {{seed: [0]}}\n"
+    path = plan_file(tmp_path, small_config, text)
+    sweep(load_sweep(path), tmp_path / "runs")
+    felif_card.with_values(v_threshold=2.4).save(tmp_path / "felif.json")
+    sweep(load_sweep(path), tmp_path / "runs")
+    assert len(list((tmp_path / "runs").glob("*/result.json"))) == 2
+
+
+def test_a_range_with_whole_ends_is_searched_in_whole_numbers():
+    assert Range(low=2, high=8).whole
+    assert not Range(low=2.0, high=8).whole
+    assert not Range(low="1e-3", high="1e-2").whole
 
 
 @pytest.mark.parametrize(
@@ -86,6 +104,25 @@ def test_a_spread_that_the_card_does_not_hold_is_refused(felif_card):
         sample_parameters(bare, "card", 3, np.random.default_rng(0))
     with pytest.raises(InputError, match="names 'aera'"):
         sample_parameters(bare, {"aera": 0.1}, 3, np.random.default_rng(0))
+
+
+def test_the_weights_of_the_domains_add_up_whatever_is_drawn():
+    names = ["domain_weight_2", "domain_weight_3"]
+    card = three_domain_card().model_copy(
+        update={"covariance": Covariance(names=names, matrix=[[4e-4, 1e-4], [1e-4, 1e-4]])}
+    )
+    for spread in ("covariance", {"domain_weight_3": 0.2}):
+        drawn = sample_parameters(card, spread, 50, np.random.default_rng(0))
+        whole = drawn["domain_weight_1"] + drawn.get("domain_weight_2", 0.5) + drawn["domain_weight_3"]
+        np.testing.assert_allclose(whole, 1.0, rtol=1e-12)
+        assert drawn["domain_weight_1"].std() > 1e-3
+
+
+def test_a_spread_that_reaches_beyond_zero_is_refused(felif_card):
+    with pytest.raises(InputError, match="the spread of 'tau_0' reaches beyond zero"):
+        sample_parameters(felif_card, {"tau_0": 0.5}, 400, np.random.default_rng(0))
+    drawn = sample_parameters(three_domain_card(), {"offset_field_1": 0.9}, 400, np.random.default_rng(0))
+    assert drawn["offset_field_1"].min() < 0.0 < drawn["offset_field_1"].max()
 
 
 def test_neurons_of_a_chip_differ_and_another_chip_has_others(small_config, felif_card, rram_card):

@@ -185,6 +185,16 @@ def test_a_task_of_ones_own_is_a_file_and_a_function(tmp_path: Path) -> None:
             load_task(name)
     with pytest.raises(InputError, match=r"has no option 'trails'; it has: trials, steps, seed"):
         load_task(f"{mine}:load", {"trails": 30})
+    with pytest.raises(InputError, match=r"has no sequence for valid \(.* 0 valid"):
+        load_task(f"{mine}:load", {"trials": 6})
+
+
+@pytest.mark.parametrize("fault", ["{}.lost", "open('lost.csv')"])
+def test_a_fault_within_ones_own_task_is_not_taken_for_a_missing_one(fault: str, tmp_path: Path) -> None:
+    mine = tmp_path / "my_task.py"
+    mine.write_text(f"{fault}\n")
+    with pytest.raises((AttributeError, FileNotFoundError), match="lost"):
+        load_task(f"{mine}:load")
 
 
 def test_canonical_rolls_are_plain_arrays(data_folder: Path) -> None:

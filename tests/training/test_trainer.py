@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from devices import FeLIFCard
 from devices.errors import BrunoError, CardError, InputError
 from training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from training.config import RunConfig
@@ -98,12 +99,30 @@ def test_resume_may_add_epochs_but_not_change_the_run(small_config: RunConfig, t
         train(constant.with_values(network__neuron="lif"), tmp_path / "run", resume=True)
 
 
+def test_a_run_goes_on_only_while_it_is_the_same(small_config: RunConfig, tmp_path: Path) -> None:
+    config = small_config.with_values(neuron__card=str(tmp_path / "felif.json"))
+    card = FeLIFCard.load("data/calibrated/felif.json")
+    card.save(tmp_path / "felif.json")
+    for _ in range(2):
+        with pytest.raises(Interrupted, match="after 3 updates"):
+            train(config, tmp_path / "run", resume=True, overwrite=True, reporter=StopsAfter(3))
+        card.with_values(v_threshold=2.4).save(tmp_path / "felif.json")
+    with pytest.raises(Interrupted, match="after 5 updates"):
+        train(config, tmp_path / "run", resume=True, overwrite=True, reporter=StopsAfter(2))
+    other = config.with_values(network__hidden=[5])
+    with pytest.raises(Interrupted, match="after 1 updates"):
+        train(other, tmp_path / "run", resume=True, overwrite=True, reporter=StopsAfter(1))
+
+
 def test_a_folder_with_a_run_is_not_overwritten_by_accident(small_config: RunConfig, tmp_path: Path) -> None:
     short = small_config.with_values(training__epochs=1)
     train(short, tmp_path / "run")
     with pytest.raises(InputError, match="holds a run already"):
         train(short, tmp_path / "run")
+    stale = tmp_path / "run" / "figures" / "confusion_of_another_task.png"
+    stale.touch()
     train(short, tmp_path / "run", overwrite=True)
+    assert not stale.exists()
     with pytest.raises(InputError, match="no run here"):
         train(short, tmp_path / "other", resume=True)
 

@@ -35,6 +35,9 @@ def load_task(name: str, options: dict[str, Any] | None = None, report: Callable
     task = function(**arguments)
     if not isinstance(task, Task):
         raise InputError(f"task '{name}' must return a training.tasks.Task, not {type(task).__name__}")
+    if empty := [part for part in PARTS if not task.parts[part]]:
+        sizes = ", ".join(f"{n} {part}" for part, n in task.sizes().items())
+        raise InputError(f"task '{name}' has no sequence for {' and '.join(empty)} ({sizes}); give it more")
     return task
 
 
@@ -43,6 +46,8 @@ def _function(name: str) -> Callable[..., Task]:
     where, separator, attribute = target.rpartition(":")
     if not separator:
         raise InputError(f"unknown task '{name}'; known are {', '.join(TASKS)}, or your own as file.py:function")
+    if where.endswith(".py") and not Path(where).is_file():
+        raise InputError(f"task '{name}': there is no file {where}")
     try:
         if where.endswith(".py"):
             spec = importlib.util.spec_from_file_location(Path(where).stem, where)
@@ -52,11 +57,9 @@ def _function(name: str) -> Callable[..., Task]:
             spec.loader.exec_module(module)
         else:
             module = importlib.import_module(where)
-        function: Callable[..., Task] = getattr(module, attribute)
-    except FileNotFoundError:
-        raise InputError(f"task '{name}': there is no file {where}") from None
     except ModuleNotFoundError as error:
         raise InputError(f"task '{name}': {error}") from None
-    except AttributeError:
-        raise InputError(f"task '{name}': {where} has no function '{attribute}'") from None
+    if not hasattr(module, attribute):
+        raise InputError(f"task '{name}': {where} has no function '{attribute}'")
+    function: Callable[..., Task] = getattr(module, attribute)
     return function

@@ -58,9 +58,16 @@ def fetch(name: str, url: str, known_sha256: str) -> Path:
     try:
         found = pooch.retrieve(url, known_sha256, fname=name, path=cache_folder(), downloader=downloader)
     except (OSError, ValueError) as error:
-        reason = "the download does not match its SHA-256" if isinstance(error, ValueError) else "no connection"
+        reason = "the download does not match its SHA-256" if isinstance(error, ValueError) else _reason(error)
         raise DataNotFound(
             f"{name} is not at hand and could not be downloaded from {url} ({reason}); "
             f"put it into {cache_folder()} or into a folder that the variable BRUNO_DATA names"
         ) from None
     return Path(found)
+
+
+def _reason(error: OSError) -> str:
+    import requests
+
+    offline = isinstance(error, requests.ConnectionError | requests.Timeout)
+    return "no connection" if offline else str(error)

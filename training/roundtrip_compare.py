@@ -14,11 +14,12 @@ silent side lacked the charge
 
     x = [C (V_th - V) + A Ps (1 - p)] / (C V_th + 2 A Ps)
 
-to a spike of its own. The card's known error in V and in p (rms of its validation against SPICE) is worth the charge
-x_known in the same formula; a parting with x <= x_known is explained by it.
+to a spike of its own. Of torch only the ends of milliseconds are known; between them its current stands still, so that
+it came nearest to the spike at one of the two around it. The card's known error in V and in p (rms of its validation
+against SPICE) is worth the charge x_known in the same formula; a parting with x <= x_known is explained by it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,11 @@ class Parting:
     """card, or kernel where the card's equations side with SPICE."""
     missing_charge: float
 
+    @property
+    def silent(self) -> str:
+        """Who lacked the charge: spice; model, or torch where the kernel missed what the card's equations have."""
+        return "spice" if self.spiked == "torch" else "model" if self.cause == "card" else "torch"
+
 
 def fresh_starts(trial: Trial, matching: Matching, parameters: FeLIFParameters) -> list[float]:
     """Times in s of the common spikes after which both sides have the same history.
@@ -156,13 +162,21 @@ def partings(trial: Trial, matching: Matching, parameters: FeLIFParameters) -> l
 
 def _parting(trial: Trial, time_s: float, spiked: str, parameters: FeLIFParameters) -> Parting:
     near = np.abs(trial.model.spike_times_s - time_s) <= MATCH_WINDOW_S
-    model_spikes = bool(near.any())
-    cause = "card" if model_spikes == (spiked == "torch") else "kernel"
-    silent = trial.spice if spiked == "torch" else trial.model
-    around = np.clip(time_s + np.linspace(-1, 1, 401) * MATCH_WINDOW_S, 0.0, trial.t_stop_s)
-    at = silent.resampled(around)
-    missing = missing_charge(at["v_mem_v"], at["polarization"], parameters)
-    return Parting(trial.piece, time_s, spiked, cause, float(max(missing.min(), 0.0)))
+    cause = "card" if bool(near.any()) == (spiked == "torch") else "kernel"
+    parting = Parting(trial.piece, time_s, spiked, cause, 0.0)
+    missing = missing_charge(*_silent_state(trial, parting), parameters)
+    return replace(parting, missing_charge=float(max(missing.min(), 0.0)))
+
+
+def _silent_state(trial: Trial, parting: Parting) -> tuple[Array, Array]:
+    """V and p of the silent side within 1 ms of the parting."""
+    if parting.silent == "torch":
+        step = int(parting.time_s / STEP_S)
+        ends = slice(max(step - 1, 0), step + 1)
+        return trial.torch.voltage_v[ends], trial.torch.polarization[ends]
+    around = np.clip(parting.time_s + np.linspace(-1, 1, 401) * MATCH_WINDOW_S, 0.0, trial.t_stop_s)
+    at = (trial.spice if parting.silent == "spice" else trial.model).resampled(around)
+    return at["v_mem_v"], at["polarization"]
 
 
 def missing_charge(v: Any, p: Any, parameters: FeLIFParameters) -> Any:

@@ -3,7 +3,8 @@
 ok          every spike of torch is one of SPICE and the other way round
 explained   the trains part, but only where the silent side was short of a spike by no more charge than the card's
             known error (`KnownError`)
-flagged     anything else: a larger error, currents that the card does not cover, a deck that ngspice could not do
+flagged     anything else: a larger error of the card or of the training kernel, currents that the card does not cover,
+            a deck that ngspice could not do
 """
 
 from dataclasses import asdict, dataclass, fields
@@ -19,6 +20,7 @@ from devices.units import format_si
 from training.roundtrip_compare import STEP_S, Parting, Trial, TrialScore, fraction, missing_charge, root_mean
 
 Array = NDArray[np.float64]
+SIDES = {"spice": "SPICE", "model": "the model", "torch": "the training kernel"}
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,17 @@ class KnownError:
         return cls(voltage, polarization, float(charge), card.envelope.get("i_syn"))
 
 
+@dataclass(frozen=True)
+class RmsErrors:
+    """What lies between the three of one neuron, root mean square."""
+
+    voltage_v: float
+    """The model against SPICE, as `polarization`."""
+    polarization: float
+    kernel_voltage_v: float
+    """Torch against the model."""
+
+
 def summarise(
     neuron: int, scores: list[TrialScore], trials: list[Trial], known: KnownError, failures: list[str]
 ) -> NeuronRow:
@@ -87,9 +100,12 @@ def summarise(
     }
     found = [parting for score in scores for parting in score.partings]
     currents = np.concatenate([trial.stimulus.i_syn_a for trial in trials]) if trials else np.zeros(1)
-    voltage = root_mean(total["voltage_squares"], total["samples"])
-    polarization = root_mean(total["polarization_squares"], total["samples"])
-    verdict, reason = judge(found, voltage, polarization, currents, known, failures)
+    errors = RmsErrors(
+        root_mean(total["voltage_squares"], total["samples"]),
+        root_mean(total["polarization_squares"], total["samples"]),
+        root_mean(total["kernel_squares"], total["kernel_samples"]),
+    )
+    verdict, reason = judge(found, errors, currents, known, failures)
     return NeuronRow(
         neuron=neuron,
         rate_hz=total["torch"] / max(sum(trial.t_stop_s for trial in trials), STEP_S),
@@ -99,10 +115,10 @@ def summarise(
         spikes_matched=total["matched"],
         matched_fraction=fraction(total["matched"], total["torch"], total["spice"]),
         rate_error=total["spice"] / total["torch"] - 1 if total["torch"] else None,
-        voltage_rms_v=voltage,
-        polarization_rms=polarization,
+        voltage_rms_v=errors.voltage_v,
+        polarization_rms=errors.polarization,
         kernel_matched_fraction=fraction(total["kernel_matched"], total["torch"], total["model"]),
-        kernel_voltage_rms_v=root_mean(total["kernel_squares"], total["kernel_samples"]),
+        kernel_voltage_rms_v=errors.kernel_voltage_v,
         card_matched_fraction=fraction(total["card_matched"], total["model"], total["spice"]),
         current_min_a=float(currents.min()),
         current_max_a=float(currents.max()),
@@ -113,22 +129,26 @@ def summarise(
 
 
 def judge(
-    found: list[Parting], voltage_rms_v: float, polarization_rms: float, currents_a: Array, known: KnownError,
-    failures: list[str],
-) -> tuple[str, str]:  # fmt: skip
+    found: list[Parting], errors: RmsErrors, currents_a: Array, known: KnownError, failures: list[str]
+) -> tuple[str, str]:
     """The verdict and its reason in one sentence."""
     faults = [*failures, *_beyond_envelope(currents_a, known)]
-    if voltage_rms_v > known.voltage_rms_v or polarization_rms > known.polarization_rms:
+    known_v = format_si(known.voltage_rms_v, "V", 3)
+    if errors.voltage_v > known.voltage_rms_v or errors.polarization > known.polarization_rms:
         faults.append(
-            f"the model is {format_si(voltage_rms_v, 'V', 3)} and {polarization_rms:.3f} of Ps (rms) from SPICE; "
-            f"the card is known to {format_si(known.voltage_rms_v, 'V', 3)} and {known.polarization_rms:.3f}"
+            f"the model is {format_si(errors.voltage_v, 'V', 3)} and {errors.polarization:.3f} of Ps (rms) from SPICE; "
+            f"the card is known to {known_v} and {known.polarization_rms:.3f}"
+        )
+    if errors.kernel_voltage_v > known.voltage_rms_v:
+        faults.append(
+            f"the training kernel is {format_si(errors.kernel_voltage_v, 'V', 3)} (rms) from the model, "
+            f"further than the card's {known_v} from SPICE"
         )
     large = [parting for parting in found if parting.missing_charge > known.charge]
     if large:
         worst = max(large, key=lambda parting: parting.missing_charge)
         faults.append(
-            f"the trains part where {'SPICE' if worst.spiked == 'torch' else 'the model'} lacks "
-            f"{worst.missing_charge:.1%} of a spike's charge; {known}"
+            f"the trains part where {SIDES[worst.silent]} lacks {worst.missing_charge:.1%} of a spike's charge; {known}"
         )
     if faults:
         return "flagged", "; ".join(faults)

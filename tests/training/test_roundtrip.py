@@ -36,7 +36,7 @@ from training.roundtrip_network import (
     run_network,
     spread_over_ranks,
 )
-from training.roundtrip_verdict import KnownError, judge
+from training.roundtrip_verdict import KnownError, RmsErrors, judge
 from training.trainer import train
 
 STEPS = 10
@@ -119,7 +119,7 @@ def test_a_testbench_without_a_placed_neuron_is_refused_by_the_crossbar(tmp_path
         crossbar_deck(CrossbarRun([CrossbarArray("in", np.ones((1, 1)), *np.ones((2, 1, 1)), 1.0)], np.zeros(1)), bench)
 
 
-def trial_of(counts, model_s, spice_s, spice_v=2.0):
+def trial_of(counts, model_s, spice_s, spice_v=2.0, torch_state=(2.0, 1.0)):
     """A trial with constant voltages and the given spikes."""
     counts = np.array(counts, dtype=float)
     time_s = np.linspace(0, counts.size * 1e-3, 200)
@@ -128,7 +128,7 @@ def trial_of(counts, model_s, spice_s, spice_v=2.0):
         signals = {"v_mem_v": np.full(200, v), "polarization": np.ones(200), "i_syn_a": np.full(200, 1e-9)}
         return Waveform(time_s, signals, np.array(spikes_s, dtype=float))
 
-    shown = Shown(counts, np.full(counts.size, 2.0), np.ones(counts.size))
+    shown = Shown(counts, *(np.full(counts.size, x) for x in torch_state))
     return Trial(0, Stimulus.dc(1e-9), shown, wave(2.0, model_s), wave(spice_v, spice_s))
 
 
@@ -175,7 +175,30 @@ def test_a_spike_that_only_the_kernel_lacks_is_the_kernels_doing(felif_card):
     parameters = FeLIFParameters.from_card(felif_card)
     trial = trial_of([0, 0, 0], [1.5e-3], [1.5e-3])
     (parting,) = partings(trial, match_trial(trial), parameters)
-    assert (parting.spiked, parting.cause) == ("spice", "kernel")
+    assert (parting.spiked, parting.cause, parting.silent) == ("spice", "kernel", "torch")
+
+
+def test_a_kernel_that_stays_at_reset_is_flagged_and_one_just_short_of_the_spike_explained(felif_card):
+    parameters, known = FeLIFParameters.from_card(felif_card), KnownError.of(felif_card)
+    for state, charge, verdict in (
+        ((0.0, -1.0), pytest.approx(1.0), "flagged"),
+        ((parameters.v_threshold - 0.02, 1.0), pytest.approx(0.0, abs=known.charge), "explained"),
+    ):
+        trial = trial_of([0, 0, 0], [1.5e-3], [1.5e-3], torch_state=state)
+        found = partings(trial, match_trial(trial), parameters)
+        assert [parting.missing_charge for parting in found] == [charge]
+        told = judge(found, RmsErrors(0.01, 0.001, 0.01), np.array([0.0, 8e-9]), known, [])
+        assert told[0] == verdict
+        assert ("the training kernel lacks 100.0%" in told[1]) == (verdict == "flagged")
+
+
+def test_torch_came_nearest_at_an_end_of_the_millisecond_of_the_spike(felif_card):
+    parameters = FeLIFParameters.from_card(felif_card)
+    at_end = [1.0, 2.0, 0.0, 2.4]
+    for spike_s, nearest_v in ((0.5e-3, 1.0), (1.5e-3, 2.0), (2.5e-3, 2.0), (3.5e-3, 2.4)):
+        trial = trial_of([0, 0, 0, 0], [spike_s], [spike_s], torch_state=(at_end, 1.0))
+        (parting,) = partings(trial, match_trial(trial), parameters)
+        assert parting.missing_charge == pytest.approx(float(missing_charge(nearest_v, 1.0, parameters)))
 
 
 def test_the_missing_charge_falls_from_one_to_nothing(felif_card):
@@ -193,14 +216,16 @@ def test_a_verdict_follows_from_the_cards_known_error(felif_card):
     (far,) = partings(trial, match_trial(trial), parameters)
     unknown = KnownError.of(felif_card.model_copy(update={"validation": {}, "envelope": {}}))
     inside, beyond = np.array([-1e-9, 8e-9]), np.array([-1e-9, 41e-9])
-    assert judge([], 0.01, 0.001, inside, known, [])[0] == "ok"
-    assert judge([near], 0.01, 0.001, inside, known, [])[0] == "explained"
+    small = RmsErrors(0.01, 0.001, 0.01)
+    assert judge([], small, inside, known, [])[0] == "ok"
+    assert judge([near], small, inside, known, [])[0] == "explained"
     for verdict, complaint in (
-        (judge([near, far], 0.01, 0.001, inside, known, []), "SPICE lacks"),
-        (judge([], 0.01, 0.001, beyond, known, []), "41 nA"),
-        (judge([], 0.5, 0.001, inside, known, []), "500 mV"),
-        (judge([near], 0.0, 0.0, beyond, unknown, []), "the card was not validated"),
-        (judge([], 0.01, 0.001, inside, known, ["no convergence"]), "no convergence"),
+        (judge([near, far], small, inside, known, []), "SPICE lacks"),
+        (judge([], small, beyond, known, []), "41 nA"),
+        (judge([], RmsErrors(0.5, 0.001, 0.01), inside, known, []), "500 mV and 0.001"),
+        (judge([], RmsErrors(0.01, 0.001, 0.5), inside, known, []), "the training kernel is 500 mV"),
+        (judge([near], RmsErrors(0.0, 0.0, 0.0), beyond, unknown, []), "the card was not validated"),
+        (judge([], small, inside, known, ["no convergence"]), "no convergence"),
     ):
         assert verdict[0] == "flagged"
         assert complaint in verdict[1]

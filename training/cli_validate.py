@@ -75,17 +75,24 @@ def table(figures: dict[str, Any]) -> Table:
             f"{row['rate_hz']:.0f}",
             str(row["spikes_torch"]),
             str(row["spikes_spice"]),
-            f"{100 * row['matched_fraction']:.1f}",
-            f"{1e3 * row['voltage_rms_v']:.0f}",
-            f"{row['polarization_rms']:.3f}",
-            f"{100 * row['kernel_matched_fraction']:.1f}",
+            number(row["matched_fraction"], ".1f", 100),
+            number(row["voltage_rms_v"], ".0f", 1e3),
+            number(row["polarization_rms"], ".3f"),
+            number(row["kernel_matched_fraction"], ".1f", 100),
             f"[{COLOURS[row['verdict']]}]{row['verdict']}[/]",
         )
     return shown
 
 
+def number(value: float | None, form: str, scale: float = 1.0) -> str:
+    """`value` times `scale` in the format `form`; a dash where nothing was compared."""
+    return "–" if value is None else format(scale * value, form)
+
+
 def summary(figures: dict[str, Any]) -> list[str]:
     """What the figures come to, a sentence a line."""
+    from training.roundtrip_report import failed_decks, percent
+
     rate = figures["rate_error"]
     lines = [
         f"neuron {row['neuron']} {row['verdict']}: {row['reason']}"
@@ -94,8 +101,10 @@ def summary(figures: dict[str, Any]) -> list[str]:
     ]
     lines += [
         f"{figures['spikes_matched']} of {max(figures['spikes_torch'], figures['spikes_spice'])} spikes found in SPICE "
-        f"within 1 ms of torch's: {figures['spikes_matched_fraction']:.2%}, the lowest neuron "
-        f"{figures['lowest_matched_fraction']:.1%}" + ("" if rate is None else f"; mean rate {rate:+.2%}"),
+        f"within 1 ms of torch's: {percent(figures['spikes_matched_fraction'], 2)}, the lowest neuron "
+        + percent(figures["lowest_matched_fraction"])
+        + ("" if rate is None else f"; mean rate {rate:+.2%}")
+        + failed_decks(figures),
         "verdicts: " + ", ".join(f"{count} {name}" for name, count in figures["verdicts"].items()),
     ]
     decision = figures["decision"]

@@ -64,10 +64,13 @@ def matched_bars(axes: Axes, rows: Sequence[NeuronRow]) -> Axes:
     """Share of found spikes of each neuron, coloured by verdict, its rate written on it."""
     places = range(len(rows))
     colours = [VERDICT_COLOURS[row.verdict] for row in rows]
-    axes.bar(places, [100 * row.matched_fraction for row in rows], color=colours, width=0.75)
+    axes.bar(places, [100 * (row.matched_fraction or 0.0) for row in rows], color=colours, width=0.75)
     for place, row in zip(places, rows, strict=True):
-        label = f"{row.rate_hz:.0f} Hz" if row.spikes_torch else "silent"
-        axes.annotate(label, (place, 2), rotation=90, ha="center", va="bottom", fontsize="x-small", color="white")
+        label = f"{row.rate_hz:.0f} Hz" if row.rate_hz else "silent"
+        if row.decks_failed:
+            label += f", {row.decks_failed} of {row.decks} decks failed"
+        colour = "black" if row.matched_fraction is None else "white"
+        axes.annotate(label, (place, 2), rotation=90, ha="center", va="bottom", fontsize="x-small", color=colour)
     axes.set_xticks(places, [str(row.neuron) for row in rows], rotation=90, fontsize="small")
     axes.set_ylim(0, 103)
     axes.set_xlabel("neuron, slowest first, silent ones last")

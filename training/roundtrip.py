@@ -106,7 +106,7 @@ def validate_run(
         trials, failures = run_trials(recorded, neuron, overrides, circuit.netlist, farm)
         known = KnownError.of(neuron.card)
         scores = {n: [score_trial(t, felif_parameters(neuron, n)) for t in trials[n]] for n in chosen}
-        rows = [summarise(n, scores[n], trials[n], known, failures[n]) for n in chosen]
+        rows = [summarise(n, recorded, scores[n], known, failures[n]) for n in chosen]
         decision = decisions(network, task, recorded, trials)
         crossbar: dict[str, Any] | None = None
         crossbar_trials: list[Trial] = []
@@ -189,9 +189,12 @@ def _overall(rows: list[NeuronRow]) -> dict[str, Any]:
     torch_spikes, spice_spikes, matched = (
         sum(getattr(row, f"spikes_{name}") for row in rows) for name in ("torch", "spice", "matched")
     )
+    compared = [row.matched_fraction for row in rows if row.matched_fraction is not None]
     return {
-        "spikes_matched_fraction": fraction(matched, torch_spikes, spice_spikes),
-        "lowest_matched_fraction": min(row.matched_fraction for row in rows),
+        "decks": sum(row.decks for row in rows),
+        "decks_failed": sum(row.decks_failed for row in rows),
+        "spikes_matched_fraction": fraction(matched, torch_spikes, spice_spikes) if compared else None,
+        "lowest_matched_fraction": min(compared, default=None),
         "rate_error": spice_spikes / torch_spikes - 1 if torch_spikes else None,
         "spikes_torch": torch_spikes,
         "spikes_spice": spice_spikes,

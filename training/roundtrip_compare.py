@@ -260,6 +260,6 @@ def fraction(matched: int, *totals: int) -> float:
     return matched / max(totals) if max(totals) else 1.0
 
 
-def root_mean(squares: float, count: int) -> float:
-    """Root of the mean of squares; 0 of none."""
-    return float(np.sqrt(squares / count)) if count else 0.0
+def root_mean(squares: float, count: int) -> float | None:
+    """Root of the mean of squares; None of none."""
+    return float(np.sqrt(squares / count)) if count else None

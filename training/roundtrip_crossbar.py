@@ -102,7 +102,8 @@ def compare_crossbar(
     """Figures of the deck beside torch's, with a row for each neuron, and the trials. Raises `CalibrationError`."""
     steps = len(run.arrays[0].rows_v)
     middles_s = (np.arange(steps) + 0.5) * STEP_S
-    rows, trials = [], []
+    rows: list[dict[str, Any]] = []
+    trials: list[Trial] = []
     for index, wave in zip(neurons, simulate_crossbar(run, circuit.netlist, farm), strict=True):
         current_a = recorded.current_a[:steps, 0, index]
         drive = Stimulus.steps(current_a, name=f"neuron {index} in the crossbar")

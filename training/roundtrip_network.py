@@ -55,6 +55,11 @@ class Recorded:
         at = (slice(0, steps), place, index)
         return Shown(self.spikes[at], self.voltage_v[at], self.polarization[at])
 
+    def currents_a(self, index: int) -> Array:
+        """Currents of the neuron at `index` over all milliseconds of all pieces in A, one after another."""
+        within = np.arange(len(self.spikes))[:, None] < self.lengths
+        return self.current_a[..., index][within]
+
     @property
     def rates_hz(self) -> Array:
         """Mean rate of each neuron over all pieces, (N,), in Hz."""

@@ -6,12 +6,11 @@ from pathlib import Path
 from calibration.experiments import NeuronRun, neuron_jobs
 from calibration.plots import save
 from devices.files import write_atomic
-from devices.units import format_si
 from training.plots_roundtrip import bars_figure, crossbar_figure, raster_figure, voltage_figure
 from training.report import write_run_report
 from training.roundtrip import RoundTrip
 from training.roundtrip_compare import Trial, match_trial
-from training.roundtrip_report import PREFIX
+from training.roundtrip_report import PREFIX, percent, volts
 from training.roundtrip_verdict import NeuronRow
 from training.runs import RunFolder
 
@@ -28,8 +27,8 @@ def write_outputs(run_dir: Path | str, result: RoundTrip) -> list[Path]:
         save(raster_figure(result.trials), folder.figures / f"{PREFIX}raster.png")
     for name, (row, trial) in samples(result).items():
         title = (
-            f"{name}: neuron {row.neuron} on test piece {trial.piece}, {row.matched_fraction:.1%} of its spikes found, "
-            f"{format_si(row.voltage_rms_v, 'V', 3)} rms"
+            f"{name}: neuron {row.neuron} on test piece {trial.piece}, {percent(row.matched_fraction)} of its spikes "
+            f"found, {volts(row.voltage_rms_v)} rms"
         )
         save(voltage_figure(trial, title), folder.figures / f"{PREFIX}{name}.png")
         write_atomic(folder.path / "spice" / f"{name}.cir", deck_text(result, row.neuron, trial))
@@ -48,8 +47,8 @@ def samples(result: RoundTrip) -> dict[str, tuple[NeuronRow, Trial]]:
 
     Fewer where there are fewer neurons.
     """
-    spiking = [row for row in result.rows if row.spikes_torch + row.spikes_spice and result.trials[row.neuron]]
-    ranked = sorted(spiking, key=lambda row: (-row.matched_fraction, row.voltage_rms_v))
+    spiking = [row for row in result.rows if row.spikes_torch + row.spikes_spice]
+    ranked = sorted(spiking, key=lambda row: (-(row.matched_fraction or 0.0), row.voltage_rms_v or 0.0))
     if not ranked:
         return {}
     last = len(ranked) - 1

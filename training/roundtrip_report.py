@@ -19,6 +19,23 @@ CAPTIONS = {
 }
 
 
+def percent(share: float | None, digits: int = 1) -> str:
+    """`share` in percent; a dash where nothing was compared."""
+    return "–" if share is None else f"{share:.{digits}%}"
+
+
+def volts(voltage_v: float | None) -> str:
+    """`voltage_v` with an SI prefix; a dash where nothing was compared."""
+    return "–" if voltage_v is None else format_si(voltage_v, "V", 3)
+
+
+def failed_decks(figures: dict[str, Any]) -> str:
+    """How many decks ngspice could not do, to put behind a sentence; nothing where it did all."""
+    if not figures.get("decks_failed"):
+        return ""
+    return f"; ngspice failed on {figures['decks_failed']} of {figures['decks']} decks, which count nowhere"
+
+
 def weights_sha256(folder: RunFolder) -> str:
     """Hash of the run's best weights: which training a validation belongs to."""
     return hashlib.sha256(folder.best.read_bytes()).hexdigest()
@@ -46,9 +63,11 @@ def _lead(figures: dict[str, Any]) -> str:
     rate = figures["rate_error"]
     text = (
         f"{len(figures['neurons'])} neurons of {figures['layer']} as {figures['circuit']['netlist']} under the "
-        f"currents that they saw on {len(figures['pieces'])} test pieces: {figures['spikes_matched_fraction']:.2%} of "
-        f"the spikes found within 1 ms, the lowest neuron {figures['lowest_matched_fraction']:.1%}"
+        f"currents that they saw on {len(figures['pieces'])} test pieces: "
+        f"{percent(figures['spikes_matched_fraction'], 2)} of the spikes found within 1 ms, the lowest neuron "
+        + percent(figures["lowest_matched_fraction"])
         + ("" if rate is None else f", mean rate {rate:+.2%}")
+        + failed_decks(figures)
         + ". Verdicts: "
         + ", ".join(f"{count} {name}" for name, count in figures["verdicts"].items())
         + "."
@@ -78,10 +97,10 @@ def _neurons(figures: dict[str, Any]) -> Table:
             f"{row['rate_hz']:.0f} Hz",
             str(row["spikes_torch"]),
             str(row["spikes_spice"]),
-            f"{row['matched_fraction']:.1%}",
-            format_si(row["voltage_rms_v"], "V", 3),
-            f"{row['polarization_rms']:.3f}",
-            f"{row['kernel_matched_fraction']:.1%}",
+            percent(row["matched_fraction"]),
+            volts(row["voltage_rms_v"]),
+            "–" if row["polarization_rms"] is None else f"{row['polarization_rms']:.3f}",
+            percent(row["kernel_matched_fraction"]),
             f"{row['verdict']}: {row['reason']}",
         ]
         for row in figures["neurons"]

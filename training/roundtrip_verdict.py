@@ -17,7 +17,8 @@ from devices.card import FeLIFCard
 from devices.card_parts import Range
 from devices.felif import FeLIFParameters
 from devices.units import format_si
-from training.roundtrip_compare import STEP_S, Parting, Trial, TrialScore, fraction, missing_charge, root_mean
+from training.roundtrip_compare import Parting, TrialScore, fraction, missing_charge, root_mean
+from training.roundtrip_network import Recorded
 
 Array = NDArray[np.float64]
 SIDES = {"spice": "SPICE", "model": "the model", "torch": "the training kernel"}
@@ -25,25 +26,30 @@ SIDES = {"spice": "SPICE", "model": "the model", "torch": "the training kernel"}
 
 @dataclass(frozen=True)
 class NeuronRow:
-    """One neuron over all its pieces."""
+    """One neuron; rate and currents are of all its pieces, the rest of those whose decks ngspice could do.
+
+    A figure of merit is None where there is nothing to compare.
+    """
 
     neuron: int
     rate_hz: float
+    decks: int
+    decks_failed: int
     spikes_torch: int
     spikes_model: int
     spikes_spice: int
     spikes_matched: int
-    matched_fraction: float
+    matched_fraction: float | None
     """Found spikes over those of torch or of SPICE, whichever has more; 1 where both are silent."""
     rate_error: float | None
     """SPICE against torch, relative; None where torch is silent."""
-    voltage_rms_v: float
+    voltage_rms_v: float | None
     """Model against SPICE between spikes, as long as both have the same history."""
-    polarization_rms: float
-    kernel_matched_fraction: float
+    polarization_rms: float | None
+    kernel_matched_fraction: float | None
     """Torch against the model: spikes in the same millisecond."""
-    kernel_voltage_rms_v: float
-    card_matched_fraction: float
+    kernel_voltage_rms_v: float | None
+    card_matched_fraction: float | None
     """The model against SPICE: spikes within 1 ms."""
     current_min_a: float
     current_max_a: float
@@ -80,46 +86,53 @@ class KnownError:
 
 @dataclass(frozen=True)
 class RmsErrors:
-    """What lies between the three of one neuron, root mean square."""
+    """What lies between the three of one neuron, root mean square; None where there is nothing to compare."""
 
-    voltage_v: float
+    voltage_v: float | None
     """The model against SPICE, as `polarization`."""
-    polarization: float
-    kernel_voltage_v: float
+    polarization: float | None
+    kernel_voltage_v: float | None
     """Torch against the model."""
 
 
 def summarise(
-    neuron: int, scores: list[TrialScore], trials: list[Trial], known: KnownError, failures: list[str]
+    neuron: int, recorded: Recorded, scores: list[TrialScore], known: KnownError, failures: list[str]
 ) -> NeuronRow:
     """The row of one neuron, with its verdict; `failures` are what ngspice said of pieces that it could not do."""
+    decks = len(scores) + len(failures)
     total = {
         field.name: sum(getattr(score, field.name) for score in scores)
         for field in fields(TrialScore)
         if field.name not in ("piece", "partings")
     }
     found = [parting for score in scores for parting in score.partings]
-    currents = np.concatenate([trial.stimulus.i_syn_a for trial in trials]) if trials else np.zeros(1)
+    currents = recorded.currents_a(neuron)
+
+    def share(matched: str, *of: str) -> float | None:
+        return fraction(total[matched], *(total[name] for name in of)) if scores else None
+
     errors = RmsErrors(
         root_mean(total["voltage_squares"], total["samples"]),
         root_mean(total["polarization_squares"], total["samples"]),
         root_mean(total["kernel_squares"], total["kernel_samples"]),
     )
-    verdict, reason = judge(found, errors, currents, known, failures)
+    verdict, reason = judge(found, errors, currents, known, _failed(failures, decks))
     return NeuronRow(
         neuron=neuron,
-        rate_hz=total["torch"] / max(sum(trial.t_stop_s for trial in trials), STEP_S),
+        rate_hz=float(recorded.rates_hz[neuron]),
+        decks=decks,
+        decks_failed=len(failures),
         spikes_torch=total["torch"],
         spikes_model=total["model"],
         spikes_spice=total["spice"],
         spikes_matched=total["matched"],
-        matched_fraction=fraction(total["matched"], total["torch"], total["spice"]),
+        matched_fraction=share("matched", "torch", "spice"),
         rate_error=total["spice"] / total["torch"] - 1 if total["torch"] else None,
         voltage_rms_v=errors.voltage_v,
         polarization_rms=errors.polarization,
-        kernel_matched_fraction=fraction(total["kernel_matched"], total["torch"], total["model"]),
+        kernel_matched_fraction=share("kernel_matched", "torch", "model"),
         kernel_voltage_rms_v=errors.kernel_voltage_v,
-        card_matched_fraction=fraction(total["card_matched"], total["model"], total["spice"]),
+        card_matched_fraction=share("card_matched", "model", "spice"),
         current_min_a=float(currents.min()),
         current_max_a=float(currents.max()),
         partings=[asdict(parting) for parting in found],
@@ -132,18 +145,7 @@ def judge(
     found: list[Parting], errors: RmsErrors, currents_a: Array, known: KnownError, failures: list[str]
 ) -> tuple[str, str]:
     """The verdict and its reason in one sentence."""
-    faults = [*failures, *_beyond_envelope(currents_a, known)]
-    known_v = format_si(known.voltage_rms_v, "V", 3)
-    if errors.voltage_v > known.voltage_rms_v or errors.polarization > known.polarization_rms:
-        faults.append(
-            f"the model is {format_si(errors.voltage_v, 'V', 3)} and {errors.polarization:.3f} of Ps (rms) from SPICE; "
-            f"the card is known to {known_v} and {known.polarization_rms:.3f}"
-        )
-    if errors.kernel_voltage_v > known.voltage_rms_v:
-        faults.append(
-            f"the training kernel is {format_si(errors.kernel_voltage_v, 'V', 3)} (rms) from the model, "
-            f"further than the card's {known_v} from SPICE"
-        )
+    faults = [*failures, *_too_far(errors, known), *_beyond_envelope(currents_a, known)]
     large = [parting for parting in found if parting.missing_charge > known.charge]
     if large:
         worst = max(large, key=lambda parting: parting.missing_charge)
@@ -161,6 +163,27 @@ def judge(
     return "explained", (
         f"the trains part {times}{by}, for want of at most {worst_charge:.1%} of a spike's charge; {known}"
     )
+
+
+def _failed(failures: list[str], decks: int) -> list[str]:
+    return [f"ngspice failed on {len(failures)} of {decks} decks: {failures[0]}"] if failures else []
+
+
+def _too_far(errors: RmsErrors, known: KnownError) -> list[str]:
+    found = []
+    known_v = format_si(known.voltage_rms_v, "V", 3)
+    voltage, polarization, kernel = errors.voltage_v or 0.0, errors.polarization or 0.0, errors.kernel_voltage_v or 0.0
+    if voltage > known.voltage_rms_v or polarization > known.polarization_rms:
+        found.append(
+            f"the model is {format_si(voltage, 'V', 3)} and {polarization:.3f} of Ps (rms) from SPICE; "
+            f"the card is known to {known_v} and {known.polarization_rms:.3f}"
+        )
+    if kernel > known.voltage_rms_v:
+        found.append(
+            f"the training kernel is {format_si(kernel, 'V', 3)} (rms) from the model, further than the card's "
+            f"{known_v} from SPICE"
+        )
+    return found
 
 
 def _beyond_envelope(currents_a: Array, known: KnownError) -> list[str]:

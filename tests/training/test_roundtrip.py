@@ -3,31 +3,29 @@
 import json
 import re
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 
 import training.cli  # noqa: F401  (adds its commands to the app that the fixture runs)
 from calibration.crossbar import CrossbarArray, CrossbarRun, crossbar_deck, simulate_crossbar
-from calibration.errors import NetlistError
+from calibration.errors import NetlistError, SimulationError
 from calibration.experiments import NeuronRun, neuron_jobs
-from calibration.farm import Farm
+from calibration.farm import Farm, try_jobs
 from devices import FeLIFCard
 from devices.errors import InputError
 from devices.felif import FeLIFParameters, simulate
 from devices.stimulus import Stimulus
 from devices.waveform import Waveform
+from training import roundtrip_circuit
 from training.config import RunConfig
 from training.evaluation import load_run
 from training.neurons import FeLIF
-from training.plots_roundtrip import voltage_figure
 from training.roundtrip_circuit import deck_overrides, find_circuit, stimulus
-from training.roundtrip_compare import Trial, match_trial, missing_charge, partings, per_step, score_trial
+from training.roundtrip_compare import Trial, per_step
 from training.roundtrip_crossbar import crossbar_run
 from training.roundtrip_decision import decisions
 from training.roundtrip_network import (
-    Shown,
     as_circuit,
     choose_neurons,
     felif_layers,
@@ -36,7 +34,6 @@ from training.roundtrip_network import (
     run_network,
     spread_over_ranks,
 )
-from training.roundtrip_verdict import KnownError, RmsErrors, judge
 from training.trainer import train
 
 STEPS = 10
@@ -117,118 +114,6 @@ def test_a_testbench_without_a_placed_neuron_is_refused_by_the_crossbar(tmp_path
     )
     with pytest.raises(NetlistError, match="no subcircuit is placed"):
         crossbar_deck(CrossbarRun([CrossbarArray("in", np.ones((1, 1)), *np.ones((2, 1, 1)), 1.0)], np.zeros(1)), bench)
-
-
-def trial_of(counts, model_s, spice_s, spice_v=2.0, torch_state=(2.0, 1.0)):
-    """A trial with constant voltages and the given spikes."""
-    counts = np.array(counts, dtype=float)
-    time_s = np.linspace(0, counts.size * 1e-3, 200)
-
-    def wave(v, spikes_s):
-        signals = {"v_mem_v": np.full(200, v), "polarization": np.ones(200), "i_syn_a": np.full(200, 1e-9)}
-        return Waveform(time_s, signals, np.array(spikes_s, dtype=float))
-
-    shown = Shown(counts, *(np.full(counts.size, x) for x in torch_state))
-    return Trial(0, Stimulus.dc(1e-9), shown, wave(2.0, model_s), wave(spice_v, spice_s))
-
-
-def test_a_spike_is_found_within_a_millisecond_of_torchs_and_not_beyond():
-    assert len(match_trial(trial_of([0, 1, 0], [1.9e-3], [2.8e-3])).pairs) == 1
-    assert len(match_trial(trial_of([0, 1, 0], [1.1e-3], [2.2e-3])).pairs) == 0
-
-
-@pytest.mark.parametrize("spice_s", [[1.9e-3], []])
-def test_every_panel_of_the_voltage_figure_has_room(spice_s):
-    figure = voltage_figure(trial_of([0, 1, 0], [1.9e-3], spice_s), "title")
-    figure.draw_without_rendering()
-    heights = [axes.get_position().height for axes in figure.axes]
-    assert min(heights) > 0.1
-    assert heights[1] == max(heights)
-    plt.close(figure)
-
-
-def test_a_spike_that_the_kernel_made_up_counts_only_in_its_own_millisecond():
-    assert len(match_trial(trial_of([0, 1, 0], [], [1.99e-3])).pairs) == 1
-    assert len(match_trial(trial_of([0, 1, 0], [], [2.01e-3])).pairs) == 0
-    assert len(match_trial(trial_of([0, 2, 0], [], [1.99e-3])).pairs) == 1, "one spike of SPICE is found once"
-
-
-def test_trains_part_once_until_their_next_common_spike(felif_card):
-    parameters = FeLIFParameters.from_card(felif_card)
-    counts, model_s = [1, 0, 0, 1, 0, 0, 1, 1], [0.5e-3, 3.5e-3, 6.5e-3, 7.5e-3]
-    trial = trial_of(counts, model_s, [0.5e-3, 2.1e-3, 5.1e-3, 6.5e-3, 7.5e-3])
-    (parting,) = partings(trial, match_trial(trial), parameters)
-    assert (parting.time_s, parting.spiked, parting.cause) == (2.1e-3, "spice", "card")
-    assert parting.missing_charge == pytest.approx(float(missing_charge(np.array(2.0), np.array(1.0), parameters)))
-    score = score_trial(trial, parameters)
-    assert (score.torch, score.spice, score.matched, score.kernel_matched) == (4, 5, 3, 4)
-
-
-@pytest.mark.parametrize(("spice_v", "times"), [(2.0, 2), (-3.0, 1)])
-def test_a_common_spike_ends_a_parting_only_if_both_are_alike_after_it(felif_card, spice_v, times):
-    parameters = FeLIFParameters.from_card(felif_card)
-    trial = trial_of([0, 0, 0, 1, 0, 0, 0], [3.5e-3], [1.5e-3, 3.5e-3, 5.5e-3], spice_v)
-    assert len(partings(trial, match_trial(trial), parameters)) == times
-
-
-def test_a_spike_that_only_the_kernel_lacks_is_the_kernels_doing(felif_card):
-    parameters = FeLIFParameters.from_card(felif_card)
-    trial = trial_of([0, 0, 0], [1.5e-3], [1.5e-3])
-    (parting,) = partings(trial, match_trial(trial), parameters)
-    assert (parting.spiked, parting.cause, parting.silent) == ("spice", "kernel", "torch")
-
-
-def test_a_kernel_that_stays_at_reset_is_flagged_and_one_just_short_of_the_spike_explained(felif_card):
-    parameters, known = FeLIFParameters.from_card(felif_card), KnownError.of(felif_card)
-    for state, charge, verdict in (
-        ((0.0, -1.0), pytest.approx(1.0), "flagged"),
-        ((parameters.v_threshold - 0.02, 1.0), pytest.approx(0.0, abs=known.charge), "explained"),
-    ):
-        trial = trial_of([0, 0, 0], [1.5e-3], [1.5e-3], torch_state=state)
-        found = partings(trial, match_trial(trial), parameters)
-        assert [parting.missing_charge for parting in found] == [charge]
-        told = judge(found, RmsErrors(0.01, 0.001, 0.01), np.array([0.0, 8e-9]), known, [])
-        assert told[0] == verdict
-        assert ("the training kernel lacks 100.0%" in told[1]) == (verdict == "flagged")
-
-
-def test_torch_came_nearest_at_an_end_of_the_millisecond_of_the_spike(felif_card):
-    parameters = FeLIFParameters.from_card(felif_card)
-    at_end = [1.0, 2.0, 0.0, 2.4]
-    for spike_s, nearest_v in ((0.5e-3, 1.0), (1.5e-3, 2.0), (2.5e-3, 2.0), (3.5e-3, 2.4)):
-        trial = trial_of([0, 0, 0, 0], [spike_s], [spike_s], torch_state=(at_end, 1.0))
-        (parting,) = partings(trial, match_trial(trial), parameters)
-        assert parting.missing_charge == pytest.approx(float(missing_charge(nearest_v, 1.0, parameters)))
-
-
-def test_the_missing_charge_falls_from_one_to_nothing(felif_card):
-    x = FeLIFParameters.from_card(felif_card)
-    v, p = np.array([0.0, x.v_threshold]), np.array([-1.0, 1.0])
-    assert missing_charge(v, p, x) == pytest.approx([1.0, 0.0])
-
-
-def test_a_verdict_follows_from_the_cards_known_error(felif_card):
-    parameters, known = FeLIFParameters.from_card(felif_card), KnownError.of(felif_card)
-    assert 0 < known.charge < 0.05
-    trial = trial_of([0, 1, 0], [1.5e-3], [], spice_v=2.45)
-    (near,) = partings(trial, match_trial(trial), parameters)
-    trial = trial_of([0, 1, 0], [1.5e-3], [], spice_v=-3.0)
-    (far,) = partings(trial, match_trial(trial), parameters)
-    unknown = KnownError.of(felif_card.model_copy(update={"validation": {}, "envelope": {}}))
-    inside, beyond = np.array([-1e-9, 8e-9]), np.array([-1e-9, 41e-9])
-    small = RmsErrors(0.01, 0.001, 0.01)
-    assert judge([], small, inside, known, [])[0] == "ok"
-    assert judge([near], small, inside, known, [])[0] == "explained"
-    for verdict, complaint in (
-        (judge([near, far], small, inside, known, []), "SPICE lacks"),
-        (judge([], small, beyond, known, []), "41 nA"),
-        (judge([], RmsErrors(0.5, 0.001, 0.01), inside, known, []), "500 mV and 0.001"),
-        (judge([], RmsErrors(0.01, 0.001, 0.5), inside, known, []), "the training kernel is 500 mV"),
-        (judge([near], RmsErrors(0.0, 0.0, 0.0), beyond, unknown, []), "the card was not validated"),
-        (judge([], small, inside, known, ["no convergence"]), "no convergence"),
-    ):
-        assert verdict[0] == "flagged"
-        assert complaint in verdict[1]
 
 
 def test_neurons_are_spread_over_their_rates_and_silent_ones_come_last():
@@ -326,6 +211,42 @@ def test_validate_from_run_to_report(bruno, run_folder):
     assert bruno("report", run_folder)[0] == 0
     (run_folder / "best.safetensors").write_bytes(weights)
     assert "of an earlier training" in (run_folder / "report.html").read_text()
+
+
+def test_failed_decks_are_counted_and_score_nothing(bruno, run_folder, monkeypatch):
+    code, out, err = bruno("validate", run_folder, "--neurons", 2, "--pieces", 2, "--no-crossbar", "--json")
+    assert code == 0, err
+    whole = json.loads(out)
+    assert whole["decks_failed"] == 0
+    rates = [row["rate_hz"] for row in whole["neurons"]]
+
+    def failing(which):
+        def jobs(*arguments):
+            done = try_jobs(*arguments)
+            return [SimulationError("no convergence") if which(place) else raw for place, raw in enumerate(done)]
+
+        monkeypatch.setattr(roundtrip_circuit, "try_jobs", jobs)
+        code, out, err = bruno("validate", run_folder, "--neurons", 2, "--pieces", 2, "--no-crossbar", "--json")
+        assert code == 0, err
+        return json.loads(out)
+
+    some = failing(lambda place: place < 3)
+    first, second = some["neurons"][:2]
+    assert (some["decks_failed"], some["decks"]) == (3, whole["decks"])
+    assert (first["decks_failed"], second["decks_failed"]) == (2, 1)
+    assert {first["matched_fraction"], first["voltage_rms_v"], first["kernel_matched_fraction"]} == {None}
+    assert some["lowest_matched_fraction"] == min(row["matched_fraction"] for row in some["neurons"][1:])
+    assert [row["rate_hz"] for row in some["neurons"]] == rates, "a rate is torch's, whatever ngspice does"
+    assert first["current_max_a"] == whole["neurons"][0]["current_max_a"] > 0
+    assert [row["verdict"] for row in (first, second)] == ["flagged", "flagged"]
+    assert "ngspice failed on 1 of 2 decks: no convergence" in second["reason"]
+    assert f"ngspice failed on 3 of {whole['decks']} decks" in (run_folder / "report.html").read_text()
+
+    none = failing(lambda place: True)
+    assert (none["spikes_matched_fraction"], none["lowest_matched_fraction"], none["rate_error"]) == (None, None, None)
+    code, out, err = bruno("validate", run_folder, "--neurons", 2, "--pieces", 2, "--no-crossbar")
+    assert code == 0, err
+    assert f"ngspice failed on {none['decks']} of {none['decks']} decks" in out
 
 
 def test_output_neurons_of_the_macro_rule_are_validated_with_the_circuits_reset(bruno, run_folder, tmp_path):

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 import spice_netlists
 from calibration.errors import CalibrationError
 from calibration.experiments import NeuronRun, neuron_jobs, neuron_waveform
@@ -80,20 +82,34 @@ def device_values(neuron: FeLIF, index: int) -> dict[str, float]:
     return {name: float(getattr(neuron, f"device_{name}")[index]) for name in neuron.devices}
 
 
+def deck_parameter(name: str) -> str | None:
+    """The netlist's .param for the card parameter `name`; all domains share one."""
+    stem, _, last = name.rpartition("_")
+    return DECK_PARAMETERS.get(stem if last.isdigit() else name)
+
+
 def deck_overrides(circuit: Circuit, neuron: FeLIF, index: int) -> dict[str, float]:
     """The netlist's parameters that stand for the neuron at `index`.
 
-    Raises `InputError` where its device differs in something that the netlist has no parameter for.
+    Raises `InputError` where its device differs in something that the netlist has no parameter for, or in what the
+    netlist has one parameter for and the card several that differ each by a factor of its own.
     """
     values = dict(circuit.overrides)
     nominal = Netlist.load(circuit.netlist).params if neuron.devices else {}
-    for name, value in device_values(neuron, index).items():
-        stem, _, last = name.rpartition("_")
-        deck_name = DECK_PARAMETERS.get(stem if last.isdigit() else name)
+    device = device_values(neuron, index)
+    for name, value in device.items():
+        deck_name = deck_parameter(name)
         if deck_name is None or deck_name not in nominal or nominal[deck_name].value is None:
             raise InputError(
                 f"the neurons of this run differ in {name}, for which {circuit.netlist.name} has no .param; "
                 f"what can be carried over is {', '.join(DECK_PARAMETERS)}"
+            )
+        alike = [other for other in neuron.card.parameters if deck_parameter(other) == deck_name]
+        factors = [device.get(other, neuron.card[other]) / neuron.card[other] for other in alike]
+        if not np.allclose(factors, factors[0]):
+            raise InputError(
+                f"the netlist has one .param {deck_name} for {', '.join(alike)}, which neuron {index} has at "
+                f"{', '.join(f'{factor:.4g}' for factor in factors)} of the card's; leave them out of neuron.spread"
             )
         base = circuit.overrides.get(deck_name, nominal[deck_name].value)
         values[deck_name] = float(base or 0.0) * value / neuron.card[name]

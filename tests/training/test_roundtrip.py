@@ -172,6 +172,24 @@ def test_a_neurons_own_device_scales_the_netlists_parameters(recorded, felif_car
         deck_overrides(circuit, neuron, 0)
 
 
+def test_domains_that_share_a_parameter_of_the_netlist_must_differ_by_one_factor(felif_card):
+    values = {name: each.value for name, each in felif_card.parameters.items()}
+    for name in ("activation_field", "offset_field", "domain_weight"):
+        values[f"{name}_2"] = values[f"{name}_1"]
+    card = FeLIFCard.from_values(values | {"domain_weight_1": 0.5, "domain_weight_2": 0.5}, source="test", domains=2)
+    circuit, neuron = find_circuit(felif_card), FeLIF(card)
+
+    def devices(**factors):
+        neuron.set_devices({name: torch.tensor([card[name] * factor]) for name, factor in factors.items()})
+        return deck_overrides(circuit, neuron, 0)
+
+    assert devices(activation_field_1=1.1, activation_field_2=1.1) == pytest.approx({"ea": 1.65 * 1.1})
+    with pytest.raises(InputError, match=r"at 1\.1, 0\.9 of the card's"):
+        devices(activation_field_1=1.1, activation_field_2=0.9)
+    with pytest.raises(InputError, match=r"one \.param ea for activation_field_1, activation_field_2"):
+        devices(activation_field_2=1.1)
+
+
 def test_a_card_without_a_netlist_and_a_changed_netlist_are_told(felif_card):
     with pytest.raises(InputError, match="--netlist"):
         find_circuit(FeLIFCard.published())

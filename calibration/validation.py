@@ -21,6 +21,19 @@ GUARD_S = 20e-6
 MATCH_WINDOW_S = 1e-3
 
 
+def matched_fraction(matched: int, *totals: int) -> float:
+    """Spikes with a partner over those of the train that has most of them; 1 where all are silent.
+
+    Missing spikes and additional ones both count.
+    """
+    return matched / max(totals) if max(totals) else 1.0
+
+
+def rate_error(spikes: int, spice: int) -> float | None:
+    """Relative error of a number of spikes against SPICE's; None where SPICE is silent."""
+    return spikes / spice - 1.0 if spice else None
+
+
 @dataclass(frozen=True)
 class NeuronComparison:
     """Figures of merit of a model's `Waveform` against SPICE's under one stimulus."""
@@ -46,9 +59,8 @@ class NeuronComparison:
 
     @property
     def matched_fraction(self) -> float:
-        """Share of all spikes, of either, that have a partner within 1 ms; 1 where both are silent."""
-        total = self.spikes_spice + self.spikes_model
-        return 2 * self.spikes_matched / total if total else 1.0
+        """As the function `matched_fraction`, of SPICE's and the model's spikes."""
+        return matched_fraction(self.spikes_matched, self.spikes_spice, self.spikes_model)
 
     def as_dict(self) -> dict[str, float | int | str | None]:
         """For a card or a JSON file."""
@@ -109,22 +121,22 @@ def validate_neuron(recordings: Sequence[Recording], parameters: FeLIFParameters
 
 @dataclass(frozen=True)
 class NetworkScore:
-    """All network-like traces together: share of matched spikes and error of the spike rate."""
+    """All network-like traces together."""
 
     traces: int
     spikes: int
     matched_fraction: float
-    rate_error: float
+    rate_error: float | None
+    """The model's; None where SPICE is silent."""
 
 
 def network_score(comparisons: Sequence[NeuronComparison]) -> NetworkScore:
     """Pool the comparisons under network-like input, where a spike near threshold may slip to the next input."""
     pooled = [c for c in comparisons if c.stimulus.startswith("network-like")]
     spice, model, matched = (sum(getattr(c, f"spikes_{x}") for c in pooled) for x in ("spice", "model", "matched"))
-    total = spice + model
     return NetworkScore(
         traces=len(pooled),
         spikes=spice,
-        matched_fraction=2 * matched / total if total else 1.0,
-        rate_error=model / spice - 1.0 if spice else 0.0,
+        matched_fraction=matched_fraction(matched, spice, model),
+        rate_error=rate_error(model, spice),
     )

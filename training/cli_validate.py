@@ -103,7 +103,7 @@ def summary(figures: dict[str, Any]) -> list[str]:
         f"{figures['spikes_matched']} of {max(figures['spikes_torch'], figures['spikes_spice'])} spikes found in SPICE "
         f"within 1 ms of torch's: {percent(figures['spikes_matched_fraction'], 2)}, the lowest neuron "
         + percent(figures["lowest_matched_fraction"])
-        + ("" if rate is None else f"; mean rate {rate:+.2%}")
+        + ("" if rate is None else f"; torch's mean rate {rate:+.2%}")
         + failed_decks(figures),
         "verdicts: " + ", ".join(f"{count} {name}" for name, count in figures["verdicts"].items()),
     ]

@@ -22,13 +22,14 @@ from calibration.crossbar import crossbar_job
 from calibration.errors import CalibrationError
 from calibration.farm import Farm
 from calibration.ngspice import ngspice_version
+from calibration.validation import matched_fraction, rate_error
 from devices.errors import InputError
 from training.config import RunConfig
 from training.evaluation import load_run
 from training.networks import Network
 from training.progress import threads
 from training.roundtrip_circuit import Circuit, deck_overrides, felif_parameters, find_circuit, run_trials
-from training.roundtrip_compare import Trial, fraction, score_trial
+from training.roundtrip_compare import Trial, score_trial
 from training.roundtrip_crossbar import choose, compare_crossbar, crossbar_run, why_not
 from training.roundtrip_decision import decisions
 from training.roundtrip_network import (
@@ -193,9 +194,9 @@ def _overall(rows: list[NeuronRow]) -> dict[str, Any]:
     return {
         "decks": sum(row.decks for row in rows),
         "decks_failed": sum(row.decks_failed for row in rows),
-        "spikes_matched_fraction": fraction(matched, torch_spikes, spice_spikes) if compared else None,
+        "spikes_matched_fraction": matched_fraction(matched, torch_spikes, spice_spikes) if compared else None,
         "lowest_matched_fraction": min(compared, default=None),
-        "rate_error": spice_spikes / torch_spikes - 1 if torch_spikes else None,
+        "rate_error": rate_error(torch_spikes, spice_spikes),
         "spikes_torch": torch_spikes,
         "spikes_spice": spice_spikes,
         "spikes_matched": matched,

@@ -12,7 +12,7 @@ Where one train has a spike and the other has none, the trains part: a spike sta
 differs too, until a common spike after which they are alike again. What counts is why they parted. At that time the
 silent side lacked the charge
 
-    x = [C (V_th - V) + A Ps (1 - p)] / (C V_th + 2 A Ps)
+    x = [C (V_th - V) + A Ps (1 - p)] / [C (V_th - V_reset) + A Ps (1 - p_reset)]
 
 to a spike of its own. Of torch only the ends of milliseconds are known; between them its current stands still, so that
 it came nearest to the spike at one of the two around it. The card's known error in V and in p (rms of its validation
@@ -183,7 +183,8 @@ def missing_charge(v: Any, p: Any, parameters: FeLIFParameters) -> Any:
     """Charge still missing to a spike, as a share of that from reset to spike; `v` in V, `p` in -1...1, any shape."""
     x = parameters
     film_c = x.area * x.saturation_polarization
-    return (x.c_total * (x.v_threshold - v) + film_c * (1 - p)) / (x.c_total * x.v_threshold + 2 * film_c)
+    whole_c = x.c_total * (x.v_threshold - x.v_reset) + film_c * (1 - x.polarization_reset)
+    return (x.c_total * (x.v_threshold - v) + film_c * (1 - p)) / whole_c
 
 
 def together(time_s: Array, starts: list[float], found: list[Parting]) -> NDArray[np.bool_]:
@@ -253,11 +254,6 @@ def score_trial(trial: Trial, parameters: FeLIFParameters) -> TrialScore:
         kernel_squares=float(np.sum(kernel**2)),
         kernel_samples=int(same.sum()),
     )
-
-
-def fraction(matched: int, *totals: int) -> float:
-    """`matched` over the largest of `totals`; 1 where all are zero."""
-    return matched / max(totals) if max(totals) else 1.0
 
 
 def root_mean(squares: float, count: int) -> float | None:

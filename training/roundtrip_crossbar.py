@@ -16,12 +16,13 @@ from torch import Tensor
 
 from calibration.crossbar import CrossbarArray, CrossbarRun, simulate_crossbar
 from calibration.farm import Farm
+from calibration.validation import matched_fraction
 from devices.felif import simulate
 from devices.stimulus import Stimulus
 from training.networks import Network, SpikingLayer
 from training.neurons import FeLIF
 from training.roundtrip_circuit import Circuit, felif_parameters
-from training.roundtrip_compare import STEP_S, Trial, fraction, root_mean, score_trial
+from training.roundtrip_compare import STEP_S, Trial, root_mean, score_trial
 from training.roundtrip_network import Recorded, felif_layers, run_network, spread_over_ranks
 from training.synapses import MINUS, PLUS, RRAMLinear
 
@@ -126,7 +127,7 @@ def compare_crossbar(
         "piece": recorded.pieces[0],
         "lines": sum(lines),
         "resistors": 2 * sum(lines) * len(rows),
-        "spikes_matched_fraction": fraction(*totals),
+        "spikes_matched_fraction": matched_fraction(*totals),
         "current_error_a": max(row["current_error_a"] for row in rows),
         "neurons": rows,
     }, trials

@@ -66,7 +66,7 @@ def _lead(figures: dict[str, Any]) -> str:
         f"currents that they saw on {len(figures['pieces'])} test pieces: "
         f"{percent(figures['spikes_matched_fraction'], 2)} of the spikes found within 1 ms, the lowest neuron "
         + percent(figures["lowest_matched_fraction"])
-        + ("" if rate is None else f", mean rate {rate:+.2%}")
+        + ("" if rate is None else f", torch's mean rate {rate:+.2%}")
         + failed_decks(figures)
         + ". Verdicts: "
         + ", ".join(f"{count} {name}" for name, count in figures["verdicts"].items())

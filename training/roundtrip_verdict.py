@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.validation import matched_fraction, rate_error
 from devices.card import FeLIFCard
 from devices.card_parts import Range
 from devices.felif import FeLIFParameters
 from devices.units import format_si
-from training.roundtrip_compare import Parting, TrialScore, fraction, missing_charge, root_mean
+from training.roundtrip_compare import Parting, TrialScore, missing_charge, root_mean
 from training.roundtrip_network import Recorded
 
 Array = NDArray[np.float64]
@@ -42,7 +43,7 @@ class NeuronRow:
     matched_fraction: float | None
     """Found spikes over those of torch or of SPICE, whichever has more; 1 where both are silent."""
     rate_error: float | None
-    """SPICE against torch, relative; None where torch is silent."""
+    """Torch against SPICE, relative; None where SPICE is silent."""
     voltage_rms_v: float | None
     """Model against SPICE between spikes, as long as both have the same history."""
     polarization_rms: float | None
@@ -109,7 +110,7 @@ def summarise(
     currents = recorded.currents_a(neuron)
 
     def share(matched: str, *of: str) -> float | None:
-        return fraction(total[matched], *(total[name] for name in of)) if scores else None
+        return matched_fraction(total[matched], *(total[name] for name in of)) if scores else None
 
     errors = RmsErrors(
         root_mean(total["voltage_squares"], total["samples"]),
@@ -127,7 +128,7 @@ def summarise(
         spikes_spice=total["spice"],
         spikes_matched=total["matched"],
         matched_fraction=share("matched", "torch", "spice"),
-        rate_error=total["spice"] / total["torch"] - 1 if total["torch"] else None,
+        rate_error=rate_error(total["torch"], total["spice"]),
         voltage_rms_v=errors.voltage_v,
         polarization_rms=errors.polarization,
         kernel_matched_fraction=share("kernel_matched", "torch", "model"),

@@ -30,6 +30,7 @@ from calibration.stimuli import network_like
 from calibration.validation import compare, network_score
 from devices import FeLIFCard, RRAMCard, Stimulus
 from devices.felif import simulate
+from devices.waveform import Waveform
 
 
 @pytest.fixture(scope="module")
@@ -222,6 +223,18 @@ def test_comparison_counts_what_it_should():
     other = compare(wave, slower)
     assert other.first_spike_error > 0
     assert other.interval_error_median > 0
+
+
+def test_missing_and_additional_spikes_count_alike_and_a_rate_is_held_against_spices():
+    def wave(*spikes_s):
+        time_s = np.linspace(0.0, 20e-3, 200)
+        return Waveform(time_s, {"v_mem_v": np.ones(200), "polarization": np.ones(200)}, np.array(spikes_s))
+
+    two, four = wave(5e-3, 10e-3), wave(2e-3, 5e-3, 7e-3, 10e-3)
+    assert compare(two, four).matched_fraction == compare(four, two).matched_fraction == 0.5
+    for spice, model, rate in ((two, four, 1.0), (four, two, -0.5), (wave(), two, None)):
+        score = network_score([compare(spice, model, "network-like")])
+        assert (score.matched_fraction, score.rate_error) == (0.0 if rate is None else 0.5, rate)
 
 
 def test_the_default_netlist_is_the_one_that_runs_by_hand():

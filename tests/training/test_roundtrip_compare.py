@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 
 from devices.felif import FeLIFParameters
 from devices.stimulus import Stimulus
@@ -11,6 +12,7 @@ from training.plots_roundtrip import voltage_figure
 from training.roundtrip_compare import Trial, match_trial, missing_charge, partings, score_trial
 from training.roundtrip_network import Shown
 from training.roundtrip_verdict import KnownError, RmsErrors, judge
+from training.surrogates import Surrogate
 
 
 def trial_of(counts, model_s, spice_s, spice_v=2.0, torch_state=(2.0, 1.0)):
@@ -96,9 +98,13 @@ def test_torch_came_nearest_at_an_end_of_the_millisecond_of_the_spike(felif_card
 
 
 def test_the_missing_charge_falls_from_one_to_nothing(felif_card):
-    x = FeLIFParameters.from_card(felif_card)
-    v, p = np.array([0.0, x.v_threshold]), np.array([-1.0, 1.0])
-    assert missing_charge(v, p, x) == pytest.approx([1.0, 0.0])
+    for v_reset, p_reset in ((0.0, -1.0), (0.4, -0.7)):
+        x = FeLIFParameters.from_card(felif_card.with_values(v_reset=v_reset, polarization_reset=p_reset))
+        v, p = np.array([v_reset, x.v_threshold]), np.array([p_reset, 1.0])
+        assert missing_charge(v, p, x) == pytest.approx([1.0, 0.0])
+        constants = torch.from_numpy(x.constants())[:, None]
+        learned = Surrogate(on="charge").distance(torch.tensor(1.1), torch.tensor([0.2]), constants)
+        assert missing_charge(1.1, 0.2, x) == pytest.approx(-float(learned)), "the same as training's surrogate"
 
 
 def test_a_verdict_follows_from_the_cards_known_error(felif_card):

@@ -8,6 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from calibration.plots import MODEL_COLOUR, SECOND_COLOUR, SPICE_COLOUR, THIRD_COLOUR, new_figure
+from training.benchmark import Measured
+from training.benchmark_plots import DRAWINGS
 
 if TYPE_CHECKING:
     from training.paper_render import Values
@@ -41,7 +43,9 @@ def bits_curve(axes: Axes, values: "Values", task: str) -> Axes:
         spreads = [statistics.stdev(found) if len(found) > 1 else 0.0 for _, found in cells]
         axes.errorbar([x for x, _ in cells], means, spreads, fmt="o-", color=colour, label=label, capsize=4)
         if published:
-            axes.plot(range(len(BITS)), [published[str(bits)][neuron] for bits in BITS], ":", color=colour, alpha=0.7)
+            levels = [published[str(bits)][neuron] for bits in BITS]
+            values.read.append(levels)
+            axes.plot(range(len(BITS)), levels, ":", color=colour, alpha=0.7)
     axes.plot([], [], ":", color=SPICE_COLOUR, label="published, on other data")
     axes.set_xticks(range(len(BITS)), ["float" if bits == max(BITS) else f"{bits}" for bits in BITS])
     axes.set_xlabel("bits of a weight")
@@ -95,13 +99,9 @@ def bench_figure(bench: str) -> Callable[["Values"], Figure | None]:
         found = values.results(f"bench-{bench}")
         if not found:
             return None
-        from training import benchmark_plots
-        from training.benchmark import Measured
-
         content = {key: value for key, value in found[0][bench].items() if key != "about"}
         values.read.append(content)
-        figure: Figure = getattr(benchmark_plots, f"draw_{bench}")(Measured(**content))
-        return figure
+        return DRAWINGS[bench](Measured(**content))
 
     return drawn
 

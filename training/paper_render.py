@@ -4,6 +4,7 @@ The text stands in templates/paper.md.j2, which holds no result: it asks `Values
 """
 
 import hashlib
+import inspect
 import json
 import statistics
 from pathlib import Path
@@ -13,7 +14,7 @@ import jinja2
 from matplotlib.figure import Figure
 from PIL import Image
 
-from calibration.plots import save
+from calibration import plots
 from devices.errors import InputError
 from devices.files import write_atomic
 from training.paper import Plan
@@ -22,7 +23,7 @@ from training.paper_results import Results, load_results
 DOCUMENT = "paper.md"
 NOT_RUN = "not run"
 STAMP = "Description"
-"""PNG text that holds the SHA-256 of a figure's numbers and of the code that draws it."""
+"""PNG text that holds the SHA-256 of a figure's numbers and of the modules that draw figures."""
 
 
 class Values:
@@ -80,10 +81,10 @@ def number(value: float | None, form: str) -> str:
 
 
 def figures(plan: Plan, folder: Path) -> dict[str, tuple[Figure, str]]:
-    """Every figure for which there are results, by name, and the SHA-256 of its numbers and of the drawing code."""
-    from training import paper_figures
+    """Every figure for which there are results, by name, and the SHA-256 of its numbers and of the drawing modules."""
+    from training import benchmark_plots, paper_figures
 
-    code = Path(paper_figures.__file__).read_text()
+    code = "".join(inspect.getsource(module) for module in (paper_figures, benchmark_plots, plots))
     drawn = {}
     for name, draw in paper_figures.FIGURES.items():
         values = Values(plan, folder)
@@ -123,5 +124,5 @@ def write_paper(plan: Plan, folder: Path) -> Path:
     for name, (figure, digest) in drawn.items():
         path = folder / "figures" / f"paper_{name}.png"
         if stamp(path) != digest:
-            save(figure, path, {STAMP: digest})
+            plots.save(figure, path, {STAMP: digest})
     return write_atomic(folder / DOCUMENT, text(plan, folder, set(drawn)))

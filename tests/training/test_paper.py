@@ -6,10 +6,12 @@ import subprocess
 import threading
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 
+from calibration import plots
 from devices.errors import BrunoError, InputError
-from training import cli_paper, paper_run
+from training import benchmark_plots, cli_paper, paper_figures, paper_run
 from training.paper import Experiment, load_plan
 from training.paper_render import DOCUMENT, figures, stamp, text
 from training.paper_results import git, load_results
@@ -67,6 +69,26 @@ def test_the_committed_document_is_what_its_result_files_say():
     assert (DOCS / DOCUMENT).read_text() == text(plan, DOCS, set(drawn)), "run: make paper"
     for name, (_, digest) in drawn.items():
         assert stamp(DOCS / "figures" / f"paper_{name}.png") == digest
+
+
+def digests(plan):
+    drawn = figures(plan, DOCS)
+    for figure, _ in drawn.values():
+        plt.close(figure)
+    return {name: digest for name, (_, digest) in drawn.items()}
+
+
+def test_a_figure_is_stale_once_what_draws_it_or_a_published_number_changes(tmp_path, monkeypatch):
+    plan = load_plan()
+    before = digests(plan)
+    for module in (paper_figures, benchmark_plots, plots):
+        changed = tmp_path / "changed.py"
+        changed.write_text(Path(module.__file__).read_text() + "\n")
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "__file__", str(changed))
+            assert not before.items() & digests(plan).items()
+    plan.references["braille"]["3"]["felif"] += 0.1
+    assert {name for name, digest in digests(plan).items() if digest != before[name]} == {"bits"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -1,6 +1,7 @@
 """``bruno paper``: docs/paper.md from its result files, and the experiments that make them."""
 
 import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -51,9 +52,10 @@ def paper_command(
             from training.paper_run import Runner
 
             scratch = QUICK_FOLDER if quick else SCRATCH
-            runner = Runner(folder / "results", scratch, jobs, messages.print, allow_dirty=allow_dirty or quick)
+            report = partial(messages.print, markup=False)
+            runner = Runner(folder / "results", scratch, jobs, report, allow_dirty=allow_dirty or quick)
             wanted = [plan.experiments[name] for name in chosen if runner.wanted(plan.experiments[name], rerun)]
-            messages.print(f"{sum(len(each.seeds) for each in wanted)} runs of {len(wanted)} experiments", markup=False)
+            report(f"{sum(len(each.seeds) for each in wanted)} runs of {len(wanted)} experiments")
             runner.run(wanted)
     finally:
         from training.paper_render import write_paper

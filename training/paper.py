@@ -6,6 +6,7 @@
         grid: {neuron: [felif, lif]}
         seeds: [0, 1, 2]
         alone: true                                     not beside others: it measures time or memory
+        needs: OTHER                                    it reads the run folder of OTHER, an earlier entry
         quick: --epochs 1                               appended for the quick version, which leaves out what has none
     references: {...}                                   any tree of published numbers, with their sources
 
@@ -34,6 +35,7 @@ class _Entry(BaseModel):
     grid: dict[str, Annotated[list[str | int], Field(min_length=1)]] = Field(default_factory=dict)
     seeds: Annotated[list[int], Field(min_length=1)] = [0]
     alone: bool = False
+    needs: str | None = None
     quick: str | None = None
 
 
@@ -54,15 +56,21 @@ class Experiment:
     """Without ``bruno``; placeholders as the module's text says."""
     seeds: list[int]
     alone: bool = False
+    needs: "Experiment | None" = None
+    """Whose run folder of the same seed and the same code the command reads."""
 
     @property
     def shown(self) -> str:
         """The command as a result file names it."""
         return f"bruno {self.command}"
 
+    def folder(self, seed: int, runs: Path) -> Path:
+        """The run folder for `seed` below `runs`."""
+        return runs / f"{self.name}-{seed}"
+
     def words(self, seed: int, runs: Path) -> list[str]:
         """The words of the command for `seed`, with run folders below `runs`."""
-        places = {"seed": seed, "run": (runs / f"{self.name}-{seed}").as_posix(), "runs": runs.as_posix()}
+        places = {"seed": seed, "run": self.folder(seed, runs).as_posix(), "runs": runs.as_posix()}
         return [word.format_map(places) for word in shlex.split(self.command)]
 
 
@@ -96,7 +104,10 @@ def load_plan(path: Path | str = PLAN, quick: bool = False) -> Plan:
             seeds = entry.seeds
             if quick:
                 command, seeds = f"{command} {entry.quick or ''}".strip(), seeds[: int(entry.quick is not None)]
-            experiments[name] = Experiment(name, command, seeds, entry.alone)
+            needs = _filled(entry.needs, cell) if entry.needs else None
+            if needs and needs not in experiments:
+                raise InputError(f"{path}: experiments.{pattern}.needs: no earlier experiment is called {needs}")
+            experiments[name] = Experiment(name, command, seeds, entry.alone, experiments[needs] if needs else None)
     return Plan(experiments, file.references)
 
 

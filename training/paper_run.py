@@ -1,7 +1,7 @@
 """Runs the experiments of a plan as processes of their own and keeps every seed's result as soon as it is there.
 
-A stopped run goes on where it was: seeds that this code has done stay, a training goes on from its checkpoint. A result
-file of other code is only replaced once the new one has as many seeds.
+A stopped run goes on where it was: seeds that this code has done on this machine stay, a training goes on from its
+checkpoint. A result file of other code, or from elsewhere, is only replaced once the new one has as many seeds.
 """
 
 import datetime
@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from pathlib import Path
 
 from devices.errors import BrunoError, InputError
@@ -68,25 +69,28 @@ class Runner:
     def run(self, experiments: Sequence[Experiment]) -> None:
         """Run all seeds of `experiments` that this code has not done; those `alone` come last, one by one.
 
+        What they need comes first: the seeds of other experiments whose run folders this code has not filled here.
+
         Raises `Interrupted` after Ctrl-C, `BrunoError` that names the runs that failed once the others are done.
         """
         groups = [([each for each in experiments if not each.alone], self.jobs)]
         groups += [([each], 1) for each in experiments if each.alone]
         failed: list[str] = []
         with stop_on_signal() as self.stop:
+            failed += self._run_group(self._needed(experiments), self.jobs)
             for group, jobs in groups:
                 if not self.stop.asked:
-                    failed += self._run_group(group, jobs)
+                    failed += self._run_group(self._in_turn(group), jobs)
         if self.stop.asked:
             raise Interrupted("stopped on request; the same command goes on")
         if failed:
             raise BrunoError(f"runs failed: {', '.join(failed)}; their logs are in {self.runs / 'logs'}")
 
-    def _run_group(self, group: Sequence[Experiment], jobs: int) -> list[str]:
+    def _run_group(self, group: Sequence[tuple[Experiment, int]], jobs: int) -> list[str]:
         failed: list[str] = []
         with ThreadPoolExecutor(jobs) as pool:
             waiting: dict[Future[Run], Experiment] = {}
-            for experiment, seed in self._in_turn(group):
+            for experiment, seed in group:
                 waiting[pool.submit(self._run_one, experiment, seed, jobs)] = experiment
             while waiting and not self.stop.asked:
                 done, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -108,14 +112,22 @@ class Runner:
                 if seed not in self._own(each).seeds]  # fmt: skip
         return [(each, seed) for _, each, seed in sorted(left, key=lambda entry: entry[0])]
 
+    def _needed(self, experiments: Sequence[Experiment]) -> list[tuple[Experiment, int]]:
+        needed = {(each.needs.name, seed): each.needs for each, seed in self._in_turn(experiments) if each.needs}
+        return [(each, seed) for (_, seed), each in needed.items() if not self._ready(each, seed)]
+
+    def _ready(self, experiment: Experiment, seed: int) -> bool:
+        """Whether the run folder of `seed` is here, and this code's run into it came to its end."""
+        return seed in self._own(experiment).seeds and experiment.folder(seed, self.here).is_dir()
+
     def _own(self, experiment: Experiment) -> Results:
-        """What this code has done of `experiment` so far."""
+        """What this code has done of `experiment` so far, on this machine and with its versions of the libraries."""
+        new = new_results(experiment.name, experiment.shown, self.code)
         for folder in (self.here / "results", self.folder):
             found = load_results(folder, experiment.name)
-            same = found is not None and (found.command, found.commit) == (experiment.shown, self.code.commit)
-            if found is not None and same and (folder != self.folder or not (found.dirty or self.code.dirty)):
+            if found is not None and replace(found, runs=[]) == new and not (folder == self.folder and new.dirty):
                 return found
-        return new_results(experiment.name, experiment.shown, self.code)
+        return new
 
     def _keep(self, experiment: Experiment, run: Run) -> None:
         own, before = self._own(experiment), load_results(self.folder, experiment.name)
@@ -126,10 +138,12 @@ class Runner:
         self.report(f"{experiment.name} seed {run.seed}: {run.wall_time_s:.0f} s")
 
     def _run_one(self, experiment: Experiment, seed: int, jobs: int) -> Run:
+        if (needed := experiment.needs) and not self._ready(needed, seed):
+            raise BrunoError(f"it needs {needed.name}, whose seed {seed} is not there")
         words = experiment.words(seed, self.runs)
         command, date = f"bruno {shlex.join(words)}", datetime.datetime.now(datetime.UTC)
         if words[0] == "train":
-            begun = (self.here / f"{experiment.name}-{seed}" / "checkpoint.json").is_file()
+            begun = (experiment.folder(seed, self.here) / "checkpoint.json").is_file()
             words = [*words, "--resume" if begun else "--overwrite"]
         log = self.here / "logs" / f"{experiment.name}-{seed}.log"
         started = time.perf_counter()

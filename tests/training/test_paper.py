@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import threading
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from calibration import plots
 from devices.errors import BrunoError, InputError
-from training import benchmark_plots, cli_paper, paper_figures, paper_run
+from training import benchmark_plots, cli_paper, paper_figures, paper_results, paper_run
 from training.paper import Experiment, load_plan
 from training.paper_render import DOCUMENT, figures, stamp, text
 from training.paper_results import git, load_results
@@ -24,11 +25,13 @@ FILES = sorted((DOCS / "results").glob("*.json"))
 TEMPLATE = (ROOT / "training" / "templates" / "paper.md.j2").read_text()
 
 COMMAND_LINE = '''
-"""Stands in for bruno: counts its calls, prints the seed, fails or waits where told to."""
+"""Stands in for bruno: counts its calls, prints the seed, makes a run folder, fails or waits where told to."""
 import json, pathlib, sys, time
 seed = int(sys.argv[2])
 with open("calls.txt", "a") as calls:
     print(*sys.argv[1:], file=calls)
+if sys.argv[1] == "measure" and len(sys.argv) > 3:
+    pathlib.Path(sys.argv[3]).mkdir(parents=True)
 if sys.argv[1] == "fail":
     sys.exit("error: it would not work")
 if sys.argv[1] == "wait":
@@ -160,6 +163,58 @@ def test_results_of_other_code_stay_until_there_are_as_many_new_ones(checkout):
     assert [each.split()[1] for each in calls(checkout)] == ["0", "1", "1", "0"]
 
 
+@pytest.mark.parametrize("differs", ["machine", "versions"])
+def test_seeds_of_another_machine_or_other_versions_are_not_filed_under_the_first(checkout, monkeypatch, differs):
+    folder, one = checkout / "docs" / "results", Experiment("one", "measure {seed}", [0, 1])
+    runner(checkout).run([Experiment("one", "measure {seed}", [0])])
+    monkeypatch.setattr(paper_results, differs, lambda: {"processor": "another"})
+    runner(checkout).run([one])
+    made = load_results(folder, "one")
+    assert (getattr(made, differs), made.seeds) == ({"processor": "another"}, [0, 1])
+    assert [each.split()[1] for each in calls(checkout)] == ["0", "0", "1"]
+
+
+def test_what_an_experiment_needs_is_run_first_by_the_same_code(checkout):
+    first = Experiment("first", "measure {seed} {run}", [0, 1])
+    second = Experiment("second", "read {seed} {runs}/first-{seed}", [1], alone=True, needs=first)
+    third = Experiment("third", "read {seed} {runs}/first-{seed}", [1], needs=first)
+
+    def done(*experiments):
+        before = len(calls(checkout))
+        work = runner(checkout)
+        work.run(experiments)
+        return [each.removesuffix(f" {work.runs}/first-1") for each in calls(checkout)[before:]]
+
+    assert done(second) == ["measure 1", "read 1"]
+    assert done(second, third) == ["read 1"]
+    (checkout / "training" / "new.py").write_text("")
+    commit(checkout)
+    assert done(second, third) == ["measure 1", "read 1", "read 1"]
+    shutil.rmtree(checkout / "runs")
+    assert done(second) == [], "its result is there, whatever became of the run folder"
+    (checkout / "docs" / "results" / "second.json").unlink()
+    assert done(second) == ["measure 1", "read 1"]
+
+
+def test_an_experiment_whose_need_failed_is_not_run(checkout):
+    told = []
+    plan = [Experiment("good", "read {seed}", [0], needs=Experiment("bad", "fail {seed}", [0]))]
+    with pytest.raises(BrunoError, match="runs failed: bad, good"):
+        runner(checkout, report=told.append).run(plan)
+    assert calls(checkout) == ["fail 0"]
+    assert "good failed: it needs bad, whose seed 0 is not there" in told
+
+
+def test_the_plan_says_what_each_command_needs(tmp_path):
+    for experiment in load_plan().experiments.values():
+        read = re.findall(r"\{runs\}/(\S+)-\{seed\}", experiment.command)
+        assert read == ([experiment.needs.name] if experiment.needs else [])
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("experiments: {late: {command: read, needs: early}, early: {command: train}}")
+    with pytest.raises(InputError, match=r"experiments\.late\.needs: no earlier experiment is called early"):
+        load_plan(plan)
+
+
 def test_code_that_is_not_committed_is_refused_or_owned_up_to(checkout):
     (checkout / "training" / "new.py").write_text("")
     with pytest.raises(InputError, match="files differ from the last commit"):
@@ -219,6 +274,23 @@ def test_every_quick_command_is_the_whole_one_made_smaller():
     for name, experiment in quick.items():
         assert experiment.command.startswith(whole[name].command)
         assert len(experiment.seeds) <= 1
+
+
+def test_reports_are_printed_as_they_are(bruno, monkeypatch, tmp_path):
+    class Telling:
+        def __init__(self, folder, scratch, jobs, report, **_):
+            self.report = report
+
+        def wanted(self, *_):
+            return True
+
+        def run(self, _):
+            self.report("speed failed: [bench] it said [/tmp/a]")
+
+    monkeypatch.setattr(paper_run, "Runner", Telling)
+    code, _, err = bruno("paper", "bench-speed", "--out", tmp_path)
+    assert code == 0, err
+    assert "speed failed: [bench] it said [/tmp/a]" in err
 
 
 def test_faults_of_the_user_are_one_sentence(bruno):

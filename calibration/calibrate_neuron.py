@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from calibration import fit_felif, fitting, stimuli
 from calibration.errors import FitError
-from calibration.experiments import NEURON_NETLIST, NeuronRun, simulate_neurons
+from calibration.experiments import NEURON_NETLIST, NeuronRun, neuron_deck, simulate_neurons
 from calibration.farm import Farm
 from calibration.fit_felif import fit_in_stages, with_values
 from calibration.fitting import Fit, Free
@@ -102,6 +102,7 @@ def calibrate_neuron(
     """
     farm = farm or Farm()
     overrides = dict(overrides or {})
+    origin = provenance(neuron_deck(netlist), overrides, command)
 
     fitted = fit_recordings(netlist, overrides, farm)
     selection = record(stimuli.selection_runs(), netlist, overrides, farm) if domains == "auto" else []
@@ -131,7 +132,7 @@ def calibrate_neuron(
             "stimuli": [c.as_dict() for c in held_out_comparisons],
             "network_like": asdict(network_score(held_out_comparisons)),
         },
-        provenance=provenance(netlist, overrides, command),
+        provenance=origin,
     )
     if monte_carlo:
         notice(f"measuring the spread of {monte_carlo} devices")

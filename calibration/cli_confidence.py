@@ -23,14 +23,13 @@ def confidence_command(
     Every point of a profile is a fit: some seconds a parameter. Example: `bruno confidence alpha --figure alpha.png`
     """
     from calibration.calibrate_neuron import fit_recordings
-    from calibration.experiments import NEURON_NETLIST
+    from calibration.experiments import NEURON_NETLIST, neuron_deck
     from calibration.farm import Farm
-    from calibration.netlist import Netlist
     from calibration.uncertainty import neuron_confidence, profile
 
     source, fitted = netlist or NEURON_NETLIST, FeLIFCard.load(card)
     overrides = fitted.provenance.overrides
-    if Netlist.load(source).sha256(overrides) != fitted.provenance.sha256:
+    if neuron_deck(source).sha256(overrides) != fitted.provenance.sha256:
         raise InputError(f"{card} was not fitted to {source} as it is now; recalibrate, or name its --netlist")
     recordings = fit_recordings(source, overrides, Farm(progress="neuron in ngspice"))
     with messages.status("following the profiles"):

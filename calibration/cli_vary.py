@@ -45,14 +45,14 @@ def vary_command(
     Examples: `bruno vary neuron --samples 100 --currents 1n,10n --out table.csv`,
     `bruno vary rram --corners --currents 30u,60u,120u`
     """
-    from calibration.experiments import NEURON_NETLIST, RRAM_NETLIST
+    from calibration.experiments import NEURON_NETLIST, RRAM_NETLIST, neuron_deck
     from calibration.farm import Farm
     from calibration.netlist import Netlist
     from calibration.variation import Variation
 
     path = netlist or {"neuron": NEURON_NETLIST, "rram": RRAM_NETLIST}[what]
     overrides = parse_overrides(settings)
-    deck = Netlist.load(path).with_params(overrides)
+    deck = {"neuron": neuron_deck, "rram": Netlist.load}[what](path).with_params(overrides)
     declared = Variation.load(variation) if variation else Variation.beside(path)
     devices = declared.corner_points(deck) if corners else declared.sample(deck, samples, seed)
     default = {"neuron": "1n", "rram": "30u,60u,120u"}[what]

@@ -17,6 +17,7 @@ from calibration.experiments import (
     NEURON_NETLIST,
     NEURON_VECTORS,
     NeuronRun,
+    neuron_deck,
     neuron_jobs,
     neuron_waveform,
     simulate_neurons,
@@ -24,7 +25,7 @@ from calibration.experiments import (
 from calibration.farm import Farm, run_jobs
 from calibration.fecap_bench import BenchResult
 from calibration.measures import energy_j, first_spike_and_period
-from calibration.netlist import Netlist
+from calibration.netlist import Netlist, unknown_name
 from devices.stimulus import Stimulus
 from devices.units import parse_spice_number
 from devices.waveform import Waveform
@@ -193,14 +194,14 @@ def parameter_effects(
     netlist: Path | str = NEURON_NETLIST,
     farm: Farm | None = None,
 ) -> BenchResult:
-    """First spike and period while one deck parameter at a time is scaled by each of `factors`."""
-    params = Netlist.load(netlist).params
+    """First spike and period while one deck parameter at a time is scaled by each of `factors`.
+
+    Raises `NetlistError` where the deck gives one of `names` no number.
+    """
+    nominal = _numbers(neuron_deck(netlist), names)
     conditions = [(name, factor) for name in names for factor in factors]
     stop = 2.8 * PUBLISHED_CHARGE_C * max(factors) / current_a
-    runs = [
-        NeuronRun(Stimulus.dc(current_a), stop, {name: factor * (params[name].value or 0.0)})
-        for name, factor in conditions
-    ]
+    runs = [NeuronRun(Stimulus.dc(current_a), stop, {name: factor * nominal[name]}) for name, factor in conditions]
     waves = simulate_neurons(runs, netlist, farm)
     traces, numbers = [], []
     for (name, factor), wave in zip(conditions, waves, strict=True):
@@ -246,6 +247,19 @@ def _bursts(starts_s: np.ndarray, amplitude_a: float, width_s: float) -> Stimulu
 
 def _frame(keys: Mapping[str, float | str], wave: Waveform) -> pd.DataFrame:
     return pd.DataFrame({**keys, "time_s": wave.time_s, **wave.signals})
+
+
+def _numbers(deck: Netlist, names: Sequence[str]) -> dict[str, float]:
+    """The deck-level parameters `names`, in the netlist's units."""
+    found = {}
+    for name in names:
+        if name not in deck.params:
+            raise NetlistError(unknown_name(name, deck.params, f"{deck.path}: no .param"))
+        value = deck.params[name].value
+        if value is None:
+            raise NetlistError(f"{deck.params[name].where}: .param {name} is an expression, which cannot be scaled")
+        found[name] = value
+    return found
 
 
 def _option(deck: Netlist, name: str) -> float:

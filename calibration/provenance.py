@@ -9,11 +9,14 @@ from calibration.ngspice import ngspice_version
 from devices.card_parts import Provenance
 
 
-def provenance(netlist: Path, overrides: Mapping[str, float], command: str) -> Provenance:
-    """Netlist with the hash of all that it includes, ngspice's version, command and date (UTC)."""
+def provenance(deck: Netlist, overrides: Mapping[str, float], command: str) -> Provenance:
+    """The deck's file with the hash of all that it includes at `overrides`, ngspice's version, command and date (UTC).
+
+    Raises `NetlistError` for an override that the deck has no ``.param`` for.
+    """
     return Provenance(
-        netlist=_relative(netlist),
-        sha256=Netlist.load(netlist).sha256(overrides),
+        netlist=_relative(deck.path),
+        sha256=deck.sha256(overrides),
         ngspice_version=ngspice_version(),
         command=command,
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),

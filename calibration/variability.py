@@ -23,12 +23,11 @@ from numpy.typing import NDArray
 
 from calibration import fit_felif, fitting
 from calibration.errors import FitError
-from calibration.experiments import NEURON_NETLIST, NeuronRun, simulate_neurons
+from calibration.experiments import NEURON_NETLIST, NeuronRun, neuron_deck, simulate_neurons
 from calibration.farm import Farm
 from calibration.fit_felif import Scales, first_spike_residual
 from calibration.fitting import Free, search
 from calibration.memo import remembered
-from calibration.netlist import Netlist
 from calibration.recording import Recording, measure_spikes
 from calibration.variation import Variation
 from devices import felif, felif_kernels
@@ -82,7 +81,7 @@ def sampled_recordings(
     card: FeLIFCard, netlist: Path, samples: int, farm: Farm | None, overrides: dict[str, float], seed: int
 ) -> list[list[Recording]]:
     """Recordings of each sampled device at `CURRENTS_A`."""
-    deck = Netlist.load(netlist).with_params(overrides)
+    deck = neuron_deck(netlist).with_params(overrides)
     sampled = Variation.beside(netlist).sample(deck, samples, seed)
     first = {i: _first_spike_s(card, i) for i in CURRENTS_A}
     factor = {i: TWO_SPIKES if i == max(CURRENTS_A) else FIRST_SPIKE for i in CURRENTS_A}

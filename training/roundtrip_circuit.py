@@ -14,9 +14,8 @@ import numpy as np
 
 import spice_netlists
 from calibration.errors import CalibrationError
-from calibration.experiments import NeuronRun, neuron_jobs, neuron_waveform
+from calibration.experiments import NeuronRun, neuron_deck, neuron_jobs, neuron_waveform
 from calibration.farm import Farm, try_jobs
-from calibration.netlist import Netlist
 from calibration.neuron_bench import LEVELS
 from devices.card import FeLIFCard
 from devices.errors import InputError
@@ -50,7 +49,7 @@ class Circuit:
     @property
     def sha256(self) -> str:
         """Of the netlist with all that it includes, at the overrides."""
-        return Netlist.load(self.netlist).sha256(self.overrides)
+        return neuron_deck(self.netlist).sha256(self.overrides)
 
 
 def find_circuit(card: FeLIFCard, level: str = "a", netlist: Path | None = None) -> Circuit:
@@ -62,7 +61,7 @@ def find_circuit(card: FeLIFCard, level: str = "a", netlist: Path | None = None)
     if netlist is None and level != "a":
         netlist = LEVELS[level]
     if netlist is not None:
-        known = Netlist.load(netlist).params
+        known = neuron_deck(netlist).params
         return Circuit(netlist, {name: value for name, value in origin.overrides.items() if name in known})
     if not origin.netlist:
         raise InputError("the run's FeLIF card was not calibrated on a netlist; name one with --netlist FILE")
@@ -95,7 +94,7 @@ def deck_overrides(circuit: Circuit, neuron: FeLIF, index: int) -> dict[str, flo
     netlist has one parameter for and the card several that differ each by a factor of its own.
     """
     values = dict(circuit.overrides)
-    nominal = Netlist.load(circuit.netlist).params if neuron.devices else {}
+    nominal = neuron_deck(circuit.netlist).params if neuron.devices else {}
     device = device_values(neuron, index)
     for name, value in device.items():
         deck_name = deck_parameter(name)

@@ -7,9 +7,12 @@ import json
 
 import pytest
 
-from calibration.experiments import NETLISTS, NEURON_NETLIST
+from calibration.errors import NetlistError
+from calibration.experiments import NETLISTS, NEURON_NETLIST, neuron_deck
 from calibration.export import export_card
+from calibration.neuron_bench import parameter_effects
 from calibration.store import Store
+from calibration.variability import sampled_recordings
 from devices import FeLIFCard
 
 
@@ -70,3 +73,51 @@ def test_a_circuit_that_never_spikes_is_a_failed_calibration(bruno, store, tmp_p
     code, _, err = bruno("calibrate", "neuron", "--netlist", circuit, "--out", tmp_path)
     assert code == 1
     assert "no spike in SPICE" in err
+
+
+@pytest.fixture
+def my_neuron(tmp_path):
+    """The library of docs/howto/circuit.md with the spread of its one parameter beside it."""
+    circuit = tmp_path / "my_neuron.lib"
+    circuit.write_text(
+        f"* my neuron\n.include {NETLISTS}/circuits/felif_neuron.lib\n"
+        ".subckt my_neuron inj vm spk pl pn vdd  cextra=500f\n"
+        "Xcore inj vm spk pl pn vdd felif_neuron\nCextra vm 0 {cextra}\n.ends\n"
+    )
+    spread = "parameters: {cextra: {distribution: normal, relative_sigma: 0.1}}"
+    circuit.with_suffix(".variation.yaml").write_text(spread)
+    return circuit
+
+
+def test_a_library_s_parameter_is_set_and_enters_the_card_s_provenance(bruno, my_neuron, store, tmp_path):
+    """The line that docs/howto/circuit.md gives, and what goes on from its card."""
+    args = ["--netlist", my_neuron, "--set", "cextra=1p", "--out", tmp_path / "my_cards"]
+    code, _, err = bruno("calibrate", "neuron", *args, "--network-traces", 1, "--monte-carlo", 0)
+    assert code == 0, err
+    card = FeLIFCard.load(tmp_path / "my_cards" / "felif.json")
+    assert card.provenance.netlist == "my_neuron.lib"
+    assert card.provenance.overrides == {"cextra": 1e-12}
+    assert card.provenance.sha256 == neuron_deck(my_neuron).sha256({"cextra": 1e-12})
+    confidence = ["--card", tmp_path / "my_cards" / "felif.json", "--netlist", my_neuron]
+    _, _, err = bruno("confidence", "area", *confidence)
+    assert "'area' was not fitted" in err, "its recordings are the card's"
+
+
+def test_the_devices_of_a_library_are_sampled(my_neuron, felif_card, farm, tmp_path, bruno, store):
+    devices = sampled_recordings(felif_card, my_neuron, 2, farm, {}, 0)
+    assert [len(recordings) for recordings in devices] == [3, 3]
+    out = tmp_path / "table.csv"
+    code, _, err = bruno("vary", "neuron", "--netlist", my_neuron, "--samples", 2, "--currents", "10n", "--out", out)
+    assert code == 0, err
+    assert len(out.read_text().splitlines()) == 3
+
+
+def test_effects_of_a_parameter_that_a_circuit_lacks_name_one_that_it_has(my_neuron, farm):
+    with pytest.raises(NetlistError, match=r"my_neuron.lib: no .param 'vth'; did you mean"):
+        parameter_effects(netlist=my_neuron)
+    numbers = parameter_effects((0.5, 2.0), ("cextra",), current_a=20e-9, netlist=my_neuron, farm=farm).numbers
+    assert numbers["first_spike_s"][0] < numbers["first_spike_s"][1]
+    mine = my_neuron.with_name("mine.cir")
+    mine.write_text(NEURON_NETLIST.read_text().replace("../", f"{NETLISTS}/").replace("vth=2.5", "vth={5/2}"))
+    with pytest.raises(NetlistError, match=r"mine.cir:\d+: .param vth is an expression"):
+        parameter_effects(netlist=mine)

@@ -10,8 +10,9 @@ import torch
 import training.cli  # noqa: F401  (adds its commands to the app that the fixture runs)
 from calibration.crossbar import CrossbarArray, CrossbarRun, crossbar_deck, simulate_crossbar
 from calibration.errors import NetlistError, SimulationError
-from calibration.experiments import NeuronRun, neuron_jobs
+from calibration.experiments import NETLISTS, NeuronRun, neuron_deck, neuron_jobs
 from calibration.farm import Farm, try_jobs
+from calibration.provenance import provenance
 from devices import FeLIFCard
 from devices.errors import InputError
 from devices.felif import FeLIFParameters, simulate
@@ -197,6 +198,21 @@ def test_a_card_without_a_netlist_and_a_changed_netlist_are_told(felif_card):
     other = felif_card.provenance.model_copy(update={"sha256": "0" * 64})
     (note,) = find_circuit(felif_card.model_copy(update={"provenance": other})).notes
     assert "changed since" in note
+
+
+def test_a_neuron_that_is_a_bare_library_keeps_the_parameters_it_was_calibrated_at(recorded, felif_card, tmp_path):
+    mine = tmp_path / "mine.lib"
+    mine.write_text(
+        f"* mine\n.include {NETLISTS}/circuits/felif_neuron.lib\n.subckt mine inj vm spk pl pn vdd vth=2.5 cextra=1f\n"
+        "Xcore inj vm spk pl pn vdd felif_neuron vth={vth}\nCextra vm 0 {cextra}\n.ends\n"
+    )
+    origin = provenance(neuron_deck(mine), {"vth": 2.4}, "").model_copy(update={"netlist": str(mine)})
+    card = felif_card.model_copy(update={"provenance": origin})
+    assert find_circuit(card).notes == ()
+    assert find_circuit(card, netlist=mine).overrides == {"vth": 2.4}
+    neuron = felif_layers(recorded[1])["hidden.0"]
+    neuron.set_devices({"v_threshold": torch.full((6,), 1.1 * felif_card["v_threshold"], dtype=torch.float64)})
+    assert deck_overrides(find_circuit(card), neuron, 0)["vth"] == pytest.approx(2.4 * 1.1)
 
 
 def test_validate_from_run_to_report(bruno, run_folder):

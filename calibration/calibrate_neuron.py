@@ -19,7 +19,8 @@ from calibration.farm import Farm
 from calibration.fit_felif import fit_in_stages, with_values
 from calibration.fitting import Fit, Free
 from calibration.memo import remembered
-from calibration.provenance import provenance
+from calibration.netlist import Netlist
+from calibration.provenance import circuit_parameter, provenance
 from calibration.recording import Recording, SpikeMeasures, measure_spikes
 from calibration.validation import NeuronComparison, network_score, validate_neuron
 from calibration.variability import neuron_variability
@@ -37,8 +38,10 @@ GOOD_ENOUGH = 1.1
 """The fewest domains are taken whose selection error is within this factor of the best."""
 MAX_EXTENSIONS = 3
 """How often a silent transient is doubled in length before the fit gives up on it."""
-V_COMPLIANCE_V = 26e-3
-"""Thermal voltage: below it a transistor mirror loses its current."""
+THERMAL_VOLTAGE_V = 26e-3
+"""Below it a transistor mirror loses its current."""
+CIRCUIT_PARAMETERS = {"area": "area", "thickness_hzo": "tfe", "c_parallel": "cpar", "v_compliance": "ut"}
+"""Parameters of the card that no transient tells, by the netlist's ``.param`` that does."""
 Notice = Callable[[str], None]
 
 
@@ -102,13 +105,14 @@ def calibrate_neuron(
     """
     farm = farm or Farm()
     overrides = dict(overrides or {})
-    origin = provenance(neuron_deck(netlist), overrides, command)
+    deck = neuron_deck(netlist)
+    origin = provenance(deck, overrides, command)
+    known = known_parameters(deck.with_params(overrides))
 
     fitted = fit_recordings(netlist, overrides, farm)
     selection = record(stimuli.selection_runs(), netlist, overrides, farm) if domains == "auto" else []
     held_out = record(stimuli.validation_runs(network_traces), netlist, overrides, farm)
-    measured = measure_spikes(fitted)
-    start = start_parameters(measured)
+    start = start_parameters(measure_spikes(fitted), {name: p.value for name, p in known.items()})
     candidates = CANDIDATE_DOMAINS if domains == "auto" else (domains,)
     trials = [_try(k, fitted, selection, start, notice) for k in candidates]
     chosen, why = choose(trials)
@@ -117,7 +121,7 @@ def calibrate_neuron(
     fitted_comparisons = validate_neuron(fitted, chosen.parameters)
     held_out_comparisons = validate_neuron(held_out, chosen.parameters)
     card = FeLIFCard.build(
-        card_entries(chosen.parameters, chosen.fit),
+        card_entries(chosen.parameters, chosen.fit, known),
         domains=chosen.domains,
         covariance=chosen.fit.covariance(),
         envelope=_envelope([*fitted, *held_out]),
@@ -161,24 +165,32 @@ def fit_recordings(netlist: Path, overrides: Mapping[str, float], farm: Farm) ->
     return recordings
 
 
-def start_parameters(measured: SpikeMeasures) -> FeLIFParameters:
-    """The published film with what the spikes and the circuit say: where every fit starts."""
+def known_parameters(deck: Netlist) -> dict[str, Parameter]:
+    """Those of `CIRCUIT_PARAMETERS`, each from `deck` or, where it does not say, assumed."""
+    published = FeLIFCard.published().parameters
+    mirror = Parameter(value=THERMAL_VOLTAGE_V, unit="V", source="thermal voltage of the input mirror")
+    assumed = published | {"v_compliance": mirror}
+    return {name: circuit_parameter(deck, param, assumed[name]) for name, param in CIRCUIT_PARAMETERS.items()}
+
+
+def start_parameters(measured: SpikeMeasures, known: Mapping[str, float] | None = None) -> FeLIFParameters:
+    """The published film with what the spikes and the circuit (`known`) say: where every fit starts."""
+    values: dict[str, Any] = {"v_compliance": THERMAL_VOLTAGE_V} | dict(known or {})
     return replace(
         FeLIFParameters.from_card(FeLIFCard.published()),
         v_threshold=measured.v_threshold,
         t_refractory=measured.t_refractory,
-        v_reset=0.0,
+        v_reset=measured.v_reset,
         v_floor=0.0,
-        v_compliance=V_COMPLIANCE_V,
+        **values,
     )
 
 
 SOURCES = {
     "v_threshold": "measured on the spikes",
     "t_refractory": "measured on the spikes",
-    "v_reset": "the circuit resets the membrane to ground",
+    "v_reset": "measured after the spikes, to the millivolt",
     "v_floor": "the circuit's ground",
-    "v_compliance": "thermal voltage of the input mirror",
 }
 SOURCES_OF_DOMAINS = {
     "thickness_int": "0: the spread of the domains makes the slope of the plateau",
@@ -187,8 +199,8 @@ SOURCES_OF_DOMAINS = {
 }
 
 
-def card_entries(parameters: FeLIFParameters, result: Fit) -> dict[str, Parameter]:
-    """Every parameter of the card with its source: fitted, measured, or published."""
+def card_entries(parameters: FeLIFParameters, result: Fit, known: Mapping[str, Parameter]) -> dict[str, Parameter]:
+    """Every parameter of the card with its source: fitted, measured, `known` of the circuit, or published."""
     sources = SOURCES | SOURCES_OF_DOMAINS if parameters.domains > 1 else SOURCES
     published = FeLIFCard.published().parameters
     entries = {}
@@ -198,7 +210,7 @@ def card_entries(parameters: FeLIFParameters, result: Fit) -> dict[str, Paramete
         value = float(getattr(parameters, stem)[int(index) - 1]) if per_domain else float(getattr(parameters, name))
         source = sources.get(name) or (published[name].source if name in published else "fit")
         entries[name] = Parameter(value=value, unit=unit, source=source)
-    return entries | result.parameters(FeLIFCard.units(parameters.domains))
+    return entries | dict(known) | result.parameters(FeLIFCard.units(parameters.domains))
 
 
 def choose(trials: Sequence[Trial]) -> tuple[Trial, str]:

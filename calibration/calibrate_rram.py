@@ -23,10 +23,11 @@ from calibration.fit_rram import (
     rram_card,
 )
 from calibration.netlist import Netlist
-from calibration.provenance import provenance
+from calibration.provenance import circuit_parameter, provenance
 from calibration.rram_levels import LevelSamples, level_distributions
 from calibration.variation import Variation
 from devices.card import RRAMCard
+from devices.card_parts import Parameter
 from devices.rram import Levels, RRAMParameters, current_range, levels
 
 Array = NDArray[np.float64]
@@ -34,6 +35,7 @@ Array = NDArray[np.float64]
 HELD_OUT_CURRENTS_A = np.array([17, 25, 50, 100, 200, 265]) * 1e-6
 MONTE_CARLO_POINTS = 80
 """Held-out SET points, spread over current (logarithmic), length and radius."""
+READ_VOLTAGE = Parameter(value=0.2, unit="V", source="read voltage of the project's cell")
 LEVEL_DEVICES = 32
 """Devices that are each programmed to all eight levels in SPICE."""
 BOX = ((15e-6, 0.36e-9, 41e-9), (300e-6, 0.44e-9, 49e-9))
@@ -85,8 +87,9 @@ def calibrate_rram(
     farm = farm or Farm()
     overrides = dict(overrides or {})
     cell = _Cell(netlist, overrides, variant, farm)
-    origin = provenance(Netlist.load(netlist), overrides, command)
-    data = _simulate(cell)
+    deck = Netlist.load(netlist)
+    origin = provenance(deck, overrides, command)
+    data = _simulate(cell, circuit_parameter(deck.with_params(overrides), "vread", READ_VOLTAGE))
     card = rram_card(data, variant, origin)
     programmable, filament = levels(card), RRAMParameters.from_card(card)
     samples = _sample_levels(cell, programmable, devices)
@@ -115,7 +118,7 @@ class _Cell:
         return RRAMRun(i_prog_a, length_m, radius_m, self.variant, v_reset_v, self.overrides | dict(overrides or {}))
 
 
-def _simulate(cell: _Cell) -> RRAMData:
+def _simulate(cell: _Cell, read_voltage: Parameter) -> RRAMData:
     fit_points = [(i, *g) for g in PAPER_GEOMETRIES_NM + CROSS_GEOMETRIES_NM for i in FIT_CURRENTS_A]
     held_out_points = [(i, *g) for g in PAPER_GEOMETRIES_NM for i in HELD_OUT_CURRENTS_A]
     grid = np.array(fit_points + held_out_points) * [1.0, 1e-9, 1e-9]
@@ -142,6 +145,7 @@ def _simulate(cell: _Cell) -> RRAMData:
         ResetSweep(*reset_columns[: len(resets)].T),
         ResetSweep(*reset_columns[len(resets) :].T),
         float(after[len(runs)]),
+        read_voltage,
     )
 
 

@@ -58,7 +58,6 @@ FIXED = {
     "radius_mean": (45e-9, "Fehlings et al., arXiv 2505.17791, Figure 4"),
     "length_sigma": (0.05, "the paper's limits, 0.36-0.44 nm, taken as two standard deviations"),
     "radius_sigma": (2 / 45, "the paper's limits, 41-49 nm, taken as two standard deviations"),
-    "read_voltage": (0.2, "netlist"),
     "read_noise_conductance": (0.762 / 1.25e5, "jump of one vacancy in the disc"),
     "read_noise_resistance": (1605.0, "jump of one vacancy in the disc"),
     "read_noise_floor": (0.0075, "read circuit, middle of 0.5-1 %"),
@@ -97,9 +96,10 @@ def relative_reset_error(sweep: ResetSweep, parameters: ResetParameters) -> Arra
     return np.asarray(model) / sweep.g_s - 1
 
 
-def fit_filament(sweep: Sweep, g_hrs_s: float) -> tuple[Fit, RRAMParameters]:
+def fit_filament(sweep: Sweep, g_hrs_s: float, read_voltage_v: float) -> tuple[Fit, RRAMParameters]:
     """Fit the filament model to `sweep`. Raises `FitError` where the result cannot be believed."""
-    base = {name: value for name, (value, _source) in FIXED.items()} | {"g_hrs": g_hrs_s}
+    base = {name: value for name, (value, _source) in FIXED.items()}
+    base |= {"g_hrs": g_hrs_s, "read_voltage": read_voltage_v}
 
     def residual(values: dict[str, float]) -> Array:
         return relative_error(sweep, RRAMParameters(**(base | values)))
@@ -123,13 +123,14 @@ def fit_reset(sweep: ResetSweep, filament: RRAMParameters) -> tuple[Fit, ResetPa
 
 @dataclass(frozen=True)
 class RRAMData:
-    """What SPICE says about a cell: sweeps to fit, sweeps held out, the conductance before any SET in S."""
+    """What SPICE says about a cell: sweeps to fit, sweeps held out, the conductance before any SET in S; its read."""
 
     fitted: Sweep
     held_out: Sweep
     reset: ResetSweep
     reset_held_out: ResetSweep
     g_hrs_s: float
+    read_voltage: Parameter
 
 
 def rram_card(
@@ -139,13 +140,14 @@ def rram_card(
     levels: LevelDistributions | None = None,
 ) -> RRAMCard:
     """The card of a cell with the SPICE sweeps `data` of the thermal-resistance `variant`."""
-    set_fit, filament = fit_filament(data.fitted, data.g_hrs_s)
+    set_fit, filament = fit_filament(data.fitted, data.g_hrs_s, data.read_voltage.value)
     reset_fit, reset = fit_reset(data.reset, filament)
     units = RRAMCard.units(1)
     parameters = set_fit.parameters(units) | {
         name: Parameter(value=value, unit=units[name], source=source) for name, (value, source) in FIXED.items()
     }
     parameters["g_hrs"] = Parameter(value=data.g_hrs_s, unit="S", source="netlist: read before SET")
+    parameters["read_voltage"] = data.read_voltage
     return RRAMCard.build(
         parameters | reset_fit.parameters(units),
         covariance=_joined([set_fit, reset_fit]),

@@ -1,4 +1,4 @@
-"""Where a card comes from."""
+"""Where a card comes from, and what of it stands in the netlist."""
 
 import datetime
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from calibration.netlist import Netlist
 from calibration.ngspice import ngspice_version
-from devices.card_parts import Provenance
+from devices.card_parts import Parameter, Provenance
 
 
 def provenance(deck: Netlist, overrides: Mapping[str, float], command: str) -> Provenance:
@@ -22,6 +22,14 @@ def provenance(deck: Netlist, overrides: Mapping[str, float], command: str) -> P
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         overrides=dict(overrides),
     )
+
+
+def circuit_parameter(deck: Netlist, name: str, assumed: Parameter) -> Parameter:
+    """The number that `deck` gives its ``.param`` `name`; `assumed`, marked so, where it has none of that unit."""
+    param = deck.params.get(name)
+    if param is None or param.value is None or param.unit not in ("", assumed.unit):
+        return assumed.model_copy(update={"source": f"assumed: {assumed.source}"})
+    return Parameter(value=param.value, unit=assumed.unit, source="netlist")
 
 
 def _relative(path: Path) -> str:

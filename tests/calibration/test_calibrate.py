@@ -22,15 +22,23 @@ from browser import (
 
 import calibration.farm
 from calibration.calibrate import calibrate_rram, save_card
-from calibration.calibrate_neuron import Trial, calibrate_neuron, choose
+from calibration.calibrate_neuron import Trial, calibrate_neuron, choose, known_parameters
 from calibration.experiments import NEURON_NETLIST
 from calibration.fitting import Fit
+from calibration.netlist import Netlist
 from calibration.report import write_report
 from calibration.stimuli import network_like
 from calibration.validation import compare, network_score
 from devices import FeLIFCard, RRAMCard, Stimulus
 from devices.felif import simulate
 from devices.waveform import Waveform
+
+
+@pytest.fixture
+def edited_deck():
+    """The project's neuron with its parallel capacitance in another unit."""
+    text = NEURON_NETLIST.read_text().replace("cpar=15f         ; [F]", "cpar=15         ; [fF]")
+    return Netlist.from_text(text, NEURON_NETLIST)
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +200,15 @@ def test_a_second_calibration_simulates_nothing_and_an_edited_param_only_what_de
     assert edited.card["v_threshold"] == pytest.approx(2.2, abs=0.01)
     assert edited.card.provenance.overrides == {"vth": 2.2}
     assert edited.card.provenance.sha256 != neuron.card.provenance.sha256
+
+
+def test_what_no_transient_tells_comes_from_the_netlist_as_it_was_simulated(edited_deck):
+    known = known_parameters(edited_deck.with_params({"area": 50e-12, "ut": 20e-3}))
+    assert {name: p.value for name, p in known.items()} == {
+        "area": 50e-12, "thickness_hzo": 10e-9, "c_parallel": 15e-15, "v_compliance": 20e-3,
+    }  # fmt: skip
+    assert known["area"].source == known["v_compliance"].source == "netlist"
+    assert known["c_parallel"].source == "assumed: Fehlings et al., arXiv 2505.17791"
 
 
 CALIBRATE = """

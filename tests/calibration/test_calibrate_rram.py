@@ -1,10 +1,11 @@
 """The RRAM cell from netlist to card with real ngspice: accuracy on points that no fit has seen, levels, RESET."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
+from calibration import calibrate_rram as calibration_of_rram
 from calibration.experiments import RRAMRun, program_rrams
 from calibration.fit_rram import Sweep, fit_filament, relative_error
 from calibration.plots_rram import rram_figure
@@ -114,12 +115,19 @@ def test_the_other_thermal_variant_is_fitted_as_well_and_hardly_depends_on_the_r
         runs = [RRAMRun(*row, "det") for row in np.column_stack(columns).tolist()]
         return Sweep(*columns, program_rrams(runs, farm=farm))
 
-    fit, filament = fit_filament(det(rram.fitted), rram.data.g_hrs_s)
+    fit, filament = fit_filament(det(rram.fitted), rram.data.g_hrs_s, 0.2)
     some = Sweep(*(getattr(rram.held_out, f.name)[-20:] for f in fields(Sweep)))
     error = relative_error(det(some), filament)
     assert np.sqrt(np.mean(error**2)) < 0.01
     assert np.abs(error).max() < 0.03
     assert abs(fit.values["c_radius"]) < 0.2 * rram.card["c_radius"]
+
+
+def test_the_read_voltage_in_the_card_is_the_one_that_was_simulated(rram, monkeypatch):
+    monkeypatch.setattr(calibration_of_rram, "_simulate", lambda _, read: replace(rram.data, read_voltage=read))
+    monkeypatch.setattr(calibration_of_rram, "_sample_levels", lambda *_: rram.samples)
+    card = calibration_of_rram.calibrate_rram(overrides={"vread": 0.25}).card
+    assert (card["read_voltage"], card.parameters["read_voltage"].source) == (0.25, "netlist")
 
 
 def test_the_figure_shows_all_levels_and_the_reset_states(rram):

@@ -20,7 +20,14 @@ from devices import FeLIFCard
 def own_card():
     """A neuron of one's own: the published FeLIF with other values, so that its truth is known."""
     return FeLIFCard.published().with_values(
-        v_threshold=2.3, v_floor=0.0, t_refractory=0.4e-3, thickness_int=0.8e-9, eps_hzo=32.0, leak_discharge=15e-12
+        v_threshold=2.3,
+        v_floor=0.0,
+        t_refractory=0.4e-3,
+        thickness_int=0.8e-9,
+        eps_hzo=32.0,
+        leak_discharge=15e-12,
+        area=30e-12,
+        v_reset=0.2,
     )
 
 
@@ -40,6 +47,10 @@ def test_a_circuit_of_ones_own_is_calibrated_to_its_known_truth(bruno, own_card,
     assert card.provenance.netlist == "mine.lib"
     for name, tolerance in (("v_threshold", 1e-3), ("t_refractory", 5e-3), ("thickness_int", 0.02), ("eps_hzo", 0.02)):
         assert card[name] == pytest.approx(own_card[name], rel=tolerance), name
+    assert card["v_reset"] == 0.2
+    assert card.parameters["v_reset"].source == "measured after the spikes, to the millivolt"
+    assert (card["area"], card.parameters["area"].source) == (30e-12, "netlist")
+    assert card.parameters["c_parallel"].source == "assumed: Fehlings et al., arXiv 2505.17791"
     assert card["leak_discharge"] == pytest.approx(own_card["leak_discharge"], rel=0.02)
     worst = max(abs(row["first_spike_error"] or 0.0) for row in card.validation["stimuli"])
     assert worst < 2e-3

@@ -162,6 +162,11 @@ def test_the_filament_model_is_within_two_per_cent(rram):
     assert rram.card.validation["relative_worst"] < 0.02
 
 
+OTHER_BUILD = 1e-3
+"""Another build of ngspice takes other steps within its reltol of 1e-4, to which a loosely known parameter answers more
+than in proportion; the same build gives the committed values to the last digit, and so zeros are compared exactly."""
+
+
 @pytest.mark.parametrize(("what", "kind"), [("neuron", FeLIFCard), ("rram", RRAMCard)])
 def test_the_committed_cards_are_what_calibration_gives(what, kind, neuron, rram, request):
     made = {"neuron": neuron, "rram": rram}[what].card
@@ -169,7 +174,7 @@ def test_the_committed_cards_are_what_calibration_gives(what, kind, neuron, rram
     assert isinstance(committed, kind)
     assert committed.provenance.sha256 == made.provenance.sha256, "a netlist changed: run make calibrate and commit"
     for name, parameter in committed.parameters.items():
-        assert made[name] == pytest.approx(parameter.value, rel=1e-3, abs=1e-12), name
+        assert made[name] == pytest.approx(parameter.value, rel=OTHER_BUILD, abs=0.0), name
 
 
 def test_an_unchanged_card_is_not_written_again_and_a_changed_one_is(neuron, tmp_path):

@@ -12,19 +12,18 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration import fit_felif, fitting, stimuli
+from calibration import fit_felif, stimuli
 from calibration.errors import FitError
 from calibration.experiments import NEURON_NETLIST, NeuronRun, neuron_deck, simulate_neurons
 from calibration.farm import Farm
 from calibration.fit_felif import fit_in_stages, with_values
 from calibration.fitting import Fit, Free
-from calibration.memo import remembered
+from calibration.memo import FIT_SOURCES, remembered
 from calibration.netlist import Netlist
 from calibration.provenance import circuit_parameter, provenance
 from calibration.recording import Recording, SpikeMeasures, measure_spikes
 from calibration.validation import NeuronComparison, network_score, validate_neuron
 from calibration.variability import neuron_variability
-from devices import felif, felif_kernels
 from devices.card import FeLIFCard
 from devices.card_parts import Parameter, Range
 from devices.felif import FeLIFParameters, simulate
@@ -241,8 +240,7 @@ def _try(
             return {"error": str(error)}
         return asdict(replace(result, matrix=result.matrix.tolist(), residual=result.residual.tolist()))
 
-    modules = (fit_felif, fitting, felif, felif_kernels)
-    found = remembered([*arrays, domains, start], modules, compute)
+    found = remembered([*arrays, domains, start], FIT_SOURCES, compute)
     if "error" in found:
         return Trial(domains, None, None, float("nan"), found["error"])
     result = Fit(

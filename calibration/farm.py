@@ -1,13 +1,14 @@
 """The simulation farm: many jobs over a few worker processes, each result kept by its content.
 
 A job that crashed, hung or did not converge is tried once more with tighter tolerances; a netlist error
-is not. What was simulated before comes from the store. Ctrl-C ends the workers and leaves nothing
-half-written.
+is not. Such a result is kept as that of the deck with those tolerances, and a warning counts them. What was
+simulated before comes from the store. Ctrl-C ends the workers and leaves nothing half-written.
 """
 
 import os
 import queue
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from calibration.errors import CalibrationError, SimulationError
-from calibration.ngspice import MEMORY_LIMIT_BYTES, TIME_LIMIT_S, Job, Worker, ngspice_version
+from calibration.ngspice import MEMORY_LIMIT_BYTES, TIGHTER, TIME_LIMIT_S, Job, Worker, ngspice_version
 from calibration.store import Store
 from devices.errors import InputError
 from devices.waveform import Waveform
@@ -25,6 +26,18 @@ from devices.waveform import Waveform
 __all__ = ["Farm", "Job", "run_jobs", "try_jobs"]
 
 Outcome = Waveform | CalibrationError
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What ngspice gave for a job."""
+
+    waveform: Waveform
+    tightened: bool = False
+    """Whether it took tighter tolerances than the deck's."""
+
+
+Attempt = Result | CalibrationError
 
 
 @dataclass(frozen=True)
@@ -61,13 +74,13 @@ def try_jobs(jobs: Sequence[Job], farm: Farm | None = None) -> list[Outcome]:
     return _run(jobs, farm or Farm(), stop_at_error=False)
 
 
-def run_with_retry(worker: Worker, job: Job) -> Waveform:
+def run_with_retry(worker: Worker, job: Job) -> Result:
     """Run `job`, and once more with tighter options where the simulation, not the netlist, failed."""
     try:
-        return worker.run(job)
+        return Result(worker.run(job))
     except SimulationError as first:
         try:
-            return worker.run(job.tightened())
+            return Result(worker.run(job.tightened()), tightened=True)
         except SimulationError:
             raise first from None
 
@@ -75,12 +88,12 @@ def run_with_retry(worker: Worker, job: Job) -> Waveform:
 def _run(jobs: Sequence[Job], farm: Farm, stop_at_error: bool) -> list[Outcome]:
     version = ngspice_version()
     keys = [job.key(version) for job in jobs]
-    done: dict[str, Outcome] = {}
+    done: dict[str, Attempt] = {}
     todo: dict[str, Job] = {}
     for key, job in zip(keys, jobs, strict=True):
         if key in done or key in todo:
             continue
-        stored = farm.store.get(key) if farm.store else None
+        stored = _stored(job, version, farm.store) if farm.store else None
         if stored is not None:
             done[key] = stored
         else:
@@ -90,15 +103,38 @@ def _run(jobs: Sequence[Job], farm: Farm, stop_at_error: bool) -> list[Outcome]:
         for key, outcome in simulate(todo, farm):
             done[key] = outcome
             advance(isinstance(outcome, CalibrationError))
-            if isinstance(outcome, Waveform):
+            if isinstance(outcome, Result):
                 if farm.store:
-                    farm.store.put(key, outcome, todo[key].label)
+                    own = todo[key].tightened().key(version) if outcome.tightened else key
+                    farm.store.put(own, outcome.waveform, todo[key].label)
             elif stop_at_error:
                 raise outcome
-    return [done[key] for key in keys]
+    _warn_of_tightened(done, dict(zip(keys, jobs, strict=True)))
+    return [outcome.waveform if isinstance(outcome, Result) else outcome for outcome in (done[key] for key in keys)]
 
 
-def simulate_on_dask(todo: dict[str, Job], farm: Farm) -> Iterator[tuple[str, Outcome]]:
+def _stored(job: Job, version: str, store: Store) -> Result | None:
+    """What `store` holds of `job`, or of the retry that an earlier failure led to."""
+    for attempt, tightened in ((job, False), (job.tightened(), True)):
+        waveform = store.get(attempt.key(version))
+        if waveform is not None:
+            return Result(waveform, tightened)
+    return None
+
+
+def _warn_of_tightened(done: dict[str, Attempt], jobs: dict[str, Job]) -> None:
+    labels = [jobs[key].label for key, outcome in done.items() if isinstance(outcome, Result) and outcome.tightened]
+    if labels:
+        options = ", ".join(f"{name}={value}" for name, value in TIGHTER.items())
+        warnings.warn(
+            f"{len(labels)} of {len(done)} simulations failed with the deck's own options and stand as the retry with "
+            f"{options} gave them: {', '.join(labels)}",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+def simulate_on_dask(todo: dict[str, Job], farm: Farm) -> Iterator[tuple[str, Attempt]]:
     """Outcomes by key as they come, from the workers of a Dask cluster; the same code runs there.
 
     Raises `InputError` if Dask is not installed or the scheduler does not answer.
@@ -124,7 +160,7 @@ def simulate_on_dask(todo: dict[str, Job], farm: Farm) -> Iterator[tuple[str, Ou
 _remote = threading.local()
 
 
-def attempt_remotely(job: Job, time_limit_s: float, memory_limit_bytes: int, version: str) -> Outcome:
+def attempt_remotely(job: Job, time_limit_s: float, memory_limit_bytes: int, version: str) -> Attempt:
     """What a Dask worker does with one job: as on this machine, in a worker process that the thread keeps."""
     worker = getattr(_remote, "worker", None)
     if worker is None or (worker.time_limit_s, worker.memory_limit_bytes) != (time_limit_s, memory_limit_bytes):
@@ -137,7 +173,7 @@ def attempt_remotely(job: Job, time_limit_s: float, memory_limit_bytes: int, ver
         return error
 
 
-def _simulate_locally(todo: dict[str, Job], farm: Farm) -> Iterator[tuple[str, Outcome]]:
+def _simulate_locally(todo: dict[str, Job], farm: Farm) -> Iterator[tuple[str, Attempt]]:
     """Outcomes by key as they come, from worker processes of this machine."""
     count = max(1, min(farm.workers, len(todo)))
     workers = [Worker(farm.time_limit_s, farm.memory_limit_bytes) for _ in range(count)]
@@ -145,7 +181,7 @@ def _simulate_locally(todo: dict[str, Job], farm: Farm) -> Iterator[tuple[str, O
     for worker in workers:
         free.put(worker)
 
-    def attempt(job: Job) -> Outcome:
+    def attempt(job: Job) -> Attempt:
         worker = free.get()
         try:
             return run_with_retry(worker, job)
@@ -156,7 +192,7 @@ def _simulate_locally(todo: dict[str, Job], farm: Farm) -> Iterator[tuple[str, O
 
     pool = ThreadPoolExecutor(count)
     try:
-        keys: dict[Future[Outcome], str] = {pool.submit(attempt, job): key for key, job in todo.items()}
+        keys: dict[Future[Attempt], str] = {pool.submit(attempt, job): key for key, job in todo.items()}
         for future in as_completed(keys):
             yield keys[future], future.result()
     finally:

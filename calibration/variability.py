@@ -12,7 +12,6 @@ The fits use less data than the card's, so only the spread is taken from them, n
 devices is known to 1/sqrt(M).
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,16 +20,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration import fit_felif, fitting
 from calibration.errors import FitError
 from calibration.experiments import NEURON_NETLIST, NeuronRun, neuron_deck, simulate_neurons
 from calibration.farm import Farm
 from calibration.fit_felif import Scales, first_spike_residual
 from calibration.fitting import Free, search
-from calibration.memo import remembered
+from calibration.memo import FIT_SOURCES, remembered
 from calibration.recording import Recording, measure_spikes
 from calibration.variation import Variation
-from devices import felif, felif_kernels
 from devices.card import FeLIFCard
 from devices.card_parts import Covariance
 from devices.errors import InputError
@@ -117,9 +114,7 @@ def fit_devices(card: FeLIFCard, devices: Sequence[Sequence[Recording]]) -> Devi
 
     waves = [recording.spice for recordings in devices for recording in recordings]
     arrays = [a for w in waves for a in (w.time_s, w["v_mem_v"], w["polarization"], w.spike_times_s)]
-    found = remembered(
-        [*arrays, nominal, free], (sys.modules[__name__], fit_felif, fitting, felif, felif_kernels), compute
-    )
+    found = remembered([*arrays, nominal, free], (Path(__file__), *FIT_SOURCES), compute)
     return DeviceFits((*(f.name for f in free), *MEASURED), np.array(found["values"]))
 
 

@@ -15,7 +15,7 @@ import calibration.store
 from calibration.errors import NetlistError, SimulationError
 from calibration.farm import Farm, run_jobs, try_jobs
 from calibration.netlist import Netlist
-from calibration.ngspice import Job, Worker
+from calibration.ngspice import Job, Worker, ngspice_version
 from calibration.store import Store
 
 RC = "* rc\n.param r=1k ; [Ohm] load\nR1 in out {r}\nC1 out 0 1n\nV1 in 0 PWL(0 0 1n 1)\n.tran 10n 5u 0 10n\n"
@@ -104,11 +104,30 @@ def test_a_simulation_that_failed_is_tried_once_more_with_tighter_options(own, m
         return plain(self, job)
 
     monkeypatch.setattr(Worker, "run", fail_first)
-    wave = run_jobs(rc_jobs([1e3]), own)[0]
+    with pytest.warns(RuntimeWarning, match=r"1 of 2 simulations failed .* with reltol=1e-05, .*: rc.cir$"):
+        wave = run_jobs(rc_jobs([1e3, 2e3]), dataclasses.replace(own, workers=1))[0]
     assert wave["v(out)"][-1] == pytest.approx(1 - np.exp(-5), abs=2e-3)
-    assert len(attempts) == 2
+    assert len(attempts) == 3
     assert "reltol=1e-05" in attempts[1].deck
     assert "reltol" not in attempts[0].deck
+
+
+def test_the_result_of_a_retry_is_kept_as_the_tighter_deck_s_and_said_whenever_it_is_used(own, monkeypatch):
+    plain, job = Worker.run, rc_jobs([1e3])[0]
+
+    def fail_untightened(self, job):
+        if "reltol" not in job.deck:
+            raise SimulationError("did not converge")
+        return plain(self, job)
+
+    monkeypatch.setattr(Worker, "run", fail_untightened)
+    with pytest.warns(RuntimeWarning, match="1 of 1 simulations failed"):
+        first = run_jobs([job], own)[0]
+    assert [entry.key for entry in own.store.entries()] == [job.tightened().key(ngspice_version())]
+    monkeypatch.setattr(Worker, "run", lambda *_: pytest.fail("simulated again"))
+    with pytest.warns(RuntimeWarning, match="1 of 1 simulations failed"):
+        again = run_jobs([job], own)[0]
+    np.testing.assert_array_equal(first["v(out)"], again["v(out)"])
 
 
 def test_the_tighter_options_reach_ngspice(own):
@@ -166,7 +185,8 @@ def test_a_process_killed_in_mid_run_changes_nothing(own, whom):
 
     killer = threading.Thread(target=kill)
     killer.start()
-    wave = run_jobs([job], dataclasses.replace(own, workers=1))[0]
+    with pytest.warns(RuntimeWarning, match="1 of 1 simulations failed"):
+        wave = run_jobs([job], dataclasses.replace(own, workers=1))[0]
     killer.join()
     assert killed
     assert wave.time_s[-1] == calm.time_s[-1]

@@ -23,7 +23,7 @@ from calibration.netlist import Netlist
 from calibration.provenance import circuit_parameter, provenance
 from calibration.recording import Recording, SpikeMeasures, measure_spikes
 from calibration.validation import NeuronComparison, network_score, validate_neuron
-from calibration.variability import neuron_variability
+from calibration.variability import neuron_variability, sampled_devices
 from devices.card import FeLIFCard
 from devices.card_parts import Parameter, Range
 from devices.felif import FeLIFParameters, simulate
@@ -100,13 +100,15 @@ def calibrate_neuron(
 
     `domains` is the number K of polarization domains (1 is the published model) or ``"auto"``; so many `monte_carlo`
     devices give the card its variability (0: none); `notice` is told what goes on.
-    Raises `NetlistError`, `SimulationError` or `FitError`.
+    Raises `InputError` or `NetlistError` before anything runs, `SimulationError` or `FitError`.
     """
     farm = farm or Farm()
     overrides = dict(overrides or {})
     deck = neuron_deck(netlist)
     origin = provenance(deck, overrides, command)
     known = known_parameters(deck.with_params(overrides))
+    if monte_carlo:
+        sampled_devices(netlist, monte_carlo, overrides)
 
     fitted = fit_recordings(netlist, overrides, farm)
     selection = record(stimuli.selection_runs(), netlist, overrides, farm) if domains == "auto" else []

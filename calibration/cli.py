@@ -241,9 +241,13 @@ def calibrate_command(
     overrides = parse_overrides(settings)
     if overrides and len(names) > 1:
         raise InputError("--set goes with one of neuron and rram: bruno calibrate neuron --set vth=2.4")
+    if report is not None and set(names) != set(TARGETS):
+        raise InputError("--report needs both devices: bruno calibrate all --report FOLDER")
+    domain_choice = _domains(domains)
     done: dict[str, Any] = {}
     for name in names:
         options: dict[str, Any] = {"overrides": overrides, "command": f"bruno calibrate {name}"}
+        options["notice"] = lambda text: messages.print(text, markup=False)
         if netlist is not None:
             options["netlist"] = netlist
         if name == "rram":
@@ -251,22 +255,19 @@ def calibrate_command(
             if monte_carlo:
                 options["devices"] = monte_carlo
         else:
-            options["domains"] = _domains(domains)
+            options["domains"] = domain_choice
             options["network_traces"] = network_traces
             declared = netlist is None or netlist.with_suffix(".variation.yaml").exists()
             options["monte_carlo"] = monte_carlo if monte_carlo is not None else (24 if declared else 0)
-            options["notice"] = lambda text: messages.print(text, markup=False)
         done[name] = TARGETS[name](farm=Farm(workers=workers, progress=f"{name} in ngspice", dask=dask), **options)
         path = out / CARD_FILES[name]
         written = save_card(done[name].card, path)
         if not as_json:
             typer.echo(f"{path}: {_summary(done[name].card)}{'' if written else ' (unchanged)'}")
     if report is not None:
-        if set(done) != set(TARGETS):
-            raise InputError("--report needs both devices: bruno calibrate all --report FOLDER")
         from calibration.report import write_report
 
-        typer.echo(f"wrote {write_report(report, done['neuron'], done['rram'])}")
+        typer.echo(f"wrote {write_report(report, done['neuron'], done['rram'])}", err=as_json)
     if as_json:
         print_json({name: json.loads(result.card.to_json()) for name, result in done.items()})
 

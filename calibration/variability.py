@@ -27,7 +27,7 @@ from calibration.fit_felif import Scales, first_spike_residual
 from calibration.fitting import Free, search
 from calibration.memo import FIT_SOURCES, remembered
 from calibration.recording import Recording, measure_spikes
-from calibration.variation import Variation
+from calibration.variation import Samples, Variation
 from devices.card import FeLIFCard
 from devices.card_parts import Covariance
 from devices.errors import InputError
@@ -37,6 +37,7 @@ from devices.units import format_si
 
 Array = NDArray[np.float64]
 
+FEWEST_SAMPLES = 8
 CURRENTS_A = (160e-12, 1e-9, 10e-9)
 """The lowest shows the leak, the highest the field dependence of switching."""
 FIRST_SPIKE, TWO_SPIKES = 1.5, 3.0
@@ -68,18 +69,22 @@ def neuron_variability(
     What varies is declared beside the netlist. Raises `InputError` without that declaration or with fewer than 8
     samples, `FitError` where a device cannot be fitted.
     """
-    if samples < 8:
-        raise InputError(f"a spread needs at least 8 Monte-Carlo samples, not {samples}")
     devices = sampled_recordings(card, netlist, samples, farm, dict(overrides or {}), seed)
     return spread_of(fit_devices(card, devices), card.domains)
+
+
+def sampled_devices(netlist: Path, samples: int, overrides: Mapping[str, float], seed: int = 0) -> Samples:
+    """The devices whose spread `neuron_variability` measures; raises the `InputError` that it would."""
+    if samples < FEWEST_SAMPLES:
+        raise InputError(f"a spread needs at least {FEWEST_SAMPLES} Monte-Carlo samples, not {samples}")
+    return Variation.beside(netlist).sample(neuron_deck(netlist).with_params(overrides), samples, seed)
 
 
 def sampled_recordings(
     card: FeLIFCard, netlist: Path, samples: int, farm: Farm | None, overrides: dict[str, float], seed: int
 ) -> list[list[Recording]]:
     """Recordings of each sampled device at `CURRENTS_A`."""
-    deck = neuron_deck(netlist).with_params(overrides)
-    sampled = Variation.beside(netlist).sample(deck, samples, seed)
+    sampled = sampled_devices(netlist, samples, overrides, seed)
     first = {i: _first_spike_s(card, i) for i in CURRENTS_A}
     factor = {i: TWO_SPIKES if i == max(CURRENTS_A) else FIRST_SPIKE for i in CURRENTS_A}
     drives = [(Stimulus.dc(i), factor[i] * first[i]) for i in CURRENTS_A]

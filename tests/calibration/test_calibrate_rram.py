@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from calibration import calibrate_rram as calibration_of_rram
-from calibration.experiments import RRAMRun, program_rrams
+from calibration.experiments import RRAM_NETLIST, RRAMRun, program_rrams
 from calibration.fit_rram import Sweep, fit_filament, relative_error
 from calibration.plots_rram import rram_figure
 from calibration.rram_levels import corner_margin, overlapping
@@ -123,9 +123,25 @@ def test_the_other_thermal_variant_is_fitted_as_well_and_hardly_depends_on_the_r
     assert abs(fit.values["c_radius"]) < 0.2 * rram.card["c_radius"]
 
 
-def test_the_read_voltage_in_the_card_is_the_one_that_was_simulated(rram, monkeypatch):
+@pytest.fixture
+def simulated(rram, monkeypatch):
+    """Calibrations of the cell take what was simulated already."""
     monkeypatch.setattr(calibration_of_rram, "_simulate", lambda _, read: replace(rram.data, read_voltage=read))
     monkeypatch.setattr(calibration_of_rram, "_sample_levels", lambda *_: rram.samples)
+
+
+def test_a_netlist_without_a_spread_of_its_own_says_whose_it_takes(simulated, tmp_path):
+    mine, said = tmp_path / "mine.cir", []
+    mine.write_text(RRAM_NETLIST.read_text().replace("../", f"{RRAM_NETLIST.parents[1]}/"))
+    calibration_of_rram.calibrate_rram(mine, notice=said.append)
+    assert [text.partition("mine.variation.yaml")[2] for text in said] == [
+        " is not there: the levels' spread in the card is that of the project's rram.cir"
+    ]
+    calibration_of_rram.calibrate_rram(notice=said.append)
+    assert len(said) == 1
+
+
+def test_the_read_voltage_in_the_card_is_the_one_that_was_simulated(simulated):
     card = calibration_of_rram.calibrate_rram(overrides={"vread": 0.25}).card
     assert (card["read_voltage"], card.parameters["read_voltage"].source) == (0.25, "netlist")
 

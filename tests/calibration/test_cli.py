@@ -1,10 +1,13 @@
 """The command line as a user meets it: what comes out, and what bad input gets."""
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from calibration.experiments import NEURON_NETLIST
 from devices import Waveform
 
 
@@ -78,8 +81,6 @@ def test_bad_input_gets_one_clear_sentence_and_exit_code_2(bruno, args, said, tm
 
 
 def test_a_netlist_with_a_typo_is_refused_with_file_and_line(bruno, tmp_path):
-    from calibration.experiments import NEURON_NETLIST
-
     text = NEURON_NETLIST.read_text().replace("../", f"{NEURON_NETLIST.parents[1]}/")
     broken = tmp_path / "mine.cir"
     lines = text.splitlines()
@@ -108,6 +109,37 @@ def test_a_failed_calibration_leaves_the_good_card(bruno, tmp_path):
     assert code == 1
     assert one_sentence(err, "no spike in SPICE")
     assert (tmp_path / "felif.json").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["neuron", "--report", "reports"], "--report needs both devices"),
+        (["neuron", "--monte-carlo", "4"], "at least 8 Monte-Carlo samples, not 4"),
+        (["neuron", "--netlist", "mine.cir", "--monte-carlo", "8"], "mine.variation.yaml: no such variation file"),
+        (["rram", "--monte-carlo", "1"], "at least 2 sampled devices, not 1"),
+        (["all", "--domains", "0"], "give a number from 1 to 16, or auto"),
+    ],
+)
+def test_a_calibration_that_cannot_end_well_is_refused_before_anything_runs(bruno, monkeypatch, tmp_path, args, said):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.cir").write_text(NEURON_NETLIST.read_text().replace("../", f"{NEURON_NETLIST.parents[1]}/"))
+    for module in ("experiments", "calibrate_rram"):
+        monkeypatch.setattr(f"calibration.{module}.run_jobs", lambda *_: pytest.fail("simulated"))
+    code, _, err = bruno("calibrate", *args)
+    assert code == 2
+    assert one_sentence(err, said)
+
+
+def test_a_report_leaves_the_json_of_a_calibration_alone(bruno, monkeypatch, tmp_path, felif_card, rram_card):
+    cards = {"neuron": felif_card, "rram": rram_card}
+    targets = {name: lambda card=card, **_: SimpleNamespace(card=card) for name, card in cards.items()}
+    monkeypatch.setattr("calibration.calibrate.TARGETS", targets)
+    monkeypatch.setattr("calibration.report.write_report", lambda folder, *_: folder / "calibration.html")
+    code, text, err = bruno("calibrate", "all", "--out", tmp_path, "--report", tmp_path / "reports", "--json")
+    assert code == 0, err
+    assert json.loads(text) == {name: json.loads(card.to_json()) for name, card in cards.items()}
+    assert one_sentence(err, f"wrote {tmp_path / 'reports' / 'calibration.html'}")
 
 
 def test_confidence_intervals_on_request_hold_the_value_and_name_what_was_not_fitted(bruno, tmp_path):

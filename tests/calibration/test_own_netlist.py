@@ -115,8 +115,8 @@ def test_a_library_s_parameter_is_set_and_enters_the_card_s_provenance(bruno, my
 
 
 def test_the_devices_of_a_library_are_sampled(my_neuron, felif_card, farm, tmp_path, bruno, store):
-    devices = sampled_recordings(felif_card, my_neuron, 2, farm, {}, 0)
-    assert [len(recordings) for recordings in devices] == [3, 3]
+    devices = sampled_recordings(felif_card, my_neuron, 8, farm, {}, 0)
+    assert [len(recordings) for recordings in devices] == [3] * 8
     out = tmp_path / "table.csv"
     code, _, err = bruno("vary", "neuron", "--netlist", my_neuron, "--samples", 2, "--currents", "10n", "--out", out)
     assert code == 0, err

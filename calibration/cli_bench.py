@@ -203,8 +203,7 @@ def netlist_check_command(netlist: NetlistArgument, settings: SetOption = None) 
     """Let ngspice read a netlist and take its first steps. Example: `bruno netlist check my_neuron.cir`."""
     from calibration.netlist_tools import check
 
-    loaded = check(netlist)
-    loaded.with_params(parse_overrides(settings))
+    loaded = check(netlist, parse_overrides(settings))
     unitless = [p.name for p in loaded.params.values() if not p.unit]
     typer.echo(f"{netlist}: ngspice takes it, {len(loaded.params)} parameters")
     if unitless:

@@ -1,6 +1,7 @@
 """What an engineer asks of a netlist before a run: its parameters, whether ngspice takes it, what an edit changes."""
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,13 +30,13 @@ class Difference:
         return not self.changed_params and not self.changed_lines
 
 
-def check(path: Path | str) -> Netlist:
-    """Let ngspice read the deck at `path` and take its first steps.
+def check(path: Path | str, overrides: Mapping[str, float] | None = None) -> Netlist:
+    """Let ngspice read the deck at `path`, with `overrides` of its parameters, and take its first steps.
 
     Raises `NetlistError` with file and line where the deck is at fault, `SimulationError` where no operating point
     is found.
     """
-    netlist = Netlist.load(path)
+    netlist = Netlist.load(path).with_params(overrides or {})
     for param in netlist.params.values():
         if param.value is None and not param.text:
             raise NetlistError(f"{param.where}: .param {param.name} has no value")

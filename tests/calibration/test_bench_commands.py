@@ -9,6 +9,7 @@ from calibration.experiments import NEURON_NETLIST, RRAM_NETLIST
 from calibration.fecap_bench import BenchResult, pund, pv_loops
 from calibration.netlist import Netlist
 from calibration.netlist_tools import check, difference
+from calibration.ngspice import Worker
 from calibration.plots import new_figure
 from calibration.plots_bench import FIGURES
 from calibration.rram_bench import hysteresis, parasitics
@@ -65,6 +66,18 @@ def test_netlist_check_finds_the_typo(bruno, tmp_path):
     code, _, said = bruno("netlist", "check", broken)
     assert code == 2
     assert "deck.cir:3: Undefined parameter [rr]" in said.replace("\n", "")
+
+
+def test_netlist_check_runs_the_deck_as_it_is_set(bruno, monkeypatch):
+    decks = []
+    monkeypatch.setattr(Worker, "run", lambda _, job: decks.append(job.deck))
+    code, _, _ = bruno("netlist", "check", RRAM_NETLIST, "--set", "vread=0.25")
+    assert code == 0
+    assert ".param vread=0.25" in decks[0]
+    code, _, err = bruno("netlist", "check", RRAM_NETLIST, "--set", "vraed=0.25")
+    assert code == 2
+    assert "did you mean 'vread'?" in err
+    assert len(decks) == 1
 
 
 def test_netlist_diff_says_what_runs_again(bruno, tmp_path, own_store):

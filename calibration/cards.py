@@ -10,6 +10,7 @@ import numpy as np
 from devices.card import Card, FeLIFCard, RRAMCard
 from devices.errors import CardError, InputError
 
+CALIBRATED = Path("data/calibrated")
 CARD_TYPES: dict[str, type[Card]] = {"felif": FeLIFCard, "rram": RRAMCard}
 LOOSE = 0.5
 """A standard error above this fraction of the value is remarked on."""
@@ -28,6 +29,12 @@ class Change:
     """(second - first) / first."""
     sigmas: float | None
     """(second - first) in units of the combined standard error sqrt(stderr_1^2 + stderr_2^2)."""
+
+
+def calibrated_card(model: str) -> Path:
+    """The calibrated card of `model`: below the working folder, else beside the package."""
+    here = CALIBRATED / f"{model}.json"
+    return here if here.is_file() else Path(__file__).parents[1] / here
 
 
 def load_any_card(path: Path) -> Card:

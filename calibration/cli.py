@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
+from calibration.cards import CALIBRATED, calibrated_card
 from devices.card import Card, FeLIFCard, RRAMCard
 from devices.errors import BrunoError, EnvelopeError, InputError
 from devices.stimulus import Stimulus
@@ -28,7 +29,6 @@ simulate_app = typer.Typer(
 )
 app.add_typer(simulate_app, name="simulate")
 
-CARDS = Path("data/calibrated")
 messages = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -43,6 +43,7 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Override a netlist .param (spice) or a card parameter (model)."),
 ]
+NeuronCardOption = Annotated[Path | None, typer.Option(help="FeLIF card (default: the calibrated one).")]
 WorkersOption = Annotated[int, typer.Option(min=1, help="Worker processes.")]
 
 
@@ -88,7 +89,7 @@ def simulate_neuron_command(
     stimulus: Annotated[Path | None, typer.Option(help="CSV with time_s,i_syn_a; linear between points.")] = None,
     dc: Annotated[float | None, number_option("A constant current instead, e.g. 308p.")] = None,
     t_stop: Annotated[float | None, number_option("End in s (default: end of the stimulus, or 0.15).")] = None,
-    card: Annotated[Path, typer.Option(help="FeLIF card, for the model.")] = CARDS / "felif.json",
+    card: NeuronCardOption = None,
     netlist: Annotated[
         Path | None, typer.Option(help="Neuron testbench, for ngspice (default: the project's).")
     ] = None,
@@ -109,7 +110,7 @@ def simulate_neuron_command(
         raise InputError(f"--t-stop must be above 0 and at most 100 s, not {end_s:g} s")
     overrides = parse_overrides(settings)
     wave = _neuron_in_spice(drive, end_s, netlist, overrides) if engine == "spice" else _neuron_model(
-        drive, end_s, card, overrides
+        drive, end_s, card or calibrated_card("felif"), overrides
     )  # fmt: skip
     wave.to_csv(out)
     figures = {
@@ -139,7 +140,7 @@ def _neuron_model(drive: Stimulus, end_s: float, card_path: Path, overrides: dic
     card = FeLIFCard.load(card_path)
     if span := card.envelope.get("i_syn"):
         low, high = float(drive.i_syn_a.min()), float(drive.i_syn_a.max())
-        if low < span.min * 1.0001 or high > span.max * 1.0001:
+        if not span.covers(low, high):
             worst = high if high > span.max else low
             raise EnvelopeError(
                 f"a current of {format_si(worst, 'A')} lies outside {format_si(span.min, 'A')} ... "
@@ -155,7 +156,7 @@ def simulate_rram_command(
     length: Annotated[float, number_option("Filament length.")] = 0.4e-9,
     radius: Annotated[float, number_option("Filament radius.")] = 45e-9,
     variant: Annotated[Literal["var", "det"], typer.Option(help="Thermal resistance with or without radius.")] = "var",
-    card: Annotated[Path, typer.Option(help="RRAM card, for the model.")] = CARDS / "rram.json",
+    card: Annotated[Path | None, typer.Option(help="RRAM card, for the model (default: the calibrated one).")] = None,
     netlist: Annotated[Path | None, typer.Option(help="RRAM testbench, for ngspice (default: the project's).")] = None,
     settings: SetOption = None,
     as_json: JsonOption = False,
@@ -174,7 +175,7 @@ def simulate_rram_command(
         with messages.status("ngspice runs"):
             g_s = float(program_rrams([run], netlist or RRAM_NETLIST)[0])
     else:
-        g_s = _rram_model(i_prog, length, radius, variant, card, overrides)
+        g_s = _rram_model(i_prog, length, radius, variant, card or calibrated_card("rram"), overrides)
     if as_json:
         print_json({"g_s": g_s, "engine": engine, "i_prog_a": i_prog, "length_m": length, "radius_m": radius})
     else:
@@ -192,7 +193,7 @@ def _rram_model(
         raise InputError(f"{path} was fitted with the '{fitted_variant}' variant; recalibrate with --variant {variant}")
     for name, value in (("i_prog", i_prog), ("length", length), ("radius", radius)):
         span = card.envelope.get(name)
-        if span is not None and not span.min * 0.9999 <= value <= span.max * 1.0001:
+        if span is not None and not span.covers(value, value):
             raise EnvelopeError(
                 f"{name} of {format_si(value, span.unit)} lies outside {format_si(span.min, span.unit)} ... "
                 f"{format_si(span.max, span.unit)}, for which {path} was calibrated; use --engine spice"
@@ -204,7 +205,7 @@ def _rram_model(
 def calibrate_command(
     what: Annotated[str, typer.Argument(help="neuron, rram or all.")] = "all",
     netlist: Annotated[Path | None, typer.Option(help="A testbench of your own, for neuron or rram.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the cards.")] = CARDS,
+    out: Annotated[Path, typer.Option(help="Folder of the cards.")] = CALIBRATED,
     settings: SetOption = None,
     variant: Annotated[
         Literal["var", "det"], typer.Option(help="RRAM thermal resistance with or without radius.")

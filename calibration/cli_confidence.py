@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from calibration.cli import CARDS, JsonOption, app, messages, print_json
+from calibration.cards import calibrated_card
+from calibration.cli import JsonOption, NeuronCardOption, app, messages, print_json
 from devices.card import FeLIFCard
 from devices.errors import InputError
 
@@ -13,7 +14,7 @@ from devices.errors import InputError
 @app.command("confidence")
 def confidence_command(
     parameter: Annotated[list[str] | None, typer.Argument(help="Fitted parameters (default: all).")] = None,
-    card: Annotated[Path, typer.Option(help="FeLIF card.")] = CARDS / "felif.json",
+    card: NeuronCardOption = None,
     netlist: Annotated[Path | None, typer.Option(help="What it was fitted to (default: the project's neuron).")] = None,
     figure: Annotated[Path | None, typer.Option(help="Also draw the profiles into this PNG file.")] = None,
     as_json: JsonOption = False,
@@ -27,10 +28,11 @@ def confidence_command(
     from calibration.farm import Farm
     from calibration.uncertainty import neuron_confidence, profile
 
-    source, fitted = netlist or NEURON_NETLIST, FeLIFCard.load(card)
+    path = card or calibrated_card("felif")
+    source, fitted = netlist or NEURON_NETLIST, FeLIFCard.load(path)
     overrides = fitted.provenance.overrides
     if neuron_deck(source).sha256(overrides) != fitted.provenance.sha256:
-        raise InputError(f"{card} was not fitted to {source} as it is now; recalibrate, or name its --netlist")
+        raise InputError(f"{path} was not fitted to {source} as it is now; recalibrate, or name its --netlist")
     recordings = fit_recordings(source, overrides, Farm(progress="neuron in ngspice"))
     with messages.status("following the profiles"):
         found = neuron_confidence(recordings, fitted, parameter or None)

@@ -11,10 +11,9 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from calibration.cli import JsonOption, SetOption, app, parse_overrides, print_json
+from calibration.cli import JsonOption, SetOption, app, number_option, parse_overrides, print_json
 from devices.errors import InputError
 from devices.files import write_atomic
-from devices.units import parse_spice_number
 
 if TYPE_CHECKING:
     from calibration.fit_fecap import Progress as Report
@@ -34,10 +33,7 @@ def fit_fecap_command(
     voltage_unit: Annotated[str | None, typer.Option(help="V, mV, uV, kV.")] = None,
     charge_unit: Annotated[str | None, typer.Option(help="C, uC, nC, pC, fC; or C/m2, uC/cm2.")] = None,
     current_unit: Annotated[str | None, typer.Option(help="A, mA, uA, nA, pA; or A/m2, A/cm2, mA/cm2, uA/cm2.")] = None,
-    area: Annotated[
-        float | None,
-        typer.Option(parser=parse_spice_number, metavar="NUMBER", help="Electrode area in m^2: 25p is 25 um^2."),
-    ] = None,
+    area: Annotated[float | None, number_option("Electrode area in m^2: 25p is 25 um^2.")] = None,
     free: Annotated[
         str | None, typer.Option(metavar="NAME,...", help="Fit exactly these (default: what the data determine).")
     ] = None,

@@ -6,15 +6,16 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from calibration.cli import CARDS, JsonOption, app, print_json
+from calibration.cards import calibrated_card
+from calibration.cli import JsonOption, NeuronCardOption, app, number_option, print_json
 from devices.card import FeLIFCard
-from devices.units import format_si, parse_spice_number
+from devices.units import format_si
 
 
 @app.command("sensitivity")
 def sensitivity_command(
-    card: Annotated[Path, typer.Option(help="FeLIF card.")] = CARDS / "felif.json",
-    dc: Annotated[float, typer.Option(parser=parse_spice_number, metavar="NUMBER", help="Constant current.")] = 1e-9,
+    card: NeuronCardOption = None,
+    dc: Annotated[float, number_option("Constant current.")] = 1e-9,
     width: Annotated[float, typer.Option(help="Parameters vary by this share to either side.")] = 0.05,
     variability: Annotated[
         bool, typer.Option("--variability", help="They vary as the card's Monte-Carlo says instead.")
@@ -30,7 +31,8 @@ def sensitivity_command(
     """
     from calibration.sensitivity import sensitivity_bars, spike_time_sensitivity
 
-    found = spike_time_sensitivity(FeLIFCard.load(card), dc, None if variability else width, samples, seed)
+    loaded = FeLIFCard.load(card or calibrated_card("felif"))
+    found = spike_time_sensitivity(loaded, dc, None if variability else width, samples, seed)
     if figure is not None:
         from calibration.plots import new_figure, save
 

@@ -14,9 +14,6 @@ from devices.files import write_atomic
 from devices.units import format_si, parse_spice_number
 
 Rows = list[dict[str, Any]]
-CHARGE_PER_TRANSIENT_C = 32e-12
-DEAD_TIME_S = 1e-3
-"""A transient lasts until this much charge has flowed in, and this much longer: two spikes of the paper's neuron."""
 
 
 @app.command("vary")
@@ -80,11 +77,12 @@ def vary_command(
 def _vary_neuron(devices: Any, currents_a: list[float], path: Path, overrides: dict[str, float], farm: Any) -> Rows:
     """A row a device and current: first spike, and the interval after it; empty where the neuron stays silent."""
     from calibration.experiments import NeuronRun, simulate_neurons
+    from calibration.stimuli import CHARGE_PER_RECORDING_C, DEAD_TIME_PER_RECORDING_S
     from devices.stimulus import Stimulus
 
     cases = [(label, values, i) for label, values in _cases(devices) for i in currents_a]
     runs = [
-        NeuronRun(Stimulus.dc(i), CHARGE_PER_TRANSIENT_C / i + DEAD_TIME_S, overrides | values)
+        NeuronRun(Stimulus.dc(i), CHARGE_PER_RECORDING_C / i + DEAD_TIME_PER_RECORDING_S, overrides | values)
         for _, values, i in cases
     ]
     rows: Rows = []

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import NetlistError
-from calibration.experiments import NETLISTS, NEURON_NETLIST, NEURON_PINS, neuron_deck
+from calibration.experiments import NETLISTS, NEURON_NETLIST, NEURON_PINS, neuron_deck, spike_times
 from calibration.farm import Farm, Job, run_jobs
 from calibration.netlist import Netlist
 from devices.stimulus import Stimulus
@@ -88,7 +88,6 @@ def simulate_crossbar(
 ) -> list[Waveform]:
     """A waveform for each neuron, as `simulate_neuron` gives; ``i_syn_a`` is the current that the mirrors gave it."""
     raw = run_jobs([crossbar_job(run, netlist)], farm)[0]
-    half = 0.5 * raw["v(vdd)"]
     waves = []
     for n in range(1, len(run.bias_a) + 1):
         signals = {
@@ -96,8 +95,7 @@ def simulate_crossbar(
             "v_mem_v": raw[f"v(vm{n})"],
             "polarization": raw[f"v(pn{n})"],
         }
-        above = Waveform(raw.time_s, {"spk": raw[f"v(spk{n})"] - half})
-        waves.append(Waveform(raw.time_s, signals, above.crossings("spk", 0.0)))
+        waves.append(Waveform(raw.time_s, signals, spike_times(raw, f"v(spk{n})")))
     return waves
 
 

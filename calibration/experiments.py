@@ -105,8 +105,12 @@ def neuron_waveform(raw: Waveform, stimulus: Stimulus) -> Waveform:
         "v_mem_v": raw["v(vm)"],
         "polarization": raw["v(pn)"],
     }
-    above = Waveform(raw.time_s, {"spk": raw["v(spk)"] - 0.5 * raw["v(vdd)"]})
-    return Waveform(raw.time_s, signals, above.crossings("spk", 0.0))
+    return Waveform(raw.time_s, signals, spike_times(raw))
+
+
+def spike_times(raw: Waveform, output: str = "v(spk)") -> NDArray[np.float64]:
+    """Times (n,) in s at which the neuron's `output` rises through half the supply."""
+    return Waveform(raw.time_s, {"spk": raw[output] - 0.5 * raw["v(vdd)"]}).crossings("spk", 0.0)
 
 
 def pwl(stimulus: Stimulus, t_stop_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -214,5 +218,10 @@ def rram_overrides(run: RRAMRun) -> dict[str, float]:
 
 def rram_conductance(raw: Waveform, run: RRAMRun) -> float:
     """Conductance in S at the last read of an RRAM job."""
-    at = raw.resampled([READ_AFTER_SET_S if run.v_reset_v is None else READ_AFTER_RESET_S])
+    return read_conductance(raw, READ_AFTER_SET_S if run.v_reset_v is None else READ_AFTER_RESET_S)
+
+
+def read_conductance(raw: Waveform, time_s: float) -> float:
+    """Conductance in S that the cell shows at `time_s`, during a read."""
+    at = raw.resampled([time_s])
     return float(at["i(vcell)"][0] / (at["v(oe)"][0] - at["v(ae)"][0]))

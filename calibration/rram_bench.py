@@ -20,6 +20,7 @@ from calibration.experiments import (
     SET_END_S,
     RRAMRun,
     program_rrams,
+    read_conductance,
 )
 from calibration.farm import Farm, Job, run_jobs
 from calibration.fecap_bench import BenchResult
@@ -67,7 +68,11 @@ def set_by_transistor(
     ]
     table = pd.DataFrame(
         [
-            {"v_gate_v": v, "i_set_a": abs(_at(raw, 1.02e-6, "i(vcell)")), "g_s": _conductance(raw, READ_AFTER_SET_S)}
+            {
+                "v_gate_v": v,
+                "i_set_a": abs(_at(raw, 1.02e-6, "i(vcell)")),
+                "g_s": read_conductance(raw, READ_AFTER_SET_S),
+            }
             for v, raw in zip(gates_v, run_jobs(jobs, farm), strict=True)
         ]
     )
@@ -88,7 +93,7 @@ def set_by_source(
     ]
     table = pd.DataFrame(
         [
-            {"i_prog_a": i, "g_s": _conductance(raw, READ_AFTER_SET_S)}
+            {"i_prog_a": i, "g_s": read_conductance(raw, READ_AFTER_SET_S)}
             for i, raw in zip(currents_a, run_jobs(jobs, farm), strict=True)
         ]
     )
@@ -158,7 +163,7 @@ def cycling(
     times.append(times[-1] + GAP_S)
     levels.append(0.0)
     raw = _drive(np.array(times), np.array(levels), {**(overrides or {}), "iprog": i_prog_a}, netlist, None, farm)
-    conductance = np.array([_conductance(raw, t) for t in reads]).reshape(-1, 2)
+    conductance = np.array([read_conductance(raw, t) for t in reads]).reshape(-1, 2)
     table = pd.DataFrame({"cycle": np.arange(1, cycles + 1), "g_on_s": conductance[:, 0], "g_off_s": conductance[:, 1]})
     return BenchResult("cycling", table, table)
 
@@ -202,8 +207,3 @@ def _drive(
 
 def _at(raw: Waveform, time_s: float, name: str) -> float:
     return float(raw.resampled([time_s])[name][0])
-
-
-def _conductance(raw: Waveform, time_s: float) -> float:
-    at = raw.resampled([time_s])
-    return float(at["i(vcell)"][0] / (at["v(oe)"][0] - at["v(ae)"][0]))

@@ -15,10 +15,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from calibration.measures import first_spike_s
 from devices.card import FeLIFCard
 from devices.errors import InputError
-from devices.felif import simulate
-from devices.stimulus import Stimulus
 from devices.units import format_si
 
 Array = NDArray[np.float64]
@@ -67,7 +66,7 @@ def spike_time_sensitivity(
         raise InputError(f"the relative width must lie between 0 and 1, not {relative_width:g}")
     problem = _problem(card, relative_width)
     drawn = sampling.sample(problem, base_samples, calc_second_order=False, seed=seed)
-    times = np.log([_first_spike_s(card, dict(zip(problem["names"], row, strict=True)), current_a) for row in drawn])
+    times = np.log([_spiking_s(card, dict(zip(problem["names"], row, strict=True)), current_a) for row in drawn])
     found = analysis.analyze(problem, times - times.mean(), calc_second_order=False, seed=seed)
     return Sensitivity(
         names=tuple(problem["names"]),
@@ -98,16 +97,14 @@ def _weight(name: str) -> bool:
     return name.startswith("domain_weight")
 
 
-def _first_spike_s(card: FeLIFCard, factors: dict[str, float], current_a: float) -> float:
+def _spiking_s(card: FeLIFCard, factors: dict[str, float], current_a: float) -> float:
     device = card.with_values(**{name: card[name] * factor for name, factor in factors.items()})
-    charge_c = 8.0 * device["area"] * device["saturation_polarization"] + 1e-11 * device["v_threshold"]
-    end_s = charge_c / current_a
-    spikes = simulate(device, Stimulus.dc(current_a), end_s, dt_s=end_s / 10, rtol=1e-6).spike_times_s
-    if spikes.size == 0:
+    spike_s = first_spike_s(device, current_a, samples=10, rtol=1e-6)
+    if spike_s is None:
         raise InputError(
             f"a neuron within these widths does not spike at {format_si(current_a, 'A')}: drive it with more current"
         )
-    return float(spikes[0])
+    return spike_s
 
 
 def sensitivity_bars(axes: Axes, sensitivity: Sensitivity) -> Axes:

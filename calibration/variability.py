@@ -25,13 +25,14 @@ from calibration.experiments import NEURON_NETLIST, NeuronRun, neuron_deck, simu
 from calibration.farm import Farm
 from calibration.fit_felif import Scales, first_spike_residual
 from calibration.fitting import Free, search
+from calibration.measures import first_spike_s
 from calibration.memo import FIT_SOURCES, remembered
 from calibration.recording import Recording, measure_spikes
 from calibration.variation import Samples, Variation
 from devices.card import FeLIFCard
 from devices.card_parts import Covariance
 from devices.errors import InputError
-from devices.felif import FeLIFParameters, simulate
+from devices.felif import FeLIFParameters
 from devices.stimulus import Stimulus
 from devices.units import format_si
 
@@ -85,7 +86,7 @@ def sampled_recordings(
 ) -> list[list[Recording]]:
     """Recordings of each sampled device at `CURRENTS_A`."""
     sampled = sampled_devices(netlist, samples, overrides, seed)
-    first = {i: _first_spike_s(card, i) for i in CURRENTS_A}
+    first = {i: _spiking_s(card, i) for i in CURRENTS_A}
     factor = {i: TWO_SPIKES if i == max(CURRENTS_A) else FIRST_SPIKE for i in CURRENTS_A}
     drives = [(Stimulus.dc(i), factor[i] * first[i]) for i in CURRENTS_A]
     runs = [NeuronRun(s, end, overrides | values) for values in sampled.overrides() for s, end in drives]
@@ -101,12 +102,11 @@ def sampled_recordings(
     return [recordings[n : n + count] for n in range(0, len(recordings), count)]
 
 
-def _first_spike_s(card: FeLIFCard, current_a: float) -> float:
-    charge_c = 4.0 * card["area"] * card["saturation_polarization"] + 10.0 * card["v_threshold"] * 1e-12
-    spikes = simulate(card, Stimulus.dc(current_a), charge_c / current_a, dt_s=charge_c / current_a / 100).spike_times_s
-    if spikes.size == 0:
+def _spiking_s(card: FeLIFCard, current_a: float) -> float:
+    spike_s = first_spike_s(card, current_a)
+    if spike_s is None:
         raise FitError(f"the card's neuron does not spike at {format_si(current_a, 'A')}, where its spread is measured")
-    return float(spikes[0])
+    return spike_s
 
 
 def fit_devices(card: FeLIFCard, devices: Sequence[Sequence[Recording]]) -> DeviceFits:

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from calibration.cli import CARDS, JsonOption, app, messages, print_json
+from calibration.cards import calibrated_card
+from calibration.cli import JsonOption, NeuronCardOption, app, messages, print_json
 from devices import FeLIFCard
 from devices.errors import InputError
 
@@ -20,7 +21,7 @@ def bench_command(
         list[str] | None,
         typer.Argument(metavar="[NAME]...", help="Which; by default all of those below, half an hour."),
     ] = None,
-    card: Annotated[Path, typer.Option(help="FeLIF card.")] = CARDS / "felif.json",
+    card: NeuronCardOption = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of every measurement.")] = 1,
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes: seconds, and no figures to quote.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for NAME.json and NAME.png.")] = None,
@@ -40,7 +41,7 @@ def bench_command(
     for name in names or []:
         if name not in benchmark.BENCHES:
             raise InputError(f"unknown benchmark '{name}'; there are {', '.join(benchmark.BENCHES)}")
-    loaded = FeLIFCard.load(card)
+    loaded = FeLIFCard.load(card or calibrated_card("felif"))
     printed: dict[str, Any] = {}
     for name in names or list(benchmark.BENCHES):
         with messages.status(f"{name}") as status:

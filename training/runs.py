@@ -8,12 +8,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from calibration.cards import calibrated_card
 from devices.card import Card, FeLIFCard, RRAMCard
 from devices.errors import InputError
 from devices.files import write_atomic
 from training.config import RunConfig, load_config
 
-CALIBRATED = Path("data") / "calibrated"
 LEFT_BEHIND = (
     "checkpoint.*", "best.safetensors", "metrics.jsonl", "result.json", "report.html", "validation.json",
     "cards/*.json", "figures/*.png", "programming/*.csv", "spice/*.cir", "tensorboard/events*",
@@ -48,11 +48,8 @@ class Cards:
 
 
 def _card_path(name: str, kind: str) -> Path:
-    """The card's own path, or the calibrated one: below the working folder, else beside the package."""
-    if name != "calibrated":
-        return Path(name)
-    here = CALIBRATED / f"{kind}.json"
-    return here if here.is_file() else Path(__file__).parents[1] / here
+    """The card's own path, or the calibrated one."""
+    return calibrated_card(kind) if name == "calibrated" else Path(name)
 
 
 @dataclass(frozen=True)

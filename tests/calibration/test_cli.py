@@ -142,6 +142,23 @@ def test_a_report_leaves_the_json_of_a_calibration_alone(bruno, monkeypatch, tmp
     assert one_sentence(err, f"wrote {tmp_path / 'reports' / 'calibration.html'}")
 
 
+def test_the_calibrated_cards_are_found_from_anywhere_and_those_of_the_working_folder_first(
+    bruno, monkeypatch, tmp_path, rram_card
+):
+    monkeypatch.chdir(tmp_path)
+    code, text, err = bruno("simulate", "rram", "--i-prog", "100u", "--json")
+    assert code == 0, err
+    calibrated = json.loads(text)["g_s"]
+    assert bruno("simulate", "neuron", "--dc", "5n", "--t-stop", "1m")[0] == 0
+    rram_card.with_values(r_series=2 * rram_card["r_series"]).save("data/calibrated/rram.json")
+    assert json.loads(bruno("simulate", "rram", "--i-prog", "100u", "--json")[1])["g_s"] < 0.9 * calibrated
+
+
+@pytest.mark.parametrize(("i_prog", "code"), [("300u", 0), ("300.02u", 2), ("15u", 0), ("14.999u", 2)])
+def test_a_card_s_range_ends_where_it_says(bruno, i_prog, code):
+    assert bruno("simulate", "rram", "--i-prog", i_prog, "--json")[0] == code
+
+
 def test_confidence_intervals_on_request_hold_the_value_and_name_what_was_not_fitted(bruno, tmp_path):
     code, text, _ = bruno("confidence", "eps_hzo", "--figure", tmp_path / "eps.png", "--json")
     assert code == 0

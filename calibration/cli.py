@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,6 +31,21 @@ simulate_app = typer.Typer(
 app.add_typer(simulate_app, name="simulate")
 
 messages = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"bruno-spice {version('bruno-spice')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options_of_all(
+    asked: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """What holds for every command."""
 
 
 def number_option(text: str) -> Any:

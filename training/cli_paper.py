@@ -38,15 +38,15 @@ def paper_command(
 
     plan = load_plan(quick=quick)
     folder = out or (QUICK_FOLDER if quick else Path("docs"))
+    chosen = [n for n in plan.experiments if not names or any(fnmatch.fnmatch(n, pattern) for pattern in names)]
+    if not chosen:
+        raise InputError(f"no experiment is called {' or '.join(names or [])}; see bruno paper --list")
     if show:
-        for each in plan.experiments.values():
+        for each in (plan.experiments[name] for name in chosen):
             found = load_results(folder / "results", each.name)
             made = f"{len(found.seeds)} by {found.commit[:10]}" if found else "none"
             typer.echo(f"{each.name:22} seeds {len(each.seeds)}, done {made:15} {each.shown}")
         return
-    chosen = [n for n in plan.experiments if not names or any(fnmatch.fnmatch(n, pattern) for pattern in names)]
-    if not chosen:
-        raise InputError(f"no experiment is called {' or '.join(names or [])}; see bruno paper --list")
     try:
         if names or rerun or quick:
             from training.paper_run import Runner

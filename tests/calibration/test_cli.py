@@ -1,6 +1,7 @@
 """The command line as a user meets it: what comes out, and what bad input gets."""
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -194,3 +195,8 @@ def test_every_command_explains_itself_with_an_example(bruno):
         code, out, _ = bruno(*command, "--help")
         assert code == 0
         assert "xample" in out
+
+
+def test_the_version_is_that_of_the_package(bruno):
+    code, out, _ = bruno("--version")
+    assert (code, out.split()) == (0, ["bruno-spice", version("bruno-spice")])

@@ -297,3 +297,6 @@ def test_faults_of_the_user_are_one_sentence(bruno):
     code, _, err = bruno("paper", "no-such-experiment")
     assert code == 2
     assert "no experiment is called no-such-experiment; see bruno paper --list" in err
+    listed = bruno("paper", "bench-*", "--list")[1].splitlines()
+    assert len(listed) > 5
+    assert all(line.startswith("bench-") for line in listed)

@@ -16,7 +16,7 @@ from calibration.plots import MODEL_COLOUR, SECOND_COLOUR, SPICE_COLOUR, THIRD_C
 from training.benchmark import Measured
 
 COLOURS = {"bruno": MODEL_COLOUR, "tangent": THIRD_COLOUR, "checkpoint": SPICE_COLOUR, "bptt": SECOND_COLOUR}
-NAMES = {"bruno": "BRUNO", "tangent": "tangent", "checkpoint": "checkpoint", "bptt": "BPTT, 1 us"}
+NAMES = {"bruno": "BRUNO", "tangent": "tangent", "checkpoint": "checkpoint", "bptt": "BPTT, 1 µs"}
 FAMILIES = {"LIF": SPICE_COLOUR, "snnTorch": SECOND_COLOUR, "Norse": "#e09f3e"}
 STYLES = ("s-", "^--", "v:")
 """Of the layers of one family."""
@@ -46,7 +46,7 @@ def growth_curves(axes: Axes, rows: list[Row], summary: dict[str, float], along:
     axes.set_yscale("log")
     axes.set_xlabel(label)
     axes.yaxis.set_major_formatter(EngFormatter("B" if key == "peak_bytes" else "s"))
-    axes.legend(fontsize="x-small")
+    axes.legend(fontsize="small")
     return axes
 
 
@@ -96,10 +96,10 @@ def draw_speed(found: Measured) -> Figure:
         values.append(row["forward_us"] if whole is None else whole)
         felif = MODEL_COLOUR if whole is not None else SECOND_COLOUR
         colours.append(felif if row["layer"].startswith("FeLIF") else SPICE_COLOUR)
-    bars(figure.axes[0], names, values, colours, lambda x: f"{x:.3g} us")
-    figure.axes[0].set_xlabel("us per neuron and step, forward + backward")
+    bars(figure.axes[0], names, values, colours, lambda x: f"{x:.3g} µs")
+    figure.axes[0].set_xlabel("µs per neuron and step, forward + backward")
     figure.suptitle(
-        f"FeLIF with exact gradients: 1/{found.summary['euler_forward_over_felif_tangent']:.0f} of the fused 1 us "
+        f"FeLIF with exact gradients: 1/{found.summary['euler_forward_over_felif_tangent']:.0f} of the fused 1 µs "
         f"Euler kernel's forward pass\n{found.title}",
         fontsize=14,
     )
@@ -124,8 +124,8 @@ def draw_frameworks(found: Measured) -> Figure:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("neurons x batch")
-    axes.set_ylabel("us per neuron and step")
-    axes.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    axes.set_ylabel("µs per neuron and step")
+    axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
     figure.suptitle(f"forward + backward, {found.title}", fontsize=14)
     return figure
 
@@ -144,7 +144,7 @@ def draw_scale(found: Measured) -> Figure:
     axes.set_xscale("log")
     axes.set_ylim(bottom=0)
     axes.set_xlabel("neurons")
-    axes.set_ylabel("us per neuron and ms")
+    axes.set_ylabel("µs per neuron and ms")
     axes.legend()
     figure.suptitle(f"{found.title}, forward + backward; band: 20 %", fontsize=14)
     return figure
@@ -164,7 +164,7 @@ def draw_accuracy(found: Measured) -> Figure:
                           textcoords="offset points", fontsize="x-small")  # fmt: skip
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xlabel("us per neuron and ms, with tangents")
+    axes.set_xlabel("µs per neuron and ms, with tangents")
     axes.set_ylabel("rms error of V after 1 ms")
     axes.yaxis.set_major_formatter(EngFormatter("V"))
     axes.legend()

@@ -115,7 +115,7 @@ def speed(card: FeLIFCard, quick: bool, threads: int, say: Say, *, neurons: int 
         "euler_forward_over_felif_bruno": euler.forward_us / bruno.with_gradient_us,
     }
     summary |= {f"felif_tangent_over_{each.key}": tangent.with_gradient_us / each.with_gradient_us for each in rivals}
-    title = f"us per neuron and step, {neurons} neurons, {steps} steps, {counted(threads, 'thread')}"
+    title = f"µs per neuron and step, {neurons} neurons, {steps} steps, {counted(threads, 'thread')}"
     return Measured(title, [each.row() for each in (euler, *field)], summary, missing)
 
 
@@ -137,4 +137,4 @@ def frameworks(card: FeLIFCard, quick: bool, threads: int, say: Say) -> Measured
             summary[f"felif_tangent_over_{each.key}_{neurons}x{batch}"] = (
                 tangent.with_gradient_us / each.with_gradient_us
             )
-    return Measured(f"us per neuron and step over {steps} steps, {counted(threads, 'thread')}", rows, summary, missing)
+    return Measured(f"µs per neuron and step over {steps} steps, {counted(threads, 'thread')}", rows, summary, missing)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from calibration.errors import NetlistError
+from calibration.expressions import evaluate
 from calibration.lines import Line, expand_deck, read_deck, split_comment
 from devices.errors import InputError
 from devices.units import parse_spice_number
@@ -89,9 +90,9 @@ class Netlist:
         for index in self._param_lines():
             line = self.lines[index]
             code, comment = split_comment(line.text)
-            assignments = list(_assignments(code))
-            unit, meaning = _unit(comment) if len(assignments) == 1 else ("", comment)
-            for name, start, stop in assignments:
+            found_here = list(assignments(code))
+            unit, meaning = _unit(comment) if len(found_here) == 1 else ("", comment)
+            for name, start, stop in found_here:
                 text = code[start:stop]
                 found[name.lower()] = Param(name.lower(), text, _number(text), unit, meaning, line.where)
         return found
@@ -100,12 +101,12 @@ class Netlist:
     def subcircuits(self) -> dict[str, Subcircuit]:
         """Subcircuits by (lower-case) name."""
         found = {}
-        for index, code in self._statements():
+        for index, code in self.statements():
             if code.lower().startswith(".subckt"):
-                first = next(_assignments(code), None)
+                first = next(assignments(code), None)
                 head = code if first is None else code[: code.rfind(first[0], 0, first[1])]
                 words = [word.lower() for word in head.split()[1:] if word.lower() != "params:"]
-                params = {name.lower(): code[start:stop] for name, start, stop in _assignments(code)}
+                params = {name.lower(): code[start:stop] for name, start, stop in assignments(code)}
                 found[words[0]] = Subcircuit(words[0], tuple(words[1:]), params, self.lines[index].where)
         return found
 
@@ -118,7 +119,7 @@ class Netlist:
     def top_level(self) -> list[str]:
         """The deck's own elements, a statement each, continuation lines joined; no cards, nothing of subcircuits."""
         found, depth = [], 0
-        for _, code in self._statements():
+        for _, code in self.statements():
             lower = code.lower()
             depth += lower.startswith(".subckt") - lower.startswith(".ends")
             if depth == 0 and not lower.startswith("."):
@@ -135,7 +136,7 @@ class Netlist:
         for index in self._param_lines():
             text = lines[index].text
             code, _ = split_comment(text)
-            for name, start, stop in reversed(list(_assignments(code))):
+            for name, start, stop in reversed(list(assignments(code))):
                 if name.lower() in values:
                     text = text[:start] + f"{values[name.lower()]:.12g}" + text[stop:]
             lines[index] = replace(lines[index], text=text)
@@ -195,7 +196,7 @@ class Netlist:
     def element(self, name: str) -> tuple[int, int]:
         """Span (first, last + 1) in `lines` of the deck-level element `name`. Raises `NetlistError` without it."""
         depth = 0
-        for index, code in self._statements():
+        for index, code in self.statements():
             lower = code.lower()
             depth += lower.startswith(".subckt") - lower.startswith(".ends")
             if depth == 0 and lower.split(None, 1)[:1] == [name.lower()]:
@@ -207,12 +208,10 @@ class Netlist:
         span = self._card(".tran")
         words = self._statement(span).split()
         try:
-            text = words[2].strip("{}'\"")
-            param = self.params.get(text.lower())
-            return float(param.value) if param and param.value is not None else parse_spice_number(text)
+            return evaluate(words[2], {name: p.value for name, p in self.params.items() if p.value is not None})
         except (IndexError, InputError):
             raise NetlistError(
-                f"{self.lines[span[0]].where}: .tran needs a number or a .param as its stop time"
+                f"{self.lines[span[0]].where}: .tran needs a stop time of numbers and .params, without blanks"
             ) from None
 
     def with_block(self, begin: str, end: str, texts: Sequence[str]) -> "Netlist":
@@ -228,9 +227,9 @@ class Netlist:
 
     def has_card(self, card: str) -> bool:
         """Whether a control card such as ``.tran`` stands at deck level."""
-        return any(code.lower().split(None, 1)[:1] == [card] for _, code in self._statements())
+        return any(code.lower().split(None, 1)[:1] == [card] for _, code in self.statements())
 
-    def _statements(self) -> Iterator[tuple[int, str]]:
+    def statements(self) -> Iterator[tuple[int, str]]:
         """Index of the first line and the joined code of every statement, continuation lines included."""
         index = 1
         while index < len(self.lines):
@@ -259,14 +258,14 @@ class Netlist:
 
     def _param_lines(self) -> Iterator[int]:
         depth = 0
-        for index, code in self._statements():
+        for index, code in self.statements():
             lower = code.lower()
             depth += lower.startswith(".subckt") - lower.startswith(".ends")
             if depth == 0 and lower.startswith(".param"):
                 yield from (i for i in range(index, self._end(index)) if self.lines[i].code.strip())
 
     def _card(self, card: str) -> tuple[int, int]:
-        for index, code in self._statements():
+        for index, code in self.statements():
             if code.lower().split(None, 1)[:1] == [card]:
                 return index, self._end(index)
         raise NetlistError(
@@ -292,7 +291,7 @@ def unknown_name(name: str, known: Mapping[str, object], prefix: str) -> str:
     return f"{prefix} '{name}'" + (f"; did you mean '{near[0]}'?" if near else "; it has none at all")
 
 
-def _assignments(code: str) -> Iterator[tuple[str, int, int]]:
+def assignments(code: str) -> Iterator[tuple[str, int, int]]:
     """Name, start and stop of the value of each ``name=value`` in `code`."""
     bare = re.sub(r"\{[^}]*\}|'[^']*'|\"[^\"]*\"", lambda m: "x" * len(m.group()), code)
     matches = list(_ASSIGNMENT.finditer(bare))

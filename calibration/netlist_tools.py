@@ -7,6 +7,7 @@ from pathlib import Path
 
 from calibration.errors import NetlistError
 from calibration.netlist import Netlist
+from calibration.netlist_faults import refuse_faults
 from calibration.ngspice import Job, Worker
 from calibration.store import Store
 
@@ -36,7 +37,9 @@ def check(path: Path | str, overrides: Mapping[str, float] | None = None) -> Net
     Raises `NetlistError` with file and line where the deck is at fault, `SimulationError` where no operating point
     is found.
     """
-    netlist = Netlist.load(path).with_params(overrides or {})
+    netlist = Netlist.load(path)
+    refuse_faults(netlist)
+    netlist = netlist.with_params(overrides or {})
     for param in netlist.params.values():
         if param.value is None and not param.text:
             raise NetlistError(f"{param.where}: .param {param.name} has no value")

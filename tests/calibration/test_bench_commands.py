@@ -68,6 +68,26 @@ def test_netlist_check_finds_the_typo(bruno, tmp_path):
     assert "deck.cir:3: Undefined parameter [rr]" in said.replace("\n", "")
 
 
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        (".parm r=2k", "there is no card '.parm'; did you mean '.param'?"),
+        (".param r 2k", "a .param is written as name=value"),
+        ("Xone a 0 load rr={r}", "the subcircuit load has no parameter 'rr'; did you mean 'r'?"),
+        ("R2 a 0", "the resistor r2 has no value"),
+    ],
+)
+def test_netlist_check_finds_what_ngspice_passes_over(line, fault, bruno, tmp_path):
+    deck = "* t\n.param r=1k\n.subckt load a b r=1k\nR1 a b {r}\n.ends\nXall a 0 load r={r}\nV1 a 0 PWL(0 0 1u 1)\n"
+    broken = tmp_path / "deck.cir"
+    broken.write_text(f"{deck}.tran 1u 10u\n")
+    assert "ngspice takes it" in bruno("netlist", "check", broken)[1]
+    broken.write_text(f"{deck}{line}\n.tran 1u 10u\n")
+    code, _, said = bruno("netlist", "check", broken)
+    assert code == 2
+    assert f"deck.cir:8: {fault}" in said.replace("\n", "")
+
+
 def test_netlist_check_runs_the_deck_as_it_is_set(bruno, monkeypatch):
     decks = []
     monkeypatch.setattr(Worker, "run", lambda _, job: decks.append(job.deck))
@@ -122,3 +142,8 @@ def test_figures_draw_what_the_bench_measured(farm, bench, arguments):
     assert axes.get_xlabel()
     assert axes.get_ylabel()
     plt.close(figure)
+
+
+@pytest.mark.parametrize("path", sorted(NEURON_NETLIST.parent.glob("*.cir")), ids=lambda path: path.stem)
+def test_every_testbench_of_the_project_passes_the_check(path):
+    check(path)

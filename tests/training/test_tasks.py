@@ -185,8 +185,45 @@ def test_a_task_of_ones_own_is_a_file_and_a_function(tmp_path: Path) -> None:
             load_task(name)
     with pytest.raises(InputError, match=r"has no option 'trails'; it has: trials, steps, seed"):
         load_task(f"{mine}:load", {"trails": 30})
-    with pytest.raises(InputError, match=r"has no sequence for valid \(.* 0 valid"):
+    with pytest.raises(InputError, match=r"no sequence for valid \(.* 0 valid"):
         load_task(f"{mine}:load", {"trials": 6})
+
+
+THREE = "classification([np.ones((4, 2))] * 30, np.arange(30) % 3, ['a', 'b'], 'made')"
+PARTS_BY_HAND = "{part: [Example(torch.ones(4, 2), torch.tensor(0))] for part in ('train', 'valid', 'test')}"
+
+
+@pytest.mark.parametrize(
+    ("made", "complaint"),
+    [
+        (THREE, r"sequence 2 has the class 2; a class is a whole number in 0\.\.\.1, the index of one of 2 labels"),
+        (THREE.replace("% 3", "% 2 - 1"), r"sequence 0 has the class -1"),
+        (THREE.replace("% 3", "% 2 / 1"), r"sequence 0 has the class 0\.0; a class is a whole number"),
+        (THREE.replace("* 30,", "* 29,"), "29 sequences have 30 classes; give each sequence one"),
+        (THREE.replace("(4, 2)", "4"), r"sequence 0 has the shape \(4,\); it must be \(steps, channels\)"),
+        (THREE.replace("(4, 2)", "(0, 2)"), r"sequence 0 has the shape \(0, 2\)"),
+        (THREE.replace("np.ones((4, 2))", "np.full((4, 2), np.nan)"), "sequence 0 holds nan in step 0, channel 0"),
+        (THREE.replace("np.ones((4, 2))", "[['x']]"), "sequence 0 is not made of numbers"),
+        (f"Classification({PARTS_BY_HAND} | {{'test': [Example(torch.ones(4, 3), torch.tensor(0))]}}, 's')",
+         "task '.*': sequence 0 of test has 3 channels, the first of train 2"),
+        (f"Classification({PARTS_BY_HAND}, 's')", "task '.*': sequence 0 of train has the class 0"),
+        ("Classification({'train': []}, 's')", "task '.*': there is no part 'valid'"),
+    ],
+)  # fmt: skip
+def test_a_task_that_no_network_can_learn_is_one_sentence(made: str, complaint: str, tmp_path: Path) -> None:
+    mine = tmp_path / "my_task.py"
+    imports = "from training.tasks.classification import Classification, Example, classification"
+    mine.write_text(f"import numpy as np\nimport torch\n{imports}\n\n\ndef load():\n    return {made}\n")
+    with pytest.raises(InputError, match=complaint) as caught:
+        load_task(f"{mine}:load")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_syntax_error_is_named_with_its_line(tmp_path: Path) -> None:
+    mine = tmp_path / "my_task.py"
+    mine.write_text("import numpy\n\ndef load(:\n")
+    with pytest.raises(InputError, match=r"my_task\.py, line 3: invalid syntax"):
+        load_task(f"{mine}:load")
 
 
 @pytest.mark.parametrize("fault", ["{}.lost", "open('lost.csv')"])

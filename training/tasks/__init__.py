@@ -23,7 +23,7 @@ __all__ = ["PARTS", "TASKS", "Batch", "Example", "Task", "load_task"]
 def load_task(name: str, options: dict[str, Any] | None = None, report: Callable[[str], None] | None = None) -> Task:
     """The task `name` with `options` as keyword arguments of its function; `report` hears of slow steps.
 
-    Raises `InputError` for an unknown task or option.
+    Raises `InputError` for an unknown task or option, and for what `Task.check` refuses.
     """
     function = _function(name)
     arguments = dict(options or {})
@@ -35,9 +35,10 @@ def load_task(name: str, options: dict[str, Any] | None = None, report: Callable
     task = function(**arguments)
     if not isinstance(task, Task):
         raise InputError(f"task '{name}' must return a training.tasks.Task, not {type(task).__name__}")
-    if empty := [part for part in PARTS if not task.parts[part]]:
-        sizes = ", ".join(f"{n} {part}" for part, n in task.sizes().items())
-        raise InputError(f"task '{name}' has no sequence for {' and '.join(empty)} ({sizes}); give it more")
+    try:
+        task.check()
+    except InputError as error:
+        raise InputError(f"task '{name}': {error}") from None
     return task
 
 
@@ -59,6 +60,8 @@ def _function(name: str) -> Callable[..., Task]:
             module = importlib.import_module(where)
     except ModuleNotFoundError as error:
         raise InputError(f"task '{name}': {error}") from None
+    except SyntaxError as error:
+        raise InputError(f"task '{name}': {error.filename}, line {error.lineno}: {error.msg}") from None
     if not hasattr(module, attribute):
         raise InputError(f"task '{name}': {where} has no function '{attribute}'")
     function: Callable[..., Task] = getattr(module, attribute)

@@ -14,6 +14,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from devices.errors import InputError
+
 PARTS = ("train", "valid", "test")
 
 
@@ -112,6 +114,32 @@ class Task(ABC):
         target = torch.stack(targets) if targets[0].dim() == 0 else torch.nn.utils.rnn.pad_sequence(targets)
         return Batch(inputs, target, mask)
 
+    def check(self) -> None:
+        """Raise `InputError` for a part that is missing or empty, or a sequence that no network can read."""
+        if missing := [part for part in PARTS if part not in self.parts]:
+            raise InputError(f"there is no part '{missing[0]}'; a task has {', '.join(PARTS)}")
+        if empty := [part for part in PARTS if not self.parts[part]]:
+            sizes = ", ".join(f"{n} {part}" for part, n in self.sizes().items())
+            raise InputError(f"no sequence for {' and '.join(empty)} ({sizes}); give it more")
+        for part in PARTS:
+            for index, example in enumerate(self.parts[part]):
+                where = f"sequence {index} of {part}"
+                check_frames(example.inputs, where)
+                if example.inputs.shape[1] != self.n_inputs:
+                    found = example.inputs.shape[1]
+                    raise InputError(f"{where} has {found} channels, the first of train {self.n_inputs}")
+
     def sizes(self) -> dict[str, int]:
         """Sequences in each part."""
         return {part: len(self.parts[part]) for part in PARTS}
+
+
+def check_frames(inputs: Tensor, where: str) -> None:
+    """Raise `InputError`, which begins with `where`, unless `inputs` is (steps, channels), not empty, and finite."""
+    if inputs.dim() != 2 or 0 in inputs.shape:
+        raise InputError(
+            f"{where} has the shape {tuple(inputs.shape)}; it must be (steps, channels), 1 or more of each"
+        )
+    if not bool(torch.isfinite(inputs).all()):
+        step, channel = (~torch.isfinite(inputs)).nonzero()[0].tolist()
+        raise InputError(f"{where} holds {float(inputs[step, channel])} in step {step}, channel {channel}")

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from devices.errors import InputError
 from training.tasks import kernel_machines
 from training.tasks.augmentation import Augmentation
-from training.tasks.base import PARTS, Batch, Example, Score, Task
+from training.tasks.base import PARTS, Batch, Example, Score, Task, check_frames
 
 SHARES = {"train": 0.7, "valid": 0.1, "test": 0.2}
 FLOOR_TIME_BINS = 16
@@ -37,6 +38,13 @@ class Classification(Task):
     def n_outputs(self) -> int:
         """One output a class."""
         return len(self.labels)
+
+    def check(self) -> None:
+        """Raise `InputError` for what `Task.check` refuses and for a target that is no index of `labels`."""
+        super().check()
+        for part in PARTS:
+            for index, example in enumerate(self.parts[part]):
+                check_class(example.target, self.labels, f"sequence {index} of {part}")
 
     def answers(self, logits: Tensor, batch: Batch) -> Tensor:
         """Mean logits over each sequence's frames, (B, classes)."""
@@ -127,15 +135,33 @@ def part_hash(inputs: Sequence[NDArray[np.float32]]) -> str:
 def classification(
     inputs: Sequence[NDArray[np.float32]], classes: NDArray[np.int64], labels: list[str], source: str
 ) -> Classification:
-    """A task of sequences `inputs`, each (T, channels), and their `classes`, split by `stratified_split`."""
+    """A task of sequences `inputs`, each (T, channels), and their `classes`, split by `stratified_split`.
+
+    Raises `InputError` that names the sequence at fault.
+    """
+    if len(inputs) != len(classes):
+        raise InputError(f"{len(inputs)} sequences have {len(classes)} classes; give each sequence one")
+    examples = [_example(inputs[i], classes[i], labels, f"sequence {i}") for i in range(len(inputs))]
     indices = stratified_split(inputs, classes)
-    parts = {
-        part: [
-            Example(torch.from_numpy(np.asarray(inputs[i], dtype=np.float32)), torch.tensor(int(classes[i])))
-            for i in chosen
-        ]
-        for part, chosen in indices.items()
-    }
+    parts = {part: [examples[i] for i in chosen] for part, chosen in indices.items()}
     split = {"made_by": "this project: stratified 70/10/20 by the SHA-256 of each sequence"}
     split |= {f"{part}_sha256": part_hash([inputs[i] for i in chosen]) for part, chosen in indices.items()}
     return Classification(parts, source, split, labels)
+
+
+def _example(inputs: NDArray[np.float32], label: np.int64, labels: list[str], where: str) -> Example:
+    """Raises `InputError`, which begins with `where`."""
+    try:
+        example = Example(torch.from_numpy(np.asarray(inputs, dtype=np.float32)), torch.as_tensor(label))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where} is not made of numbers ({error})") from None
+    check_frames(example.inputs, where)
+    check_class(example.target, labels, where)
+    return Example(example.inputs, example.target.long())
+
+
+def check_class(target: Tensor, labels: list[str], where: str) -> None:
+    """Raise `InputError`, which begins with `where`, unless `target` is the index of one of `labels`."""
+    if target.dim() or target.is_floating_point() or not 0 <= int(target) < len(labels):
+        classes = f"a whole number in 0...{len(labels) - 1}, the index of one of {len(labels)} labels"
+        raise InputError(f"{where} has the class {target.tolist()}; a class is {classes}")

@@ -6,7 +6,7 @@ Numbers take SPICE suffixes (``unit_current_a: 10n``). Each field's text says wh
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -176,17 +176,24 @@ class RunConfig(_Strict):
 
     def with_values(self, **values: Any) -> "RunConfig":
         """A copy with values replaced, checked anew; nested keys are joined by two underscores."""
+        return self.with_settings({key.replace("__", "."): value for key, value in values.items()}, "options")
+
+    def with_settings(self, settings: Mapping[str, Any], where: str) -> "RunConfig":
+        """A copy with dotted keys replaced, checked anew; `where` names their origin in messages.
+
+        Raises `InputError`, and `KeyError` for a section that there is not.
+        """
         raw = self.model_dump()
-        for key, value in values.items():
-            *path, last = key.split("__")
+        for key, value in settings.items():
+            *path, last = key.split(".")
             place: Any = raw
             for depth, part in enumerate(path, 1):
                 place = place[part]
                 if not isinstance(place, dict):
                     whole = ".".join(path[:depth])
-                    raise InputError(f"{key.replace('__', '.')}: {whole} is {place!r} and has no keys; set it whole")
+                    raise InputError(f"{key}: {whole} is {place!r} and has no keys; set it whole")
             place[last] = value
-        return parse_config(raw, "options")
+        return parse_config(raw, where)
 
     def to_yaml(self) -> str:
         """The configuration as YAML, every value written out."""
@@ -208,12 +215,15 @@ def load_config(path: Path | str) -> RunConfig:
     return parse_config(raw or {}, str(path))
 
 
-def changed(config: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
-    """`config` with dotted keys replaced. Raises `InputError` for a key that there is not."""
+def changed(config: RunConfig, settings: Mapping[str, Any], where: str = "options") -> RunConfig:
+    """`config` with dotted keys replaced; `where` names their origin in messages.
+
+    Raises `InputError` for a key that there is not.
+    """
     try:
-        return config.with_values(**{key.replace(".", "__"): value for key, value in settings.items()})
+        return config.with_settings(settings, where)
     except KeyError as error:
-        raise InputError(f"a setting names {error}, which the configuration does not have") from None
+        raise InputError(f"{where}: a setting names {error}, which the configuration does not have") from None
 
 
 def parse_settings(words: Iterable[str]) -> dict[str, Any]:
@@ -241,14 +251,15 @@ def parse_config(raw: dict[str, Any], where: str) -> RunConfig:
     try:
         return RunConfig.model_validate(raw)
     except ValidationError as error:
-        raise InputError(f"{where}: {_sentence(error)}") from None
+        raise InputError(f"{where}: {sentence(error, RunConfig)}") from None
 
 
-def _sentence(error: ValidationError) -> str:
-    first = error.errors()[0]
+def sentence(error: ValidationError, model: type[BaseModel]) -> str:
+    """What is wrong first with the input of `model`, a misspelt key before all: the key, the reason and the value."""
+    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        known = _known_keys([str(part) for part in first["loc"][:-1]])
+        known = _known_keys(model, [str(part) for part in first["loc"][:-1]])
         close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         return f"unknown key '{key}'; " + (f"did you mean '{close[0]}'?" if close else f"known are {', '.join(known)}")
     reason = str(first.get("ctx", {}).get("error", first["msg"]))
@@ -257,8 +268,7 @@ def _sentence(error: ValidationError) -> str:
     return f"{key}: {reason}{value}" if key else reason
 
 
-def _known_keys(path: list[str]) -> list[str]:
-    model: Any = RunConfig
+def _known_keys(model: Any, path: list[str]) -> list[str]:
     for part in path:
-        model = model.model_fields[part].annotation
+        model = get_args(model)[1] if get_origin(model) is dict else model.model_fields[part].annotation
     return list(model.model_fields)

@@ -25,8 +25,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from devices.errors import InputError
 from devices.files import write_atomic
-from training.config import Number, RunConfig, changed, default_config, load_config
-from training.progress import Reporter, Silent
+from training.config import Number, RunConfig, changed, default_config, load_config, sentence
+from training.progress import Interrupted, Reporter, Silent
 from training.runs import Cards, RunFolder
 from training.trainer import train
 
@@ -48,6 +48,19 @@ class Range(BaseModel):
         if not isinstance(raw, dict) or "whole" in raw:
             return raw
         return raw | {"whole": all(isinstance(raw.get(end), int) for end in ("low", "high"))}
+
+    @model_validator(mode="after")
+    def _rises(self) -> "Range":
+        if not self.low < self.high:
+            raise ValueError(f"low must be below high, not {self.low:g} and {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a logarithmic scale needs low above 0, not {self.low:g}")
+        return self
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """`low` and `high`, as whole numbers if `whole`."""
+        return (int(self.low), int(self.high)) if self.whole else (self.low, self.high)
 
 
 class SweepConfig(BaseModel):
@@ -74,7 +87,17 @@ class SweepConfig(BaseModel):
     def base(self) -> RunConfig:
         """The configuration that the settings change."""
         start = load_config(self.config) if self.config else default_config(self.task or "chorales")
-        return changed(start, self.settings)
+        return changed(start, self.settings, "settings")
+
+    def check(self) -> None:
+        """Raise `InputError` for a seed, a value of the grid or an end of a range that no run can have."""
+        base = self.base()
+        for seed in self.seeds:
+            changed(base, {"seed": seed}, "seeds")
+        tried = [("grid", key, value) for key, values in self.grid.items() for value in values]
+        tried += [("search", key, value) for key, span in self.search.items() for value in span.ends]
+        for where, key, value in tried:
+            Cards.of(changed(base, {key: value}, where))
 
 
 def load_sweep(path: Path | str) -> SweepConfig:
@@ -86,23 +109,21 @@ def load_sweep(path: Path | str) -> SweepConfig:
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not valid YAML ({getattr(error, 'problem', error)})") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        reason = first.get("ctx", {}).get("error", first["msg"])
-        raise InputError(f"{path}: {key + ': ' if key else ''}{reason}") from None
+        raise InputError(f"{path}: {sentence(error, SweepConfig)}") from None
 
 
 def sweep(plan: SweepConfig, out_dir: Path | str, reporter: Reporter | None = None) -> list[dict[str, Any]]:
     """Run `plan` in folders below `out_dir`; return the table's rows, best first, also left as ``table.csv``.
 
     A row holds ``settings``, and ``{valid,test}_{score}_{mean,std}`` over the seeds. Raises `InputError` where Optuna
-    (extra ``sweep``) is not installed.
+    (extra ``sweep``) is not installed or a setting is wrong, before the first run, and `Interrupted` after Ctrl-C.
     """
     try:
         import optuna
     except ImportError:
         raise InputError("a sweep needs Optuna: pip install 'bruno-spice[sweep]'") from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    plan.check()
     reporter, out = reporter or Silent(), Path(out_dir)
     base = plan.base()
     sampler: optuna.samplers.BaseSampler
@@ -126,7 +147,10 @@ def sweep(plan: SweepConfig, out_dir: Path | str, reporter: Reporter | None = No
         return -score if higher[-1] else score
 
     study = optuna.create_study(sampler=sampler)
-    study.optimize(objective, n_trials=trials)
+    try:
+        study.optimize(objective, n_trials=trials)
+    except Interrupted:
+        raise Interrupted("stopped on request; the same `bruno sweep` command goes on") from None
     key = next(name for name in rows[0] if name.startswith("valid_") and name.endswith("_mean"))
     rows.sort(key=lambda row: row[key], reverse=higher[0])
     write_atomic(out / "table.csv", table_csv(rows))
@@ -140,9 +164,7 @@ def _suggest(trial: Any, plan: SweepConfig) -> dict[str, Any]:
             for key, values in plan.grid.items()
         }
     return {
-        key: trial.suggest_int(key, int(span.low), int(span.high), log=span.log)
-        if span.whole
-        else trial.suggest_float(key, span.low, span.high, log=span.log)
+        key: (trial.suggest_int if span.whole else trial.suggest_float)(key, *span.ends, log=span.log)
         for key, span in plan.search.items()
     }
 

@@ -1,6 +1,8 @@
 """Sweeps over settings and seeds; neurons that differ."""
 
 import csv
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from devices.card_parts import Covariance
 from devices.errors import InputError
 from tests.training.test_neurons import three_domain_card
 from training.networks import build_network
+from training.progress import Interrupted, Silent
 from training.spread import sample_parameters
 from training.sweep import Range, load_sweep, sweep
 from training.trainer import train
@@ -65,15 +68,38 @@ def test_a_range_with_whole_ends_is_searched_in_whole_numbers():
     ("text", "complaint"),
     [
         ("seeds: [0]", "either a grid or a search"),
-        ("grid: {a: [1]}\nseed: 3", "seed: Extra inputs"),
-        ("grid: {training.epochz: [1]}", r"training\.epochz"),
-        ("grid: {trainings.epochs: [1]}", "trainings"),
+        ("gird: {a: [1]}", r"unknown key 'gird'; did you mean 'grid'\?"),
+        ("search: {seed: {low: 1, hihg: 2}}", r"unknown key 'search\.seed\.hihg'; did you mean 'high'\?"),
+        ("search: {seed: {low: 2, high: 1}}", r"search\.seed: low must be below high, not 2 and 1$"),
+        ("search: {seed: {low: 0, high: 1, log: true}}", "needs low above 0, not 0"),
+        ("grid: {training.epochs: [1], training.epochz: [1]}", r"^grid: unknown key 'training\.epochz'; did you mean"),
+        ("grid: {training.epochs: [1], trainings.epochs: [1]}", "grid: a setting names 'trainings'"),
+        ("grid: {training.epochs: [1, 0]}", r"grid: training\.epochs: .* greater than or equal to 1 \(it is 0\)"),
+        ("grid: {neuron.card: [calibrated, none.json]}", r"none\.json: no such card"),
+        ("search: {synapse.bits: {low: 1, high: 9}}", r"search: synapse\.bits: .* \(it is 9\)"),
+        ("settings: {seedd: 1}\ngrid: {seed: [1]}", "settings: unknown key 'seedd'"),
+        ("seeds: [0, -1]\ngrid: {training.epochs: [1]}", "seeds: seed: "),
     ],
 )
-def test_faults_of_a_sweep_file_are_named(small_config, tmp_path, text, complaint):
+def test_faults_of_a_sweep_file_are_named_before_the_first_run(small_config, tmp_path, text, complaint):
     path = plan_file(tmp_path, small_config, text)
-    with pytest.raises(InputError, match=complaint):
+    with pytest.raises(InputError, match=complaint) as caught:
         sweep(load_sweep(path), tmp_path / "runs")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "runs").exists()
+
+
+class StopsAtOnce(Silent):
+    def advance(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_stopped_sweep_says_how_it_goes_on(small_config, tmp_path, capfd):
+    path = plan_file(tmp_path, small_config, "grid: {network.neuron: [lif, gru]}")
+    with pytest.raises(Interrupted, match=r"^stopped on request; the same `bruno sweep` command goes on$"):
+        sweep(load_sweep(path), tmp_path / "runs", StopsAtOnce())
+    assert "Traceback" not in "".join(capfd.readouterr())
+    assert len(sweep(load_sweep(path), tmp_path / "runs")) == 2
 
 
 def test_sigmas_by_name_give_that_spread(felif_card):

@@ -27,7 +27,7 @@ def write_run_report(run: Path) -> Path:
     metric = result["metric"]
     lead = (
         f"{result['task']}: test {metric} {result['test'][metric]:.4f} after epoch {result['best_epoch']} of "
-        f"{result['epochs']}, the best on validation. Data: {result['source']}."
+        f"{result['epochs']}, the best by validation {result.get('criterion', metric)}. Data: {result['source']}."
     )
     pictures = [
         Picture(path, CAPTIONS.get(path.stem, path.stem.replace("_", " ")))

@@ -8,7 +8,6 @@ Each neuron is validated under the recorded currents (recurrent spikes are torch
 does not become everyone's. What is left is the neuron's own, and `training.roundtrip_verdict` says whose doing it is.
 """
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -139,8 +138,8 @@ def _pieces(task: Task, count: int) -> tuple[int, ...]:
 
 
 def _other_data(run_dir: Path | str, task: Task) -> list[str]:
-    result = RunFolder(Path(run_dir)).result
-    trained_on = json.loads(result.read_text())["source"] if result.is_file() else task.source
+    folder = RunFolder(Path(run_dir))
+    trained_on = folder.read_result()["source"] if folder.result.is_file() else task.source
     return [] if trained_on == task.source else [f"trained on {trained_on}, but validated on {task.source}"]
 
 

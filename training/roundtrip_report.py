@@ -1,12 +1,11 @@
 """The report's section on a validation: what came out, figures, a row for each neuron, and where to run it by hand."""
 
 import hashlib
-import json
 from typing import Any
 
 from calibration.page import Picture, Section, Table
 from devices.units import format_si
-from training.runs import RunFolder
+from training.runs import RunFolder, read_object
 
 PREFIX = "validation_"
 CAPTIONS = {
@@ -46,7 +45,7 @@ def validation_sections(folder: RunFolder) -> list[Section]:
     path = folder.path / "validation.json"
     if not path.is_file():
         return []
-    figures: dict[str, Any] = json.loads(path.read_text())
+    figures = read_object(path, f"bruno validate {folder.path}")
     if figures["weights_sha256"] != weights_sha256(folder):
         return [
             Section("In SPICE", f"The validation is of an earlier training; bruno validate {folder.path} renews it.")

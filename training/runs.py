@@ -10,7 +10,7 @@ from typing import Any
 
 from calibration.cards import calibrated_card
 from devices.card import Card, FeLIFCard, RRAMCard
-from devices.errors import InputError
+from devices.errors import CardError, InputError
 from devices.files import write_atomic
 from training.config import RunConfig, load_config
 
@@ -99,12 +99,15 @@ class RunFolder:
         """The run's configuration. Raises `InputError` where there is no run."""
         if not (self.path / "config.yaml").is_file():
             raise InputError(
-                f"{self.path}: no run here, config.yaml is missing; `bruno train --out {self.path}` makes one"
+                f"{self.path}: no run here (config.yaml is missing); give a folder that `bruno train` wrote"
             )
         return load_config(self.path / "config.yaml")
 
     def load_cards(self, config: RunConfig) -> Cards:
-        """The run's own copies of its cards."""
+        """The run's own copies of its cards. Raises `CardError` where one is missing or malformed."""
+        for kind in ("felif", "rram") if config.synapse.kind == "rram" else ("felif",):
+            if not (path := self.path / "cards" / f"{kind}.json").is_file():
+                raise CardError(f"{path}: the run's own card is missing; put it back, or train anew with --overwrite")
         rram = RRAMCard.load(self.path / "cards" / "rram.json") if config.synapse.kind == "rram" else None
         return Cards(FeLIFCard.load(self.path / "cards" / "felif.json"), rram)
 
@@ -121,13 +124,23 @@ class RunFolder:
         write_atomic(self.result, json.dumps(result, indent=2) + "\n")
 
     def read_result(self) -> dict[str, Any]:
-        """The result. Raises `InputError` where the run has not ended."""
+        """The result. Raises `InputError` where the run has not ended or the file is damaged."""
         if not self.result.is_file():
             raise InputError(
                 f"{self.path}: the run has not ended; `bruno train --out {self.path} --resume` goes on with it"
             )
-        result: dict[str, Any] = json.loads(self.result.read_text())
-        return result
+        return read_object(self.result, f"bruno train --out {self.path} --resume")
+
+
+def read_object(path: Path, command: str) -> dict[str, Any]:
+    """The JSON object at `path`. Raises `InputError`, which says that `command` writes it anew, for anything else."""
+    try:
+        content = json.loads(path.read_text())
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: damaged, not a JSON object; `{command}` writes it anew")
+    return content
 
 
 def versions() -> dict[str, str]:

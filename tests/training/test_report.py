@@ -1,10 +1,12 @@
 """The report of a run, made from a short run on a task that makes its own data."""
 
+import shutil
+
 import pytest
 from browser import assert_readable, broken_images, console_errors, open_page
 from selenium.webdriver.common.by import By
 
-from devices.errors import InputError
+from devices.errors import CardError, InputError
 from training.config import default_config
 from training.report import write_run_report
 from training.trainer import train
@@ -47,3 +49,21 @@ def test_a_folder_without_a_finished_run_is_refused(run, tmp_path):
     (tmp_path / "config.yaml").write_text((run / "config.yaml").read_text())
     with pytest.raises(InputError, match="has not ended"):
         write_run_report(tmp_path)
+
+
+@pytest.mark.parametrize("content", ['{"task": ', "[1]", "\xff"])
+@pytest.mark.parametrize(("name", "command"), [("result", "train --out .* --resume"), ("validation", "validate")])
+def test_a_damaged_file_is_named_with_what_renews_it(run, tmp_path, name, command, content):
+    broken = tmp_path / "run"
+    shutil.copytree(run, broken)
+    (broken / f"{name}.json").write_text(content, encoding="latin-1")
+    with pytest.raises(InputError, match=rf"{name}\.json: damaged, not a JSON object; `bruno {command}.*` writes it"):
+        write_run_report(broken)
+
+
+def test_a_missing_card_of_a_run_is_named(run, tmp_path):
+    broken = tmp_path / "run"
+    shutil.copytree(run, broken)
+    (broken / "cards" / "felif.json").unlink()
+    with pytest.raises(CardError, match=r"cards/felif\.json: the run's own card is missing; put it back"):
+        write_run_report(broken)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from calibration.cli import JsonOption, app, print_json, run
+from devices.errors import InputError
 from training import cli_bench, cli_paper, cli_program, cli_validate  # noqa: F401 - add their commands to the app
 
 Neuron = Literal["felif", "lif", "rlif", "gru", "lstm"]
@@ -18,7 +19,7 @@ def train_command(
     config: Annotated[Path | None, typer.Option(help="YAML; by default the task's own.")] = None,
     neuron: Annotated[Neuron | None, typer.Option(help="Kind of the hidden layers.")] = None,
     gradient: Annotated[Gradient | None, typer.Option(help="Way back through FeLIF.")] = None,
-    bits: Annotated[int | None, typer.Option(help="Bits of a weight's RRAM device; 32 for float weights.")] = None,
+    bits: Annotated[int | None, typer.Option(help="Bits of a weight's RRAM device, 1...8; 32: float weights.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same numbers.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
     card: Annotated[str | None, typer.Option(help="FeLIF card: a path, 'calibrated' or 'published'.")] = None,
@@ -79,20 +80,23 @@ def train_command(
 
 
 def _bits(bits: int | None, kind: str) -> dict[str, Any]:
-    """What ``--bits`` sets; fewer bits than a float has need devices, where `kind` has none."""
-    from training.config import FLOAT_BITS
+    """What ``--bits`` sets; fewer bits than a float has need devices, where `kind` has none. Raises `InputError`."""
+    from training.config import FLOAT_BITS, MOST_BITS
 
     if bits is None:
         return {}
-    if bits >= FLOAT_BITS:
+    if not 1 <= bits <= MOST_BITS and bits != FLOAT_BITS:
+        raise InputError(f"--bits {bits}: a device has 1 to {MOST_BITS} bits; {FLOAT_BITS} are float weights")
+    if bits == FLOAT_BITS:
         return {"synapse__kind": "float"}
     return {"synapse__bits": bits, "synapse__kind": "rram" if kind == "float" else kind}
 
 
 def _print_result(folder: Path, result: dict[str, Any]) -> None:
-    metric = result["metric"]
+    metric, criterion = result["metric"], result["criterion"]
+    decided = "" if criterion == metric else f", {criterion} {result['valid'][criterion]:.4f}"
     typer.echo(f"data: {result['source']}")
-    typer.echo(f"test {metric} {result['test'][metric]:.4f}, validation {result['valid'][metric]:.4f} "
+    typer.echo(f"test {metric} {result['test'][metric]:.4f}, validation {result['valid'][metric]:.4f}{decided} "
                f"(best epoch {result['best_epoch']} of {result['epochs']})")  # fmt: skip
     others = {name: value for name, value in result["test"].items() if name != metric}
     if others:

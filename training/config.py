@@ -15,8 +15,12 @@ from devices.errors import InputError
 from devices.units import parse_spice_number
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
+MAY_CHANGE_ON_RESUME = ("epochs", "patience")
+"""Of `TrainingConfig`."""
+MOST_BITS = 8
+"""Of a weight's device."""
 FLOAT_BITS = 32
-"""On the command line, this many bits and more mean float weights."""
+"""On the command line, this many bits mean float weights."""
 
 
 def _number(value: Any) -> float:
@@ -109,7 +113,7 @@ class SynapseConfig(_Strict):
     """``rram``: devices of the card; ``uniform``: the quantiser of Fehlings et al.; ``float``: as torch has them."""
     card: str = "calibrated"
     """``calibrated`` or the path of a card."""
-    bits: int = Field(default=3, ge=1, le=8)
+    bits: int = Field(default=3, ge=1, le=MOST_BITS)
     """2**bits levels a device (rram), or a weight (uniform)."""
     scheme: Literal["differential", "offset"] = "differential"
     """Two devices a weight, or one against a reference column."""
@@ -244,6 +248,25 @@ def default_config(task: str) -> RunConfig:
     """The configuration that comes with `task`; a task of the user's own starts from the plain defaults."""
     path = CONFIG_FOLDER / f"{task}.yaml"
     return load_config(path) if path.is_file() else RunConfig(task=task)
+
+
+def difference(config: RunConfig, saved: RunConfig) -> str | None:
+    """The first key, with both values, that keeps `config` from going on with `saved`; None where it may."""
+    new, old = config.model_dump(), saved.model_dump()
+    for name in MAY_CHANGE_ON_RESUME:
+        new["training"][name] = old["training"][name]
+    new["device"], new["threads"] = old["device"], old["threads"]
+    return _first_difference(new, old, "")
+
+
+def _first_difference(new: Any, old: Any, key: str) -> str | None:
+    if not (isinstance(new, dict) and isinstance(old, dict)):
+        return None if new == old else f"{key}: {old!r} was begun, {new!r} is asked for"
+    found = (
+        _first_difference(new.get(name, "nothing"), old.get(name, "nothing"), f"{key}.{name}".lstrip("."))
+        for name in old | new
+    )
+    return next((each for each in found if each), None)
 
 
 def parse_config(raw: dict[str, Any], where: str) -> RunConfig:

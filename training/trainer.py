@@ -19,7 +19,7 @@ from devices.errors import BrunoError, InputError
 from training.averaging import WeightAverage
 from training.board import Board
 from training.checkpoint import Progress, load_checkpoint, load_model, save_checkpoint, save_model
-from training.config import RunConfig, TrainingConfig
+from training.config import RunConfig, TrainingConfig, difference
 from training.evaluation import make_network, score_part
 from training.memory import peak_bytes, settle
 from training.monitor import broken_gradients, gradient_norms, rate_warnings
@@ -28,8 +28,6 @@ from training.parallel import Process, own_device, processes
 from training.progress import Interrupted, Reporter, Silent, StopRequest, stop_on_signal, threads, warnings_to
 from training.runs import Cards, RunFolder, versions
 from training.tasks import Batch, Example, Task, load_task
-
-MAY_CHANGE_ON_RESUME = ("epochs", "patience")
 
 OPTIMIZERS = {"adamw": torch.optim.AdamW, "adamax": torch.optim.Adamax}
 
@@ -79,6 +77,9 @@ class Trainer:
         """Train until the last epoch, until patience ends, or until `stop`. Raises `Interrupted`."""
         board = Board(self.folder.path / "tensorboard", self.progress.history) if self.process.is_first else None
         total = self.config.training.epochs * self.batches_per_epoch
+        asked, done = self.config.training.epochs, self.progress.epoch
+        if done >= asked:
+            self.reporter.line(f"nothing to train: the run has {done} epochs, {asked} are asked for")
         self.reporter.start(self.progress.epoch * self.batches_per_epoch + self.progress.batch, total)
         try:
             while self.progress.epoch < self.config.training.epochs and not self._out_of_patience():
@@ -174,7 +175,7 @@ class Trainer:
         network = self.network
         started = time.perf_counter()
         scores, rates = score_part(network, self.task, "valid", self.config.seed)
-        score = scores[self.task.criterion or self.task.metric]
+        score = scores[self.task.deciding[-1]]
         summary = rates.summary()
         progress.history.append(
             {
@@ -200,11 +201,11 @@ class Trainer:
         progress.epoch, progress.batch, progress.epoch_time_s, progress.sums = progress.epoch + 1, 0, 0.0, {}
 
     def _tell(self, row: dict[str, Any]) -> None:
-        metric = self.task.metric
+        scores = ", ".join(f"{name} {row['valid'][name]:.4f}" for name in self.task.deciding)
         rates = ", ".join(f"{layer} {values['rate']:.3f}" for layer, values in row["activity"].items())
         self.reporter.line(
             f"epoch {row['epoch']}/{self.config.training.epochs}  train loss {row['train']['loss']:.4f}  "
-            f"valid {metric} {row['valid'][metric]:.4f} (best epoch {self.progress.best_epoch + 1})"
+            f"valid {scores} (best epoch {self.progress.best_epoch + 1})"
             + (f"  spikes per ms: {rates}" if rates else "")
             + f"  {row['train_time_s'] + row['valid_time_s']:.1f} s"
         )
@@ -241,11 +242,14 @@ def train(
     overwrite: begin anew in a folder that holds a run; with `resume`, only where it is another run than `config` with
     the present cards.
 
-    Raises `InputError` for a folder that holds a run already or another run than `config`, `Interrupted` after
+    Raises `InputError` for a folder that holds a file, a run already or another run than `config`, `Interrupted` after
     Ctrl-C with everything saved, `BrunoError` where gradients stay without a finite value.
     """
     folder = RunFolder(Path(out_dir))
     reporter = reporter or Silent()
+    for place in (folder.path, *folder.path.parents):
+        if place.is_file():
+            raise InputError(f"{place}: a file is there; --out takes a folder")
     device = _device(config.device)
     settle()
     if device.type == "cuda":
@@ -305,6 +309,7 @@ def _result(trainer: Trainer, cards: Cards) -> dict[str, Any]:
         "task": config.task,
         "metric": task.metric,
         "higher_is_better": task.higher_is_better,
+        "criterion": task.deciding[-1],
         "source": task.source,
         "split": task.sizes(),
         "split_origin": task.split,
@@ -326,31 +331,22 @@ def _result(trainer: Trainer, cards: Cards) -> dict[str, Any]:
 def _is_same(config: RunConfig, folder: RunFolder) -> bool:
     """Whether `folder` holds the run that `config` and the cards that it names would begin."""
     saved = folder.load_config()
-    return _difference(config, saved) is None and folder.load_cards(saved).hashes() == Cards.of(config).hashes()
+    return difference(config, saved) is None and folder.load_cards(saved).hashes() == Cards.of(config).hashes()
 
 
 def _check_same(config: RunConfig, saved: RunConfig) -> None:
-    found = _difference(config, saved)
+    found = difference(config, saved)
     if found is not None:
-        section, old, new = found
-        raise InputError(
-            f"--resume goes on with the run as it was begun, but {section} differs "
-            f"({old!r} was begun, {new!r} is asked for); begin another run with --out"
-        )
-
-
-def _difference(config: RunConfig, saved: RunConfig) -> tuple[str, Any, Any] | None:
-    """The first part in which `config` is not `saved`, as it is there and here; None where one may go on."""
-    new, old = config.model_dump(), saved.model_dump()
-    for name in MAY_CHANGE_ON_RESUME:
-        new["training"][name] = old["training"][name]
-    new["device"], new["threads"] = old["device"], old["threads"]
-    return next(((part, old[part], new[part]) for part in old if new[part] != old[part]), None)
+        raise InputError(f"--resume goes on with the run as it was begun, but {found}; begin another run with --out")
 
 
 def _device(name: str) -> torch.device:
     try:
-        device = own_device(torch.device(name))
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"device '{name}' cannot be used here; take cpu or cuda") from None
+    try:
+        device = own_device(device)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device '{name}' cannot be used here ({str(error).splitlines()[0]})") from None

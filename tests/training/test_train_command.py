@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,6 +29,8 @@ def test_train_then_evaluate_then_a_clear_refusal(bruno, config_file, tmp_path):
     result = json.loads(out)
     assert result["run"] == str(run)
     assert "epoch 2/2" in err
+    assert re.search(r"valid accuracy \d\.\d{4}, cross_entropy \d\.\d{4} \(best epoch \d\)", err)
+    assert result["criterion"] == "cross_entropy"
     assert "s left" in err
     _, out, _ = bruno("evaluate", run, "--chips", 2, "--json")
     assert json.loads(out)["test"] == result["test"]
@@ -61,13 +64,18 @@ def test_every_array_of_a_run_gets_its_programming_table(bruno, config_file, tmp
         (["train", "--config", "bad.yaml"], "unknown key 'training.epochz'; did you mean 'epochs'?"),
         (["train", "--config", "none.yaml"], "no such configuration file"),
         (["train", "--task", "nonsense", "--bits", "32", "--card", "published"], "unknown task 'nonsense'"),
-        (["train", "--bits", "12"], "synapse.bits"),
+        (["train", "--bits", "12"], "--bits 12: a device has 1 to 8 bits; 32 are float weights"),
+        (["train", "--bits", "33"], "--bits 33: a device has 1 to 8 bits; 32 are float weights"),
+        (["train", "--bits", "0"], "--bits 0: a device has"),
+        (["train", "--device", "gpu"], "device 'gpu' cannot be used here; take cpu or cuda\n"),
+        (["train", "--out", "bad.yaml", "--task", "nonsense"], "bad.yaml: a file is there; --out takes a folder"),
+        (["train", "--out", "bad.yaml/run", "--task", "nonsense"], "bad.yaml: a file is there; --out takes a folder"),
         (["train", "--set", "training.epochz=1"], "unknown key 'training.epochz'; did you mean 'epochs'?"),
         (["train", "--set", "optimiser.rate=1"], "a setting names 'optimiser'"),
         (["train", "--set", "training.epochs"], "write KEY=VALUE"),
         (["train", "--card", "none.json"], "none.json: no such card"),
         (["train", "--neuron", "hodgkin"], "hodgkin"),
-        (["evaluate", "."], "no run here"),
+        (["evaluate", "."], ".: no run here (config.yaml is missing); give a folder that `bruno train` wrote"),
     ],
 )
 def test_faults_of_the_user_are_one_sentence_and_exit_code_two(bruno, tmp_path, monkeypatch, arguments, complaint):
@@ -93,8 +101,9 @@ def test_bits_and_settings_reach_the_configuration(bruno, config_file, tmp_path)
 def test_few_bits_put_float_weights_on_rram(bruno, config_file, tmp_path):
     floating = tmp_path / "float.yaml"
     floating.write_text(load_config(config_file).with_values(synapse__kind="float").to_yaml())
-    code, _, err = bruno("train", "--config", floating, "--out", tmp_path / "run", "--epochs", 1, "--bits", 2)
+    code, out, err = bruno("train", "--config", floating, "--out", tmp_path / "run", "--epochs", 1, "--bits", 2)
     assert code == 0, err
+    assert re.search(r"validation \d\.\d{4}, cross_entropy \d\.\d{4} \(best epoch 1 of 1\)", out)
     config = load_config(tmp_path / "run" / "config.yaml")
     assert (config.synapse.kind, config.synapse.bits) == ("rram", 2)
 

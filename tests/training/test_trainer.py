@@ -95,8 +95,16 @@ def test_resume_may_add_epochs_but_not_change_the_run(small_config: RunConfig, t
     train(constant, tmp_path / "run", resume=True)
     train(constant, tmp_path / "whole")
     assert history(tmp_path / "run") == history(tmp_path / "whole")
-    with pytest.raises(InputError, match=r"network differs"):
-        train(constant.with_values(network__neuron="lif"), tmp_path / "run", resume=True)
+    for changes, complaint in (
+        ({"network__neuron": "lif"}, r"but network\.neuron: 'rlif' was begun, 'lif' is asked for; begin another run"),
+        ({"task_options": {"trials": 100}}, r"task_options\.steps: 10 was begun, 'nothing' is asked for"),
+        ({"neuron__options": {"reset": "event"}}, r"neuron\.options\.reset: 'nothing' was begun, 'event' is asked for"),
+    ):
+        with pytest.raises(InputError, match=complaint):
+            train(constant.with_values(**changes), tmp_path / "run", resume=True)
+    told = Collects()
+    train(constant.with_values(training__epochs=3), tmp_path / "run", resume=True, reporter=told)
+    assert "nothing to train: the run has 4 epochs, 3 are asked for" in told.lines
 
 
 def test_a_run_goes_on_only_while_it_is_the_same(small_config: RunConfig, tmp_path: Path) -> None:

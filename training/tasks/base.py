@@ -75,6 +75,11 @@ class Task(ABC):
     """The validation score, lower is better, that picks the epoch and ends patience; none: `metric`."""
 
     @property
+    def deciding(self) -> list[str]:
+        """`metric` and, where it is another score, `criterion`; the last one picks the epoch."""
+        return [self.metric] if self.criterion in (None, self.metric) else [self.metric, self.criterion]
+
+    @property
     def n_inputs(self) -> int:
         """Channels of the input."""
         return self.parts["train"][0].inputs.shape[-1]

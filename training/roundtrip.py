@@ -87,7 +87,7 @@ def validate_run(
 ) -> RoundTrip:
     """Validate the run in `run_dir`; nothing is written. `tell` hears what deserves a word.
 
-    Raises `InputError` where there is no run, no FeLIF or no circuit, and `NetlistError` for a faulty netlist.
+    Raises `InputError` where there is no run, FeLIF, circuit or spike, and `NetlistError` for a faulty netlist.
     """
     options, farm = options or Options(), farm or Farm(progress="neurons in ngspice")
     started = time.monotonic()
@@ -98,6 +98,11 @@ def validate_run(
     with threads(config.threads):
         notes = [*circuit.notes, *_other_data(run_dir, task), *_follow_circuit(network)]
         recorded = record(network, task, layer, _pieces(task, options.pieces), options.milliseconds)
+        if not recorded.rates_hz.any():
+            raise InputError(
+                f"{run_dir}: no neuron of {layer} spikes on these pieces, so there is nothing to compare; take more "
+                "with --pieces, another --layer, or train with a larger network.unit_current_a"
+            )
         chosen = choose_neurons(recorded.rates_hz, options.neurons)
         notes += _remarks(recorded, options.neurons)
         for note in notes:

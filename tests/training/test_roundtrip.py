@@ -251,6 +251,19 @@ def test_validate_from_run_to_report(bruno, run_folder):
     assert "of an earlier training" in (run_folder / "report.html").read_text()
 
 
+def test_a_layer_without_a_spike_is_refused_before_any_deck(bruno, run_folder, tmp_path, monkeypatch):
+    run = tmp_path / "silent"
+    silent = {"network__unit_current_a": 1e-15, "network__bias_std": 0.0}
+    train(load_run(run_folder)[0].with_values(**silent), run)
+    (run / "validation.json").write_text("earlier")
+    monkeypatch.setattr(roundtrip_circuit, "try_jobs", None)
+    code, _, err = bruno("validate", run)
+    assert code == 2, err
+    assert "no neuron of hidden.0 spikes on these pieces, so there is nothing to compare" in err
+    assert (run / "validation.json").read_text() == "earlier"
+    assert not (run / "spice").exists()
+
+
 def test_failed_decks_are_counted_and_score_nothing(bruno, run_folder, monkeypatch):
     code, out, err = bruno("validate", run_folder, "--neurons", 2, "--pieces", 2, "--no-crossbar", "--json")
     assert code == 0, err

@@ -12,7 +12,7 @@ from training.config import RunConfig
 from training.monitor import Rates
 from training.networks import Network, build_network
 from training.parallel import own_device
-from training.progress import threads
+from training.progress import Reporter, Silent, threads
 from training.runs import Cards, RunFolder
 from training.tasks import Task, load_task
 from training.tasks.base import Example
@@ -68,22 +68,28 @@ def load_run(run_dir: Path | str, report: Callable[[str], None] | None = None) -
     return config, task, network.eval()
 
 
-def evaluate(run_dir: Path | str, chips: int = 0, report: Callable[[str], None] | None = None) -> dict[str, Any]:
-    """Scores of the run in `run_dir` on its own chip, and on `chips` virtual ones drawn anew.
+def evaluate(run_dir: Path | str, chips: int = 0, reporter: Reporter | None = None) -> dict[str, Any]:
+    """Scores of the run `run_dir` on its own chip, and on `chips` virtual ones drawn anew, a step of `reporter` each.
 
     Returns ``{"task", "source", "valid": {...}, "test": {...}}`` and, with chips,
     ``"chips": {"n", "mean", "std", "min", "max"}`` of each test score.
     """
-    config, task, network = load_run(run_dir, report)
-    with threads(config.threads):
-        scores = {part: score_part(network, task, part, config.seed)[0] for part in ("valid", "test")}
-        result: dict[str, Any] = {"run": str(run_dir), "task": config.task, "source": task.source, **scores}
-        if chips:
-            result["chips"] = over_chips(network, task, chips, config.seed)
+    reporter = reporter or Silent()
+    reporter.start(0, 1 + chips)
+    try:
+        config, task, network = load_run(run_dir, reporter.line)
+        with threads(config.threads):
+            scores = {part: score_part(network, task, part, config.seed)[0] for part in ("valid", "test")}
+            reporter.advance()
+            result: dict[str, Any] = {"run": str(run_dir), "task": config.task, "source": task.source, **scores}
+            if chips:
+                result["chips"] = over_chips(network, task, chips, config.seed, reporter)
+    finally:
+        reporter.close()
     return result
 
 
-def over_chips(network: Network, task: Task, chips: int, seed: int) -> dict[str, Any]:
+def over_chips(network: Network, task: Task, chips: int, seed: int, reporter: Reporter) -> dict[str, Any]:
     """Mean, standard deviation and range of the test scores over `chips` chips; the network keeps the last one."""
     rows = []
     with torch.random.fork_rng(devices=[]):
@@ -91,6 +97,7 @@ def over_chips(network: Network, task: Task, chips: int, seed: int) -> dict[str,
             torch.manual_seed(seed + 1 + chip)
             network.redraw()
             rows.append(score_part(network, task, "test", seed + 1 + chip)[0])
+            reporter.advance()
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     measures: dict[str, Callable[[Any], Any]] = {"mean": np.mean, "std": np.std, "min": np.min, "max": np.max}
     table = {

@@ -54,9 +54,10 @@ class Silent:
 
 
 class ConsoleReporter:
-    """A bar where stderr is a terminal, lines with the time left elsewhere."""
+    """A bar called `title` where stderr is a terminal, lines with the time left elsewhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, title: str = "training") -> None:
+        self.title = title
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.bar: Progress | None = None
         self.done, self.first, self.total, self.started = 0, 0, 0, time.monotonic()
@@ -72,8 +73,8 @@ class ConsoleReporter:
                 TextColumn("left"),
                 TimeRemainingColumn(),
             )
-            self.bar = Progress(TextColumn("training"), *columns, console=self.console)
-            self.task_id = self.bar.add_task("training", total=total, completed=done)
+            self.bar = Progress(TextColumn(self.title), *columns, console=self.console)
+            self.task_id = self.bar.add_task(self.title, total=total, completed=done)
             self.bar.start()
 
     def advance(self) -> None:

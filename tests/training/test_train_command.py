@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 import training.cli  # noqa: F401  (adds its commands to the app that the fixture runs)
+from calibration.calibrate import TARGETS
 from training.config import load_config
 
 
@@ -133,6 +134,18 @@ def test_ctrl_c_saves_the_run_and_resume_ends_it(bruno, small_config, tmp_path):
     code, _, err = bruno("train", "--out", run, "--resume", "--epochs", epochs + 1)
     assert code == 0, err
     assert json.loads((run / "result.json").read_text())["epochs"] == epochs + 1
+
+
+def test_the_report_of_the_calibration_says_that_it_may_simulate_and_shows_how_far(bruno, monkeypatch, tmp_path):
+    bars = []
+    for name in ("neuron", "rram"):
+        monkeypatch.setitem(TARGETS, name, lambda farm: bars.append(farm.progress))
+    monkeypatch.setattr("calibration.report.write_report", lambda folder, *_: folder / "calibration.html")
+    code, _, err = bruno("report", "--out", tmp_path)
+    assert code == 0, err
+    assert bars == ["neuron in ngspice", "rram in ngspice"]
+    assert "which takes minutes" in err
+    assert "takes minutes" in " ".join(bruno("report", "--help")[1].split())
 
 
 def test_help_shows_examples(bruno):

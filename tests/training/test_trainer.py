@@ -44,6 +44,19 @@ class Collects(Silent):
         self.lines.append(text)
 
 
+class Counts(Silent):
+    done, total, closed = 0, 0, False
+
+    def start(self, done: int, total: int) -> None:
+        self.done, self.total = done, total
+
+    def advance(self) -> None:
+        self.done += 1
+
+    def close(self) -> None:
+        self.closed = True
+
+
 def history(folder: Path) -> list[dict]:
     rows = RunFolder(folder).read_metrics()
     for row in rows:
@@ -139,7 +152,9 @@ def test_evaluation_finds_the_same_scores_again_and_others_on_other_chips(
     small_config: RunConfig, tmp_path: Path
 ) -> None:
     result = train(small_config, tmp_path / "run")
-    again = evaluate(tmp_path / "run", chips=3)
+    steps = Counts()
+    again = evaluate(tmp_path / "run", chips=3, reporter=steps)
+    assert (steps.done, steps.total, steps.closed) == (4, 4, True)
     assert again["test"] == result["test"]
     assert again["valid"] == result["valid"]
     assert again["chips"]["n"] == 3

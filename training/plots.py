@@ -1,10 +1,12 @@
 """Pictures of a training run. Each drawing function takes Axes and returns them."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from calibration.plots import MODEL_COLOUR, SECOND_COLOUR, SPICE_COLOUR, new_figure, save
@@ -15,6 +17,7 @@ from training.tasks import Task
 OCTAVE = 12
 NOTE_OF_C = 12
 """MIDI number of the lowest C."""
+MOST_NUMBERED = 10
 FLOOR_STYLES = (":", "--", "-.")
 
 
@@ -24,12 +27,18 @@ def training_curve(axes: Axes, history: list[dict[str, Any]], metric: str, floor
     valid = [row["valid"][metric] for row in history]
     axes.plot(epochs, valid, "o-", color=MODEL_COLOUR, label=f"validation {metric}")
     if metric in ("nll", "loss"):
-        axes.plot(epochs, [row["train"]["loss"] for row in history], color=SECOND_COLOUR, label="training loss")
+        axes.plot(epochs, [row["train"]["loss"] for row in history], "s-", color=SECOND_COLOUR, label="training loss")
     for style, (name, value) in zip(FLOOR_STYLES * len(floors), floors.items(), strict=False):
         axes.axhline(value, color=SPICE_COLOUR, ls=style, label=f"{name} {value:.4g}")
-    axes.set_xlabel("epoch")
     axes.set_ylabel(f"{metric} (nats per frame)" if metric == "nll" else metric)
-    axes.legend(ncols=2, fontsize="small")
+    return _by_epoch(axes)
+
+
+def _by_epoch(axes: Axes) -> Axes:
+    """Whole epochs below, the legend above the curves."""
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.legend(ncols=2, fontsize="small", loc="lower left", bbox_to_anchor=(0.0, 1.0))
     return axes
 
 
@@ -39,12 +48,10 @@ def activity_curve(axes: Axes, history: list[dict[str, Any]]) -> Axes:
     for layer in history[0]["activity"]:
         activity = [row["activity"][layer] for row in history]
         (line,) = axes.plot(epochs, [each["rate"] for each in activity], "o-", label=f"{layer}: spikes per ms")
-        axes.plot(epochs, [each["silent"] for each in activity], ls=":", color=line.get_color(), label="share silent")
-    axes.set_xlabel("epoch")
+        axes.plot(epochs, [each["silent"] for each in activity], "s:", color=line.get_color(), label="share silent")
     axes.set_ylabel("hidden activity")
     axes.set_ylim(bottom=0)
-    axes.legend(fontsize="small")
-    return axes
+    return _by_epoch(axes)
 
 
 def piano_roll(
@@ -76,11 +83,21 @@ def piano_roll(
 
 
 def confusion(axes: Axes, counts: NDArray[np.int64], labels: list[str]) -> Axes:
-    """True class against answered class, as shares of each true class; `counts` (true, answered)."""
+    """True class against answered class, as shares of each true class; `counts` (true, answered).
+
+    Up to `MOST_NUMBERED` classes, each cell holds its count.
+    """
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(labels)), labels, fontsize="x-small")
-    axes.set_yticks(range(len(labels)), labels, fontsize="x-small")
+    few = len(labels) <= MOST_NUMBERED
+    size, most_letters = ("medium", 120) if few else ("x-small", 170)
+    crowded = len(labels) * max((len(a) + len(b) for a, b in pairwise(labels)), default=0) > most_letters
+    slanted: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
+    axes.set_xticks(range(len(labels)), labels, fontsize=size, **slanted)
+    axes.set_yticks(range(len(labels)), labels, fontsize=size)
+    for (true, answered), count in np.ndenumerate(counts) if few else ():
+        colour = "white" if shares[true, answered] > 0.5 else "black"
+        axes.text(answered, true, str(count), ha="center", va="center", color=colour)
     axes.set_xlabel("answered")
     axes.set_ylabel("true")
     axes.grid(visible=False)

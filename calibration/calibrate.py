@@ -46,10 +46,3 @@ def targets(what: str) -> list[str]:
     if what not in TARGETS:
         raise InputError(f"'{what}' cannot be calibrated; choose neuron, rram or all")
     return [what]
-
-
-def calibration_report(folder: Path) -> Path:
-    """The report of the default netlists, from stored simulations and fits where there are any; its path."""
-    from calibration.report import write_report
-
-    return write_report(folder, calibrate_neuron(), calibrate_rram())

@@ -134,7 +134,8 @@ def neuron_deck(path: Path | str) -> Netlist:
     """The testbench at `path`, or one written around the neuron circuit at `path`.
 
     A circuit is a file without ``.tran`` that defines a subcircuit with the pins inj vm spk pl pn vdd; its
-    parameters become deck-level parameters. Raises `NetlistError` where pins, nodes or sources are missing.
+    parameters become deck-level parameters. What a file includes counts only where it defines no subcircuit itself.
+    Raises `NetlistError` where pins, nodes or sources are missing.
     """
     netlist = Netlist.load(path)
     if netlist.has_card(".tran") or not netlist.subcircuits:
@@ -148,12 +149,12 @@ def neuron_deck(path: Path | str) -> Netlist:
             )
         netlist.t_stop_s()
         return netlist
-    fitting = [circuit for circuit in netlist.subcircuits.values() if circuit.pins == NEURON_PINS]
+    own = [circuit for circuit in netlist.subcircuits.values() if circuit.line.path == netlist.path]
+    circuits = own or list(netlist.subcircuits.values())
+    fitting = [circuit for circuit in circuits if circuit.pins == NEURON_PINS]
     if not fitting:
-        found = "; ".join(f"{c.where} {c.name}: {' '.join(c.pins)}" for c in netlist.subcircuits.values())
-        raise NetlistError(
-            f"{path}: no subcircuit has the pins of a neuron, {' '.join(NEURON_PINS)}, in this order (found {found})"
-        )
+        found = ", ".join(f"subcircuit {c.name} has the pins {' '.join(c.pins)}" for c in circuits)
+        raise NetlistError(f"{circuits[0].line.where}: {found}, but must have {' '.join(NEURON_PINS)}, in this order")
     circuit = fitting[-1]
     passed = " ".join(f"{name}={{{name}}}" for name in circuit.params)
     deck = [

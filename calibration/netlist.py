@@ -47,7 +47,8 @@ class Subcircuit:
     name: str
     pins: tuple[str, ...]
     params: Mapping[str, str]
-    where: str
+    line: Line
+    """Where it begins."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Netlist:
                 head = code if first is None else code[: code.rfind(first[0], 0, first[1])]
                 words = [word.lower() for word in head.split()[1:] if word.lower() != "params:"]
                 params = {name.lower(): code[start:stop] for name, start, stop in assignments(code)}
-                found[words[0]] = Subcircuit(words[0], tuple(words[1:]), params, self.lines[index].where)
+                found[words[0]] = Subcircuit(words[0], tuple(words[1:]), params, self.lines[index])
         return found
 
     @cached_property

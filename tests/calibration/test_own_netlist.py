@@ -61,8 +61,7 @@ def test_wrong_pins_are_named_before_anything_runs(bruno, tmp_path):
     circuit.write_text("* mine\n.subckt mine inj vm out pl pn vdd\nR1 vm 0 1k\n.ends\n")
     code, _, err = bruno("calibrate", "neuron", "--netlist", circuit, "--out", tmp_path)
     assert code == 2
-    assert "no subcircuit has the pins of a neuron, inj vm spk pl pn vdd" in err
-    assert "mine.lib:2 mine: inj vm out pl pn vdd" in err
+    assert "mine.lib:2: subcircuit mine has the pins inj vm out pl pn vdd, but must have inj vm spk pl pn vdd" in err
     assert not (tmp_path / "felif.json").exists()
 
 
@@ -98,6 +97,20 @@ def my_neuron(tmp_path):
     spread = "parameters: {cextra: {distribution: normal, relative_sigma: 0.1}}"
     circuit.with_suffix(".variation.yaml").write_text(spread)
     return circuit
+
+
+@pytest.mark.parametrize("pins", ["inj vm spk pl vdd", "vm inj spk pl pn vdd"])
+def test_a_library_with_wrong_pins_is_not_replaced_by_what_it_includes(my_neuron, pins):
+    right = ".subckt my_neuron inj vm spk pl pn vdd"
+    my_neuron.write_text(my_neuron.read_text().replace(right, f".subckt my_neuron {pins}"))
+    with pytest.raises(NetlistError, match=f"my_neuron.lib:3: subcircuit my_neuron has the pins {pins}, but must have"):
+        neuron_deck(my_neuron)
+
+
+def test_a_library_that_only_includes_a_circuit_is_that_circuit(my_neuron):
+    copy = my_neuron.with_name("copy.lib")
+    copy.write_text(f"* nothing of its own\n.include {my_neuron}\n")
+    assert any("my_neuron" in line for line in neuron_deck(copy).top_level())
 
 
 def test_a_library_s_parameter_is_set_and_enters_the_card_s_provenance(bruno, my_neuron, store, tmp_path):

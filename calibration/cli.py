@@ -94,6 +94,14 @@ def parse_overrides(settings: list[str] | None) -> dict[str, float]:
     return overrides
 
 
+def refuse_other_engine(engine: Engine, card: Path | None, netlist: Path | None) -> None:
+    """Raise `InputError` where a file is given that `engine` does not read."""
+    if engine == "model" and netlist is not None:
+        raise InputError("--netlist needs --engine spice")
+    if engine == "spice" and card is not None:
+        raise InputError("--card needs --engine model")
+
+
 def print_json(content: Any) -> None:
     """Print `content` as JSON on standard output."""
     sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
@@ -118,6 +126,7 @@ def simulate_neuron_command(
     Examples: `bruno simulate neuron --engine spice --dc 308p --t-stop 0.15 --out spice.csv`,
     `bruno simulate neuron --stimulus stim.csv --set v_threshold=2.4`
     """
+    refuse_other_engine(engine, card, netlist)
     if (stimulus is None) == (dc is None):
         raise InputError("give either --stimulus FILE.csv or --dc CURRENT")
     drive = Stimulus.from_csv(stimulus) if stimulus is not None else Stimulus.dc(dc or 0.0)
@@ -181,6 +190,7 @@ def simulate_rram_command(
 
     Example: `bruno simulate rram --engine spice --i-prog 100u --length 0.4n --radius 45n --json`
     """
+    refuse_other_engine(engine, card, netlist)
     if not (i_prog > 0 and length > 0 and radius > 0):
         raise InputError("--i-prog, --length and --radius must be positive")
     overrides = parse_overrides(settings)

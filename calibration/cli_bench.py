@@ -52,7 +52,9 @@ def simulate_neuron_bench_command(
     testbench: Annotated[
         Literal["sweep", "trains", "coincidence", "inhibition", "effects"], typer.Option(help="What to measure.")
     ] = "sweep",
-    level: Annotated[Literal["a", "b"], typer.Option(help="a: behavioural circuit, b: transistors.")] = "a",
+    level: Annotated[
+        Literal["a", "b"] | None, typer.Option(help="a: behavioural circuit (default), b: transistors.")
+    ] = None,
     netlist: Annotated[Path | None, typer.Option(help="Neuron testbench or circuit of your own.")] = None,
     settings: SetOption = None,
     out: Annotated[Path, typer.Option(help="Samples; the extracted numbers go to NAME.numbers.csv beside it.")] = Path(
@@ -69,7 +71,9 @@ def simulate_neuron_bench_command(
     """
     from calibration.neuron_bench import BENCHES, LEVELS
 
-    run_bench(BENCHES[testbench], netlist or LEVELS[level], settings, out, figure, workers, dask, as_json)
+    if level is not None and netlist is not None:
+        raise InputError("give either --level or --netlist")
+    run_bench(BENCHES[testbench], netlist or LEVELS[level or "a"], settings, out, figure, workers, dask, as_json)
 
 
 @simulate_app.command("rram-bench")

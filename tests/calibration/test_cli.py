@@ -66,7 +66,7 @@ def test_the_rram_cell_reads_the_same_in_both_engines(bruno):
         (["simulate", "neuron", "--engine", "spice", "--dc", "1n", "--set", "vht=2"], "vth"),
         (["simulate", "neuron", "--engine", "spice", "--dc", "1n", "--netlist", "none.cir"], "none.cir"),
         (["simulate", "neuron", "--dc", "1n", "--netlist", "none.cir"], "--netlist needs --engine spice"),
-        (["simulate", "neuron", "--engine", "spice", "--dc", "1n", "--card", "none.json"], "--card needs --engine model"),
+        (["simulate", "neuron", "--engine", "spice", "--dc", "1n", "--card", "none.json"], "--card needs --engine"),
         (["simulate", "rram", "--i-prog", "50u", "--netlist", "none.cir"], "--netlist needs --engine spice"),
         (["simulate", "rram", "--engine", "spice", "--i-prog", "50u", "--card", "none.json"], "--card needs --engine"),
         (["simulate", "neuron-bench", "--level", "b", "--netlist", "none.cir"], "give either --level or --netlist"),

@@ -47,6 +47,8 @@ START_STATES = (-1.0, 0.0, 1.0)
 START_ACTIVATION_RATIOS = (0.5, 0.7, 1.0, 1.4, 2.0)
 STARTS_FOLLOWED = 3
 OUTLIER_SIGMAS = 6.0
+LARGEST_RMS = 0.1
+"""Of the record's span: a fit that leaves more than this unexplained is none."""
 MAX_SPICE_ROUNDS = 4
 SETTLED_STDERR = 0.2
 """The rounds with ngspice end when no parameter moves by more than this share of its standard error."""
@@ -92,16 +94,19 @@ def fit_fecap(
     problem = _Problem.build(measured, fixed or {}, free, progress)
     used = np.ones(measured.time_s.size, dtype=bool) if keep_flagged else ~measured.clipped
     states = (fixed["s0"],) if fixed and "s0" in fixed else START_STATES
+    netlist_values = problem.base
     problem = _started(replace(problem, used=used), states)
     names, why = problem.names, dict[str, str]()
     if free is None:
         names, why = _determined(problem)
+        problem = problem.at({name: netlist_values[name] for name in why})
     result = problem.fitted(names, "twin")
     outliers = _outliers(problem, result.values)
     if outliers.any() and not keep_flagged:
         problem = replace(problem.at(result.values), used=used & ~outliers)
         if free is None:
             names, why = _determined(problem)
+            problem = problem.at({name: netlist_values[name] for name in why})
         result = problem.fitted(names, "without outliers")
     result, spice = _with_ngspice(problem, result, names, farm)
     values = problem.base | result.values
@@ -191,6 +196,11 @@ class _Problem:
             difference = difference - difference.mean()
         return difference / self.measured.span
 
+    @property
+    def advice(self) -> str:
+        """What to look at where the record is not one of this film."""
+        return f"check --time-unit, --voltage-unit and --{self.measured.kind}-unit, the area and what --set fixes"
+
     def free(self, names: Sequence[str]) -> list[Free]:
         """The free parameters `names`, starting where the problem stands."""
         out = []
@@ -202,9 +212,17 @@ class _Problem:
         return out
 
     def fitted(self, names: Sequence[str], stage: str) -> Fit:
-        """Fit `names` from a start a little beside the best point, so that a fit that does not move is seen."""
+        """Fit `names` from a start a little beside the best point, so that a fit that does not move is seen.
+
+        Raises `FitError` where even the best point leaves more than `LARGEST_RMS` of the record unexplained.
+        """
         free = self.free(names)
         best = search(self.residual, free, what="FeCAP fit")
+        if (left := _rms(self.residual(best))) > LARGEST_RMS:
+            raise FitError(
+                f"FeCAP fit: the model explains too little of the record, rms {100 * left:.0f} % of its span at best; "
+                + self.advice
+            )
         near = [replace(f, start=_beside(f, best[f.name])) for f in free]
 
         def report(count: int, out: Array) -> None:
@@ -263,7 +281,7 @@ def _determined(problem: _Problem) -> tuple[list[str], dict[str, str]]:
         else:
             why[name] = f"the record does not tell it from {worst}"
     if not chosen:
-        raise FitError("FeCAP fit: the record determines none of the parameters; are columns, units and area right?")
+        raise FitError(f"FeCAP fit: the record determines none of the parameters; {problem.advice}")
     return chosen, why
 
 

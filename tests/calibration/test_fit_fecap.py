@@ -105,6 +105,24 @@ def test_one_rate_does_not_tell_the_attempt_time(record, farm):
     assert found.fit.values["ps"] == pytest.approx(TRUTH["ps"], rel=0.01)
 
 
+def test_what_the_record_does_not_determine_has_the_netlist_s_value(farm):
+    drive = triangle(0.6, 1e3, 201)
+    charge = in_ngspice(drive, {}, farm)
+    noisy = charge + np.random.default_rng(3).normal(0, 2e-2 * np.ptp(charge), charge.size)
+    found = fit_fecap(measurement(*drive, noisy, "charge"), farm=farm)
+    assert "imprint" in found.not_determined
+    assert {name: found.values[name] for name in found.not_determined} == {
+        name: LIBRARY[name] for name in found.not_determined
+    }
+
+
+@pytest.mark.parametrize("scales", [(1e6, 1, 1), (1e-3, 1, 1), (1, 1e-3, 1), (1, 1, 100)])
+def test_a_record_in_the_wrong_unit_is_a_failed_fit(record, farm, scales):
+    wrong = measurement(*(scale * column for scale, column in zip(scales, record, strict=True)), "charge")
+    with pytest.raises(FitError, match="check --time-unit, --voltage-unit and --charge-unit"):
+        fit_fecap(wrong, farm=farm)
+
+
 def test_a_current_record_gives_the_same_film(farm):
     time, voltage = pund()
     current = np.gradient(in_ngspice((time, voltage), TRUTH, farm), time)

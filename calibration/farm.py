@@ -5,6 +5,7 @@ is not. Such a result is kept as that of the deck with those tolerances, and a w
 simulated before comes from the store. Ctrl-C ends the workers and leaves nothing half-written.
 """
 
+import asyncio
 import os
 import queue
 import threading
@@ -142,9 +143,16 @@ def simulate_on_dask(todo: dict[str, Job], farm: Farm) -> Iterator[tuple[str, At
     try:
         from distributed import Client
         from distributed import as_completed as dask_as_completed
+        from distributed.comm import connect
+        from distributed.security import Security
     except ImportError:
         raise InputError("--dask needs Dask; install it with pip install 'bruno-spice[cluster]'") from None
+
+    async def ask() -> None:
+        (await connect(farm.dask, timeout=10, **Security().get_connection_args("client"))).abort()
+
     try:
+        asyncio.run(ask())  # a Client that found no scheduler could not be closed
         client = Client(farm.dask, timeout=10, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise InputError(f"no Dask scheduler answers at {farm.dask} ({error})") from None

@@ -3,7 +3,8 @@
 A card is a JSON file. Every parameter has a value, a unit, a standard error, bounds and a source; the
 card adds the covariance of the fitted ones, device-to-device variability, the envelope of validity,
 the quality of fit and validation, and the provenance. Reading is strict: an unknown key, a wrong or
-missing unit, another schema version or a non-finite number is refused with the name of the key.
+missing unit, another schema version, a non-finite number or one that no device has (`devices.card_limits`)
+is refused with the name of the key.
 """
 
 import json
@@ -13,6 +14,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from devices.card_limits import refusal
 from devices.card_migration import migrate
 from devices.card_parts import Covariance, Parameter, Provenance, Range, Strict
 from devices.errors import CardError
@@ -75,6 +77,8 @@ class Card(Strict):
         for name, parameter in self.parameters.items():
             if parameter.unit != units[name]:
                 raise ValueError(f"parameter '{name}' must be in {units[name]}, not '{parameter.unit}'")
+            if said := refusal(name, parameter.unit, parameter.value):
+                raise ValueError(said)
         for name in [*self.covariance.names, *self.variability, *self.variability_correlation.names]:
             if name not in units:
                 raise ValueError(f"covariance or variability names an unknown parameter '{name}'")
@@ -115,6 +119,8 @@ class Card(Strict):
         for name, value in values.items():
             if name not in parameters:
                 raise CardError(f"unknown parameter '{name}'; a {self.MODEL} card has {', '.join(parameters)}")
+            if said := refusal(name, units[name], value):
+                raise CardError(said)
             parameters[name] = Parameter(value=value, unit=units[name], source="set by hand")
         return self.model_copy(update={"parameters": parameters})
 

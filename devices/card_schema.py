@@ -1,13 +1,14 @@
 """The JSON Schema of a card (draft 2020-12): what any program can check without this one.
 
 pydantic writes the shape of the fields; added here is what it cannot know: the names of the required parameters,
-the unit of each, and that a card of K domains has the parameters of domains 1...K (for K up to `MAX_DOMAINS`).
-What no schema can say is left to `Card.load`: a value within its own bounds, a covariance as large as its names.
+the unit and the limits of each, and that a card of K domains has the parameters of domains 1...K
+(for K up to `MAX_DOMAINS`). What no schema can say is left to `Card.load`: a value within its own bounds, a covariance as large as its names.
 """
 
 from typing import Any
 
 from devices.card import SCHEMA_VERSION, Card
+from devices.card_limits import limits
 
 MAX_DOMAINS = 16
 Schema = dict[str, Any]
@@ -16,11 +17,8 @@ Schema = dict[str, Any]
 def card_schema(card_type: type[Card]) -> Schema:
     """JSON Schema of the cards of `card_type`."""
     shared = card_type.UNITS | card_type.OPTIONAL_UNITS
-    numbered = {
-        rf"^{name.removesuffix('_1')}_[1-9][0-9]*$": unit
-        for name, unit in card_type.units(1).items()
-        if name not in shared
-    }
+    names = {rf"^{name.removesuffix('_1')}_[1-9][0-9]*$": name for name in card_type.units(1) if name not in shared}
+    numbered = {pattern: card_type.units(1)[name] for pattern, name in names.items()}
     name = {"anyOf": [{"enum": list(shared)}, *({"pattern": pattern} for pattern in numbered)]}
     schema: Schema = card_type.model_json_schema(by_alias=True)
     schema["$defs"]["Covariance"]["properties"]["names"] = {"type": "array", "items": name}
@@ -31,8 +29,8 @@ def card_schema(card_type: type[Card]) -> Schema:
         "domains": {"type": "integer", "minimum": 1, "default": 1} if numbered else {"const": 1},
         "parameters": {
             "type": "object",
-            "properties": {name: _parameter(unit) for name, unit in shared.items()},
-            "patternProperties": {pattern: _parameter(unit) for pattern, unit in numbered.items()},
+            "properties": {name: _parameter(name, unit) for name, unit in shared.items()},
+            "patternProperties": {pattern: _parameter(names[pattern], unit) for pattern, unit in numbered.items()},
             "required": [name for name in card_type.units(1) if name not in card_type.OPTIONAL_UNITS],
             "additionalProperties": False,
         },
@@ -47,8 +45,8 @@ def card_schema(card_type: type[Card]) -> Schema:
     }
 
 
-def _parameter(unit: str) -> Schema:
-    return {"$ref": "#/$defs/Parameter", "properties": {"unit": {"const": unit}}}
+def _parameter(name: str, unit: str) -> Schema:
+    return {"$ref": "#/$defs/Parameter", "properties": {"unit": {"const": unit}, "value": limits(name, unit)}}
 
 
 def _of_domains(card_type: type[Card], domains: int) -> Schema:

@@ -38,6 +38,14 @@ def set_key(raw, *path_and_value):
         (("parameters", "area", "colour", "red"), r"unknown key 'parameters\.area\.colour'"),
         (("parameters", "aera", {"value": 1.0, "unit": "m^2", "source": "x"}), "unknown parameter 'aera'"),
         (("parameters", "area", "unit", "um^2"), r"'area' must be in m\^2, not 'um\^2'"),
+        (
+            ("parameters", "thickness_hzo", "value", -1e-8),
+            "'thickness_hzo' must be above 0 and at most 0.001 m, not -1e-08",
+        ),
+        (("parameters", "v_threshold", "value", 2500.0), "'v_threshold' must be above 0 and at most 100 V, not 2500"),
+        (("parameters", "activation_field_1", "value", 0.0), "'activation_field_1' must be above 0 V/m, not 0"),
+        (("parameters", "v_floor", "value", -5000.0), "'v_floor' must be at least -100 and at most 100 V, not -5000"),
+        (("parameters", "leak_density", "value", -1.0), "'leak_density' must be at least 0 A/m\\^2, not -1"),
         (("parameters", "alpha", "value", float("nan")), r"parameters\.alpha\.value"),
         (("parameters", "alpha", "max", 1.0), "outside its bounds"),
         (("schema_version", "2.0.0"), r"version 2\.0\.0 is not readable"),
@@ -80,4 +88,6 @@ def test_the_correlation_matrix_has_a_unit_diagonal(raw, tmp_path):
 def test_an_unknown_name_in_with_values_is_refused():
     with pytest.raises(CardError, match="unknown parameter 'vth'"):
         FeLIFCard.published().with_values(vth=2.4)
+    with pytest.raises(CardError, match="'area' must be above 0"):
+        FeLIFCard.published().with_values(area=0.0)
     assert FeLIFCard.published().with_values(v_threshold=2.4)["v_threshold"] == 2.4

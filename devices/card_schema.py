@@ -1,8 +1,9 @@
 """The JSON Schema of a card (draft 2020-12): what any program can check without this one.
 
 pydantic writes the shape of the fields; added here is what it cannot know: the names of the required parameters,
-the unit and the limits of each, and that a card of K domains has the parameters of domains 1...K
-(for K up to `MAX_DOMAINS`). What no schema can say is left to `Card.load`: a value within its own bounds, a covariance as large as its names.
+the unit and the limits of each, and that a card of K domains has the parameters of domains 1...K (for K up to
+`MAX_DOMAINS`). What no schema can say is left to `Card.load`: a value within its own bounds, a covariance as large as
+its names.
 """
 
 from typing import Any

@@ -43,6 +43,8 @@ def load_any_card(path: Path) -> Card:
         model = json.loads(path.read_text()).get("model")
     except FileNotFoundError:
         raise CardError(f"{path}: no such card; `make calibrate` writes the default ones") from None
+    except IsADirectoryError:
+        raise CardError(f"{path} is a folder, not a card") from None
     except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
         raise CardError(f"{path}: not a card in JSON ({error})") from None
     return card_type(model, f"{path}: ").load(path)

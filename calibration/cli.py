@@ -13,6 +13,7 @@ from rich.console import Console
 from calibration.cards import CALIBRATED, calibrated_card
 from devices.card import Card, FeLIFCard, RRAMCard
 from devices.errors import BrunoError, EnvelopeError, InputError
+from devices.files import refuse_folder
 from devices.stimulus import Stimulus
 from devices.units import format_si, parse_spice_number
 from devices.waveform import Waveform, spikes_path
@@ -127,6 +128,7 @@ def simulate_neuron_command(
     `bruno simulate neuron --stimulus stim.csv --set v_threshold=2.4`
     """
     refuse_other_engine(engine, card, netlist)
+    refuse_folder(out)
     if (stimulus is None) == (dc is None):
         raise InputError("give either --stimulus FILE.csv or --dc CURRENT")
     drive = Stimulus.from_csv(stimulus) if stimulus is not None else Stimulus.dc(dc or 0.0)

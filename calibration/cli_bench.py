@@ -9,7 +9,7 @@ import typer
 
 from calibration.cli import JsonOption, SetOption, app, number_option, parse_overrides, print_json, simulate_app
 from devices.errors import InputError
-from devices.files import write_atomic
+from devices.files import refuse_folder, write_atomic
 
 cache_app = typer.Typer(help="Stored simulation results: list and prune.", no_args_is_help=True)
 netlist_app = typer.Typer(help="Look at netlists: parameters, errors, what an edit would re-run.", no_args_is_help=True)
@@ -18,7 +18,7 @@ app.add_typer(netlist_app, name="netlist")
 
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="Worker processes (default: one a core).")]
 DaskOption = Annotated[str | None, typer.Option(metavar="tcp://HOST:PORT", help="Run on a Dask cluster instead.")]
-FigureOption = Annotated[Path | None, typer.Option(help="Also draw it, as PNG.")]
+FigureOption = Annotated[Path | None, typer.Option(help="Also draw it: a .png, .pdf or .svg.")]
 NetlistArgument = Annotated[Path, typer.Argument(help="A testbench (.cir).")]
 
 
@@ -115,9 +115,13 @@ def run_bench(
 ) -> None:
     """Run one bench, write its two tables and its figure, and print the numbers."""
     from calibration.farm import Farm
+    from calibration.plots import figure_format, new_figure, save
 
     options: dict[str, Any] = {"workers": workers} if workers else {}
     farm = Farm(progress="ngspice", dask=dask, **options)
+    refuse_folder(out)
+    if figure is not None:
+        figure_format(figure)
     overrides = parse_overrides(settings)
     if overrides and "overrides" not in bench.__annotations__:
         raise InputError("this bench varies parameters itself; edit the netlist instead of --set")
@@ -127,7 +131,6 @@ def run_bench(
     write_atomic(out, result.traces.to_csv(index=False, float_format="%.9g"))
     write_atomic(numbers, result.numbers.to_csv(index=False, float_format="%.9g"))
     if figure is not None:
-        from calibration.plots import new_figure, save
         from calibration.plots_bench import FIGURES
 
         drawing = new_figure()

@@ -16,7 +16,7 @@ def confidence_command(
     parameter: Annotated[list[str] | None, typer.Argument(help="Fitted parameters (default: all).")] = None,
     card: NeuronCardOption = None,
     netlist: Annotated[Path | None, typer.Option(help="What it was fitted to (default: the project's neuron).")] = None,
-    figure: Annotated[Path | None, typer.Option(help="Also draw the profiles into this PNG file.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Also draw the profiles: a .png, .pdf or .svg.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Confidence intervals of one and two sigma, which unlike a standard error need not be symmetric.
@@ -26,8 +26,11 @@ def confidence_command(
     from calibration.calibrate_neuron import fit_recordings
     from calibration.experiments import NEURON_NETLIST, neuron_deck
     from calibration.farm import Farm
+    from calibration.plots import figure_format, new_figure, save
     from calibration.uncertainty import neuron_confidence, profile
 
+    if figure is not None:
+        figure_format(figure)
     path = card or calibrated_card("felif")
     source, fitted = netlist or NEURON_NETLIST, FeLIFCard.load(path)
     overrides = fitted.provenance.overrides
@@ -37,8 +40,6 @@ def confidence_command(
     with messages.status("following the profiles"):
         found = neuron_confidence(recordings, fitted, parameter or None)
     if figure is not None:
-        from calibration.plots import new_figure, save
-
         drawn = new_figure(len(found), 1, size=(9.6, 1.0 + 3.6 * len(found)))
         for axes, confidence in zip(drawn.axes, found.values(), strict=True):
             profile(axes, confidence, fitted.parameters[confidence.name].unit)

@@ -22,20 +22,21 @@ def sensitivity_command(
     ] = False,
     samples: Annotated[int, typer.Option(help="Base samples, a power of 2.")] = 128,
     seed: Annotated[int, typer.Option(help="The same seed gives the same neurons.")] = 0,
-    figure: Annotated[Path | None, typer.Option(help="Also draw the indices into this PNG file.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Also draw the indices: a .png, .pdf or .svg.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Sobol indices of the first-spike time: what each parameter of the model does to it, alone and in total.
 
     Examples: `bruno sensitivity --dc 308p`, `bruno sensitivity --variability --figure sobol.png`
     """
+    from calibration.plots import figure_format, new_figure, save
     from calibration.sensitivity import sensitivity_bars, spike_time_sensitivity
 
+    if figure is not None:
+        figure_format(figure)
     loaded = FeLIFCard.load(card or calibrated_card("felif"))
     found = spike_time_sensitivity(loaded, dc, None if variability else width, samples, seed)
     if figure is not None:
-        from calibration.plots import new_figure, save
-
         drawn = new_figure(size=(9.6, 6.0))
         sensitivity_bars(drawn.axes[0], found)
         save(drawn, figure)

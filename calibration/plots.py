@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from calibration.fit_rram import Sweep
 from calibration.recording import Recording
 from devices.card import RRAMCard
+from devices.errors import InputError
+from devices.files import refuse_folder
 from devices.rram import Levels, RRAMParameters, conductance
 from devices.units import format_si
 from devices.waveform import Waveform
@@ -28,6 +30,7 @@ SPICE_COLOUR = "#9aa0a6"
 MODEL_COLOUR = "#0b6e99"
 SECOND_COLOUR = "#d1495b"
 THIRD_COLOUR = "#6a994e"
+FORMATS = ("png", "pdf", "svg")
 matplotlib.rcParams.update(
     {
         "font.size": 13,
@@ -48,11 +51,24 @@ def new_figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (9.6
     return figure
 
 
+def figure_format(path: Path) -> str:
+    """The format that the suffix of `path` names. Raises `InputError` for any other than those of `FORMATS`."""
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in FORMATS:
+        raise InputError(f"{path}: a figure's name ends in one of {', '.join(f'.{name}' for name in FORMATS)}")
+    refuse_folder(path)
+    return kind
+
+
 def save(figure: Figure, path: Path, metadata: dict[str, str] | None = None) -> Path:
-    """Write `figure` as PNG with the texts `metadata`, whole or not at all, and close it."""
+    """Write `figure` in the format of the suffix, whole or not at all, and close it; `metadata` are texts for a PNG.
+
+    Raises `InputError` for a suffix that names no format.
+    """
+    kind = figure_format(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
-    figure.savefig(part, format="png", metadata=metadata)
+    figure.savefig(part, format=kind, metadata=metadata)
     part.replace(path)
     plt.close(figure)
     return path

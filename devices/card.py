@@ -134,6 +134,8 @@ class Card(Strict):
             raw = json.loads(Path(path).read_text())
         except FileNotFoundError:
             raise CardError(f"{path}: no such card; `make calibrate` writes the default ones") from None
+        except IsADirectoryError:
+            raise CardError(f"{path} is a folder, not a card") from None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise CardError(f"{path}: not valid JSON ({error})") from None
         if not isinstance(raw, dict):

@@ -10,7 +10,7 @@ from calibration.fecap_bench import BenchResult, pund, pv_loops
 from calibration.netlist import Netlist
 from calibration.netlist_tools import check, difference
 from calibration.ngspice import Worker
-from calibration.plots import new_figure
+from calibration.plots import new_figure, save
 from calibration.plots_bench import FIGURES
 from calibration.rram_bench import hysteresis, parasitics
 
@@ -123,6 +123,11 @@ def test_comments_and_notation_are_no_difference(tmp_path):
 
 def test_every_testbench_passes_the_check():
     assert check(NEURON_NETLIST).params["vth"].value == 2.5
+
+
+@pytest.mark.parametrize(("suffix", "begins"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])
+def test_a_figure_has_the_format_of_its_name(tmp_path, suffix, begins):
+    assert save(new_figure(), tmp_path / f"empty.{suffix}").read_bytes().startswith(begins)
 
 
 def test_every_bench_has_its_figure():

@@ -15,7 +15,7 @@ from devices.card import Card, FeLIFCard, RRAMCard
 from devices.errors import BrunoError, EnvelopeError, InputError
 from devices.files import refuse_folder
 from devices.stimulus import Stimulus
-from devices.units import format_si, parse_spice_number
+from devices.units import Quantity, format_si, parse_spice_number
 from devices.waveform import Waveform, spikes_path
 
 app = typer.Typer(
@@ -86,13 +86,20 @@ def run(application: Callable[[], Any] = app) -> None:
 
 def parse_overrides(settings: list[str] | None) -> dict[str, float]:
     """``["vth=2.4", ...]`` as a mapping; raises `InputError` for anything else."""
-    overrides = {}
+    overrides: dict[str, float] = {}
     for setting in settings or []:
         name, equals, value = setting.partition("=")
         if not equals or not name.strip():
             raise InputError(f"--set {setting}: write NAME=VALUE, for example --set vth=2.4")
-        overrides[name.strip().lower()] = parse_spice_number(value)
+        overrides[name.strip().lower()] = _quantity(setting, value)
     return overrides
+
+
+def _quantity(setting: str, value: str) -> Quantity:
+    try:
+        return Quantity.parse(value)
+    except InputError as error:
+        raise InputError(f"--set {setting}: {error}") from None
 
 
 def refuse_other_engine(engine: Engine, card: Path | None, netlist: Path | None) -> None:

@@ -21,7 +21,7 @@ from calibration.errors import NetlistError
 from calibration.expressions import evaluate
 from calibration.lines import Line, expand_deck, read_deck, split_comment
 from devices.errors import InputError
-from devices.units import parse_spice_number
+from devices.units import Quantity, parse_spice_number
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_][\w.]*)\s*=(?!=)")
 _DROPPED = (".save", ".print", ".plot", ".probe", ".meas", ".measure", ".four", ".end")
@@ -128,11 +128,19 @@ class Netlist:
         return found
 
     def with_params(self, overrides: Mapping[str, float]) -> "Netlist":
-        """A copy with deck-level parameters replaced (every place that sets them)."""
+        """A copy with deck-level parameters replaced (every place that sets them).
+
+        Raises `NetlistError` for an unknown name, or a value in another unit than the deck's comment declares.
+        """
         values = {name.lower(): value for name, value in overrides.items()}
-        for name in values:
+        for name, value in values.items():
             if name not in self.params:
                 raise NetlistError(unknown_name(name, self.params, f"{self.path}: no .param"))
+            unit = self.params[name].unit
+            if isinstance(value, Quantity) and value.unit and unit and value.unit != unit:
+                raise NetlistError(
+                    f"{self.path}: .param {name} counts in {unit}; write the number alone, not '{value.text}'"
+                )
         lines = list(self.lines)
         for index in self._param_lines():
             text = lines[index].text

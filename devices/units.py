@@ -13,6 +13,7 @@ from devices.errors import InputError
 SPICE_SUFFIX_EXPONENT = {
     "t": 12, "g": 9, "meg": 6, "k": 3, "m": -3, "u": -6, "n": -9, "p": -12, "f": -15, "a": -18,
 }  # fmt: skip
+UNIT_LETTERS = {"a": "A", "v": "V", "s": "s", "m": "m", "f": "F", "hz": "Hz", "ohm": "Ohm"}
 _SI_PREFIX = {-18: "a", -15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 _NUMBER = re.compile(
     r"^\s*([+-]?(?:\d+\.?\d*|\.\d+))(?:e([+-]?\d+))?\s*(meg|[tgkmunpfa])?(a|v|s|m|f|hz|ohm)?\s*$",
@@ -39,6 +40,28 @@ def parse_spice_number(text: str | float) -> float:
     if not math.isfinite(value):
         raise InputError(f"'{text}' is not a finite number")
     return value
+
+
+class Quantity(float):
+    """A number that keeps the unit it was written with, so that whoever knows the right unit can compare."""
+
+    text: str
+    unit: str
+    """``V`` of ``2.4V``; empty where none was written."""
+
+    @classmethod
+    def parse(cls, text: str) -> "Quantity":
+        """`parse_spice_number`; raises `InputError` for ``2.4A`` and ``2.4F`` too, atto and femto to SPICE."""
+        found = cls(parse_spice_number(text))
+        match = _NUMBER.match(text)
+        suffix, unit = (match[3], match[4]) if match else (None, None)
+        if suffix in ("A", "F") and not unit:
+            name = {"A": "atto", "F": "femto"}[suffix]
+            raise InputError(
+                f"'{text}' is {name} in SPICE, {found:g}; leave out the unit, or write {suffix.lower()} for {name}"
+            )
+        found.text, found.unit = text.strip(), UNIT_LETTERS[unit.lower()] if unit else ""
+        return found
 
 
 def format_si(value: float, unit: str = "", digits: int = 4) -> str:

@@ -54,6 +54,9 @@ def test_the_rram_cell_reads_the_same_in_both_engines(bruno):
     assert g["model"] == pytest.approx(g["spice"], rel=0.02)
 
 
+SPICE_NEURON = ["simulate", "neuron", "--engine", "spice", "--dc", "1n"]
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
@@ -82,6 +85,9 @@ def test_the_rram_cell_reads_the_same_in_both_engines(bruno):
         (["sensitivity", "--figure", "s.xyz"], "a figure's name ends in one of"),
         (["card", "show", "."], "error: . is a folder, not a card"),
         (["simulate", "neuron", "--dc", "1n", "--card", "."], "error: . is a folder, not a card"),
+        ([*SPICE_NEURON, "--set", "vth=2.4A"], "--set vth=2.4A: '2.4A' is atto in SPICE, 2.4e-18"),
+        ([*SPICE_NEURON, "--set", "vth=2.4s"], ".param vth counts in V; write the number alone, not '2.4s'"),
+        ([*SPICE_NEURON, "--set", "ea=1.6V"], ".param ea counts in MV/cm; write the number alone, not '1.6V'"),
         (["calibrate", "toaster"], "'toaster' cannot be calibrated"),
         (["calibrate", "all", "--set", "vth=2"], "--set goes with one of neuron and rram"),
         (["card", "check", "none.json"], "none.json: no such card"),

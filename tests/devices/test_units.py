@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.errors import InputError
-from devices.units import SPICE_SUFFIX_EXPONENT, format_si, parse_spice_number
+from devices.units import SPICE_SUFFIX_EXPONENT, Quantity, format_si, parse_spice_number
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,20 @@ def test_numbers_read_as_spice_reads_them(text, value):
 def test_anything_else_is_refused_with_the_text(text):
     with pytest.raises(InputError, match="is not a"):
         parse_spice_number(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "unit"), [("2.4", 2.4, ""), ("15f", 15e-15, ""), ("10nm", 10e-9, "m"), ("2.5 V", 2.5, "V")]
+)
+def test_a_quantity_keeps_the_unit_it_was_written_with(text, value, unit):
+    found = Quantity.parse(text)
+    assert (found, found.unit) == (value, unit)
+
+
+@pytest.mark.parametrize(("text", "said"), [("2.4A", "atto"), ("15F", "femto")])
+def test_a_capital_unit_that_spice_takes_for_a_prefix_is_refused(text, said):
+    with pytest.raises(InputError, match=f"'{text}' is {said} in SPICE"):
+        Quantity.parse(text)
 
 
 @given(st.floats(min_value=-999, max_value=999, allow_nan=False), st.sampled_from(sorted(SPICE_SUFFIX_EXPONENT)))

@@ -217,6 +217,7 @@ def test_a_task_that_no_network_can_learn_is_one_sentence(made: str, complaint: 
     with pytest.raises(InputError, match=complaint) as caught:
         load_task(f"{mine}:load")
     assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"task '{mine}:load': ")
 
 
 def test_a_syntax_error_is_named_with_its_line(tmp_path: Path) -> None:

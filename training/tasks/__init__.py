@@ -32,13 +32,16 @@ def load_task(name: str, options: dict[str, Any] | None = None, report: Callable
         raise InputError(f"task '{name}' has no option '{unknown[0]}'; it has: {', '.join(known) or 'none'}")
     if report is not None and "report" in known:
         arguments["report"] = report
-    task = function(**arguments)
+    try:
+        task = function(**arguments)
+        if isinstance(task, Task):
+            task.check()
+    except InputError as error:
+        if name in TASKS:
+            raise
+        raise InputError(f"task '{name}': {error}") from None
     if not isinstance(task, Task):
         raise InputError(f"task '{name}' must return a training.tasks.Task, not {type(task).__name__}")
-    try:
-        task.check()
-    except InputError as error:
-        raise InputError(f"task '{name}': {error}") from None
     return task
 
 

@@ -303,7 +303,10 @@ def test_failed_decks_are_counted_and_score_nothing(bruno, run_folder, monkeypat
 def test_output_neurons_of_the_macro_rule_are_validated_with_the_circuits_reset(bruno, run_folder, tmp_path):
     run = tmp_path / "macro"
     config = load_run(run_folder)[0].with_values(
-        neuron__options={"current_limits": "envelope"}, network__neuron="lif", network__output_neuron="felif"
+        neuron__options={"current_limits": "envelope"},
+        network__neuron="lif",
+        network__output_neuron="felif",
+        network__output_bias=1.0,
     )
     train(config, run)
     code, out, err = bruno("validate", run, "--neurons", 1, "--pieces", 1, "--milliseconds", 5)

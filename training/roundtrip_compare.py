@@ -4,9 +4,9 @@
     model      the card's equations in continuous time (`devices.felif.simulate`): the kernel's error is torch - model
     SPICE      the circuit: the card's error is model - SPICE
 
-A spike of torch has the time of the model's spike in the same millisecond. One that the model does not have there
-(the kernel's error) is found in SPICE only if SPICE has it in that very millisecond. So a found spike is within 1 ms
-of torch's either way.
+A spike of torch has the time of the model's spike in the same millisecond, or so near to it (`EDGE_S`) that the
+kernel's rounding put it on the other side of the edge. One that the model does not have there (the kernel's error) is
+found in SPICE only if SPICE has it in that very millisecond. So a found spike is within 1 ms of torch's either way.
 
 Where one train has a spike and the other has none, the trains part: a spike starts the neuron anew, so what follows
 differs too, until a common spike after which they are alike again. What counts is why they parted. At that time the
@@ -34,6 +34,8 @@ from training.roundtrip_network import Shown
 Array = NDArray[np.float64]
 STEP_S = 1e-3
 SAMPLE_S = 20e-6
+EDGE_S = 20e-6
+"""The kernel's error in the time of a spike: so near to the edge of a millisecond it may count one beyond it."""
 APART = 0.03
 """A common spike starts both sides anew if then no larger share of a spike's charge lies between them."""
 
@@ -60,12 +62,18 @@ def per_step(spikes_s: Array, steps: int) -> Array:
 
 
 def torch_times(counts: Array, model_s: Array) -> tuple[Array, NDArray[np.bool_]]:
-    """Times of torch's spikes in s, and whether each is known: the model's in the same millisecond, else its middle."""
+    """Times of torch's spikes in s, and whether each is known: the model's in the same millisecond, else its middle.
+
+    In order: each spike of the model, `model_s` (n,) rising, is one of torch's at most.
+    """
     times: list[float] = []
     known: list[bool] = []
-    step = np.floor(model_s / STEP_S).astype(int)
+    past = 0
     for t in np.flatnonzero(counts):
-        there = model_s[step == t][: int(counts[t])]
+        past = max(past, int(np.searchsorted(model_s, t * STEP_S - EDGE_S)))
+        there = model_s[past : past + int(counts[t])]
+        there = there[there < (t + 1) * STEP_S + EDGE_S]
+        past += there.size
         unknown = int(counts[t]) - there.size
         times += [*there, *([(t + 0.5) * STEP_S] * unknown)]
         known += [True] * there.size + [False] * unknown

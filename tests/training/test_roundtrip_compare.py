@@ -33,6 +33,18 @@ def test_a_spike_is_found_within_a_millisecond_of_torchs_and_not_beyond():
     assert len(match_trial(trial_of([0, 1, 0], [1.1e-3], [2.2e-3])).pairs) == 0
 
 
+def test_a_spike_at_the_edge_of_a_millisecond_may_count_on_either_side(felif_card):
+    parameters = FeLIFParameters.from_card(felif_card)
+    model_s, spice_s = [1.25e-3, 2.003e-3, 2.89e-3], [1.247e-3, 1.997e-3, 2.884e-3]
+    for counts in ([0, 2, 1], [0, 1, 2]):
+        trial = trial_of(counts, model_s, spice_s)
+        matching = match_trial(trial)
+        assert len(matching.pairs) == 3
+        assert matching.torch_s == pytest.approx(model_s)
+        assert partings(trial, matching, parameters) == []
+    assert len(match_trial(trial_of([0, 3, 0], model_s, spice_s)).pairs) == 2
+
+
 @pytest.mark.parametrize("spice_s", [[1.9e-3], []])
 def test_every_panel_of_the_voltage_figure_has_room(spice_s):
     figure = voltage_figure(trial_of([0, 1, 0], [1.9e-3], spice_s), "title")

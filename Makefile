@@ -63,7 +63,7 @@ browser:
 bench: setup ## speed, accuracy, memory, gradients and their growth on this machine (20 minutes on 2 cores)
 	$(BRUNO) bench --out reports/bench
 
-test: setup browser ## the whole test suite (8 minutes on 2 cores)
+test: setup browser ## the whole test suite (10 minutes on 2 cores)
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 lint: setup ## ruff (format, lint) and mypy

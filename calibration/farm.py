@@ -116,11 +116,10 @@ def _run(jobs: Sequence[Job], farm: Farm, stop_at_error: bool) -> list[Outcome]:
 
 def _stored(job: Job, version: str, store: Store) -> Result | None:
     """What `store` holds of `job`, or of the retry that an earlier failure led to."""
-    for attempt, tightened in ((job, False), (job.tightened(), True)):
-        waveform = store.get(attempt.key(version))
-        if waveform is not None:
-            return Result(waveform, tightened)
-    return None
+    if (waveform := store.get(job.key(version))) is not None:
+        return Result(waveform)
+    waveform = store.get(job.tightened().key(version))
+    return None if waveform is None else Result(waveform, tightened=True)
 
 
 def _warn_of_tightened(done: dict[str, Attempt], jobs: dict[str, Job]) -> None:

@@ -285,12 +285,12 @@ def test_reports_are_printed_as_they_are(bruno, monkeypatch, tmp_path):
             return True
 
         def run(self, _):
-            self.report("speed failed: [bench] it said [/tmp/a]")
+            self.report("speed failed: [bench] it said [/green]")
 
     monkeypatch.setattr(paper_run, "Runner", Telling)
     code, _, err = bruno("paper", "bench-speed", "--out", tmp_path)
     assert code == 0, err
-    assert "speed failed: [bench] it said [/tmp/a]" in err
+    assert "speed failed: [bench] it said [/green]" in err
 
 
 def test_faults_of_the_user_are_one_sentence(bruno):

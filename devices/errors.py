@@ -17,6 +17,10 @@ class InputError(BrunoError):
     exit_code = 2
 
 
+class BusyError(BrunoError):
+    """Another command writes the same folder."""
+
+
 class CardError(InputError):
     """A parameter card is malformed: unknown key, wrong unit, wrong schema version, non-finite number."""
 

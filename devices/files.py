@@ -1,10 +1,19 @@
-"""Writing files so that a reader never meets half of one."""
+"""Writing files so that a reader never meets half of one, and folders that one command writes at a time."""
 
+import contextlib
+import fcntl
 import os
+import shlex
+import socket
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from devices.errors import InputError
+from devices.errors import BusyError, InputError
+
+LOCK = ".lock"
+"""Name of the file in a folder that says who writes there; it is gone when the command has ended."""
 
 
 def refuse_folder(path: Path) -> None:
@@ -37,3 +46,54 @@ def write_atomic(path: Path | str, content: str | bytes) -> Path:
         Path(temporary).unlink(missing_ok=True)
         raise
     return path
+
+
+@contextlib.contextmanager
+def folder_lock(folder: Path | str) -> Iterator[None]:
+    """Keep `folder`, which is made where it is missing, to this command; the lock of a killed command holds no one up.
+
+    Raises `BusyError`, which names the other process, where another command writes there; `OSError` as the file
+    system gives it (no permission, no locks).
+    """
+    folder = Path(folder)
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = _lock(folder)
+    try:
+        yield
+    finally:
+        (folder / LOCK).unlink(missing_ok=True)  # before it is released: whoever waits for it finds it gone
+        os.close(handle)
+        if made:
+            with contextlib.suppress(OSError):  # something was written there
+                folder.rmdir()
+
+
+def _lock(folder: Path) -> int:
+    """The open, locked lock file of `folder`."""
+    while True:
+        handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_still_at(folder / LOCK, handle):
+                os.ftruncate(handle, 0)
+                os.write(handle, f"process {os.getpid()} on {socket.gethostname()}: {shlex.join(sys.argv)}".encode())
+                return handle
+            os.close(handle)
+        except BlockingIOError:
+            other = os.read(handle, 200).decode(errors="replace")
+            os.close(handle)
+            who = "".join(c for c in other if c.isprintable()) or "another process"
+            raise BusyError(
+                f"{folder} is being written by {who}; wait until it has ended, or name another folder"
+            ) from None
+        except BaseException:
+            os.close(handle)
+            raise
+
+
+def _is_still_at(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False

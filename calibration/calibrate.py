@@ -4,32 +4,26 @@ The simulations go through the farm and its store and the fits through `calibrat
 does again only what an edited netlist changes.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 from calibration.calibrate_neuron import NeuronCalibration, calibrate_neuron
 from calibration.calibrate_rram import RRAMCalibration, calibrate_rram
+from calibration.known_digits import rounded, same
 from devices.card import Card
 from devices.errors import CardError, InputError
 
 
 def save_card(card: Card, path: Path) -> bool:
-    """Write `card` unless `path` holds the same one but for its date; return whether it was written."""
+    """Write `card`, to the digits that are known, unless `path` holds the same one; return whether it was written."""
     try:
         old = type(card).load(path)
     except CardError:
         old = None
-    if old is not None and _undated(old) == _undated(card):
+    if old is not None and same(old, rounded(card)):
         return False
-    card.save(path)
+    rounded(card).save(path)
     return True
-
-
-def _undated(card: Card) -> str:
-    content = json.loads(card.to_json())
-    content["provenance"].pop("date")
-    return json.dumps(content)
 
 
 TARGETS: dict[str, Callable[..., NeuronCalibration | RRAMCalibration]] = {

@@ -240,7 +240,7 @@ def train(
 
     resume: go on from the folder's checkpoint; only ``training.epochs`` and ``training.patience`` may differ.
     overwrite: begin anew in a folder that holds a run; with `resume`, only where it is another run than `config` with
-    the present cards.
+    the present cards: a finished one is left as it is.
 
     Raises `InputError` for a folder that holds a file, a run already or another run than `config`, `Interrupted` after
     Ctrl-C with everything saved, `BrunoError` where gradients stay without a finite value.
@@ -274,6 +274,9 @@ def _train(
 ) -> dict[str, Any]:
     if resume and overwrite:
         resume = folder.checkpoint.is_file() and _is_same(config, folder)
+        if resume and (done := _finished(config, folder)) is not None:
+            reporter.line(f"{folder.path} holds this run already, with this configuration and these cards")
+            return done
     elif resume:
         _check_same(config, folder.load_config())
     elif folder.checkpoint.is_file() and not overwrite:
@@ -332,6 +335,14 @@ def _is_same(config: RunConfig, folder: RunFolder) -> bool:
     """Whether `folder` holds the run that `config` and the cards that it names would begin."""
     saved = folder.load_config()
     return difference(config, saved) is None and folder.load_cards(saved).hashes() == Cards.of(config).hashes()
+
+
+def _finished(config: RunConfig, folder: RunFolder) -> dict[str, Any] | None:
+    """The result of the run in `folder` where it has all the epochs that `config` asks for; None where it has not."""
+    if not folder.result.is_file() or folder.load_config() != config:
+        return None
+    result = folder.read_result()
+    return result if result.get("epochs") == config.training.epochs else None
 
 
 def _check_same(config: RunConfig, saved: RunConfig) -> None:

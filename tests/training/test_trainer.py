@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -133,6 +134,31 @@ def test_a_run_goes_on_only_while_it_is_the_same(small_config: RunConfig, tmp_pa
     other = config.with_values(network__hidden=[5])
     with pytest.raises(Interrupted, match="after 1 updates"):
         train(other, tmp_path / "run", resume=True, overwrite=True, reporter=StopsAfter(1))
+
+
+def test_a_finished_run_is_trained_again_for_other_numbers_but_not_for_a_younger_card(
+    small_config: RunConfig, tmp_path: Path
+) -> None:
+    config = small_config.with_values(neuron__card=str(tmp_path / "felif.json"), training__epochs=1)
+    card = FeLIFCard.load("data/calibrated/felif.json")
+    card.save(tmp_path / "felif.json")
+
+    def again(config: RunConfig) -> tuple[dict[str, Any], list[str]]:
+        told = Collects()
+        return train(config, tmp_path / "run", resume=True, overwrite=True, reporter=told), told.lines
+
+    first, _ = again(config)
+    card.save(tmp_path / "felif.json")
+    second, said = again(config)
+    assert second == first
+    assert said == [f"{tmp_path / 'run'} holds this run already, with this configuration and these cards"]
+    longer, said = again(config.with_values(training__epochs=2))
+    assert longer["epochs"] == 2
+    assert "already" not in " ".join(said)
+    card.with_values(v_threshold=2.4).save(tmp_path / "felif.json")
+    other, said = again(config.with_values(training__epochs=2))
+    assert other["cards"] != longer["cards"]
+    assert "already" not in " ".join(said)
 
 
 def test_a_folder_with_a_run_is_not_overwritten_by_accident(small_config: RunConfig, tmp_path: Path) -> None:

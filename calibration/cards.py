@@ -1,14 +1,14 @@
 """Parameter cards side by side: load one of whichever model, compare two, remark on what looks odd in one."""
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from devices.card import Card, FeLIFCard, RRAMCard
+from devices.card import Card, FeLIFCard, RRAMCard, load_card_json
 from devices.errors import CardError, InputError
+from devices.reading import shown
 
 CALIBRATED = Path("data/calibrated")
 CARD_TYPES: dict[str, type[Card]] = {"felif": FeLIFCard, "rram": RRAMCard}
@@ -39,21 +39,13 @@ def calibrated_card(model: str) -> Path:
 
 def load_any_card(path: Path) -> Card:
     """The card at `path`, of whichever model it says it is. Raises `CardError`."""
-    try:
-        model = json.loads(path.read_text()).get("model")
-    except FileNotFoundError:
-        raise CardError(f"{path}: no such card; `make calibrate` writes the default ones") from None
-    except IsADirectoryError:
-        raise CardError(f"{path} is a folder, not a card") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
-        raise CardError(f"{path}: not a card in JSON ({error})") from None
-    return card_type(model, f"{path}: ").load(path)
+    return card_type(load_card_json(path).get("model"), f"{path}: ").load(path)
 
 
-def card_type(model: str, where: str = "") -> type[Card]:
+def card_type(model: object, where: str = "") -> type[Card]:
     """The kind of card that describes `model`. Raises `CardError` for an unknown one."""
-    if model not in CARD_TYPES:
-        raise CardError(f"{where}model '{model}' is not known; a card says one of {', '.join(CARD_TYPES)}")
+    if not isinstance(model, str) or model not in CARD_TYPES:
+        raise CardError(f"{where}model {shown(model)} is not known; a card says one of {', '.join(CARD_TYPES)}")
     return CARD_TYPES[model]
 
 

@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from scipy import stats
@@ -34,6 +33,7 @@ from scipy import stats
 from calibration.errors import NetlistError
 from calibration.netlist import Netlist, unknown_name
 from devices.errors import InputError
+from devices.reading import load_yaml
 from devices.units import parse_spice_number
 
 Array = NDArray[np.float64]
@@ -122,14 +122,7 @@ class Variation(_Strict):
     @classmethod
     def load(cls, path: Path | str) -> Self:
         """Read and check the YAML at `path`. Raises `InputError` that names the file and the key at fault."""
-        try:
-            raw = yaml.safe_load(Path(path).read_text())
-        except FileNotFoundError:
-            raise InputError(
-                f"{path}: no such variation file; it declares which .params vary (see calibration/variation.py)"
-            ) from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+        raw = load_yaml(path, "no such variation file; it declares which .params vary (see calibration/variation.py)")
         try:
             return cls.model_validate(raw)
         except ValidationError as error:

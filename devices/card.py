@@ -19,8 +19,17 @@ from devices.card_migration import migrate
 from devices.card_parts import Covariance, Parameter, Provenance, Range, Strict
 from devices.errors import CardError
 from devices.files import write_atomic
+from devices.reading import load_json
 
 SCHEMA_VERSION = "1.0.0"
+
+
+def load_card_json(path: Path | str) -> dict[str, Any]:
+    """The JSON object in the card file at `path`, not yet checked as a card. Raises `CardError`."""
+    raw = load_json(path, "no such card; `make calibrate` writes the default ones", CardError)
+    if not isinstance(raw, dict):
+        raise CardError(f"{path}: a card is a JSON object, not a {type(raw).__name__}")
+    return raw
 
 
 class Card(Strict):
@@ -130,16 +139,7 @@ class Card(Strict):
 
         Raises `CardError` that names the file and the key at fault.
         """
-        try:
-            raw = json.loads(Path(path).read_text())
-        except FileNotFoundError:
-            raise CardError(f"{path}: no such card; `make calibrate` writes the default ones") from None
-        except IsADirectoryError:
-            raise CardError(f"{path} is a folder, not a card") from None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise CardError(f"{path}: not valid JSON ({error})") from None
-        if not isinstance(raw, dict):
-            raise CardError(f"{path}: a card is a JSON object, not a {type(raw).__name__}")
+        raw = load_card_json(path)
         try:
             raw = migrate(raw, SCHEMA_VERSION)
         except CardError as error:

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from devices.errors import InputError
+from devices.reading import load_yaml, parse_yaml, shown
 from devices.units import parse_spice_number
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
@@ -206,14 +207,7 @@ class RunConfig(_Strict):
 
 def load_config(path: Path | str) -> RunConfig:
     """Read the YAML file at `path`. Raises `InputError` that names the file and the key at fault."""
-    try:
-        raw = yaml.safe_load(Path(path).read_text())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such configuration file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        place = getattr(error, "problem_mark", None)
-        line = f" in line {place.line + 1}" if place else ""
-        raise InputError(f"{path}: not valid YAML{line} ({getattr(error, 'problem', None) or error})") from None
+    raw = load_yaml(path, "no such configuration file")
     if not isinstance(raw, dict | None):
         raise InputError(f"{path}: must hold keys and values such as 'task: chorales'")
     return parse_config(raw or {}, str(path))
@@ -237,10 +231,7 @@ def parse_settings(words: Iterable[str]) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         if not equals or not key.strip():
             raise InputError(f"--set {word}: write KEY=VALUE, for example --set training.learning_rate=1e-3")
-        try:
-            settings[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise InputError(f"--set {word}: '{value}' is not valid YAML") from None
+        settings[key.strip()] = parse_yaml(value, f"--set {word}")
     return settings
 
 
@@ -280,15 +271,19 @@ def parse_config(raw: dict[str, Any], where: str) -> RunConfig:
 def sentence(error: ValidationError, model: type[BaseModel]) -> str:
     """What is wrong first with the input of `model`, a misspelt key before all: the key, the reason and the value."""
     first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-    key = ".".join(str(part) for part in first["loc"])
+    key = ".".join(map(_part, first["loc"]))
     if first["type"] == "extra_forbidden":
         known = _known_keys(model, [str(part) for part in first["loc"][:-1]])
         close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         return f"unknown key '{key}'; " + (f"did you mean '{close[0]}'?" if close else f"known are {', '.join(known)}")
     reason = str(first.get("ctx", {}).get("error", first["msg"]))
     told = isinstance(first["input"], dict) or repr(first["input"]) in reason
-    value = "" if told else f" (it is {first['input']!r})"
+    value = "" if told else f" (it is {shown(first['input'])})"
     return f"{key}: {reason}{value}" if key else reason
+
+
+def _part(part: str | int) -> str:
+    return shown(part).strip("'")
 
 
 def _known_keys(model: Any, path: list[str]) -> list[str]:

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from devices.errors import InputError
+from devices.reading import load_yaml
 
 PLAN = Path(__file__).with_name("paper.yaml")
 
@@ -88,11 +88,7 @@ def load_plan(path: Path | str = PLAN, quick: bool = False) -> Plan:
     Raises `InputError` with the key at fault.
     """
     try:
-        file = _File.model_validate(yaml.safe_load(Path(path).read_text()))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such plan") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML ({getattr(error, 'problem', error)})") from None
+        file = _File.model_validate(load_yaml(path, "no such plan"))
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(f"{path}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from devices.errors import InputError
 from devices.files import write_atomic
+from devices.reading import load_yaml
 from training.config import Number, RunConfig, changed, default_config, load_config, sentence
 from training.progress import Interrupted, Reporter, Silent
 from training.runs import Cards, RunFolder
@@ -103,11 +103,7 @@ class SweepConfig(BaseModel):
 def load_sweep(path: Path | str) -> SweepConfig:
     """Read the sweep file at `path`. Raises `InputError` with the key at fault."""
     try:
-        return SweepConfig.model_validate(yaml.safe_load(Path(path).read_text()) or {})
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such sweep file") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML ({getattr(error, 'problem', error)})") from None
+        return SweepConfig.model_validate(load_yaml(path, "no such sweep file") or {})
     except ValidationError as error:
         raise InputError(f"{path}: {sentence(error, SweepConfig)}") from None
 

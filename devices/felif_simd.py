@@ -29,6 +29,7 @@ from devices.felif_constants import (
     ALPHA,
     DISCHARGE,
     DOMAINS_FROM,
+    E_SOFT,
     K_CAP,
     K_POL,
     LEAK,
@@ -173,9 +174,10 @@ def rates_at_start(w, domains):
     for k in range(domains):
         row = domain_row(k)
         for j in range(BLOCK):
-            field = (w[FIELD + j] - w[OFFSET + row + j]) * w[INVERSE_EA + row + j]
+            field = w[FIELD + j] - w[OFFSET + row + j]
             sign = ONE if field >= ZERO else -ONE
-            size = larger(abs(field), w[SMALLEST_FIELD + j])
+            size = (abs(field) + w[E_SOFT * BLOCK + j]) * w[INVERSE_EA + row + j]
+            size = larger(size, w[SMALLEST_FIELD + j])
             left = larger(ONE - sign * w[P + row + j], LEAST_LEFT)
             alpha = w[ALPHA * BLOCK + j]
             exponent = exp2(-alpha * log2(size)) * LOG2_E
@@ -246,9 +248,10 @@ def correct(w, domains):
         row = domain_row(k)
         for j in range(BLOCK):
             sign, scale = w[SIGN + row + j], w[INVERSE_EA + row + j]
-            smallest = w[SMALLEST_FIELD + j]
-            start = larger(sign * (w[FIELD + j] - w[OFFSET + row + j]) * scale, smallest)
-            end = larger(sign * (w[FIELD + j] + w[MEAN + j] - w[OFFSET + row + j]) * scale, smallest)
+            smallest, soft = w[SMALLEST_FIELD + j], w[E_SOFT * BLOCK + j]
+            field = sign * (w[FIELD + j] - w[OFFSET + row + j])
+            start = larger((field + soft) * scale, smallest)
+            end = larger((larger(field + sign * w[MEAN + j], ZERO) + soft) * scale, smallest)
             end = larger(end, start - E_FOLDS * scale / w[LAM + row + j])
             alpha = w[ALPHA * BLOCK + j]
             exponent = exp2(-alpha * log2(end)) * LOG2_E

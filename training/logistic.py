@@ -15,6 +15,7 @@ from devices.felif_constants import (
     DISCHARGE,
     DOMAINS_FROM,
     DRIVE,
+    E_SOFT,
     K_CAP,
     K_POL,
     LEAK,
@@ -121,9 +122,9 @@ def substep(
     """One substep of `h` (n,) ms from V (n,), p (K, n) under `i_in` (V/ms); returns it and the leak at its middle."""
     driven, by_v, by_i = synaptic(v, i_in, h, constants)
     common = constants[K_CAP] * v - constants[K_POL] * (domain.weight * p).sum(0)
-    field = (common - domain.offset) / domain.activation
+    field = common - domain.offset
     sign = torch.where(field >= 0.0, 1.0, -1.0)
-    size = torch.maximum(field.abs(), domain.smallest_field)
+    size = torch.maximum((field.abs() + constants[E_SOFT]) / domain.activation, domain.smallest_field)
     left = (1.0 - sign * p).clamp(min=1e-9)
     exponent = size ** -constants[ALPHA]
     rate = torch.exp(constants[LN_RATE] - exponent)
@@ -143,12 +144,12 @@ def substep(
     implicit = 1.0 / (1.0 + 0.5 * h * leak_slope)
     leak_now = current * implicit
     by_v = by_v - h * leak_slope * implicit
-    end = torch.maximum(sign * (common + rise - y - domain.offset) / domain.activation, domain.smallest_field)
-    start = torch.maximum(sign * field, domain.smallest_field)
-    end = torch.maximum(end, start - FADED_E_FOLDS / (lam * domain.activation))
+    ahead = (sign * (field + rise - y)).clamp(min=0.0) + constants[E_SOFT]
+    end = torch.maximum(ahead / domain.activation, domain.smallest_field)
+    end = torch.maximum(end, size - FADED_E_FOLDS / (lam * domain.activation))
     exponent_end = end ** -constants[ALPHA]
     both = rate + torch.exp(constants[LN_RATE] - exponent_end)
-    moved = end - start
+    moved = end - size
     far = moved.abs() > 1e-3 * end
     secant = (exponent - exponent_end) / (domain.activation * torch.where(far, moved, 1.0))
     average = 0.5 * (lam + constants[ALPHA] * exponent_end / (domain.activation * end))

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from devices import FeLIFCard
+from tests.devices.nudges import CARD as TWO_DOMAINS
 from tests.training.test_neurons import three_domain_card
 from training import FeLIF, adjoint
 from training.surrogates import SHAPES
@@ -33,7 +34,7 @@ def gradients(card, monkeypatch, compiled, **options):
 @pytest.mark.parametrize(
     ("card", "surrogate", "shape"),
     [(ONE_DOMAIN, "charge", shape) for shape in SHAPES]
-    + [(ONE_DOMAIN, "voltage", "tanh"), (three_domain_card(), "charge", "arctan")],
+    + [(ONE_DOMAIN, "voltage", "tanh"), (TWO_DOMAINS, "charge", "tanh"), (three_domain_card(), "charge", "arctan")],
     ids=lambda value: value if isinstance(value, str) else f"K={value.domains}",
 )
 def test_the_compiled_step_back_is_the_one_in_torch(monkeypatch, card, surrogate, shape, gradient, reset):

@@ -5,27 +5,29 @@ guessed: columns and units are named by the caller. Samples at which the amplifi
 for their value is known to be wrong; they stay in the record.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from calibration.measured.plain import (
+    CHARGE_DENSITY_UNITS,
+    CHARGE_UNITS,
+    CURRENT_DENSITY_UNITS,
+    CURRENT_UNITS,
+    TIME_UNITS,
+    VOLTAGE_UNITS,
+    Column,
+    declared,
+    read_plain,
+)
 from devices.errors import InputError
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-_METRIC = {"": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9, "p": 1e-12, "f": 1e-15}
-TIME_UNITS = {f"{prefix}s": scale for prefix, scale in _METRIC.items() if scale > 1e-14}
-VOLTAGE_UNITS = {f"{prefix}V": scale for prefix, scale in _METRIC.items() if scale > 1e-7} | {"kV": 1e3}
-CHARGE_UNITS = {f"{prefix}C": scale for prefix, scale in _METRIC.items()}
-CURRENT_UNITS = {f"{prefix}A": scale for prefix, scale in _METRIC.items()}
-CHARGE_DENSITY_UNITS = {"C/m2": 1.0, "uC/cm2": 1e-2}
-CURRENT_DENSITY_UNITS = {"A/m2": 1.0, "A/cm2": 1e4, "mA/cm2": 10.0, "uA/cm2": 1e-2}
 FEWEST_SAMPLES = 20
 CLIPPED_SAMPLES = 4
 
@@ -53,6 +55,8 @@ class FeCAPMeasurement:
     kind: Literal["charge", "current"]
     clipped: Mask = field(repr=False)
     source: str = "measurement"
+    read_as: tuple[str, ...] = ()
+    """What was recognised about the file, where it is not plain."""
 
     @property
     def unit(self) -> str:
@@ -66,23 +70,15 @@ class FeCAPMeasurement:
 
 
 def read_measurement(path: Path | str, columns: Columns, area_m2: float | None) -> FeCAPMeasurement:
-    """The record in the CSV file at `path`.
+    """The record in the table at `path`.
 
     `area_m2` turns charge and current into densities; only units that are densities already go without it.
-    Raises `InputError` for a missing or unknown unit or column, a value that is no number, times that do not increase.
+    Raises `InputError` for a missing or unknown unit or column, one that the file contradicts, a value that is no
+    number, times that do not increase.
     """
-    scales = _scales(columns, area_m2)
-    try:
-        table = pd.read_csv(path, skipinitialspace=True, comment="#")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such measurement file") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a CSV file ({error})") from None
-    names = (columns.time, columns.voltage, columns.response)
-    time_s, voltage_v, response = (
-        _numbers(table, name, str(path)) * scale for name, scale in zip(names, scales, strict=True)
-    )
-    return measurement(time_s, voltage_v, response, columns.kind, str(path))
+    (time_s, voltage_v, response), table = read_plain(path, _declared(columns, area_m2))
+    found = measurement(time_s, voltage_v, response, columns.kind, str(path))
+    return replace(found, read_as=table.unusual)
 
 
 def measurement(
@@ -118,39 +114,17 @@ def clipped_samples(voltage_v: Array, response: Array) -> Mask:
     return clipped
 
 
-def _scales(columns: Columns, area_m2: float | None) -> tuple[float, float, float]:
+def _declared(columns: Columns, area_m2: float | None) -> tuple[Column, Column, Column]:
     absolute, density = (
         (CHARGE_UNITS, CHARGE_DENSITY_UNITS) if columns.kind == "charge" else (CURRENT_UNITS, CURRENT_DENSITY_UNITS)
     )
-    time = _scale(columns.time_unit, TIME_UNITS, "time")
-    voltage = _scale(columns.voltage_unit, VOLTAGE_UNITS, "voltage")
-    response = _scale(columns.response_unit, absolute | density, columns.kind)
+    time = declared(columns.time, "time", columns.time_unit, TIME_UNITS)
+    voltage = declared(columns.voltage, "voltage", columns.voltage_unit, VOLTAGE_UNITS)
+    response = declared(columns.response, columns.kind, columns.response_unit, absolute | density)
     if area_m2 is not None and not area_m2 > 0:
         raise InputError(f"the area must be positive, not {area_m2:g} m^2")
-    if columns.response_unit in absolute:
+    if response.unit in absolute:
         if area_m2 is None:
-            raise InputError(
-                f"a {columns.kind} in {columns.response_unit} needs the electrode's area: --area in m^2, e.g. 25p"
-            )
-        response /= area_m2
+            raise InputError(f"a {columns.kind} in {response.unit} needs the electrode's area: --area in m^2, e.g. 25p")
+        response = replace(response, scale=response.scale / area_m2)
     return time, voltage, response
-
-
-def _scale(unit: str | None, known: Mapping[str, float], what: str) -> float:
-    choices = ", ".join(known)
-    if unit is None:
-        raise InputError(f"say in which unit the {what} is: --{what}-unit, one of {choices}")
-    plain = unit.replace("µ", "u").replace("μ", "u").replace("^", "").replace("²", "2")
-    if plain not in known:
-        raise InputError(f"--{what}-unit {unit}: not a unit of {what} known here; choose one of {choices}")
-    return known[plain]
-
-
-def _numbers(table: pd.DataFrame, name: str, path: str) -> Array:
-    if name not in table.columns:
-        raise InputError(f"{path}: has no column '{name}', only {', '.join(map(str, table.columns))}")
-    numbers = pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=np.float64)
-    bad = np.flatnonzero(~np.isfinite(numbers))
-    if bad.size:
-        raise InputError(f"{path}: column '{name}' is not a finite number in data row {bad[0] + 1}")
-    return numbers

@@ -53,6 +53,7 @@ def result_json(found: FeCAPFit, measured: FeCAPMeasurement) -> dict[str, Any]:
     }
     return {
         "measurement": measured.source,
+        "read_as": list(measured.read_as),
         "samples": int(measured.time_s.size),
         "samples_used": int(found.used.sum()),
         "parameters": parameters,
@@ -78,7 +79,7 @@ def _samples(marked: NDArray[np.bool_], measured: FeCAPMeasurement) -> list[dict
 
 def notes(found: FeCAPFit, measured: FeCAPMeasurement) -> list[str]:
     """What the reader of a fit must know, a sentence each."""
-    out = []
+    out = [f"the table was read so: {'; '.join(measured.read_as)}"] if measured.read_as else []
     for what, marked in (("clipped", measured.clipped), ("outliers", found.outliers)):
         if marked.any():
             rows = [str(int(n) + 1) for n in np.flatnonzero(marked)[:LISTED_SAMPLES]]

@@ -4,12 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from devices.errors import StimulusError
+from devices.reading import printable
+from devices.tables import read_plain_csv
 
 COLUMNS = ["time_s", "i_syn_a"]
+LIMITS = {"time_s": (1e6, "s"), "i_syn_a": (1.0, "A")}
+"""Larger numbers are in another unit, or none of a neuron."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +20,7 @@ class Stimulus:
     """Synaptic current, linear between points, constant before the first and after the last.
 
     `time_s` (n,) strictly increasing, `i_syn_a` (n,) in A; negative current inhibits.
-    Raises `StimulusError` for NaN, unsorted times, or columns of different length.
+    Raises `StimulusError` for NaN, unsorted times, columns of different length, or numbers beyond `LIMITS`.
     """
 
     time_s: NDArray[np.float64]
@@ -40,6 +43,9 @@ class Stimulus:
                 f"{self.name}: time_s must increase, but data row {row} ({self.time_s[row - 1]:g} s) "
                 f"does not come after {self.time_s[row - 2]:g} s"
             )
+        for field, (limit, unit) in LIMITS.items():
+            if np.abs(getattr(self, field)).max() > limit:
+                raise StimulusError(f"{self.name}: {field} goes beyond {limit:g} {unit}")
         if self.time_s[0] < 0:
             raise StimulusError(f"{self.name}: time_s starts at {self.time_s[0]:g} s; it must not be negative")
 
@@ -59,18 +65,9 @@ class Stimulus:
 
     @classmethod
     def from_csv(cls, path: Path | str) -> "Stimulus":
-        """Read a CSV file with the header ``time_s,i_syn_a``."""
-        try:
-            table = pd.read_csv(path)
-        except FileNotFoundError:
-            raise StimulusError(f"{path}: no such stimulus file") from None
-        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-            raise StimulusError(f"{path}: not a CSV file ({error})") from None
-        missing = [column for column in COLUMNS if column not in table.columns]
-        if missing:
-            raise StimulusError(f"{path}: needs the columns time_s,i_syn_a but has {','.join(map(str, table.columns))}")
-        numbers = table[COLUMNS].apply(pd.to_numeric, errors="coerce")
-        return cls(numbers["time_s"].to_numpy(), numbers["i_syn_a"].to_numpy(), name=str(path))
+        """Read a plain CSV file with the columns ``time_s`` and ``i_syn_a``; raises `StimulusError` with the line."""
+        table = read_plain_csv(path, COLUMNS, missing="no such stimulus file")
+        return cls(table.columns["time_s"], table.columns["i_syn_a"], name=printable(str(path)))
 
     def at(self, time_s: ArrayLike) -> NDArray[np.float64]:
         """Current in A at `time_s` (any shape)."""

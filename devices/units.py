@@ -9,6 +9,7 @@ import math
 import re
 
 from devices.errors import InputError
+from devices.reading import shown
 
 SPICE_SUFFIX_EXPONENT = {
     "t": 12, "g": 9, "meg": 6, "k": 3, "m": -3, "u": -6, "n": -9, "p": -12, "f": -15, "a": -18,
@@ -16,9 +17,11 @@ SPICE_SUFFIX_EXPONENT = {
 UNIT_LETTERS = {"a": "A", "v": "V", "s": "s", "m": "m", "f": "F", "hz": "Hz", "ohm": "Ohm"}
 _SI_PREFIX = {-18: "a", -15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 _NUMBER = re.compile(
-    r"^\s*([+-]?(?:\d+\.?\d*|\.\d+))(?:e([+-]?\d+))?\s*(meg|[tgkmunpfa])?(a|v|s|m|f|hz|ohm)?\s*$",
-    re.IGNORECASE,
+    r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+))(?:e([+-]?\d+))?\s*(meg|[tgkmunpfa])?(a|v|s|m|f|hz|ohm)?\s*",
+    re.IGNORECASE | re.ASCII,
 )
+MOST_CHARACTERS = 100
+"""Of a number; a double has 17 digits."""
 
 
 def parse_spice_number(text: str | float) -> float:
@@ -27,18 +30,27 @@ def parse_spice_number(text: str | float) -> float:
     Raises `InputError` for anything else. Source: ngspice manual, section 2.3.1.
     """
     if isinstance(text, int | float):
-        value = float(text)
-    else:
-        match = _NUMBER.match(text)
-        if not match:
-            raise InputError(
-                f"'{text}' is not a number; write a plain float or one with a SPICE suffix, such as 308p, 25u or 10meg"
-            )
-        mantissa, exponent, suffix, _unit = match.groups()
-        scale = SPICE_SUFFIX_EXPONENT[suffix.lower()] if suffix else 0
-        value = float(f"{mantissa}e{int(exponent or 0) + scale}")
+        return _finite(text, text)
+    match = _NUMBER.fullmatch(text) if len(text) <= MOST_CHARACTERS else None
+    if not match:
+        raise InputError(
+            f"{shown(text)} is not a number; write a plain float or one with a SPICE suffix, such as 308p, 25u or 10meg"
+        )
+    mantissa, exponent, suffix, _unit = match.groups()
+    scale = SPICE_SUFFIX_EXPONENT[suffix.lower()] if suffix else 0
+    value = _finite(f"{mantissa}e{int(exponent or 0) + scale}", text)
+    if value == 0 and re.search("[1-9]", mantissa):
+        raise InputError(f"{shown(text)} is smaller than any number that is not 0")
+    return value
+
+
+def _finite(number: str | float, text: str | float) -> float:
+    try:
+        value = float(number)
+    except OverflowError:
+        value = math.inf
     if not math.isfinite(value):
-        raise InputError(f"'{text}' is not a finite number")
+        raise InputError(f"{shown(text)} is not a finite number")
     return value
 
 
@@ -53,7 +65,7 @@ class Quantity(float):
     def parse(cls, text: str) -> "Quantity":
         """`parse_spice_number`; raises `InputError` for ``2.4A`` and ``2.4F`` too, atto and femto to SPICE."""
         found = cls(parse_spice_number(text))
-        match = _NUMBER.match(text)
+        match = _NUMBER.fullmatch(text)
         suffix, unit = (match[3], match[4]) if match else (None, None)
         if suffix in ("A", "F") and not unit:
             name = {"A": "atto", "F": "femto"}[suffix]

@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from devices.errors import StimulusError
 from devices.files import write_atomic
+from devices.reading import printable
+from devices.tables import read_plain_csv
 
 Array = NDArray[np.float64]
 NEURON_SIGNALS = ("i_syn_a", "v_mem_v", "polarization")
@@ -73,24 +75,20 @@ class Waveform:
 
     @classmethod
     def from_csv(cls, path: Path | str) -> "Waveform":
-        """Read what `to_csv` wrote; without a spikes file the spikes are the samples marked 1."""
+        """Read what `to_csv` wrote; without a spikes file the spikes are the samples marked 1.
+
+        Raises `StimulusError` with the line for what is no plain CSV, or no number.
+        """
         path = Path(path)
-        try:
-            table = pd.read_csv(path)
-        except FileNotFoundError:
-            raise StimulusError(f"{path}: no such waveform file") from None
-        if "time_s" not in table.columns:
-            raise StimulusError(f"{path}: a waveform needs the column time_s")
-        time = table["time_s"].to_numpy(dtype=np.float64)
-        signals = {
-            str(name): table[name].to_numpy(dtype=np.float64)
-            for name in table.columns
-            if name not in ("time_s", "spike")
-        }
-        if spikes_path(path).exists():
-            spikes = pd.read_csv(spikes_path(path))["time_s"].to_numpy(dtype=np.float64)
+        signals = dict(read_plain_csv(path, missing="no such waveform file").columns)
+        if "time_s" not in signals:
+            raise StimulusError(f"{printable(str(path))}: a waveform needs the column time_s")
+        time, marked = signals.pop("time_s"), signals.pop("spike", None)
+        beside = spikes_path(path)
+        if beside.exists():
+            spikes = read_plain_csv(beside, ["time_s"], missing="no such file", may_be_empty=True).columns["time_s"]
         else:
-            spikes = time[table["spike"].to_numpy() > 0] if "spike" in table.columns else _no_spikes()
+            spikes = time[marked > 0] if marked is not None else _no_spikes()
         return cls(time, signals, spikes)
 
 

@@ -219,7 +219,7 @@ def test_undeclared_units_and_columns_are_refused(table, declared, area, said):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"v": ["x", *range(29)]}, "'v' is not a finite number in data row 1"),
+        ({"v": ["x", *range(29)]}, "line 2: 'x' in column 'v' is not a finite number"),
         ({"t": [0, 2, 1, *range(3, 30)]}, "data row 3 does not come after"),
         ({"v": np.ones(30)}, "never changes"),
     ],

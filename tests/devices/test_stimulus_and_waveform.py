@@ -15,14 +15,20 @@ increasing = st.lists(st.floats(1e-6, 1e-2), min_size=1, max_size=20).map(np.cum
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("time_s,i_syn_a\n0,0\n1e-3,nan\n", "i_syn_a is not a finite number in data row 2"),
-        ("time_s,i_syn_a\n0,0\n1e-3,\n", "i_syn_a is not a finite number in data row 2"),
+        ("time_s,i_syn_a\n0,0\n1e-3,nan\n", "line 3: 'nan' in column 'i_syn_a' is not a finite number"),
+        ("time_s,i_syn_a\n0,0\n1e-3,\n", "line 3: '' in column 'i_syn_a' is not a finite number"),
         ("time_s,i_syn_a\n0,0\n2e-3,1e-9\n1e-3,0\n", "data row 3 .* does not come after"),
         ("time_s,i_syn_a\n-1,0\n", "must not be negative"),
-        ("t,i\n0,0\n", "needs the columns time_s,i_syn_a but has t,i"),
-        ("time_s,i_syn_a\n", "at least one"),
-        ("", "not a CSV"),
-        ("time_s,i_syn_a\n0,abc\n", "i_syn_a is not a finite number in data row 1"),
+        ("t,i\n0,0\n", "has no column 'time_s', only t, i"),
+        ("time_s,i_syn_a\n", "no rows below its header"),
+        ("", "no line names the columns 'time_s', 'i_syn_a'"),
+        ("time_s,i_syn_a\n0,abc\n", "line 2: 'abc' in column 'i_syn_a' is not a finite number"),
+        ("time_s;i_syn_a\n0;0\n", "between semicolons; write a plain CSV"),
+        ("# mine\ntime_s,i_syn_a\n0,0\n", "1 line above the header left out"),
+        ("time_s,i_syn_a\n0,1e-9\n1e-3,308\n", "i_syn_a goes beyond 1 A"),
+        ("time_s,i_syn_a\n0,0\n1e30,1e-9\n", "time_s goes beyond 1e\\+06 s"),
+        ("time_s,i_syn_a\n" + "," * 100_000, "100,000 characters, no row of a table"),
+        ("time_s,i_syn_a\n0," + "9" * 5000 + "\n", "beyond what a number can hold"),
     ],
 )
 def test_a_bad_stimulus_file_is_refused_with_file_and_row(tmp_path, text, said):

@@ -1,0 +1,1 @@
+"""Records that were measured elsewhere, one module for each kind of file."""

@@ -43,7 +43,7 @@ def test_a_row_of_units_that_contradicts_is_refused(measured, row, said):
 
 
 def test_a_unit_in_a_column_s_name_is_held_against_the_declared_one(measured):
-    assert measured(PLAIN.replace("t,v,q", "t (µs),v (V),q"), ("t (us)", "v (V)", "q")).span > 0
+    assert measured(PLAIN.replace("t,v,q", "t (µs),v (V),q"), ("t (μs)", "v (V)", "q")).span > 0
     with pytest.raises(InputError, match="is in ms by its name, but --time-unit says us"):
         measured(PLAIN.replace("t,v,q", "t [ms],v,q"), ("t [ms]", "v", "q"))
 
@@ -60,4 +60,4 @@ def test_bruno_fit_says_how_a_german_spreadsheet_was_read(bruno, tmp_path):
         "note: the table was read so: UTF-16-LE text; columns between semicolons; "
         "1 line above the header left out, the first 'Probe 12'; decimal commas" in text
     )
-    assert "0.18 C/m^2" in text or "0.1799 C/m^2" in text or "0.1798 C/m^2" in text
+    assert any(f"0.{digits} C/m^2" in text for digits in ("18", "1799", "1798"))

@@ -35,6 +35,7 @@ from devices.stimulus import Stimulus
 from devices.waveform import Waveform
 
 Array = NDArray[np.float64]
+MOST_SAMPLES = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -182,8 +183,10 @@ def simulate(
     """
     from devices import felif_kernels  # numba, which the rest of this module does without
 
-    if not (t_stop_s > 0.0 and dt_s > 0.0 and rtol > 0.0):
-        raise InputError(f"t_stop_s ({t_stop_s:g}), dt_s ({dt_s:g}) and rtol ({rtol:g}) must be positive")
+    if not (0.0 < t_stop_s < math.inf and dt_s > 0.0 and rtol > 0.0):
+        raise InputError(f"t_stop_s ({t_stop_s:g}), dt_s ({dt_s:g}) and rtol ({rtol:g}) must be positive and finite")
+    if not t_stop_s <= MOST_SAMPLES * dt_s:
+        raise InputError(f"{t_stop_s:g} s at {dt_s:g} s are more than {MOST_SAMPLES:,} samples; raise dt_s")
     x = card if isinstance(card, FeLIFParameters) else FeLIFParameters.from_card(card)
     p_start = x.polarization_reset if polarization_start is None else polarization_start
     time_s = np.arange(int(np.floor(t_stop_s / dt_s + 1e-6)) + 1, dtype=np.float64) * dt_s

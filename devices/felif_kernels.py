@@ -191,6 +191,8 @@ def transient(constants, corner_ms, corner_a, time_ms, v_start, p_start, rtol):
         if last:
             tried = room
         v_new, error = rosenbrock_step(v, p, i_a, ramp, tried, rtol, constants, work, u, p_new, dp)
+        if v_new != v_new:
+            error = math.inf
         if not error <= 1.0:
             h = tried * (max(0.2, 0.9 * error**-0.25) if error < 1e300 else 0.2)
             if h < SHORTEST_STEP_MS:
@@ -202,6 +204,9 @@ def transient(constants, corner_ms, corner_a, time_ms, v_start, p_start, rtol):
         if fired:
             tried, v_new = to_threshold(v, p, i_a, ramp, tried, v_new, rtol, constants, work, u, p_new, dp)
         arrived = corner_ms[corner + 1] if last and not fired else t + tried
+        if not arrived > t:
+            spikes[0] = t
+            return v_out, p_out, spikes, -1
 
         dv, _, _ = rates(v, p, i_a, constants, flow, spare[0], spare[1])
         dv_new, _, _ = rates(v_new, p_new, i_a + ramp * tried, constants, flow_new, spare[0], spare[1])

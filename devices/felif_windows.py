@@ -58,6 +58,8 @@ from devices.felif_kernels import (
 
 MACRO_MS = 1.0
 SHORTEST_STEP_MS = 1e-10
+MOST_STEPS = 100_000
+"""Of the adaptive solver in a macro step; a neuron that has not arrived by then is not a number."""
 FIRST_STEP_MS = 1e-2
 
 
@@ -199,11 +201,15 @@ def rosenbrock_windows(
         t = min(hold[j], MACRO_MS)
         hold[j] -= t
         since = t
-        while t < MACRO_MS:
+        for _ in range(MOST_STEPS):
+            if not t < MACRO_MS:
+                break
             if v_now < x[V_THRESHOLD]:
                 last = h >= MACRO_MS - t
                 tried = MACRO_MS - t if last else h
                 v_new, error = rosenbrock_step(v_now, p_now, i_a[j], 0.0, tried, rtol, x, work, u, p_new, dp)
+                if v_new != v_new:
+                    error = math.inf
                 if not error <= 1.0 and tried > SHORTEST_STEP_MS:
                     h = max(tried * (max(0.2, 0.9 * error**-0.25) if error < 1e300 else 0.2), SHORTEST_STEP_MS)
                     continue
@@ -233,6 +239,10 @@ def rosenbrock_windows(
                 hold[j] = x[T_REFRACTORY] - held
                 t += held
                 since = t
+            elif v_now != v_now:
+                break
+        if t < MACRO_MS and not (v_now >= x[V_THRESHOLD] and not event):
+            v_now = math.nan
         free_ms[j] = MACRO_MS - since
         step[j] = h
         p[:, j] = p_now
@@ -324,6 +334,8 @@ def euler_windows(start, stop, constants, v, p, hold, i_a, spikes, substeps, eve
                 hold[j] = (wait - held) * dt
                 n += held
                 since = n
+            elif v_now != v_now:
+                break
         free_ms[j] = (substeps - since) * dt
         p[:, j] = p_now
         finish(j, v, p, spikes, s, v_now, hold, x, event, seen, tangents, late, seen_tangents)

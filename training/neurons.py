@@ -24,6 +24,7 @@ from devices.felif_constants import P_RESET, constant_rows
 from training.flows import HAVE_KERNELS, SOLVERS, find_solver
 from training.gradients import GRADIENTS, UNROLLED
 from training.limits import find_limits
+from training.numerics import check_current, check_finite, check_precision
 from training.sequence import Plan, Sequence
 from training.surrogates import Spike, Surrogate
 
@@ -70,7 +71,8 @@ class FeLIF(nn.Module):
     saturating input mirrors do; `limit_slope`: the clamp's derivative beyond them, 0 exact, 1 straight-through.
 
     N is that of the current, unless `set_devices` gave every neuron its own parameters. Numbers have the
-    precision of the input, float64 after ``.double()``. Raises `InputError` for an unknown name.
+    precision of the input, float64 after ``.double()``. Raises `InputError` for an unknown name, and when called for
+    float16 or for a number that is not finite.
     """
 
     def __init__(
@@ -97,6 +99,8 @@ class FeLIF(nn.Module):
                 raise InputError(f"unknown {what} '{value}'; there are {', '.join(names)}")
         if accuracy is not None and solver == "auto":
             raise InputError("accuracy means something else to each solver; name the solver with it")
+        if accuracy is not None and not 1e-12 <= accuracy <= 1e6:
+            raise InputError(f"accuracy must lie within 1e-12...1e6, not {accuracy!r}")
         if gradient in UNROLLED and solver not in ("auto", "euler"):
             raise InputError(f"gradient '{gradient}' goes through euler's steps, not those of {solver}")
         self.card = card if isinstance(card, FeLIFCard) else FeLIFCard.load(card)
@@ -162,6 +166,7 @@ class FeLIF(nn.Module):
         """Outputs (T, B, N) and the state after the last step, for `current_a` (T, B, N) in A."""
         if current_a.dim() != 3:
             raise InputError(f"the current must be (T, B, N), not {tuple(current_a.shape)}")
+        self._check_input(current_a, state, recurrent_a)
         dtype = torch.promote_types(current_a.dtype, self._precision.dtype)
         current_a = current_a.to(dtype)
         _, batch, width = current_a.shape
@@ -181,11 +186,26 @@ class FeLIF(nn.Module):
             recurrent_a,
             lengths,
         )
-        out = GRADIENTS[self.gradient](inputs, plan)
+        with torch.autocast(current_a.device.type, enabled=False):
+            out = GRADIENTS[self.gradient](inputs, plan)
         self._check_envelope(out.current_a)
         last = out.spikes[-1] if len(out.spikes) else state.spikes
         shown = Outputs(out.spikes, out.voltage, out.polarization, out.current_a)
         return shown, State(out.v, out.p, out.hold, out.step, last)
+
+    def _check_input(self, current_a: Tensor, state: State | None, recurrent_a: Tensor | None) -> None:
+        if self._precision.dtype not in (torch.float32, torch.float64):
+            raise InputError(
+                f"FeLIF computes in float32 or float64, not in {self._precision.dtype}; leave it in float32"
+            )
+        check_current(current_a, "FeLIF: the current")
+        if recurrent_a is not None:
+            check_precision(recurrent_a, "FeLIF: the recurrent current")
+            check_finite(recurrent_a, "FeLIF: the recurrent current", ("neuron", "to neuron"))
+        for name, value in ({} if state is None else state._asdict()).items():
+            check_finite(value, f"FeLIF: the state's {name}")
+        for name in self.devices:
+            check_finite(getattr(self, f"device_{name}"), f"FeLIF: the devices' {name}", ("neuron",))
 
     def _plan(self, dtype: torch.dtype, device: torch.device) -> Plan:
         name = self.solver
@@ -249,6 +269,7 @@ class LIF(nn.Module):
         lengths: Tensor | None = None,
     ) -> tuple[Outputs, State]:
         """Outputs (T, B, N) and the state after the last step, for `current_a` (T, B, N) in A."""
+        check_precision(current_a, "LIF: the current")
         zeros = torch.zeros_like(current_a[0])
         v, first = (zeros, zeros) if state is None else (state.voltage_v, state.spikes)
         spikes = first

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from devices.card import RRAMCard
 from devices.errors import InputError
 from devices.rram import RRAMParameters, conductance, levels, read_noise, sample_geometry
+from training.numerics import check_finite, check_precision
 
 PLUS, MINUS = 0, 1
 
@@ -165,8 +166,14 @@ class RRAMLinear(Synapse):
 
     def scale(self) -> Tensor:
         """The weight at full swing, a number without gradient."""
+        if self.length_m.dtype not in (torch.float32, torch.float64):
+            raise InputError(f"RRAMLinear computes in float32 or float64, not in {self.length_m.dtype}: a filament of "
+                             "4e-10 m and its levels need them; leave it in float32")  # fmt: skip
+        check_precision(self.weight, "RRAMLinear: the weight")
         size = self.weight.detach()
         largest = size.abs().max()
+        if not bool(torch.isfinite(largest)):
+            check_finite(size, "RRAMLinear: the weight", ("output", "input"))
         if self.clip is not None:
             largest = torch.minimum(largest, self.clip * size.square().mean().sqrt())
         return largest.clamp(min=1e-12)

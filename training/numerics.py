@@ -1,0 +1,48 @@
+"""What a layer refuses before it computes: numbers that are not finite, and precisions that its currents do not fit.
+
+A NaN would end in silence, or in an adaptive solver that never arrives. The smallest float16 is 6e-8, so that a
+synaptic current of 1e-8 A is zero there, and its gradient infinite.
+"""
+
+import torch
+from torch import Tensor
+
+from devices.errors import InputError
+
+LARGEST_CURRENT_A = 1.0
+AXES = ("step", "sequence", "neuron")
+
+
+def check_finite(values: Tensor, what: str, axes: tuple[str, ...] = ()) -> None:
+    """Raise `InputError` that names `what`, its shape and the first place, unless all `values` are finite.
+
+    One sum where all is well; `axes` are the names of the dimensions.
+    """
+    values = values.detach()
+    if bool(torch.isfinite(values.sum())) or bool(torch.isfinite(values).all()):
+        return
+    at = (~torch.isfinite(values)).nonzero()[0].tolist()
+    named = axes if len(axes) == len(at) else ["index"] * len(at)
+    place = ", ".join(f"{axis} {index}" for axis, index in zip(named, at, strict=True))
+    shape = "x".join(map(str, values.shape))
+    raise InputError(f"{what} ({shape}) holds {float(values[tuple(at)])} at {place or 'its only place'}")
+
+
+def check_current(current_a: Tensor, what: str) -> None:
+    """Raise `InputError` that names `what` for a current (T, B, N) in A in float16, not finite, or beyond 1 A."""
+    check_precision(current_a, what)
+    check_finite(current_a, what, AXES)
+    if current_a.numel() and float(largest := current_a.detach().abs().max()) > LARGEST_CURRENT_A:
+        raise InputError(f"{what} reaches {float(largest):.3g} A, no synapse's current; give it in A, such as 1e-8")
+
+
+def check_precision(values: Tensor, what: str) -> None:
+    """Raise `InputError` that names `what` for `values` in float16, and within autocast to float16."""
+    kind = values.device.type
+    if values.dtype == torch.float16 or (
+        torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16
+    ):
+        raise InputError(
+            f"{what} is in float16, or in autocast to it, where 6e-8 is the smallest number: currents in A vanish "
+            f"and gradients overflow; take float32, or autocast to bfloat16"
+        )

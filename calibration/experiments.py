@@ -2,7 +2,8 @@
 
 Neuron: the deck's source ``Istim`` takes the stimulus as a piecewise linear waveform; ``v(vm)``, ``v(pn)``,
 ``v(spk)``, ``v(vdd)`` come back. A spike is the rising crossing of ``v(spk)`` through half the supply.
-RRAM: the deck ``rram.cir`` sets the cell with a current limit, reads it, resets it by a voltage, reads it.
+RRAM: the deck ``rram.cir`` sets the cell with a current limit, reads it, resets it by a voltage, reads it. When it
+reads is found in a run of the deck itself (`calibration.rram_reads`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ import spice_netlists
 from calibration.errors import NetlistError
 from calibration.farm import Farm, Job, run_jobs
 from calibration.netlist import Netlist
+from calibration.rram_reads import RRAM_VECTORS, RRAMTiming, find_timing, read_cell
 from devices.stimulus import Stimulus
 from devices.waveform import Waveform
 
@@ -28,9 +30,6 @@ NEURON_SOURCES = ("Istim", "Vsupply")
 NEURON_VECTORS = ("v(vm)", "v(pn)", "v(spk)", "v(vdd)")
 RISE_S = 1e-6
 
-RRAM_VECTORS = ("v(ae)", "v(oe)", "i(vcell)")
-READ_AFTER_SET_S, SET_END_S = 1.19e-6, 1.2e-6
-READ_AFTER_RESET_S, RESET_END_S = 2.39e-6, 2.4e-6
 RTH_VARIANTS = {"var": 1.0, "det": 0.0}
 
 
@@ -48,13 +47,13 @@ class RRAMRun:
     """One RRAM simulation: SET at `i_prog_a` in a filament of `length_m` and `radius_m`, then RESET at `v_reset_v`.
 
     Without `v_reset_v` the conductance after SET counts. `variant` "var" scales the thermal resistance with
-    1/radius^2, "det" does not.
+    1/radius^2, "det" does not. What is None is as the deck has it.
     """
 
     i_prog_a: float
-    length_m: float = 0.4e-9
-    radius_m: float = 45e-9
-    variant: str = "var"
+    length_m: float | None = None
+    radius_m: float | None = None
+    variant: str | None = None
     v_reset_v: float | None = None
     overrides: Mapping[str, float] = field(default_factory=dict)
 
@@ -172,57 +171,100 @@ def neuron_deck(path: Path | str) -> Netlist:
     return Netlist.from_text("\n".join(deck), Path(path))
 
 
-def program_rram(
-    i_prog_a: float, length_m: float = 0.4e-9, radius_m: float = 45e-9, variant: str = "var", farm: Farm | None = None
-) -> float:
-    """Conductance in S that a SET limited to `i_prog_a` leaves, read at +0.2 V."""
-    return float(program_rrams([RRAMRun(i_prog_a, length_m, radius_m, variant)], farm=farm)[0])
-
-
 def program_rrams(
     runs: Sequence[RRAMRun], netlist: Path | str = RRAM_NETLIST, farm: Farm | None = None
 ) -> NDArray[np.float64]:
-    """Conductances (n,) in S of `runs` (n,), in parallel."""
-    raw = run_jobs(rram_jobs(runs, netlist), farm)
-    return np.array([rram_conductance(waveform, run) for waveform, run in zip(raw, runs, strict=True)])
+    """Conductances (n,) in S of `runs` (n,), in parallel; raises what `read_rrams` does."""
+    return read_rrams(runs, netlist, farm)[:, 0]
 
 
-def rram_jobs(runs: Sequence[RRAMRun], netlist: Path | str = RRAM_NETLIST) -> list[Job]:
-    """The jobs of `runs`."""
-    deck = Netlist.load(netlist)
+def read_rrams(
+    runs: Sequence[RRAMRun], netlist: Path | str = RRAM_NETLIST, farm: Farm | None = None
+) -> NDArray[np.float64]:
+    """Conductance in S and the cell's voltage in V at the last read of each of `runs` (n,), (n, 2).
+
+    Raises `NetlistError` for a deck that lacks a parameter or a read, `SimulationError` where ngspice failed or a cell
+    is not at its read voltage.
+    """
+    timing = rram_timing(Netlist.load(netlist).with_params(shared_overrides(runs)), farm)
+    raw = run_jobs(rram_jobs(runs, timing, netlist), farm)
+    reads = [timing.read(run.v_reset_v is not None) for run in runs]
+    return np.array(
+        [read_cell(w, read, timing.read_voltage_v, timing.where) for w, read in zip(raw, reads, strict=True)]
+    )
+
+
+def shared_overrides(runs: Sequence[RRAMRun]) -> dict[str, float]:
+    """What all of `runs` override alike: the deck whose reads they share."""
+    first, *others = (run.overrides for run in runs)
+    return {name: v for name, v in first.items() if all(other.get(name) == v for other in others)}
+
+
+def rram_timing(deck: Netlist, farm: Farm | None = None) -> RRAMTiming:
+    """When `deck` sets, resets and reads its cell, in a run of the whole deck with its own parameters."""
     deck.element("Vcell")
+    raw = run_jobs([Job.from_netlist(deck, RRAM_VECTORS, deck.t_stop_s(), deck.path.name)], farm)[0]
+    vread = deck.params["vread"].value if "vread" in deck.params else None
+    return find_timing(raw, vread, str(deck.path))
+
+
+def rram_jobs(runs: Sequence[RRAMRun], timing: RRAMTiming, netlist: Path | str = RRAM_NETLIST) -> list[Job]:
+    """The jobs of `runs`, each up to the end of its last read."""
+    deck = Netlist.load(netlist)
     return [
         Job.from_netlist(
-            deck.with_params(rram_overrides(run)),
+            deck.with_params(rram_overrides(run, deck)),
             RRAM_VECTORS,
-            SET_END_S if run.v_reset_v is None else RESET_END_S,
+            timing.read(run.v_reset_v is not None).end_s,
             f"{deck.path.name} ({run.i_prog_a * 1e6:.4g} uA)",
         )
         for run in runs
     ]
 
 
-def rram_overrides(run: RRAMRun) -> dict[str, float]:
-    """The deck parameters that stand for `run`. Raises `NetlistError` for an unknown variant."""
-    if run.variant not in RTH_VARIANTS:
+def rram_overrides(run: RRAMRun, deck: Netlist) -> dict[str, float]:
+    """The parameters of `deck` that stand for `run`.
+
+    Raises `NetlistError` for an unknown variant, or a parameter that `run` gives twice.
+    """
+    if run.variant is not None and run.variant not in RTH_VARIANTS:
         raise NetlistError(f"unknown thermal-resistance variant '{run.variant}'; choose var or det")
-    values = {
+    given = {
         "iprog": run.i_prog_a,
-        "ldisc": run.length_m * 1e9,
-        "rdisc": run.radius_m * 1e9,
-        "rth_variant": RTH_VARIANTS[run.variant],
+        "ldisc": _in_deck_unit(deck, "ldisc", run.length_m),
+        "rdisc": _in_deck_unit(deck, "rdisc", run.radius_m),
+        "rth_variant": None if run.variant is None else RTH_VARIANTS[run.variant],
+        "vreset": run.v_reset_v,
     }
-    if run.v_reset_v is not None:
-        values["vreset"] = run.v_reset_v
+    values = {name: value for name, value in given.items() if value is not None}
+    for name in values:
+        if name in run.overrides:
+            raise NetlistError(f"{deck.path}: .param {name} is given twice: the run sets it to {values[name]:g} itself")
     return {**values, **run.overrides}
 
 
-def rram_conductance(raw: Waveform, run: RRAMRun) -> float:
+def rram_geometry(deck: Netlist) -> tuple[float, float]:
+    """Filament length and radius in m that `deck` itself has. Raises `NetlistError` where it gives no number."""
+    found = []
+    for name in ("ldisc", "rdisc"):
+        value = deck.params[name].value if name in deck.params else None
+        if value is None or not value > 0:
+            raise NetlistError(f"{deck.path}: gives no positive number for .param {name}, the filament's geometry")
+        found.append(value if deck.params[name].unit == "m" else value / 1e9)
+    return found[0], found[1]
+
+
+def _in_deck_unit(deck: Netlist, name: str, length_m: float | None) -> float | None:
+    """A length in nm, or in m where the comment of the deck's parameter says so."""
+    if length_m is None or (name in deck.params and deck.params[name].unit == "m"):
+        return length_m
+    if name in deck.params and deck.params[name].unit not in ("", "nm"):
+        raise NetlistError(
+            f"{deck.params[name].where}: .param {name} counts in {deck.params[name].unit}, not in nm or m"
+        )
+    return length_m * 1e9
+
+
+def rram_conductance(raw: Waveform, run: RRAMRun, timing: RRAMTiming) -> float:
     """Conductance in S at the last read of an RRAM job."""
-    return read_conductance(raw, READ_AFTER_SET_S if run.v_reset_v is None else READ_AFTER_RESET_S)
-
-
-def read_conductance(raw: Waveform, time_s: float) -> float:
-    """Conductance in S that the cell shows at `time_s`, during a read."""
-    at = raw.resampled([time_s])
-    return float(at["i(vcell)"][0] / (at["v(oe)"][0] - at["v(ae)"][0]))
+    return read_cell(raw, timing.read(run.v_reset_v is not None), timing.read_voltage_v, timing.where)[0]

@@ -7,7 +7,7 @@ told apart, and the two other corners of the +-10 % box, the SET fit sees ten cu
 the card is held out: Monte-Carlo points over the whole box.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,10 +96,13 @@ def relative_reset_error(sweep: ResetSweep, parameters: ResetParameters) -> Arra
     return np.asarray(model) / sweep.g_s - 1
 
 
-def fit_filament(sweep: Sweep, g_hrs_s: float, read_voltage_v: float) -> tuple[Fit, RRAMParameters]:
-    """Fit the filament model to `sweep`. Raises `FitError` where the result cannot be believed."""
+def fit_filament(sweep: Sweep, g_hrs_s: float, known: Mapping[str, float]) -> tuple[Fit, RRAMParameters]:
+    """Fit the filament model with what is `known` (``read_voltage`` at least) to `sweep`.
+
+    Raises `FitError` where the result cannot be believed.
+    """
     base = {name: value for name, (value, _source) in FIXED.items()}
-    base |= {"g_hrs": g_hrs_s, "read_voltage": read_voltage_v}
+    base |= {"g_hrs": g_hrs_s, **known}
 
     def residual(values: dict[str, float]) -> Array:
         return relative_error(sweep, RRAMParameters(**(base | values)))
@@ -123,14 +126,17 @@ def fit_reset(sweep: ResetSweep, filament: RRAMParameters) -> tuple[Fit, ResetPa
 
 @dataclass(frozen=True)
 class RRAMData:
-    """What SPICE says about a cell: sweeps to fit, sweeps held out, the conductance before any SET in S; its read."""
+    """What SPICE says about a cell: sweeps to fit, sweeps held out, the conductance before any SET in S, known values.
+
+    `known` of the deck are the read voltage and, where they are not the project's, the geometry of the mean device.
+    """
 
     fitted: Sweep
     held_out: Sweep
     reset: ResetSweep
     reset_held_out: ResetSweep
     g_hrs_s: float
-    read_voltage: Parameter
+    known: dict[str, Parameter]
 
 
 def rram_card(
@@ -140,14 +146,14 @@ def rram_card(
     levels: LevelDistributions | None = None,
 ) -> RRAMCard:
     """The card of a cell with the SPICE sweeps `data` of the thermal-resistance `variant`."""
-    set_fit, filament = fit_filament(data.fitted, data.g_hrs_s, data.read_voltage.value)
+    set_fit, filament = fit_filament(data.fitted, data.g_hrs_s, {name: p.value for name, p in data.known.items()})
     reset_fit, reset = fit_reset(data.reset, filament)
     units = RRAMCard.units(1)
     parameters = set_fit.parameters(units) | {
         name: Parameter(value=value, unit=units[name], source=source) for name, (value, source) in FIXED.items()
     }
     parameters["g_hrs"] = Parameter(value=data.g_hrs_s, unit="S", source="netlist: read before SET")
-    parameters["read_voltage"] = data.read_voltage
+    parameters |= data.known
     return RRAMCard.build(
         parameters | reset_fit.parameters(units),
         covariance=_joined([set_fit, reset_fit]),

@@ -1,7 +1,8 @@
 """The RRAM bench: SET by a limiter, a current source or a transistor, RESET, hysteresis, cycling, parasitics.
 
-All on the JART VCM cell (``models/jart_vcm.lib``) in the decks ``rram.cir`` and ``rram_1t1r.cir``, whose bit-line
-source ``Vbl`` gets the voltage of each bench. Bit line positive sets (V(ae,oe) < 0), negative resets.
+All on the JART VCM cell (``models/jart_vcm.lib``) in the decks ``rram.cir`` and ``rram_1t1r.cir``. Bit line positive
+sets (V(ae,oe) < 0), negative resets. Hysteresis and cycling give the bit-line source ``Vbl`` a waveform of their own,
+with the voltages that the deck's parameters ``vset``, ``vreset`` and ``vread`` name.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,27 +12,27 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from calibration.errors import NetlistError
 from calibration.experiments import (
     NETLISTS,
-    READ_AFTER_SET_S,
     RRAM_NETLIST,
-    RRAM_VECTORS,
     RTH_VARIANTS,
-    SET_END_S,
     RRAMRun,
     program_rrams,
-    read_conductance,
+    rram_timing,
 )
 from calibration.farm import Farm, Job, run_jobs
 from calibration.fecap_bench import BenchResult
 from calibration.netlist import Netlist
+from calibration.rram_reads import RRAM_VECTORS, Read, read_cell
+from devices.errors import InputError
 from devices.waveform import Waveform
 
 RRAM_1T1R_NETLIST = NETLISTS / "testbenches" / "rram_1t1r.cir"
 RRAM_SOURCE_NETLIST = NETLISTS / "testbenches" / "rram_source.cir"
 Overrides = Mapping[str, float] | None
 Array = NDArray[np.float64]
-EDGE_S, PULSE_S, GAP_S, READ_S = 10e-9, 1e-6, 40e-9, 120e-9
+EDGE_S, GAP_S, READ_S = 10e-9, 40e-9, 120e-9
 
 
 def set_by_limiter(
@@ -62,16 +63,16 @@ def set_by_transistor(
     farm: Farm | None = None,
 ) -> BenchResult:
     """1T1R: the word-line voltage sets the current, the current the conductance."""
-    deck = Netlist.load(netlist)
-    jobs = [
-        Job.from_netlist(deck.with_params({**(overrides or {}), "vgate": v}), RRAM_VECTORS, SET_END_S) for v in gates_v
-    ]
+    deck = Netlist.load(netlist).with_params(_own(overrides, "vgate"))
+    timing = rram_timing(deck, farm)
+    end_s, near_end_s = timing.after_set.end_s, timing.set_end_s - 0.01 * timing.set_width_s
+    jobs = [Job.from_netlist(deck.with_params({"vgate": v}), RRAM_VECTORS, end_s) for v in gates_v]
     table = pd.DataFrame(
         [
             {
                 "v_gate_v": v,
-                "i_set_a": abs(_at(raw, 1.02e-6, "i(vcell)")),
-                "g_s": read_conductance(raw, READ_AFTER_SET_S),
+                "i_set_a": abs(float(raw.resampled([near_end_s])["i(vcell)"][0])),
+                "g_s": read_cell(raw, timing.after_set, timing.read_voltage_v, timing.where)[0],
             }
             for v, raw in zip(gates_v, run_jobs(jobs, farm), strict=True)
         ]
@@ -86,14 +87,12 @@ def set_by_source(
     farm: Farm | None = None,
 ) -> BenchResult:
     """SET by a current source with a voltage clamp across the cell, read afterwards by voltage."""
-    deck = Netlist.load(netlist)
-    jobs = [
-        Job.from_netlist(deck.with_params({**(overrides or {}), "iprog": i}), RRAM_VECTORS, SET_END_S)
-        for i in currents_a
-    ]
+    deck = Netlist.load(netlist).with_params(_own(overrides, "iprog"))
+    timing = rram_timing(deck, farm)
+    jobs = [Job.from_netlist(deck.with_params({"iprog": i}), RRAM_VECTORS, timing.after_set.end_s) for i in currents_a]
     table = pd.DataFrame(
         [
-            {"i_prog_a": i, "g_s": read_conductance(raw, READ_AFTER_SET_S)}
+            {"i_prog_a": i, "g_s": read_cell(raw, timing.after_set, timing.read_voltage_v, timing.where)[0]}
             for i, raw in zip(currents_a, run_jobs(jobs, farm), strict=True)
         ]
     )
@@ -107,7 +106,7 @@ def reset_by_voltage(
     netlist: Path | str = RRAM_NETLIST,
     farm: Farm | None = None,
 ) -> BenchResult:
-    """Conductance after 1 us of RESET at each voltage, from the state that `i_prog_a` set."""
+    """Conductance after the deck's RESET at each voltage, from the state that `i_prog_a` set."""
     runs = [RRAMRun(i_prog_a, v_reset_v=v, overrides=overrides or {}) for v in voltages_v]
     conductances = program_rrams(runs, netlist, farm)
     table = pd.DataFrame({"v_reset_v": list(voltages_v), "g_s": conductances})
@@ -115,8 +114,8 @@ def reset_by_voltage(
 
 
 def hysteresis(
-    v_set_v: float = 1.5,
-    v_reset_v: float = 1.5,
+    v_set_v: float | None = None,
+    v_reset_v: float | None = None,
     i_limit_a: float = 200e-6,
     sweep_s: float = 1e-3,
     overrides: Overrides = None,
@@ -125,11 +124,13 @@ def hysteresis(
 ) -> BenchResult:
     """Quasi-static I-V loop: up to `v_set_v` under the current limit and back, down to -`v_reset_v` and back.
 
-    The cell voltage is that of the bit line against the active electrode, positive for SET.
+    The cell voltage is that of the bit line against the active electrode, positive for SET. Voltages that are not given
+    are the deck's ``vset`` and ``vreset``.
     """
+    deck = _deck(netlist, overrides, iprog=i_limit_a)
     times = np.array([0.0, 1.0, 2.0, 3.0, 4.0]) * sweep_s
-    levels = np.array([0.0, v_set_v, 0.0, -v_reset_v, 0.0])
-    raw = _drive(times, levels, {**(overrides or {}), "iprog": i_limit_a}, netlist, sweep_s / 500, farm)
+    levels = np.array([0.0, _volts(deck, "vset", v_set_v), 0.0, -_volts(deck, "vreset", v_reset_v), 0.0])
+    raw = _drive(deck, times, levels, sweep_s / 500, farm)
     cell = raw["v(oe)"] - raw["v(ae)"]
     table = pd.DataFrame({"time_s": raw.time_s, "v_cell_v": cell, "i_cell_a": raw["i(vcell)"]})
     rising = raw.time_s < times[1]
@@ -144,26 +145,35 @@ def hysteresis(
 def cycling(
     cycles: int = 10,
     i_prog_a: float = 100e-6,
-    v_set_v: float = 1.5,
-    v_reset_v: float = 1.5,
-    v_read_v: float = 0.2,
+    v_set_v: float | None = None,
+    v_reset_v: float | None = None,
+    v_read_v: float | None = None,
     overrides: Overrides = None,
     netlist: Path | str = RRAM_NETLIST,
     farm: Farm | None = None,
 ) -> BenchResult:
-    """SET, read, RESET, read, over and over in one run; reads at +`v_read_v` on the cell."""
+    """SET, read, RESET, read, over and over in one run; reads at +`v_read_v` on the cell.
+
+    Voltages that are not given are the deck's ``vset``, ``vreset`` and ``vread``; pulses last as long as the deck's.
+    """
+    deck = _deck(netlist, overrides, iprog=i_prog_a)
+    set_v, reset_v = _volts(deck, "vset", v_set_v), _volts(deck, "vreset", v_reset_v)
+    read_v = _volts(deck, "vread", v_read_v)
+    timing = rram_timing(deck, farm)
+    set_s, reset_s = (_plateau_s(width) for width in (timing.set_width_s, timing.reset_width_s))
     times, levels, reads = [0.0], [0.0], []
     for _ in range(cycles):
-        for level, width in ((v_set_v, PULSE_S), (-v_read_v, READ_S), (-v_reset_v, PULSE_S), (-v_read_v, READ_S)):
+        for level, width in ((set_v, set_s), (-read_v, READ_S), (-reset_v, reset_s), (-read_v, READ_S)):
             for step, value in ((GAP_S, 0.0), (EDGE_S, level), (width, level), (EDGE_S, 0.0)):
                 times.append(times[-1] + step)
                 levels.append(value)
-            if width == READ_S:
-                reads.append(times[-1] - 2 * EDGE_S)
+            if level == -read_v:
+                end_s = times[-1] - EDGE_S
+                reads.append(Read(end_s - READ_S, end_s - EDGE_S, end_s))
     times.append(times[-1] + GAP_S)
     levels.append(0.0)
-    raw = _drive(np.array(times), np.array(levels), {**(overrides or {}), "iprog": i_prog_a}, netlist, None, farm)
-    conductance = np.array([read_conductance(raw, t) for t in reads]).reshape(-1, 2)
+    raw = _drive(deck, np.array(times), np.array(levels), None, farm)
+    conductance = np.array([read_cell(raw, read, read_v, timing.where)[0] for read in reads]).reshape(-1, 2)
     table = pd.DataFrame({"cycle": np.arange(1, cycles + 1), "g_on_s": conductance[:, 0], "g_off_s": conductance[:, 1]})
     return BenchResult("cycling", table, table)
 
@@ -176,7 +186,8 @@ def parasitics(
     farm: Farm | None = None,
 ) -> BenchResult:
     """What capacitance on the limiter node does: its discharge through the cell overshoots the limit."""
-    runs = [RRAMRun(i_prog_a, overrides={**(overrides or {}), "clim": c}) for c in capacitances_f]
+    own = _own(overrides, "clim")
+    runs = [RRAMRun(i_prog_a, overrides={**own, "clim": c}) for c in capacitances_f]
     conductances = program_rrams(runs, netlist, farm)
     table = pd.DataFrame({"c_limiter_f": list(capacitances_f), "g_s": conductances})
     return BenchResult("parasitics", table, table)
@@ -193,17 +204,33 @@ BENCHES: dict[str, Callable[..., BenchResult]] = {
 }
 
 
-def _drive(
-    times: Array,
-    levels: Array,
-    overrides: Mapping[str, float],
-    netlist: Path | str,
-    t_max_s: float | None,
-    farm: Farm | None,
-) -> Waveform:
-    deck = Netlist.load(netlist).with_params(overrides).with_source("Vbl", times, levels).with_tran(None, t_max_s)
-    return run_jobs([Job.from_netlist(deck, RRAM_VECTORS, float(times[-1]))], farm)[0]
+def _own(overrides: Overrides, *names: str) -> dict[str, float]:
+    """The user's `overrides`. Raises `InputError` where one of them is what the bench sets itself."""
+    clash = [name for name in names if name in (overrides or {})]
+    if clash:
+        raise InputError(f"--set {clash[0]}: this bench sets {clash[0]} itself")
+    return dict(overrides or {})
 
 
-def _at(raw: Waveform, time_s: float, name: str) -> float:
-    return float(raw.resampled([time_s])[name][0])
+def _deck(netlist: Path | str, overrides: Overrides, **values: float) -> Netlist:
+    return Netlist.load(netlist).with_params({**_own(overrides, *values), **values})
+
+
+def _volts(deck: Netlist, name: str, given_v: float | None) -> float:
+    """`given_v`, or the number of the deck's parameter `name` in V."""
+    value = given_v if given_v is not None else deck.params[name].value if name in deck.params else None
+    if value is None:
+        raise NetlistError(f"{deck.path}: gives no number for .param {name}, the voltage that this bench applies")
+    return abs(value)
+
+
+def _plateau_s(width_s: float) -> float:
+    """The plateau of a pulse of `width_s` from foot to foot, to two digits."""
+    if width_s <= 2 * EDGE_S:
+        raise NetlistError("the deck has no SET or no RESET pulse whose length the cycles could take")
+    return float(f"{width_s - 2 * EDGE_S:.2g}")
+
+
+def _drive(deck: Netlist, times: Array, levels: Array, t_max_s: float | None, farm: Farm | None) -> Waveform:
+    driven = deck.with_source("Vbl", times, levels).with_tran(None, t_max_s)
+    return run_jobs([Job.from_netlist(driven, RRAM_VECTORS, float(times[-1]))], farm)[0]

@@ -115,7 +115,7 @@ def test_the_other_thermal_variant_is_fitted_as_well_and_hardly_depends_on_the_r
         runs = [RRAMRun(*row, "det") for row in np.column_stack(columns).tolist()]
         return Sweep(*columns, program_rrams(runs, farm=farm))
 
-    fit, filament = fit_filament(det(rram.fitted), rram.data.g_hrs_s, 0.2)
+    fit, filament = fit_filament(det(rram.fitted), rram.data.g_hrs_s, {"read_voltage": 0.2})
     some = Sweep(*(getattr(rram.held_out, f.name)[-20:] for f in fields(Sweep)))
     error = relative_error(det(some), filament)
     assert np.sqrt(np.mean(error**2)) < 0.01
@@ -126,7 +126,7 @@ def test_the_other_thermal_variant_is_fitted_as_well_and_hardly_depends_on_the_r
 @pytest.fixture
 def simulated(rram, monkeypatch):
     """Calibrations of the cell take what was simulated already."""
-    monkeypatch.setattr(calibration_of_rram, "_simulate", lambda _, read: replace(rram.data, read_voltage=read))
+    monkeypatch.setattr(calibration_of_rram, "_simulate", lambda _cell, _timing, known: replace(rram.data, known=known))
     monkeypatch.setattr(calibration_of_rram, "_sample_levels", lambda *_: rram.samples)
 
 

@@ -13,6 +13,7 @@ from calibration.experiments import (
     program_rrams,
     pwl,
     rram_jobs,
+    rram_timing,
     simulate_neurons,
 )
 from calibration.farm import run_jobs
@@ -83,7 +84,7 @@ def test_two_femtofarads_on_the_limiter_double_the_conductance(farm):
 
 
 def test_a_limiter_holds_the_programming_current(farm):
-    wave = run_jobs(rram_jobs([RRAMRun(50e-6)]), farm)[0]
+    wave = run_jobs(rram_jobs([RRAMRun(50e-6)], rram_timing(Netlist.load(RRAM_NETLIST), farm)), farm)[0]
     assert wave.resampled([1.0e-6])["i(vcell)"][0] == pytest.approx(50e-6, rel=1e-3)
 
 
@@ -111,9 +112,11 @@ def test_wrong_pins_nodes_and_sources_are_named(tmp_path):
 
 def test_unknown_variant_and_parameter_are_refused():
     with pytest.raises(NetlistError, match="choose var or det"):
-        rram_jobs([RRAMRun(50e-6, variant="both")])
+        program_rrams([RRAMRun(50e-6, variant="both")])
     with pytest.raises(NetlistError, match="did you mean 'iprog'"):
-        rram_jobs([RRAMRun(50e-6, overrides={"iprogg": 1e-6})], RRAM_NETLIST)
+        program_rrams([RRAMRun(50e-6, overrides={"iprogg": 1e-6})], RRAM_NETLIST)
+    with pytest.raises(NetlistError, match="iprog is given twice"):
+        program_rrams([RRAMRun(50e-6, overrides={"iprog": 1e-6})], RRAM_NETLIST)
 
 
 def test_a_stimulus_that_is_on_from_the_start_ramps_up():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from calibration.experiments import RRAM_NETLIST, RRAMRun, rram_jobs, rram_overrides
+from calibration.experiments import RRAM_NETLIST, RRAMRun, rram_jobs, rram_overrides, rram_timing
 from calibration.farm import Farm, try_jobs
 from calibration.netlist import Netlist
 from calibration.rram_bench import (
@@ -65,6 +65,6 @@ def test_random_filaments_and_currents_all_simulate(farm):
     spread = list(Variation.beside(RRAM_NETLIST).sample(deck, 24, seed=5).overrides())
     currents = np.exp(np.random.default_rng(5).uniform(np.log(8e-6), np.log(300e-6), 24))
     runs = [RRAMRun(i, overrides=s) for i, s in zip(currents, spread, strict=True)]
-    assert rram_overrides(runs[0])["ldisc"] == spread[0]["ldisc"]
-    outcomes = try_jobs(rram_jobs(runs), Farm(store=farm.store))
+    assert rram_overrides(runs[0], deck)["ldisc"] == spread[0]["ldisc"]
+    outcomes = try_jobs(rram_jobs(runs, rram_timing(deck, farm)), Farm(store=farm.store))
     assert all(isinstance(outcome, Waveform) for outcome in outcomes)

@@ -203,7 +203,7 @@ def shared_overrides(runs: Sequence[RRAMRun]) -> dict[str, float]:
 def rram_timing(deck: Netlist, farm: Farm | None = None) -> RRAMTiming:
     """When `deck` sets, resets and reads its cell, in a run of the whole deck with its own parameters."""
     deck.element("Vcell")
-    raw = run_jobs([Job.from_netlist(deck, RRAM_VECTORS, deck.t_stop_s(), deck.path.name)], farm)[0]
+    raw = run_jobs([Job.from_netlist(deck, RRAM_VECTORS, deck.t_stop_s(), f"{deck.path.name} (as it is)")], farm)[0]
     vread = deck.params["vread"].value if "vread" in deck.params else None
     return find_timing(raw, vread, str(deck.path))
 

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import NetlistError
-from calibration.experiments import NETLISTS, NEURON_NETLIST, NEURON_PINS, neuron_deck, spike_times
+from calibration.experiments import NETLISTS, NEURON_NETLIST, NEURON_PINS, job_parameter, neuron_deck, spike_times
 from calibration.farm import Farm, Job, run_jobs
 from calibration.netlist import Netlist
+from calibration.recording import refuse_early_spikes
 from devices.stimulus import Stimulus
 from devices.waveform import Waveform
 
@@ -87,7 +88,8 @@ def simulate_crossbar(
     run: CrossbarRun, netlist: Path | str = NEURON_NETLIST, farm: Farm | None = None
 ) -> list[Waveform]:
     """A waveform for each neuron, as `simulate_neuron` gives; ``i_syn_a`` is the current that the mirrors gave it."""
-    raw = run_jobs([crossbar_job(run, netlist)], farm)[0]
+    job = crossbar_job(run, netlist)
+    raw = run_jobs([job], farm)[0]
     waves = []
     for n in range(1, len(run.bias_a) + 1):
         signals = {
@@ -96,6 +98,7 @@ def simulate_crossbar(
             "polarization": raw[f"v(pn{n})"],
         }
         waves.append(Waveform(raw.time_s, signals, spike_times(raw, f"v(spk{n})")))
+        refuse_early_spikes(waves[-1], job_parameter(job, "vth"), f"{job.label}, neuron {n}")
     return waves
 
 
@@ -135,8 +138,12 @@ def _instance(deck: Netlist) -> str:
 
 
 def _without(deck: Netlist, names: Sequence[str]) -> list[str]:
-    """The deck's lines but for the elements `names` and what it says of node voltages at the start."""
-    spans = [deck.element(name) for name in names]
-    gone = {index for first, last in spans for index in range(first, last)}
-    kept = [line.text for index, line in enumerate(deck.lines) if index not in gone]
-    return [text if text.strip() else "*" for text in kept if not text.lower().lstrip().startswith((".ic", ".end "))]
+    """The deck's lines but for the elements `names` and what it says itself of node voltages at the start."""
+    gone = {index for name in names for index in range(*deck.element(name))}
+    kept, depth = [], 0
+    for index, line in enumerate(deck.lines):
+        lower = line.text.lower().lstrip()
+        depth += lower.startswith(".subckt") - lower.startswith(".ends")
+        if index not in gone and not lower.startswith(".end ") and not (depth == 0 and lower.startswith(".ic")):
+            kept.append(line.text if lower else "*")
+    return kept

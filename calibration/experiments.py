@@ -17,6 +17,7 @@ import spice_netlists
 from calibration.errors import NetlistError
 from calibration.farm import Farm, Job, run_jobs
 from calibration.netlist import Netlist
+from calibration.recording import refuse_early_spikes
 from calibration.rram_reads import RRAM_VECTORS, RRAMTiming, find_timing, read_cell
 from devices.stimulus import Stimulus
 from devices.waveform import Waveform
@@ -76,8 +77,9 @@ def simulate_neurons(
     runs: Sequence[NeuronRun], netlist: Path | str = NEURON_NETLIST, farm: Farm | None = None
 ) -> list[Waveform]:
     """`simulate_neuron` for many runs, in parallel."""
-    raw = run_jobs(neuron_jobs(runs, netlist), farm)
-    return [neuron_waveform(waveform, run.stimulus) for waveform, run in zip(raw, runs, strict=True)]
+    jobs = neuron_jobs(runs, netlist)
+    raw = run_jobs(jobs, farm)
+    return [neuron_waveform(wave, run.stimulus, job) for wave, run, job in zip(raw, runs, jobs, strict=True)]
 
 
 def neuron_jobs(
@@ -96,15 +98,26 @@ def neuron_jobs(
     ]
 
 
-def neuron_waveform(raw: Waveform, stimulus: Stimulus) -> Waveform:
-    """The three neuron signals and the spikes in what a neuron job brought back."""
+def neuron_waveform(raw: Waveform, stimulus: Stimulus, job: Job) -> Waveform:
+    """The three neuron signals and the spikes in what a neuron `job` brought back.
+
+    Raises `SimulationError` for a spike before the membrane has reached the threshold.
+    """
     time, current = pwl(stimulus, float(raw.time_s[-1]))
     signals = {
         "i_syn_a": np.interp(raw.time_s, time, current),
         "v_mem_v": raw["v(vm)"],
         "polarization": raw["v(pn)"],
     }
-    return Waveform(raw.time_s, signals, spike_times(raw))
+    wave = Waveform(raw.time_s, signals, spike_times(raw))
+    refuse_early_spikes(wave, job_parameter(job, "vth"), job.label)
+    return wave
+
+
+def job_parameter(job: Job, name: str) -> float | None:
+    """The number that the job's deck gives its ``.param`` `name`; None where it gives none."""
+    param = Netlist(Path(job.label), job.lines).params.get(name)
+    return param.value if param else None
 
 
 def spike_times(raw: Waveform, output: str = "v(spk)") -> NDArray[np.float64]:
@@ -165,7 +178,7 @@ def neuron_deck(path: Path | str) -> Netlist:
         "Istim inj 0 PWL(0 0)",
         f"Xneuron {' '.join(NEURON_PINS)} {circuit.name} {passed}",
         ".ic v(vm)=0",
-        ".options method=gear maxord=2 reltol=1e-4 trtol=1 abstol=1e-14 vntol=1e-6 chgtol=1e-16",
+        ".options method=gear maxord=2 reltol=1e-5 trtol=1 abstol=1e-14 vntol=1e-6 chgtol=1e-16",
         ".tran 5u 122m 0 20u",
     ]
     return Netlist.from_text("\n".join(deck), Path(path))

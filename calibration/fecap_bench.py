@@ -51,10 +51,9 @@ def simulate_fecaps(
 ) -> list[Waveform]:
     """Waveforms with ``voltage_v``, ``current_a``, ``charge_c_m2`` (terminal) and ``polarization`` (-1...1).
 
-    `groups` replaces the library's 16 switching groups.
+    `groups` replaces the library's number of switching groups.
     """
-    deck = Netlist.load(netlist)
-    deck = with_groups(deck, groups) if groups else deck
+    deck = with_groups(Netlist.load(netlist), groups)
     jobs = []
     for run in runs:
         driven = deck.with_params(run.overrides).with_source("Vdrive", run.time_s, run.voltage_v)

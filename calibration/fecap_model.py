@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.lattice import group_lattice
+from calibration.lattice import DEFAULT_GROUPS, group_nodes
 from devices.compiled import kernel
 from devices.felif_constants import EPS_0
 
@@ -28,7 +28,7 @@ MV_PER_CM = 1e8
 """V/m in 1 MV/cm."""
 
 
-def charge_density(time_s: Array, voltage_v: Array, values: Mapping[str, float], groups: int = 16) -> Array:
+def charge_density(time_s: Array, voltage_v: Array, values: Mapping[str, float], groups: int = DEFAULT_GROUPS) -> Array:
     """Charge (n,) in C/m^2 that has flowed since the first sample, under `voltage_v` (n,) at `time_s` (n,).
 
     `values` are the library's parameters by name, in its units: tfe eps ps tau0 nmerz ea sigma_a sigma_o imprint tdl
@@ -36,7 +36,7 @@ def charge_density(time_s: Array, voltage_v: Array, values: Mapping[str, float],
     """
     x = values
     t_eff = x["tfe"] + x["tdl"] * x["eps"] / x["epsdl"]
-    z_activation, z_offset = group_lattice(groups)
+    z_activation, z_offset, weight = group_nodes(groups)
     activation = x["ea"] * (300.0 / x["tempk"]) ** (1.0 / x["nmerz"]) * np.exp(x["sigma_a"] * z_activation)
     offset = x["imprint"] + x["sigma_o"] * z_offset
     k_dep = x["tdl"] / (EPS_0 * x["epsdl"]) / t_eff * x["ps"] / MV_PER_CM
@@ -45,6 +45,7 @@ def charge_density(time_s: Array, voltage_v: Array, values: Mapping[str, float],
         voltage_v / (t_eff * MV_PER_CM),
         activation,
         offset,
+        weight,
         np.full(groups, x["s0"]),
         k_dep,
         x["nmerz"],
@@ -76,6 +77,7 @@ def _transient(
     applied: Array,
     activation: Array,
     offset: Array,
+    weight: Array,
     s: Array,
     k_dep: float,
     exponent: float,
@@ -87,7 +89,7 @@ def _transient(
     longest = MAX_EXPONENT ** (1.0 / exponent)
     polarization, leak = np.empty(time_s.size), np.empty(time_s.size)
     s_new, up, down = np.empty(groups), np.empty(groups), np.empty(groups)
-    p, leaked = s.mean(), 0.0
+    p, leaked = float(np.dot(weight, s)), 0.0
     polarization[0], leak[0] = p, leaked
     field = applied[0] - k_dep * p
     for i in range(groups):
@@ -125,7 +127,7 @@ def _transient(
                     s_new[i] = s[i]
                     if total > 0.0:
                         s_new[i] += ((rise_sum - fall_sum) / total - s[i]) * -np.expm1(-total)
-                    p_new += s_new[i] / groups
+                    p_new += weight[i] * s_new[i]
                 change = k_dep * abs(p_new - p_old)
                 if change < 1e-9:
                     break

@@ -74,8 +74,8 @@ def current_sweep(
     ]
     traces, numbers = [], []
     jobs = neuron_jobs(runs, netlist, (*NEURON_VECTORS, "i(vsupply)"))
-    for run, raw in zip(runs, run_jobs(jobs, farm), strict=True):
-        wave = neuron_waveform(raw, run.stimulus)
+    for run, job, raw in zip(runs, jobs, run_jobs(jobs, farm), strict=True):
+        wave = neuron_waveform(raw, run.stimulus, job)
         current = float(run.stimulus.i_syn_a[-1])
         first, period = first_spike_and_period(wave.spike_times_s)
         energy = float("nan")
@@ -223,7 +223,8 @@ def convergence(
     deck = Netlist(Path(job.label), job.lines)
     halved = deck.with_options(reltol=0.5 * _option(deck, "reltol")).with_tran(None, 0.5 * _max_step_s(deck))
     jobs = [job, replace(job, deck=halved.text, origins=halved.lines)]
-    spikes = [neuron_waveform(raw, run.stimulus).spike_times_s for raw in run_jobs(jobs, farm)]
+    raws = run_jobs(jobs, farm)
+    spikes = [neuron_waveform(raw, run.stimulus, job).spike_times_s for raw, job in zip(raws, jobs, strict=True)]
     return Convergence(*spikes)
 
 

@@ -34,7 +34,7 @@ TIME_LIMIT_S = 300.0
 MEMORY_LIMIT_BYTES = 4 << 30
 WORKER = Path(__file__).with_name("ngspice_worker.py")
 _MARGIN_S = 30.0
-TIGHTER = {"reltol": 1e-5, "itl1": 1000, "itl4": 500, "gmin": 1e-13}
+TIGHTER = {"reltol": 1e-6, "itl1": 1000, "itl4": 500, "gmin": 1e-13}
 INSTALL = (
     "ngspice is not available; install it with its shared library "
     "(Debian: ngspice libngspice0; macOS: brew install ngspice)"

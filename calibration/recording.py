@@ -1,13 +1,31 @@
-"""A neuron under a stimulus in ngspice, and what is read off its spikes without a fit."""
+"""A neuron under a stimulus in ngspice: whether it can be believed, and what is read off its spikes without a fit.
+
+A spike before the membrane has reached the threshold is no spike of the circuit: at a loose `reltol` a trial step of
+ngspice can set the latch, which then stays set although the step is taken back.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import theilslopes
 
-from calibration.errors import FitError
+from calibration.errors import FitError, SimulationError
 from devices.stimulus import Stimulus
+from devices.units import format_si
 from devices.waveform import Waveform
+
+EARLY_V = 10e-3
+"""A spike at whose time the membrane is further than this below the threshold is early."""
+NEAR = 0.9
+"""Spikes below this share of the netlist's threshold come from somewhere else."""
+BEFORE_SPIKE_S = 20e-6
+SLOPE_S = 5e-6
+ENOUGH_SPIKES = 3
+"""So many spikes tell a threshold of their own."""
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +39,42 @@ class Recording:
     def t_stop_s(self) -> float:
         """End of the recording in s."""
         return float(self.spice.time_s[-1])
+
+
+def refuse_early_spikes(spice: Waveform, v_threshold: float | None, label: str) -> None:
+    """Raise `SimulationError` where a spike of `spice` comes before the membrane ``v_mem_v`` has reached the threshold.
+
+    That is `v_threshold` (in V, of the netlist) where most spikes come there. Where it is unknown, or they come
+    elsewhere, it is what three spikes or more have in common: a level and, since a comparator takes its time, a delay
+    times the membrane's slope. One or two spikes that are nowhere near `v_threshold` cannot be judged.
+    """
+    reached_v, slope = _membrane_before_spikes(spice)
+    if not reached_v.size:
+        return
+    level_v = np.nan if v_threshold is None else v_threshold
+    needed_v = np.full(reached_v.size, level_v if np.median(reached_v) > NEAR * level_v else np.nan)
+    if reached_v.size >= ENOUGH_SPIKES and not np.mean(reached_v >= needed_v - EARLY_V) >= 0.5:
+        alike = np.ptp(slope) < 0.1 * np.max(np.abs(slope))
+        delay_s = 0.0 if alike else max(theilslopes(reached_v, slope).slope, 0.0)
+        needed_v = np.median(reached_v - delay_s * slope) + delay_s * slope
+    early = np.flatnonzero(reached_v < needed_v - EARLY_V)
+    if early.size:
+        k = early[0]
+        raise SimulationError(
+            f"{label}: {early.size} of {reached_v.size} spikes come before the membrane is at the threshold: spike "
+            f"{k + 1} at {format_si(spice.spike_times_s[k], 's')} with the membrane at {reached_v[k]:.4g} of "
+            f"{needed_v[k]:.4g} V; a trial step of ngspice has set the output, so lower reltol in the deck's .options, "
+            f"to 1e-5 or below (where the comparator itself is off, record at least {ENOUGH_SPIKES} spikes)"
+        )
+
+
+def _membrane_before_spikes(spice: Waveform) -> tuple[Array, Array]:
+    """Highest membrane in V within 20 us before each spike, with the sample after it, and its slope there in V/s."""
+    time, v_mem, spikes = spice.time_s, spice["v_mem_v"], spice.spike_times_s
+    first, last = np.searchsorted(time, spikes - BEFORE_SPIKE_S), np.searchsorted(time, spikes)
+    highest = [v_mem[a : b + 1].max() for a, b in zip(first, last, strict=True)]
+    start, end = (np.interp(spikes - back, time, v_mem) for back in (2 * SLOPE_S, SLOPE_S))
+    return np.array(highest), (end - start) / SLOPE_S
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import spice_netlists
-from calibration.errors import CalibrationError
+from calibration.errors import CalibrationError, SimulationError
 from calibration.experiments import NeuronRun, neuron_deck, neuron_jobs, neuron_waveform
 from calibration.farm import Farm, try_jobs
 from calibration.neuron_bench import LEVELS
@@ -136,13 +136,19 @@ def run_trials(
     parameters = {index: felif_parameters(neuron, index) for index in overrides}
     trials: dict[int, list[Trial]] = {index: [] for index in overrides}
     failures: dict[int, list[str]] = {index: [] for index in overrides}
-    for (index, place), run, raw in zip(keys, runs, try_jobs(neuron_jobs(runs, netlist), farm), strict=True):
+    jobs = neuron_jobs(runs, netlist)
+    for (index, place), run, job, raw in zip(keys, runs, jobs, try_jobs(jobs, farm), strict=True):
         if isinstance(raw, CalibrationError):
             if isinstance(raw, InputError):
                 raise raw
             failures[index].append(str(raw))
             continue
-        trials[index].append(trial(recorded, place, index, run, parameters[index], neuron_waveform(raw, run.stimulus)))
+        try:
+            spice = neuron_waveform(raw, run.stimulus, job)
+        except SimulationError as error:
+            failures[index].append(str(error))
+            continue
+        trials[index].append(trial(recorded, place, index, run, parameters[index], spice))
     return trials, failures
 
 

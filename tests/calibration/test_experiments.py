@@ -17,7 +17,7 @@ from calibration.experiments import (
     simulate_neurons,
 )
 from calibration.farm import run_jobs
-from calibration.lattice import with_groups
+from calibration.lattice import DEFAULT_GROUPS, group_nodes, with_groups
 from calibration.netlist import Netlist
 from devices.stimulus import Stimulus
 
@@ -127,5 +127,21 @@ def test_a_stimulus_that_is_on_from_the_start_ramps_up():
 
 def test_the_library_holds_the_lattice_that_the_code_makes():
     library = Netlist.load(NETLISTS / "models" / "fecap.lib")
-    assert with_groups(library, 16).text == library.text
+    assert with_groups(library, DEFAULT_GROUPS).text == library.text
     assert with_groups(library, 64).text.count("fecap_group za=") == 64
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3, 5, 16, 24, 64, 333])
+def test_a_film_and_its_mirror_image_have_the_same_groups(groups):
+    activation, offset, weight = group_nodes(groups)
+    assert weight.sum() == pytest.approx(1.0)
+    assert weight @ activation == pytest.approx(0.0, abs=1e-12)
+    film, image = (sorted(zip(activation, sign * offset + 0.0, weight, strict=True)) for sign in (1, -1))
+    np.testing.assert_allclose(film, image, atol=1e-12)
+
+
+def test_many_groups_are_two_normal_deviates_that_have_nothing_to_do_with_each_other():
+    activation, offset, weight = group_nodes(1024)
+    moments = [weight @ x for x in (activation**2, offset**2, activation**4, offset**4, (activation * offset) ** 2)]
+    np.testing.assert_allclose(moments, [1.0, 1.0, 3.0, 3.0, 1.0], rtol=0.02)
+    assert weight @ (activation * offset) == pytest.approx(0.0, abs=1e-12)

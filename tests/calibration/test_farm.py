@@ -104,11 +104,11 @@ def test_a_simulation_that_failed_is_tried_once_more_with_tighter_options(own, m
         return plain(self, job)
 
     monkeypatch.setattr(Worker, "run", fail_first)
-    with pytest.warns(RuntimeWarning, match=r"1 of 2 simulations failed .* with reltol=1e-05, .*: rc.cir$"):
+    with pytest.warns(RuntimeWarning, match=r"1 of 2 simulations failed .* with reltol=1e-06, .*: rc.cir$"):
         wave = run_jobs(rc_jobs([1e3, 2e3]), dataclasses.replace(own, workers=1))[0]
     assert wave["v(out)"][-1] == pytest.approx(1 - np.exp(-5), abs=2e-3)
     assert len(attempts) == 3
-    assert "reltol=1e-05" in attempts[1].deck
+    assert "reltol=1e-06" in attempts[1].deck
     assert "reltol" not in attempts[0].deck
 
 

@@ -32,10 +32,10 @@ def printable(text: str) -> str:
     return NOT_PLAIN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
-def shown(value: object) -> str:
-    """`value` in quotes as an error names it: printable and short."""
+def shown(value: object, most: int = MOST_SHOWN) -> str:
+    """`value` in quotes as an error names it: printable, and not longer than `most` characters and a few."""
     text = repr(value) if isinstance(value, str) else str(value)
-    return printable(text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}...")
+    return printable(text if len(text) <= most else f"{text[:most]}...")
 
 
 def read_bytes(

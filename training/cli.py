@@ -8,6 +8,7 @@ import typer
 from calibration.cli import JsonOption, app, messages, print_json, run
 from devices.errors import InputError
 from training import cli_bench, cli_paper, cli_program, cli_validate  # noqa: F401 - add their commands to the app
+from training.cli_options import TrustOption
 
 Neuron = Literal["felif", "lif", "rlif", "gru", "lstm"]
 Gradient = Literal["bruno", "tangent", "bptt", "checkpoint", "coarse"]
@@ -15,7 +16,9 @@ Gradient = Literal["bruno", "tangent", "bptt", "checkpoint", "coarse"]
 
 @app.command("train")
 def train_command(
-    task: Annotated[str | None, typer.Option(help="chorales, braille7, braille27, or file.py:function.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="chorales, braille7, braille27, pulses, or file.py:function.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML; by default the task's own.")] = None,
     neuron: Annotated[Neuron | None, typer.Option(help="Kind of the hidden layers.")] = None,
     gradient: Annotated[Gradient | None, typer.Option(help="Way back through FeLIF.")] = None,
@@ -32,6 +35,7 @@ def train_command(
     out: Annotated[Path | None, typer.Option(help="Run folder; by default runs/TASK-NEURON-SEED.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's checkpoint.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew in a folder that holds a run.")] = False,
+    trust_code: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train a spiking network on calibrated devices.
@@ -48,10 +52,12 @@ def train_command(
     from training.runs import RunFolder
     from training.trainer import train
 
+    overrides = parse_settings(settings or [])
+    trusted = trust_code or task is not None or "task" in overrides  # the task is named here, not in the file
     if config is not None:
-        base = load_config(config)
+        base = load_config(config, trusted)
     elif resume and not overwrite and out is not None:
-        base = RunFolder(out).load_config()
+        base = RunFolder(out).load_config(trusted)
     else:
         base = default_config(task or "chorales")
     values = {
@@ -66,7 +72,7 @@ def train_command(
         **_bits(bits, base.synapse.kind),
     }
     config_of_run = base.with_values(**{key: value for key, value in values.items() if value is not None})
-    config_of_run = changed(config_of_run, parse_settings(settings or []))
+    config_of_run = changed(config_of_run, overrides)
     name = Path(config_of_run.task.split(":")[0]).stem
     folder = out or Path("runs") / f"{name}-{config_of_run.network.neuron}-{config_of_run.seed}"
     reporter = ConsoleReporter()
@@ -111,6 +117,7 @@ def _print_result(folder: Path, result: dict[str, Any]) -> None:
 def evaluate_command(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     chips: Annotated[int, typer.Option(min=0, help="Virtual chips, drawn anew, to test on besides.")] = 0,
+    trust_code: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score a trained network on validation and test, on its own chip and on virtual ones.
@@ -122,7 +129,7 @@ def evaluate_command(
 
     reporter = ConsoleReporter("evaluating")
     with warnings_to(reporter):
-        result = evaluate(run_dir, chips, reporter)
+        result = evaluate(run_dir, chips, reporter, trust_code)
     if as_json:
         print_json(result)
         return
@@ -139,6 +146,7 @@ def evaluate_command(
 def sweep_command(
     plan: Annotated[Path, typer.Argument(metavar="F.yaml", help="What to vary; see training/sweep.py.")],
     out: Annotated[Path, typer.Option(help="Folder of the runs and of table.csv.")] = Path("runs/sweep"),
+    trust_code: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train over a grid or a search of settings, several seeds each, and print mean and spread.
@@ -148,7 +156,7 @@ def sweep_command(
     from training.progress import ConsoleReporter
     from training.sweep import load_sweep, sweep, table_csv
 
-    rows = sweep(load_sweep(plan), out, ConsoleReporter())
+    rows = sweep(load_sweep(plan, trust_code), out, ConsoleReporter())
     if as_json:
         print_json({"rows": rows})
     else:

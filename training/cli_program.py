@@ -1,17 +1,20 @@
 """``bruno program``: what to write into the RRAM arrays of a trained network."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from calibration.cli import JsonOption, app, messages, print_json
+from training.cli_options import TrustOption
 
 
 @app.command("program")
 def program_command(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the tables; by default RUN/programming.")] = None,
+    trust_code: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write the programming table of every RRAM array of a trained network, a CSV an array, a device a line.
@@ -25,7 +28,7 @@ def program_command(
     from training.synapses import RRAMLinear
 
     with messages.status(f"reading {run_dir}"):
-        _, _, network = load_run(run_dir)
+        _, _, network = load_run(run_dir, partial(messages.print, markup=False), trust_code)
     arrays = {name: each for name, each in network.synapses().items() if isinstance(each, RRAMLinear)}
     if not arrays:
         raise InputError(f"{run_dir}: its weights have no devices to program; train with --bits 3, say")

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from calibration.cli import JsonOption, WorkersOption, app, print_json
 from devices.units import format_si
+from training.cli_options import TrustOption
 
 Level = Literal["a", "b"]
 COLOURS = {"ok": "green", "explained": "yellow", "flagged": "red"}
@@ -30,6 +31,7 @@ def validate_command(
         bool, typer.Option(help="Also 4 neurons with their RRAM resistors and mirrors in one deck.")
     ] = True,
     workers: WorkersOption = 2,
+    trust_code: TrustOption = False,
     dask: Annotated[str | None, typer.Option(help="Scheduler of a Dask cluster to simulate on.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -49,7 +51,7 @@ def validate_command(
     options = Options(neurons, pieces, milliseconds, layer, level, netlist, crossbar)
     farm = Farm(workers=workers, progress="neurons in ngspice", dask=dask)
     with warnings_to(reporter):
-        result = validate_run(run_dir, options, farm, reporter.line)
+        result = validate_run(run_dir, options, farm, reporter.line, trust_code)
     written = write_outputs(run_dir, result)
     if as_json:
         print_json(result.figures)

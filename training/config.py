@@ -18,6 +18,8 @@ from devices.units import parse_spice_number
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 MAY_CHANGE_ON_RESUME = ("epochs", "patience")
 """Of `TrainingConfig`."""
+MOST_OF_A_PATH = 500
+"""Characters of what an error says of it."""
 MOST_BITS = 8
 """Of a weight's device."""
 FLOAT_BITS = 32
@@ -165,7 +167,7 @@ class RunConfig(_Strict):
     """One training run."""
 
     task: str = "chorales"
-    """chorales, braille7, braille27, or your own as ``file.py:function``."""
+    """chorales, braille7, braille27, pulses (made up, no data), or your own as ``file.py:function``."""
     task_options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the task, for example `trials` of `training/tasks/own_example.py`."""
     seed: int = Field(default=0, ge=0)
@@ -205,12 +207,27 @@ class RunConfig(_Strict):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
-def load_config(path: Path | str) -> RunConfig:
-    """Read the YAML file at `path`. Raises `InputError` that names the file and the key at fault."""
+def load_config(path: Path | str, trust_code: bool = False) -> RunConfig:
+    """Read the YAML file at `path`.
+
+    Raises `InputError` that names the file and the key at fault, and, without `trust_code`, for a task that is a
+    Python file: whoever wrote the configuration would have it run.
+    """
     raw = load_yaml(path, "no such configuration file")
     if not isinstance(raw, dict | None):
         raise InputError(f"{path}: must hold keys and values such as 'task: chorales'")
-    return parse_config(raw or {}, str(path))
+    config = parse_config(raw or {}, str(path))
+    if not trust_code:
+        refuse_code(config.task, str(path))
+    return config
+
+
+def refuse_code(task: str, where: str) -> None:
+    """Raise `InputError`, which says what would run, where `task` is code; `where` names it."""
+    file, separator, function = task.rpartition(":")
+    if separator:
+        code = f"{shown(function)} of {shown(str(Path(file).absolute()), MOST_OF_A_PATH)}"
+        raise InputError(f"{where}: its task would run {code}; add --trust-code if you know who wrote that")
 
 
 def changed(config: RunConfig, settings: Mapping[str, Any], where: str = "options") -> RunConfig:
@@ -238,7 +255,7 @@ def parse_settings(words: Iterable[str]) -> dict[str, Any]:
 def default_config(task: str) -> RunConfig:
     """The configuration that comes with `task`; a task of the user's own starts from the plain defaults."""
     path = CONFIG_FOLDER / f"{task}.yaml"
-    return load_config(path) if path.is_file() else RunConfig(task=task)
+    return load_config(path) if task.isidentifier() and path.is_file() else RunConfig(task=task)
 
 
 def difference(config: RunConfig, saved: RunConfig) -> str | None:

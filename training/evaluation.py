@@ -54,13 +54,16 @@ def make_network(config: RunConfig, task: Task, cards: Cards) -> Network:
     return network.to(own_device(torch.device(config.device)))
 
 
-def load_run(run_dir: Path | str, report: Callable[[str], None] | None = None) -> tuple[RunConfig, Task, Network]:
+def load_run(
+    run_dir: Path | str, report: Callable[[str], None] | None = None, trust_code: bool = False
+) -> tuple[RunConfig, Task, Network]:
     """The configuration, the task and the network (best epoch, its own chip) of the run in `run_dir`.
 
-    Raises `InputError` where there is no run or no checkpoint.
+    Raises `InputError` where there is no run or no checkpoint, and, without `trust_code`, where its task is a Python
+    file.
     """
     folder = RunFolder(Path(run_dir))
-    config = folder.load_config()
+    config = folder.load_config(trust_code)
     cards = folder.load_cards(config)
     task = load_task(config.task, config.task_options, report)
     network = make_network(config, task, cards)
@@ -68,16 +71,18 @@ def load_run(run_dir: Path | str, report: Callable[[str], None] | None = None) -
     return config, task, network.eval()
 
 
-def evaluate(run_dir: Path | str, chips: int = 0, reporter: Reporter | None = None) -> dict[str, Any]:
+def evaluate(
+    run_dir: Path | str, chips: int = 0, reporter: Reporter | None = None, trust_code: bool = False
+) -> dict[str, Any]:
     """Scores of the run `run_dir` on its own chip, and on `chips` virtual ones drawn anew, a step of `reporter` each.
 
     Returns ``{"task", "source", "valid": {...}, "test": {...}}`` and, with chips,
-    ``"chips": {"n", "mean", "std", "min", "max"}`` of each test score.
+    ``"chips": {"n", "mean", "std", "min", "max"}`` of each test score. `trust_code` and errors: as `load_run`.
     """
     reporter = reporter or Silent()
     reporter.start(0, 1 + chips)
     try:
-        config, task, network = load_run(run_dir, reporter.line)
+        config, task, network = load_run(run_dir, reporter.line, trust_code)
         with threads(config.threads):
             scores = {part: score_part(network, task, part, config.seed)[0] for part in ("valid", "test")}
             reporter.advance()

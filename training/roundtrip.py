@@ -83,15 +83,20 @@ class RoundTrip:
 
 
 def validate_run(
-    run_dir: Path | str, options: Options | None = None, farm: Farm | None = None, tell: Tell = lambda _: None
+    run_dir: Path | str,
+    options: Options | None = None,
+    farm: Farm | None = None,
+    tell: Tell = lambda _: None,
+    trust_code: bool = False,
 ) -> RoundTrip:
     """Validate the run in `run_dir`; nothing is written. `tell` hears what deserves a word.
 
-    Raises `InputError` where there is no run, FeLIF, circuit or spike, and `NetlistError` for a faulty netlist.
+    Raises `InputError` where there is no run, FeLIF, circuit or spike or, without `trust_code`, where the task is a
+    Python file, and `NetlistError` for a faulty netlist.
     """
     options, farm = options or Options(), farm or Farm(progress="neurons in ngspice")
     started = time.monotonic()
-    config, task, network = load_run(run_dir, tell)
+    config, task, network = load_run(run_dir, tell, trust_code)
     layer = choose_layer(network, options.layer)
     neuron = felif_layers(network)[layer]
     circuit = find_circuit(neuron.card, options.level, options.netlist)

@@ -95,13 +95,16 @@ class RunFolder:
         for name, card in cards.by_name().items():
             card.save(self.path / "cards" / f"{name}.json")
 
-    def load_config(self) -> RunConfig:
-        """The run's configuration. Raises `InputError` where there is no run."""
+    def load_config(self, trust_code: bool = False) -> RunConfig:
+        """The run's configuration.
+
+        Raises `InputError` where there is no run, and, without `trust_code`, where its task is a Python file.
+        """
         if not (self.path / "config.yaml").is_file():
             raise InputError(
                 f"{self.path}: no run here (config.yaml is missing); give a folder that `bruno train` wrote"
             )
-        return load_config(self.path / "config.yaml")
+        return load_config(self.path / "config.yaml", trust_code)
 
     def load_cards(self, config: RunConfig) -> Cards:
         """The run's own copies of its cards. Raises `CardError` where one is missing or malformed."""

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from devices.errors import InputError
 from devices.files import write_atomic
 from devices.reading import load_yaml
-from training.config import Number, RunConfig, changed, default_config, load_config, sentence
+from training.config import Number, RunConfig, changed, default_config, load_config, refuse_code, sentence
 from training.progress import Interrupted, Reporter, Silent
 from training.runs import Cards, RunFolder
 from training.trainer import train
@@ -75,6 +75,7 @@ class SweepConfig(BaseModel):
     search: dict[str, Range] = Field(default_factory=dict)
     trials: int = Field(default=20, ge=1)
     sampler_seed: int = 0
+    _trust_code: bool = PrivateAttr(default=False)
 
     @model_validator(mode="after")
     def _one_kind(self) -> "SweepConfig":
@@ -86,7 +87,7 @@ class SweepConfig(BaseModel):
 
     def base(self) -> RunConfig:
         """The configuration that the settings change."""
-        start = load_config(self.config) if self.config else default_config(self.task or "chorales")
+        start = load_config(self.config, self._trust_code) if self.config else default_config(self.task or "chorales")
         return changed(start, self.settings, "settings")
 
     def check(self) -> None:
@@ -100,12 +101,20 @@ class SweepConfig(BaseModel):
             Cards.of(changed(base, {key: value}, where))
 
 
-def load_sweep(path: Path | str) -> SweepConfig:
-    """Read the sweep file at `path`. Raises `InputError` with the key at fault."""
+def load_sweep(path: Path | str, trust_code: bool = False) -> SweepConfig:
+    """Read the sweep file at `path`.
+
+    Raises `InputError` with the key at fault, and, without `trust_code`, for a task that is a Python file.
+    """
     try:
-        return SweepConfig.model_validate(load_yaml(path, "no such sweep file") or {})
+        plan = SweepConfig.model_validate(load_yaml(path, "no such sweep file") or {})
     except ValidationError as error:
         raise InputError(f"{path}: {sentence(error, SweepConfig)}") from None
+    plan._trust_code = trust_code
+    if not trust_code:
+        for task in (plan.task, plan.settings.get("task"), *plan.grid.get("task", [])):
+            refuse_code(str(task), str(path))
+    return plan
 
 
 def sweep(plan: SweepConfig, out_dir: Path | str, reporter: Reporter | None = None) -> list[dict[str, Any]]:

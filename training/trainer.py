@@ -278,7 +278,7 @@ def _train(
             reporter.line(f"{folder.path} holds this run already, with this configuration and these cards")
             return done
     elif resume:
-        _check_same(config, folder.load_config())
+        _check_same(config, folder.load_config(trust_code=True))
     elif folder.checkpoint.is_file() and not overwrite:
         raise InputError(f"{folder.path}: holds a run already; add --resume to go on or --overwrite to begin anew")
     process.wait()  # all have looked at the folder
@@ -333,7 +333,7 @@ def _result(trainer: Trainer, cards: Cards) -> dict[str, Any]:
 
 def _is_same(config: RunConfig, folder: RunFolder) -> bool:
     """Whether `folder` holds the run that `config` and the cards that it names would begin."""
-    saved = folder.load_config()
+    saved = folder.load_config(trust_code=True)
     return difference(config, saved) is None and folder.load_cards(saved).hashes() == Cards.of(config).hashes()
 
 

@@ -7,7 +7,7 @@ import torch
 
 from training.config import RunConfig
 
-OWN_TASK = "training.tasks.own_example:load"
+OWN_TASK = "pulses"
 
 
 @pytest.fixture

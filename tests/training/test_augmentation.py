@@ -23,7 +23,7 @@ def example(frames: int = 50) -> Example:
 
 
 def own_task(augmentation: Augmentation) -> Classification:
-    task = load_task("training.tasks.own_example:load", {"trials": 40})
+    task = load_task("pulses", {"trials": 40})
     assert isinstance(task, Classification)
     return replace(task, augmentation=augmentation)
 

@@ -14,7 +14,7 @@ from training.tasks import load_task
 
 def network(**settings: object) -> Network:
     config = RunConfig().with_values(
-        task="training.tasks.own_example:load",
+        task="pulses",
         synapse__kind="float",
         network__neuron="lif",
         network__hidden=[5],

@@ -45,7 +45,7 @@ def run_folder(tmp_path_factory):
     """A run of six recurrent FeLIF on RRAM weights, with the circuit's reset and limits."""
     torch.set_num_threads(1)
     config = RunConfig.model_validate({
-        "task": "training.tasks.own_example:load",
+        "task": "pulses",
         "task_options": {"trials": 60, "steps": STEPS},
         "network": {"hidden": [6], "neuron": "felif", "weight_std": 1.5, "bias_std": 0.1},
         "neuron": {"options": {"reset": "event", "current_limits": "envelope"}},

@@ -1,4 +1,7 @@
-"""Tasks by name. A task of your own is ``path/to/file.py:function`` or ``module:function`` that returns a `Task`."""
+"""Tasks by name. A task of your own is ``path/to/file.py:function``, a function that returns a `Task`.
+
+Such a file is run. Where a configuration that was received names one, `training.config` refuses it unless told.
+"""
 
 import importlib
 import importlib.util
@@ -8,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from devices.errors import InputError
+from devices.reading import shown
 from training.tasks.base import PARTS, Batch, Example, Task
 
 TASKS = {
-    "chorales": "training.tasks.chorales:load",
-    "braille7": "training.tasks.braille:load_braille7",
-    "braille27": "training.tasks.braille:load_braille27",
+    "chorales": ("training.tasks.chorales", "load"),
+    "braille7": ("training.tasks.braille", "load_braille7"),
+    "braille27": ("training.tasks.braille", "load_braille27"),
+    "pulses": ("training.tasks.own_example", "load"),
 }
-"""Name to ``module:function``."""
+"""Name to module and function."""
 
 __all__ = ["PARTS", "TASKS", "Batch", "Example", "Task", "load_task"]
 
@@ -25,7 +30,7 @@ def load_task(name: str, options: dict[str, Any] | None = None, report: Callable
 
     Raises `InputError` for an unknown task or option, and for what `Task.check` refuses.
     """
-    function = _function(name)
+    function = _function(name, report or (lambda _: None))
     arguments = dict(options or {})
     known = inspect.signature(function).parameters
     if unknown := sorted(set(arguments) - set(known)):
@@ -40,32 +45,38 @@ def load_task(name: str, options: dict[str, Any] | None = None, report: Callable
         if name in TASKS:
             raise
         raise InputError(f"task '{name}': {error}") from None
+    except (TypeError, ValueError, OverflowError) as error:
+        if name not in TASKS:
+            raise
+        raise InputError(f"task '{name}': task_options {shown(options)} do not fit it ({error})") from None
     if not isinstance(task, Task):
         raise InputError(f"task '{name}' must return a training.tasks.Task, not {type(task).__name__}")
     return task
 
 
-def _function(name: str) -> Callable[..., Task]:
-    target = TASKS.get(name, name)
-    where, separator, attribute = target.rpartition(":")
-    if not separator:
-        raise InputError(f"unknown task '{name}'; known are {', '.join(TASKS)}, or your own as file.py:function")
-    if where.endswith(".py") and not Path(where).is_file():
+def _function(name: str, report: Callable[[str], None]) -> Callable[..., Task]:
+    if name in TASKS:
+        module, attribute = TASKS[name]
+        function: Callable[..., Task] = getattr(importlib.import_module(module), attribute)
+        return function
+    where, separator, attribute = name.rpartition(":")
+    if not separator or not where.endswith(".py"):
+        raise InputError(f"unknown task {shown(name)}; known are {', '.join(TASKS)}, or your own as file.py:function")
+    path = Path(where)
+    if not path.is_file():
         raise InputError(f"task '{name}': there is no file {where}")
+    report(f"task: runs {attribute} of {path.resolve()}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module_of_file = importlib.util.module_from_spec(spec)
     try:
-        if where.endswith(".py"):
-            spec = importlib.util.spec_from_file_location(Path(where).stem, where)
-            assert spec is not None
-            assert spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-        else:
-            module = importlib.import_module(where)
+        spec.loader.exec_module(module_of_file)
     except ModuleNotFoundError as error:
         raise InputError(f"task '{name}': {error}") from None
     except SyntaxError as error:
         raise InputError(f"task '{name}': {error.filename}, line {error.lineno}: {error.msg}") from None
-    if not hasattr(module, attribute):
+    if not callable(getattr(module_of_file, attribute, None)):
         raise InputError(f"task '{name}': {where} has no function '{attribute}'")
-    function: Callable[..., Task] = getattr(module, attribute)
+    function = getattr(module_of_file, attribute)
     return function

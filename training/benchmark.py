@@ -48,6 +48,7 @@ BENCHES: dict[str, str] = {
     "memory": "training.benchmark_memory",
     "gradient": "training.benchmark_gradient",
     "growth": "training.benchmark_growth",
+    "fused": "training.benchmark_fused",
     "scale": "training.benchmark_scale",
     "frameworks": "training.benchmark_speed",
 }

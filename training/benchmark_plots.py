@@ -184,6 +184,23 @@ def draw_memory(found: Measured) -> Figure:
     return figure
 
 
+def draw_fused(found: Measured) -> Figure:
+    """Peak memory and time of each contestant."""
+    figure = new_figure(1, 2, size=(14.0, 4.2))
+    names = [f"{NAMES[row['gradient'].split('_')[0]].split(',')[0]}, {row['solver']}" for row in found.rows]
+    colours = [COLOURS[row["gradient"].split("_")[0]] for row in found.rows]
+    for axes, key, unit, label in zip(
+        figure.axes, ("peak_bytes", "time_s"), "Bs", ("peak memory", "time, forward + backward"), strict=True
+    ):
+        show = EngFormatter(unit, places=1)
+        bars(axes, names, [max(row[key], 1e-6) for row in found.rows], colours, lambda x, show=show: str(show(x)))  # type: ignore[misc]
+        axes.xaxis.set_major_formatter(EngFormatter(unit))
+        axes.set_xlabel(label)
+    figure.axes[1].set_yticklabels([])
+    figure.suptitle(found.title, fontsize=14)
+    return figure
+
+
 def draw_gradient(found: Measured) -> Figure:
     """Cosine and norm ratio to the truth, for both surrogates."""
     figure = new_figure(1, 2, size=(13.5, 5.0))
@@ -214,6 +231,7 @@ DRAWINGS: dict[str, Callable[[Measured], Figure]] = {
     "memory": draw_memory,
     "gradient": draw_gradient,
     "growth": draw_growth,
+    "fused": draw_fused,
     "scale": draw_scale,
     "frameworks": draw_frameworks,
 }

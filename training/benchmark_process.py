@@ -23,6 +23,7 @@ from torch import Tensor
 
 from devices.card import FeLIFCard
 from devices.errors import BrunoError
+from training.fused_bptt import fused_bptt
 from training.memory import peak_bytes, settle
 from training.neurons import FeLIF
 
@@ -35,9 +36,10 @@ LONGEST_GRADIENT = 100_000
 class Job:
     """Spike trains on `channels` inputs, weights, a FeLIF layer, a loss on its spikes, the gradient of the weights.
 
-    ``bptt`` and ``checkpoint`` take `substeps` Euler steps a millisecond, the others their default solver. Short work
-    is repeated for `seconds`, and the fastest counts. Without `channels` the current is drawn before, and the gradient
-    of the number of spikes by it is all the work.
+    ``bptt``, ``checkpoint`` and ``fused_bptt`` (`training.fused_bptt`) take `substeps` Euler steps a millisecond in
+    float64, the others their default solver unless `euler` asks for those steps too. Short work is repeated for
+    `seconds`, and the fastest counts. Without `channels` the current is drawn before, and the gradient of the number of
+    spikes by it is all the work.
     """
 
     card: str
@@ -49,6 +51,7 @@ class Job:
     seconds: float = 2.0
     substeps: int = 1000
     channels: int = 16
+    euler: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,21 +71,26 @@ class Cost:
 def work_of(job: Job) -> Callable[[], Tensor]:
     """The work of `job`, ready to run; it returns the gradient by the weights, or by the current."""
     generator = torch.Generator().manual_seed(0)
-    unrolled = job.gradient in ("bptt", "checkpoint")
+    unrolled = job.euler or job.gradient in ("bptt", "checkpoint")
     options: dict[str, Any] = {"solver": "euler", "accuracy": job.substeps} if unrolled else {}
-    neuron = FeLIF(job.card, job.gradient, **options)
+    fused = job.gradient == "fused_bptt"
+    neuron = FeLIF(job.card, "bptt" if fused else job.gradient, **options)
+
+    def spikes_of(current_a: Tensor) -> Tensor:
+        return fused_bptt(neuron, current_a, job.substeps) if fused else neuron(current_a)[0].spikes
+
     if job.channels == 0:
         current = torch.rand(job.steps_ms, job.batch, job.neurons, generator=generator).mul_(2.0 * MEAN_CURRENT_A)
         current.requires_grad_()
-        return lambda: torch.autograd.grad(neuron(current)[0].spikes.sum(), current)[0]
+        return lambda: torch.autograd.grad(spikes_of(current).sum(), current)[0]
     trains = (torch.rand(job.steps_ms, job.batch, job.channels, generator=generator) < SHARE_OF_SPIKES).float()
     weights = torch.randn(job.channels, job.neurons, generator=generator).mul_(0.3).add_(1.0).clamp_(0.2, 1.8)
     weights.requires_grad_()
     per_spike_a = MEAN_CURRENT_A / (SHARE_OF_SPIKES * job.channels)
 
     def work() -> Tensor:
-        out, _ = neuron(trains @ (weights * per_spike_a))
-        loss = (out.spikes.cumsum(0) / job.steps_ms - 0.5).pow(2).mean()
+        spikes = spikes_of(trains @ (weights * per_spike_a))
+        loss = (spikes.cumsum(0) / job.steps_ms - 0.5).pow(2).mean()
         return torch.autograd.grad(loss, weights)[0]
 
     return work

@@ -31,8 +31,9 @@ def bench_command(
 
     speed: FeLIF beside the fused 1 us Euler kernel and eager LIF layers; accuracy: solvers over a millisecond; memory:
     bytes kept for the backward pass; gradient: cosine and norm ratio to BPTT; growth: time and peak memory of a fresh
-    process by length, neurons and batch, beside BPTT over every microsecond; scale: cost per neuron up to a million;
-    frameworks: LIF of snnTorch and Norse at several sizes.
+    process by length, neurons and batch, beside BPTT over every microsecond; fused: the same work beside a compiled
+    BPTT in the same solver and precision; scale: cost per neuron up to a million; frameworks: LIF of snnTorch and Norse
+    at several sizes.
 
     Examples: `bruno bench speed`, `bruno bench growth --out reports/bench`, `bruno bench --quick --json`
     """

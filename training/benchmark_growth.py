@@ -22,7 +22,7 @@ MODES = ("bruno", "tangent", "checkpoint", "bptt")
 FULL_SUBSTEPS = 1000
 LARGEST_BYTES = 12 * 2**30
 SHARE_OF_AVAILABLE = 0.6
-LONGEST_S = {"bptt": 300.0, "checkpoint": 60.0}
+LONGEST_S = 300.0
 CLEAR_BYTES = 2**20
 """Peaks below this drown in what the allocator keeps at hand."""
 
@@ -106,7 +106,7 @@ class Growth:
                     line_through([(p.size, p.time_s) for p in points], size),
                     line_through([(p.size, p.peak_bytes) for p in points], size),
                 )
-            too_much = ahead[0] > LONGEST_S.get(mode, np.inf) or ahead[1] > self.largest_bytes
+            too_much = ahead[0] > LONGEST_S or ahead[1] > self.largest_bytes
             points.append(Point(size, *ahead, None) if too_much else self._measured(sweep, mode, size))
         return points
 
@@ -134,10 +134,10 @@ def growth(card: FeLIFCard, quick: bool, threads: int, say: Say) -> Measured:
     summary |= _savings(rows, sweeps[0])
     few = sum(row["extrapolated"] for row in rows)
     where = "all in one process" if quick else "a fresh process each"
-    limits = f"{runner.largest_bytes / 2**30:.3g} GiB or {LONGEST_S['bptt']:g} s ({LONGEST_S['checkpoint']:g} s)"
+    limits = f"{runner.largest_bytes / 2**30:.3g} GiB or {LONGEST_S:g} s"
     notes = [
         f"{where}; {few} of {len(rows)} rows are extrapolated along the line through the two largest measured sizes: "
-        f"BPTT (checkpoint) beyond {limits}",
+        f"BPTT and checkpoint beyond {limits}",
         f"peaks below {CLEAR_BYTES >> 20} MiB are no more than an upper limit and take no part in slopes",
     ]
     return Measured(f"Time and peak memory, forward and backward, {counted(threads, 'thread')}", rows, summary, notes)

@@ -23,7 +23,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from devices.felif_constants import DOMAINS_FROM, domain_count
 from training import unrolled
@@ -125,6 +124,37 @@ def fused_sequence(x: Sequence, plan: Plan) -> Result:
     return Result(*FusedSequence.apply(plan, differentiate, *x))
 
 
+class Recomputed(torch.autograd.Function):
+    """One macro step of `unrolled.macro_step` that keeps its inputs alone and is done again in the backward pass.
+
+    torch's own checkpoint drops the values but keeps a node and a placeholder for each of some forty operations a
+    substep: more than the values of a small layer, and it grows with every millisecond.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, ...]:
+        """The fields of `unrolled.Window` from the `arguments` of `unrolled.macro_step`."""
+        *tensors, substeps, event = arguments
+        ctx.options = (substeps, event)
+        ctx.save_for_backward(*tensors)
+        ctx.set_materialize_grads(False)
+        window = unrolled.macro_step(*arguments)
+        ctx.mark_non_differentiable(window.hold, window.spikes)
+        return tuple(window)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Autograd through the step, done again."""
+        wanted = ctx.needs_input_grad[: len(ctx.saved_tensors)]
+        with torch.enable_grad():
+            tensors = [x.detach().requires_grad_(want) for x, want in zip(ctx.saved_tensors, wanted, strict=True)]
+            window = unrolled.macro_step(*tensors, *ctx.options)
+        given = [(y, g) for y, g in zip(window, gradients, strict=True) if g is not None and y.requires_grad]
+        inputs = [x for x in tensors if x.requires_grad]
+        found = iter(torch.autograd.grad([y for y, _ in given], inputs, [g for _, g in given], allow_unused=True))
+        return (*(next(found) if want else None for want in wanted), None, None)
+
+
 def unrolled_sequence(x: Sequence, plan: Plan, recompute: bool) -> Result:
     """The sequence `x` in torch autograd: ``bptt``, ``checkpoint`` (`recompute`), ``coarse`` (one
     substep)."""
@@ -140,7 +170,7 @@ def unrolled_sequence(x: Sequence, plan: Plan, recompute: bool) -> Result:
             i_a = plan.limits.clamp(i_a)
         arguments = (v, p, hold, i_a, constants, plan.substeps, plan.event)
         if recompute and torch.is_grad_enabled():
-            window = checkpoint(unrolled.macro_step, *arguments, use_reentrant=False)
+            window = unrolled.Window(*Recomputed.apply(*arguments))
         else:
             window = unrolled.macro_step(*arguments)
         distance = plan.surrogate.distance(window.seen_v, window.seen_p, constants)

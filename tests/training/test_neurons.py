@@ -85,6 +85,21 @@ def test_checkpoint_gives_the_gradient_of_bptt():
     torch.testing.assert_close(ours, truth, rtol=1e-12, atol=0.0)
 
 
+def test_checkpoint_keeps_no_more_for_a_millisecond_of_more_substeps(felif_card):
+    def graph_nodes(steps, substeps):
+        neuron = FeLIF(felif_card, "checkpoint", solver="euler", accuracy=substeps)
+        out, _ = neuron(torch.full((steps, 1, 2), 3e-9, dtype=torch.float64, requires_grad=True))
+        seen, todo = set(), [out.spikes.grad_fn]
+        while todo:
+            node = todo.pop()
+            if node is not None and node not in seen:
+                seen.add(node)
+                todo += [following for following, _ in node.next_functions]
+        return len(seen)
+
+    assert graph_nodes(3, 10) == graph_nodes(3, 300) < 3 * graph_nodes(1, 10) + 3
+
+
 def test_bruno_is_close_to_the_exact_gradient_on_charge_and_too_large_on_voltage():
     exact, _ = two_layers("tangent", steps=12)
     cosine, ratio = compare(two_layers("bruno", steps=12)[0], exact)

@@ -18,7 +18,7 @@ from calibration.experiments import NEURON_NETLIST, NeuronRun, neuron_deck, simu
 from calibration.farm import Farm
 from calibration.fit_felif import fit_in_stages, with_values
 from calibration.fitting import Fit, Free
-from calibration.memo import FIT_SOURCES, remembered
+from calibration.memo import remembered
 from calibration.netlist import Netlist
 from calibration.provenance import circuit_parameter, provenance
 from calibration.recording import Recording, SpikeMeasures, measure_spikes
@@ -234,6 +234,7 @@ def _try(
 ) -> Trial:
     notice(f"fitting FeLIF with {domains} domain{'s' if domains > 1 else ''}")
     arrays = [a for r in fitted for a in (r.spice.time_s, *r.spice.signals.values(), r.spice.spike_times_s)]
+    arrays += [a for r in fitted for a in (r.stimulus.time_s, r.stimulus.i_syn_a)]
 
     def compute() -> dict[str, Any]:
         try:
@@ -242,7 +243,7 @@ def _try(
             return {"error": str(error)}
         return asdict(replace(result, matrix=result.matrix.tolist(), residual=result.residual.tolist()))
 
-    found = remembered([*arrays, domains, start], FIT_SOURCES, compute)
+    found = remembered(["neuron", *arrays, domains, start], compute)
     if "error" in found:
         return Trial(domains, None, None, float("nan"), found["error"])
     result = Fit(

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from calibration.errors import CalibrationError, NetlistError, SimulationError
+from calibration.errors import CalibrationError, ConvergenceError, NetlistError, SimulationError
 from calibration.lines import Line
 
 
@@ -43,7 +43,7 @@ def diagnose(
     if match := re.search(r"(?:Timestep too small|TRAN:)[^\n]*", log):
         node = re.search(r"trouble with [^\n]*", match[0])
         when = re.search(r"time = ([\d.e+-]+)", match[0])
-        return SimulationError(
+        return ConvergenceError(
             f"{label}: ngspice did not converge"
             + (f" at {float(when[1]):g} s" if when else " on the operating point")
             + (f", {node[0]}" if node else "")
@@ -52,7 +52,7 @@ def diagnose(
     if status == "crashed":
         return SimulationError(f"{label}: ngspice ended its process (code {report.get('code')}){_last_words(log)}")
     if status == "done":
-        return SimulationError(
+        return ConvergenceError(
             f"{label}: ngspice stopped before {t_stop_s:g} s after {report['points']} points, or returned numbers "
             f"that are not finite; the waveform was thrown away{_last_words(log)}"
         )

@@ -18,5 +18,9 @@ class SimulationError(CalibrationError):
     """ngspice failed on a sound netlist: no convergence, a crash, the time or memory limit."""
 
 
+class ConvergenceError(SimulationError):
+    """ngspice found no solution with the deck's own options; others may find one."""
+
+
 class FitError(CalibrationError):
     """A fit did not end in a minimum that can be trusted."""

@@ -1,8 +1,8 @@
 """The simulation farm: many jobs over a few worker processes, each result kept by its content.
 
-A job that crashed, hung or did not converge is tried once more with tighter tolerances; a netlist error
-is not. Such a result is kept as that of the deck with those tolerances, and a warning counts them. What was
-simulated before comes from the store. Ctrl-C ends the workers and leaves nothing half-written.
+A job that did not converge is tried once more with tighter tolerances; its result is kept as that of the deck with
+those tolerances, and a warning counts them. A job that was killed or stopped from outside is run again as it is. What
+was simulated before comes from the store. Ctrl-C ends the workers and leaves nothing half-written.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from calibration.errors import CalibrationError, SimulationError
-from calibration.ngspice import MEMORY_LIMIT_BYTES, TIGHTER, TIME_LIMIT_S, Job, Worker, ngspice_version
+from calibration.errors import CalibrationError, ConvergenceError, SimulationError
+from calibration.ngspice import MEMORY_LIMIT_BYTES, TIGHTER, TIME_LIMIT_S, Job, Ngspice, Worker, installed_ngspice
 from calibration.store import Store
 from devices.errors import InputError
 from devices.waveform import Waveform
@@ -76,10 +76,10 @@ def try_jobs(jobs: Sequence[Job], farm: Farm | None = None) -> list[Outcome]:
 
 
 def run_with_retry(worker: Worker, job: Job) -> Result:
-    """Run `job`, and once more with tighter options where the simulation, not the netlist, failed."""
+    """Run `job`, and once more with tighter options where it did not converge."""
     try:
         return Result(worker.run(job))
-    except SimulationError as first:
+    except ConvergenceError as first:
         try:
             return Result(worker.run(job.tightened()), tightened=True)
         except SimulationError:
@@ -87,14 +87,14 @@ def run_with_retry(worker: Worker, job: Job) -> Result:
 
 
 def _run(jobs: Sequence[Job], farm: Farm, stop_at_error: bool) -> list[Outcome]:
-    version = ngspice_version()
-    keys = [job.key(version) for job in jobs]
+    identity = installed_ngspice().identity
+    keys = [job.key(identity) for job in jobs]
     done: dict[str, Attempt] = {}
     todo: dict[str, Job] = {}
     for key, job in zip(keys, jobs, strict=True):
         if key in done or key in todo:
             continue
-        stored = _stored(job, version, farm.store) if farm.store else None
+        stored = _stored(job, identity, farm.store) if farm.store else None
         if stored is not None:
             done[key] = stored
         else:
@@ -106,7 +106,7 @@ def _run(jobs: Sequence[Job], farm: Farm, stop_at_error: bool) -> list[Outcome]:
             advance(isinstance(outcome, CalibrationError))
             if isinstance(outcome, Result):
                 if farm.store:
-                    own = todo[key].tightened().key(version) if outcome.tightened else key
+                    own = todo[key].tightened().key(identity) if outcome.tightened else key
                     farm.store.put(own, outcome.waveform, todo[key].label)
             elif stop_at_error:
                 raise outcome
@@ -114,11 +114,11 @@ def _run(jobs: Sequence[Job], farm: Farm, stop_at_error: bool) -> list[Outcome]:
     return [outcome.waveform if isinstance(outcome, Result) else outcome for outcome in (done[key] for key in keys)]
 
 
-def _stored(job: Job, version: str, store: Store) -> Result | None:
+def _stored(job: Job, identity: str, store: Store) -> Result | None:
     """What `store` holds of `job`, or of the retry that an earlier failure led to."""
-    if (waveform := store.get(job.key(version))) is not None:
+    if (waveform := store.get(job.key(identity))) is not None:
         return Result(waveform)
-    waveform = store.get(job.tightened().key(version))
+    waveform = store.get(job.tightened().key(identity))
     return None if waveform is None else Result(waveform, tightened=True)
 
 
@@ -127,8 +127,8 @@ def _warn_of_tightened(done: dict[str, Attempt], jobs: dict[str, Job]) -> None:
     if labels:
         options = ", ".join(f"{name}={value}" for name, value in TIGHTER.items())
         warnings.warn(
-            f"{len(labels)} of {len(done)} simulations failed with the deck's own options and stand as the retry with "
-            f"{options} gave them: {', '.join(labels)}",
+            f"{len(labels)} of {len(done)} simulations did not converge with the deck's own options and stand as "
+            f"the retry with {options} gave them: {', '.join(labels)}",
             RuntimeWarning,
             stacklevel=3,
         )
@@ -155,7 +155,7 @@ def simulate_on_dask(todo: dict[str, Job], farm: Farm) -> Iterator[tuple[str, At
         client = Client(farm.dask, timeout=10, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise InputError(f"no Dask scheduler answers at {farm.dask} ({error})") from None
-    limits = (farm.time_limit_s, farm.memory_limit_bytes, ngspice_version())
+    limits = (farm.time_limit_s, farm.memory_limit_bytes, installed_ngspice())
     try:
         futures = {client.submit(attempt_remotely, job, *limits, key=f"bruno-{key}"): key for key, job in todo.items()}
         for future in dask_as_completed(futures, loop=client.loop):
@@ -167,14 +167,17 @@ def simulate_on_dask(todo: dict[str, Job], farm: Farm) -> Iterator[tuple[str, At
 _remote = threading.local()
 
 
-def attempt_remotely(job: Job, time_limit_s: float, memory_limit_bytes: int, version: str) -> Attempt:
+def attempt_remotely(job: Job, time_limit_s: float, memory_limit_bytes: int, ngspice: Ngspice) -> Attempt:
     """What a Dask worker does with one job: as on this machine, in a worker process that the thread keeps."""
     worker = getattr(_remote, "worker", None)
     if worker is None or (worker.time_limit_s, worker.memory_limit_bytes) != (time_limit_s, memory_limit_bytes):
         worker = _remote.worker = Worker(time_limit_s, memory_limit_bytes)
     try:
-        if (found := worker.start()) != version:
-            return SimulationError(f"{job.label}: a Dask worker has ngspice {found}, this machine {version}")
+        if (found := worker.start()) != ngspice:
+            return SimulationError(
+                f"{job.label}: a Dask worker has ngspice {found.identity}, this machine {ngspice.identity}; "
+                "their numbers may differ, so install the same one"
+            )
         return run_with_retry(worker, job)
     except CalibrationError as error:
         return error

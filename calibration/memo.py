@@ -1,45 +1,54 @@
 """Fits by content: a fit of the same recordings with the same code is not done twice.
 
-The key is the SHA-256 of everything that goes in, the source files that compute it among it, so that an edited
-equation is fitted anew. Entries are small JSON files beside the simulation results.
+The key is the SHA-256 of everything that goes in, the code of this package and of `devices` and the versions of the
+numerical libraries among it, so that an edited equation is fitted anew. Entries lie beside the simulation results, in
+the same form (`devices.kept`): a damaged one is fitted again, and a folder that cannot be written loses none.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Iterable
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import devices
-from calibration.store import default_store_path
-from devices.files import write_atomic
+from devices.kept import Kept, default_folder
+from devices.sources import sources_sha256
 
-_DEVICES = Path(devices.__file__).parent
-FIT_SOURCES = (
-    *sorted(_DEVICES.glob("felif*.py")),
-    *(_DEVICES / name for name in ("stimulus.py", "waveform.py")),
-    *(Path(__file__).with_name(name) for name in ("fit_felif.py", "fitting.py", "recording.py")),
-)
-"""The code that every fit of a neuron runs through."""
+CODE = (Path(__file__).parent, Path(devices.__file__).parent)
+LIBRARIES = ("numpy", "scipy", "lmfit", "numba")
 
 
-def remembered(inputs: Iterable[Any], sources: Iterable[Path], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The JSON-ready result of `compute`, from disk where it was computed before.
+def remembered(inputs: Iterable[Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The result of `compute`, as JSON gives it back, from disk where it was computed before with the same code.
 
-    `inputs` are arrays or things whose repr says all; `sources` are the files whose code the result depends on. A
-    damaged entry is computed again.
+    `inputs` are arrays, or things whose repr says all. `compute` is told apart by them alone.
     """
-    digest = hashlib.sha256()
+    kept = Kept(default_folder() / "fits", ".fit")
+    key = _key(inputs)
+    found = kept.get(key)
+    if found is None:
+        content = json.dumps(compute()).encode()
+        kept.put(key, content)
+    else:
+        content = found[1]
+    return dict(json.loads(content))
+
+
+def _key(inputs: Iterable[Any]) -> str:
+    digest = hashlib.sha256(code_identity().encode())
     for item in inputs:
-        digest.update(np.ascontiguousarray(item).tobytes() if isinstance(item, np.ndarray) else repr(item).encode())
-    for source in sources:
-        digest.update(source.read_bytes())
-    path = default_store_path() / "fits" / f"{digest.hexdigest()}.json"
-    try:
-        return dict(json.loads(path.read_text()))
-    except (OSError, ValueError):
-        result = compute()
-        write_atomic(path, json.dumps(result))
-        return result
+        array = isinstance(item, np.ndarray)
+        content = np.ascontiguousarray(item).tobytes() if array else repr(item).encode()
+        digest.update(f"{(item.dtype.str, item.shape) if array else 'repr'} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+@cache
+def code_identity() -> str:
+    """What every fit runs through: the code of both packages and the libraries under it."""
+    return " ".join([sources_sha256(*CODE), *(f"{name} {version(name)}" for name in LIBRARIES)])

@@ -5,21 +5,16 @@ binding; crashes, hangs and memory growth stay there. ngspice's exit status alon
 analysis and non-convergence can look like success), so the points and the last time are checked too.
 """
 
-import contextlib
 import hashlib
 import json
 import math
-import os
 import re
-import select
-import subprocess
-import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -27,14 +22,16 @@ from calibration.diagnosis import diagnose
 from calibration.errors import SimulationError
 from calibration.lines import Line
 from calibration.netlist import Netlist, content_sha256
-from calibration.ngspice_worker import read_frame, write_frame
+from calibration.worker_process import WorkerHungError, WorkerLostError, WorkerProcess, WorkerStartError
 from devices.waveform import Waveform
 
 TIME_LIMIT_S = 300.0
 MEMORY_LIMIT_BYTES = 4 << 30
-WORKER = Path(__file__).with_name("ngspice_worker.py")
+ATTEMPTS = 8
+"""How often a job is run, at most, that is killed from outside each time."""
 _MARGIN_S = 30.0
 TIGHTER = {"reltol": 1e-6, "itl1": 1000, "itl4": 500, "gmin": 1e-13}
+T = TypeVar("T")
 INSTALL = (
     "ngspice is not available; install it with its shared library "
     "(Debian: ngspice libngspice0; macOS: brew install ngspice)"
@@ -79,16 +76,25 @@ class Job:
         return Job(ready.text, self.vectors, self.t_stop_s, self.label, ready.lines)
 
 
+@dataclass(frozen=True)
+class Ngspice:
+    """The ngspice in use: its major version, and an identity that changes with any file it runs on."""
+
+    version: str
+    identity: str
+
+
 class Worker:
-    """A worker process that runs one job at a time; started on first use, restarted after a death."""
+    """A worker process that runs one job at a time; started on first use, and anew where it was killed or stopped."""
 
     def __init__(self, time_limit_s: float = TIME_LIMIT_S, memory_limit_bytes: int = MEMORY_LIMIT_BYTES) -> None:
         self.time_limit_s = time_limit_s
         self.memory_limit_bytes = memory_limit_bytes
-        self.process: subprocess.Popen[bytes] | None = None
-        self.version = ""
+        self.process: WorkerProcess | None = None
+        self._ngspice = Ngspice("", "")
         self._closed = False
-        self._lock = threading.Lock()
+        self._closing = threading.Lock()
+        self._working = threading.RLock()
 
     def __enter__(self) -> "Worker":
         return self
@@ -98,93 +104,102 @@ class Worker:
 
     def __del__(self) -> None:
         if getattr(self, "process", None) is not None:
-            self._end_process()
+            self.close()
 
     def run(self, job: Job) -> Waveform:
-        """Simulate `job`; signals are named by its vectors.
+        """Simulate `job`, again where it was killed from outside; signals are named by its vectors.
 
         Raises `NetlistError` where the deck is at fault, `SimulationError` where the run failed.
         """
-        self.start()
-        process = self.process
-        assert process is not None
-        assert process.stdin is not None
         request = {
             "deck": job.deck,
             "vectors": [_vector_key(name) for name in job.vectors],
             "time_limit_s": self.time_limit_s,
             "memory_limit_bytes": self.memory_limit_bytes,
         }
-        try:
-            write_frame(process.stdin, request)
-            frame = self._receive(process, self.time_limit_s + _MARGIN_S)
-        except BrokenPipeError:
-            frame = None
-        if frame is None:
-            self._end_process()
-            raise SimulationError(f"{job.label}: the ngspice worker process was killed from outside")
-        header, payload = frame
+        header, payload = self._again_where_lost(lambda: self._exchange(request), job.label)
         if header["status"] != "done" or not _complete(header, payload, job):
-            raise diagnose(header, job.label, job.lines, job.t_stop_s, self.time_limit_s, self.memory_limit_bytes)
+            limit_bytes = header.get("memory_limit_bytes", self.memory_limit_bytes)
+            raise diagnose(header, job.label, job.lines, job.t_stop_s, self.time_limit_s, limit_bytes)
         return _waveform(header, payload, job)
 
-    def start(self) -> str:
-        """Start the worker process where none runs, and return ngspice's version."""
-        with self._lock:
-            if self._closed:
-                raise SimulationError("the simulation farm was closed")
-            if self.process is not None and self.process.poll() is None:
-                return self.version
-            self._end_process()
-            environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", str(WORKER)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=environment,
-                start_new_session=True,
-            )
-        frame = self._receive(self.process, 60)
-        if frame is None or frame[0]["status"] != "ready":
-            self._end_process()
-            raise SimulationError(f"{INSTALL}{': ' + frame[0]['log'] if frame else ''}")
-        self.version = frame[0]["version"]
-        return self.version
+    def start(self) -> Ngspice:
+        """Start the worker process where none runs, and return what it runs on."""
+        return self._again_where_lost(self._start, "ngspice")
 
     def close(self) -> None:
         """End the worker process and whatever it runs; no job can be started afterwards."""
-        with self._lock:
+        with self._closing:
             self._closed = True
-        self._end_process()
+            if self.process is not None:
+                self.process.kill()
+        with self._working:  # a job in another thread notices and leaves
+            self._end_process()
+
+    def _again_where_lost(self, action: Callable[[], T], label: str) -> T:
+        """What `action` gives, tried anew where the process was killed or stopped from outside."""
+        with self._working:
+            for attempt in range(1, ATTEMPTS + 1):
+                try:
+                    return action()
+                except WorkerLostError as lost:
+                    self._end_process()
+                    if attempt == ATTEMPTS:
+                        raise SimulationError(
+                            f"{label}: its ngspice process was killed or stopped from outside {ATTEMPTS} times, at "
+                            f"last {lost}; see whether memory runs out or a batch system ends it, then try again"
+                        ) from None
+                except WorkerHungError:
+                    self._end_process()
+                    raise SimulationError(
+                        f"{label}: the ngspice worker process does not answer and was killed"
+                    ) from None
+                except BaseException:
+                    self._end_process()  # an answer may still be on its way
+                    raise
+        raise AssertionError
+
+    def _exchange(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        self._start()
+        assert self.process is not None
+        header, payload = self.process.exchange(request, self.time_limit_s + _MARGIN_S)
+        if header["status"] in ("killed", "stopped"):
+            raise WorkerLostError(f"its fork was {header['status']}")
+        return header, payload
+
+    def _start(self) -> Ngspice:
+        with self._closing:
+            if self._closed:
+                raise SimulationError("the simulation farm was closed")
+            if self.process is not None and self.process.alive():
+                return self._ngspice
+            self._end_process()
+            self.process = WorkerProcess()
+        try:
+            greeting = self.process.greeting()
+        except WorkerStartError as error:
+            raise SimulationError(f"the ngspice worker process could not start: {error}") from None
+        if greeting["status"] != "ready":
+            raise SimulationError(f"{INSTALL}: {greeting['log']}")
+        self._ngspice = Ngspice(greeting["version"], greeting["identity"])
+        return self._ngspice
 
     def _end_process(self) -> None:
         process, self.process = self.process, None
-        if process is None:
-            return
-        assert process.stdin is not None
-        assert process.stdout is not None
-        with contextlib.suppress(OSError):
-            process.stdin.close()
-        try:
-            process.wait(timeout=2)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
-
-    @staticmethod
-    def _receive(process: subprocess.Popen[bytes], timeout_s: float) -> tuple[dict[str, Any], bytes] | None:
-        assert process.stdout is not None
-        ready, _, _ = select.select([process.stdout], [], [], timeout_s)
-        return read_frame(process.stdout) if ready else None
+        if process is not None:
+            process.close()
 
 
 @lru_cache(maxsize=1)
-def ngspice_version() -> str:
-    """Major version of the ngspice library in use, for provenance. Raises `SimulationError` without ngspice."""
+def installed_ngspice() -> Ngspice:
+    """The ngspice in use. Raises `SimulationError` without ngspice."""
     with Worker() as worker:
         return worker.start()
+
+
+def ngspice_version() -> str:
+    """Major version of the ngspice library in use, for provenance. Raises `SimulationError` without ngspice."""
+    return installed_ngspice().version
 
 
 def simulate(job: Job, time_limit_s: float = TIME_LIMIT_S) -> Waveform:

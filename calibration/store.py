@@ -1,35 +1,18 @@
-"""Simulation results by content: the same deck, options, vectors and ngspice version are never run twice.
+"""Simulation results by content: the same deck, options, vectors and ngspice are never run twice.
 
-An entry is one file, named by the SHA-256 of everything the result depends on: a line of JSON (names,
-points, checksum, label) and the samples as little-endian doubles. It is written beside its place and
-renamed into it, and its checksum is verified on reading, so that several processes can share a store
-and a damaged entry is simulated again instead of believed.
+The key of an entry is the SHA-256 of everything the result depends on; it holds the samples as little-endian doubles,
+with names, points and label (`devices.kept`). A damaged entry is simulated again instead of believed.
 """
 
-import hashlib
-import json
-import os
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from devices.files import write_atomic
+from devices.kept import Kept, default_folder
 from devices.waveform import Waveform
-
-_REPOSITORY = Path(__file__).resolve().parent.parent
-
-
-def default_store_path() -> Path:
-    """``$BRUNO_CACHE``, or ``.cache/spice`` in the repository, or ``~/.cache/bruno-spice`` for an installed package."""
-    if chosen := os.environ.get("BRUNO_CACHE"):
-        return Path(chosen)
-    if (_REPOSITORY / "pyproject.toml").exists():
-        return _REPOSITORY / ".cache" / "spice"
-    return Path.home() / ".cache" / "bruno-spice"
 
 
 @dataclass(frozen=True)
@@ -53,63 +36,46 @@ class Store:
     @classmethod
     def default(cls) -> "Store":
         """The store that every command shares."""
-        return cls(default_store_path())
+        return cls(default_folder())
 
     def get(self, key: str) -> Waveform | None:
         """The waveform stored under `key`; None if there is none, or if it is damaged (it is then removed)."""
-        path = self._file(key)
-        try:
-            data = path.read_bytes()
-        except OSError:
+        found = self._kept.get(key)
+        if found is None:
             return None
+        about, payload = found
         try:
-            head, _, payload = data.partition(b"\n")
-            header = json.loads(head)
-            if header["sha256"] != hashlib.sha256(payload).hexdigest():
-                raise ValueError("checksum")
-            samples = np.frombuffer(payload, dtype="<f8").reshape(len(header["names"]) + 1, -1)
+            samples = np.frombuffer(payload, dtype="<f8").reshape(len(about["names"]) + 1, -1)
+            return Waveform(samples[0].copy(), dict(zip(about["names"], samples[1:].copy(), strict=True)))
         except (ValueError, KeyError, TypeError):
-            path.unlink(missing_ok=True)
+            self._kept.refuse(key)
             return None
-        return Waveform(samples[0].copy(), dict(zip(header["names"], samples[1:].copy(), strict=True)))
 
     def put(self, key: str, waveform: Waveform, label: str = "") -> bool:
         """Store `waveform`; False with a warning where the folder cannot be written (full disk, no permission)."""
         names = list(waveform.signals)
         samples = np.array([waveform.time_s, *(waveform[name] for name in names)], dtype="<f8")
-        payload = samples.tobytes()
-        header = {
-            "label": label,
-            "names": names,
-            "points": samples.shape[1],
-            "sha256": hashlib.sha256(payload).hexdigest(),
-        }
-        try:
-            write_atomic(self._file(key), json.dumps(header).encode() + b"\n" + payload)
-        except OSError as error:
-            warnings.warn(
-                f"simulation results are not kept: cannot write to {self.path} ({error.strerror})",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-            return False
-        return True
+        return self._kept.put(key, samples.tobytes(), label=label, names=names, points=samples.shape[1])
+
+    @property
+    def _kept(self) -> Kept:
+        return Kept(self.path, ".wave")
 
     def entries(self) -> Iterator[Entry]:
         """Every stored result, newest first."""
         files = []
-        for path in self.path.glob("??/*.wave"):
+        for path in self._kept.paths():
             try:
                 files.append((path.stat(), path))
             except FileNotFoundError:
                 continue
         for stat, path in sorted(files, key=lambda item: -item[0].st_mtime):
-            try:
-                with path.open("rb") as file:
-                    header = json.loads(file.readline())
-                yield Entry(path.stem, header["label"], header["points"], stat.st_size, stat.st_mtime, path)
-            except (OSError, ValueError, KeyError):
-                yield Entry(path.stem, "damaged", 0, stat.st_size, stat.st_mtime, path)
+            about = self._kept.about(path)
+            label, points = about.get("label"), about.get("points")
+            if not isinstance(label, str) or not isinstance(points, int):
+                label, points = "damaged", 0
+            shown = "".join(c if c.isprintable() else "?" for c in label)
+            yield Entry(path.stem, shown, points, stat.st_size, stat.st_mtime, path)
 
     def prune(self, older_than_s: float = 0.0, keep_bytes: int = 0) -> list[Entry]:
         """Remove what is older than `older_than_s`, oldest first, until at most `keep_bytes` remain; return it."""
@@ -126,6 +92,3 @@ class Store:
             if time.time() - part.stat().st_mtime > 3600:
                 part.unlink(missing_ok=True)
         return removed
-
-    def _file(self, key: str) -> Path:
-        return self.path / key[:2] / f"{key}.wave"

@@ -26,7 +26,7 @@ from calibration.farm import Farm
 from calibration.fit_felif import Scales, first_spike_residual
 from calibration.fitting import Free, search
 from calibration.measures import first_spike_s
-from calibration.memo import FIT_SOURCES, remembered
+from calibration.memo import remembered
 from calibration.recording import Recording, measure_spikes
 from calibration.variation import Samples, Variation
 from devices.card import FeLIFCard
@@ -117,9 +117,10 @@ def fit_devices(card: FeLIFCard, devices: Sequence[Sequence[Recording]]) -> Devi
     def compute() -> dict[str, Any]:
         return {"values": [_fit_device(nominal, free, recordings) for recordings in devices]}
 
-    waves = [recording.spice for recordings in devices for recording in recordings]
-    arrays = [a for w in waves for a in (w.time_s, w["v_mem_v"], w["polarization"], w.spike_times_s)]
-    found = remembered([*arrays, nominal, free], (Path(__file__), *FIT_SOURCES), compute)
+    each = [(r.spice, r.stimulus) for recordings in devices for r in recordings]
+    arrays = [a for w, _ in each for a in (w.time_s, w["v_mem_v"], w["polarization"], w.spike_times_s)]
+    arrays += [a for _, stimulus in each for a in (stimulus.time_s, stimulus.i_syn_a)]
+    found = remembered(["devices", *arrays, nominal, free], compute)
     return DeviceFits((*(f.name for f in free), *MEASURED), np.array(found["values"]))
 
 

@@ -2,10 +2,9 @@
 disk.
 
 numba keys its cache on a kernel's own file. Kernels here call one another across files, so the cache folder
-is keyed on the sources of all of them: no change to a callee can leave a stale caller behind.
+is keyed on the sources of the whole package: no change to a callee can leave a stale caller behind.
 """
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,17 +12,16 @@ from typing import Any, TypeVar
 import numba
 from numba.core import config as _config
 
+from devices.sources import sources_sha256
+
 F = TypeVar("F", bound=Callable[..., Any])
 settings: Any = _config
 _HERE = Path(__file__).parent
 
 
 def _cache_folder() -> str:
-    digest = hashlib.sha256()
-    for source in sorted(_HERE.glob("felif_*.py")):
-        digest.update(source.read_bytes())
     root = Path(settings.CACHE_DIR) if settings.CACHE_DIR else Path.home() / ".cache" / "bruno-spice"
-    return str(root / f"kernels-{digest.hexdigest()[:16]}")
+    return str(root / f"kernels-{sources_sha256(_HERE)[:16]}")
 
 
 _FOLDER = _cache_folder()

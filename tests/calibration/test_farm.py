@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import calibration.store
-from calibration.errors import NetlistError, SimulationError
+import devices.kept
+from calibration.errors import ConvergenceError, NetlistError
 from calibration.farm import Farm, run_jobs, try_jobs
 from calibration.netlist import Netlist
-from calibration.ngspice import Job, Worker, ngspice_version
+from calibration.ngspice import Job, Worker, installed_ngspice
 from calibration.store import Store
+from devices.kept import Kept
 
 RC = "* rc\n.param r=1k ; [Ohm] load\nR1 in out {r}\nC1 out 0 1n\nV1 in 0 PWL(0 0 1n 1)\n.tran 10n 5u 0 10n\n"
 
@@ -46,17 +47,55 @@ def test_a_second_run_is_read_from_the_store(own, monkeypatch):
     np.testing.assert_array_equal(first["v(out)"], second["v(out)"])
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "text"])
+@pytest.mark.parametrize("damage", ["sample", "header", "mark", "cut", "longer", "empty", "text", "renamed"])
 def test_a_damaged_entry_is_simulated_again(own, damage):
     first = run_jobs(rc_jobs([1e3]), own)[0]
     path = next(own.store.entries()).path
-    data = bytearray(path.read_bytes())
-    if damage == "flip":
-        data[-4 * len(data) // 10] ^= 1
-    path.write_bytes({"flip": bytes(data), "cut": bytes(data[:-100]), "empty": b"", "text": b"{}\nhello"}[damage])
-    second = run_jobs(rc_jobs([1e3]), own)[0]
+    data = path.read_bytes()
+    path.write_bytes(
+        {
+            "sample": flipped(data, -4 * len(data) // 10),
+            "header": flipped(data, data.index(b"v(out)") + 2),
+            "mark": flipped(data, 40),
+            "cut": data[:-100],
+            "longer": data + b"\0" * 16,
+            "empty": b"",
+            "text": b"{}\nhello",
+            "renamed": Kept(own.store.path, ".wave").path(other_key(own)).read_bytes(),
+        }[damage]
+    )
+    with pytest.warns(RuntimeWarning, match="damaged in part; that is not used but computed again"):
+        second = run_jobs(rc_jobs([1e3]), own)[0]
     np.testing.assert_array_equal(first["v(out)"], second["v(out)"])
     assert own.store.get(path.stem) is not None
+
+
+def flipped(data, position):
+    damaged = bytearray(data)
+    damaged[position] ^= 1
+    return bytes(damaged)
+
+
+def other_key(own):
+    """The key of another, sound entry."""
+    job = rc_jobs([2e3])[0]
+    run_jobs([job], own)
+    return job.key(installed_ngspice().identity)
+
+
+def test_a_damaged_store_is_said_once_a_command(tmp_path):
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from test_farm import rc_jobs\nfrom pathlib import Path\n"
+        "from calibration.farm import Farm, run_jobs\nfrom calibration.store import Store\n"
+        "store = Store(Path(sys.argv[2])); jobs = rc_jobs([1e3, 2e3, 3e3, 4e3]); run_jobs(jobs, Farm(store=store))\n"
+        "for entry in store.entries(): entry.path.write_bytes(b'0')\n"
+        "run_jobs(jobs, Farm(store=store))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(Path(__file__).parent), str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.stderr.count("RuntimeWarning: what") == 1, done.stderr
 
 
 def test_the_key_depends_on_everything_that_the_result_depends_on():
@@ -76,8 +115,8 @@ def test_a_full_disk_loses_the_store_and_not_the_result(own, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(calibration.store, "write_atomic", refuse)
-    with pytest.warns(RuntimeWarning, match="not kept: cannot write to .*No space left"):
+    monkeypatch.setattr(devices.kept, "write_atomic", refuse)
+    with pytest.warns(RuntimeWarning, match="used but not kept: cannot write to .*No space left"):
         wave = run_jobs(rc_jobs([1e3]), own)[0]
     assert wave.time_s[-1] == pytest.approx(5e-6)
     assert list(own.store.entries()) == []
@@ -100,11 +139,11 @@ def test_a_simulation_that_failed_is_tried_once_more_with_tighter_options(own, m
     def fail_first(self, job):
         attempts.append(job)
         if len(attempts) == 1:
-            raise SimulationError("did not converge")
+            raise ConvergenceError("did not converge")
         return plain(self, job)
 
     monkeypatch.setattr(Worker, "run", fail_first)
-    with pytest.warns(RuntimeWarning, match=r"1 of 2 simulations failed .* with reltol=1e-06, .*: rc.cir$"):
+    with pytest.warns(RuntimeWarning, match=r"1 of 2 simulations did not converge .* with reltol=1e-06, .*: rc.cir$"):
         wave = run_jobs(rc_jobs([1e3, 2e3]), dataclasses.replace(own, workers=1))[0]
     assert wave["v(out)"][-1] == pytest.approx(1 - np.exp(-5), abs=2e-3)
     assert len(attempts) == 3
@@ -117,15 +156,15 @@ def test_the_result_of_a_retry_is_kept_as_the_tighter_deck_s_and_said_whenever_i
 
     def fail_untightened(self, job):
         if "reltol" not in job.deck:
-            raise SimulationError("did not converge")
+            raise ConvergenceError("did not converge")
         return plain(self, job)
 
     monkeypatch.setattr(Worker, "run", fail_untightened)
-    with pytest.warns(RuntimeWarning, match="1 of 1 simulations failed"):
+    with pytest.warns(RuntimeWarning, match="1 of 1 simulations did not converge"):
         first = run_jobs([job], own)[0]
-    assert [entry.key for entry in own.store.entries()] == [job.tightened().key(ngspice_version())]
+    assert [entry.key for entry in own.store.entries()] == [job.tightened().key(installed_ngspice().identity)]
     monkeypatch.setattr(Worker, "run", lambda *_: pytest.fail("simulated again"))
-    with pytest.warns(RuntimeWarning, match="1 of 1 simulations failed"):
+    with pytest.warns(RuntimeWarning, match="1 of 1 simulations did not converge"):
         again = run_jobs([job], own)[0]
     np.testing.assert_array_equal(first["v(out)"], again["v(out)"])
 
@@ -143,9 +182,9 @@ def test_the_tighter_options_reach_ngspice(own):
     assert errors[1] < 0.5 * errors[0]
 
 
-def slow_jobs(count):
-    netlist = Netlist.from_text(RC, "rc.cir").with_tran(2e-3, 10e-9)
-    return [Job.from_netlist(netlist.with_params({"r": 1e3 + k}), ["v(out)"], 2e-3) for k in range(count)]
+def slow_jobs(count, t_stop_s=2e-3):
+    netlist = Netlist.from_text(RC, "rc.cir").with_tran(t_stop_s, 10e-9)
+    return [Job.from_netlist(netlist.with_params({"r": 1e3 + k}), ["v(out)"], t_stop_s) for k in range(count)]
 
 
 def children(pid):
@@ -185,12 +224,12 @@ def test_a_process_killed_in_mid_run_changes_nothing(own, whom):
 
     killer = threading.Thread(target=kill)
     killer.start()
-    with pytest.warns(RuntimeWarning, match="1 of 1 simulations failed"):
-        wave = run_jobs([job], dataclasses.replace(own, workers=1))[0]
+    wave = run_jobs([job], dataclasses.replace(own, workers=1))[0]
     killer.join()
     assert killed
-    assert wave.time_s[-1] == calm.time_s[-1]
-    np.testing.assert_allclose(wave.resampled(calm.time_s)["v(out)"], calm["v(out)"], atol=1e-3)
+    np.testing.assert_array_equal(wave.time_s, calm.time_s)
+    np.testing.assert_array_equal(wave["v(out)"], calm["v(out)"])
+    assert [entry.key for entry in own.store.entries()] == [job.key(installed_ngspice().identity)]
     deadline = time.monotonic() + 20
     while command_of(forks[0]) and time.monotonic() < deadline:
         time.sleep(0.05)

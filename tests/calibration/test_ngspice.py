@@ -1,6 +1,4 @@
-import os
 import shutil
-import signal
 import subprocess
 import time
 
@@ -93,14 +91,6 @@ def test_a_run_over_the_memory_limit_ends_in_one_error(tmp_path):
         pytest.raises(SimulationError, match=r"more than 0.125 GiB"),
     ):
         run(small, RC.replace("5u 0 10n", "5m 0 1n"), tmp_path)
-
-
-def test_a_worker_killed_from_outside_is_noticed_and_replaced(tmp_path):
-    with Worker() as victim:
-        victim.start()
-        os.kill(victim.process.pid, signal.SIGKILL)
-        victim.process.wait()
-        assert run(victim, RC, tmp_path).time_s[-1] == pytest.approx(5e-6)
 
 
 def test_the_version_is_the_libraries_own():

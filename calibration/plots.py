@@ -31,6 +31,7 @@ MODEL_COLOUR = "#0b6e99"
 SECOND_COLOUR = "#d1495b"
 THIRD_COLOUR = "#6a994e"
 FORMATS = ("png", "pdf", "svg")
+matplotlib.rcdefaults()  # a matplotlibrc of the user's may ask for LaTeX, or for colours that say something else
 matplotlib.rcParams.update(
     {
         "font.size": 13,

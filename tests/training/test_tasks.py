@@ -1,6 +1,7 @@
 """Data, splits, scores and floors."""
 
 import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from training.tasks.classification import stratified_split
 from training.tasks.corpus import corpus_rolls, part_of
 from training.tasks.own_example import load as load_own
 from training.tasks.pickles import read_pickle
-from training.tasks.sources import DataNotFound, fetch, local_file
+from training.tasks.sources import DataNotFound, fetch, load_arrays, local_file
 
 
 @pytest.fixture
@@ -168,6 +169,65 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, monkeypatch: py
     with pytest.raises(InputError, match="no plain data"):
         read_pickle(path)
     assert not (tmp_path / "mischief").exists()
+
+
+LETTERS = [{"letter": np.str_("A"), "events": np.arange(12.0).reshape(3, 4)}]
+ROUND: list[object] = [1]
+ROUND.append(ROUND)
+
+
+def test_a_pickle_of_plain_data_comes_as_lists_and_numbers(tmp_path: Path) -> None:
+    (tmp_path / "letters").write_bytes(pickle.dumps(LETTERS))
+    assert read_pickle(tmp_path / "letters") == [{"letter": "A", "events": np.arange(12.0).reshape(3, 4).tolist()}]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (pickle.dumps(ROUND), "Circular"),
+        (b"]" * 100_000 + b"a" * 99_999 + b".", "recursion"),
+        (b"\x80\x04B\xff\xff\xff\x7f.", "MemoryError|truncated"),
+        (b"cposix\nsystem\n(Vtouch mischief\ntR.", "posix.system"),
+        (b"cnumpy\ndtype\n.", "no plain data"),
+        (b"", "EOFError"),
+    ],
+)
+def test_a_hostile_pickle_ends_in_a_sentence(content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "odd").write_bytes(content)
+    with pytest.raises(InputError, match=f"refused as a pickle of plain data .*({said})") as refused:
+        read_pickle(tmp_path / "odd")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_pickle_that_crashes_numpy_takes_its_reader_down_and_not_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crash = tmp_path / "crash.py"
+    crash.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    monkeypatch.setattr("training.tasks.pickles.CHILD", crash)
+    (tmp_path / "letters").write_bytes(pickle.dumps(LETTERS))
+    with pytest.raises(InputError, match="crashed its reader with SIGSEGV"):
+        read_pickle(tmp_path / "letters")
+    crash.write_text("while True:\n    pass\n")
+    monkeypatch.setattr("training.tasks.pickles.TIMEOUT_S", 0.5)
+    with pytest.raises(InputError, match="not read within"):
+        read_pickle(tmp_path / "letters")
+
+
+def test_a_zip_bomb_and_a_damaged_archive_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.npy", bytes(10_000_000))
+    monkeypatch.setattr("training.tasks.sources.MOST_UNPACKED_BYTES", 1_000_000)
+    with pytest.raises(InputError, match="10,000,000 bytes unpacked"):
+        load_arrays(tmp_path / "bomb.npz")
+    np.savez(tmp_path / "whole.npz", a=np.arange(100.0))
+    content = bytearray((tmp_path / "whole.npz").read_bytes())
+    content[300] ^= 1
+    (tmp_path / "flipped.npz").write_bytes(content)
+    np.savez(tmp_path / "objects.npz", a=np.array([Mischief()], dtype=object))
+    for name in ("flipped", "objects"):
+        with pytest.raises(InputError, match=r"not a readable \.npz"):
+            load_arrays(tmp_path / f"{name}.npz")
 
 
 def test_a_task_of_ones_own_is_a_file_and_a_function(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from devices.errors import InputError
 from training.tasks.augmentation import Augmentation
 from training.tasks.classification import Classification, classification
 from training.tasks.pickles import read_pickle
-from training.tasks.sources import DataNotFound, cache_folder, local_file
+from training.tasks.sources import DataNotFound, cache_folder, load_arrays, local_file
 
 BINS = 256
 TAXELS = 12
@@ -56,9 +56,9 @@ def load_braille7(shift: float = 0.0, warp: float = 0.0, drop: float = 0.0) -> C
     path = local_file(FILE_7, SHA256_7)
     if path is None:
         raise DataNotFound(_advice(FILE_7, RECORD_7))
-    with np.load(path, allow_pickle=False) as table:
-        frames = np.unpackbits(table["X"], axis=-1, count=TAXELS).astype(np.float32)
-        task = classification(list(frames), table["y"].astype(np.int64), table["labels"].tolist(), path.name)
+    table = load_arrays(path)
+    frames = np.unpackbits(table["X"], axis=-1, count=TAXELS).astype(np.float32)
+    task = classification(list(frames), table["y"].astype(np.int64), table["labels"].tolist(), path.name)
     return replace(_checked("braille7", task), augmentation=Augmentation(shift, warp, drop))
 
 
@@ -70,9 +70,9 @@ def load_braille27(shift: float = 0.0, warp: float = 0.0, drop: float = 0.0) -> 
     """
     path = local_file(FILE_27, SHA256_27)
     if path is not None:
-        with np.load(path, allow_pickle=False) as table:
-            frames = binned(table["sample"], table["channel"], table["time_s"], len(table["y"]))
-            task = classification(list(frames), table["y"].astype(np.int64), table["labels"].tolist(), path.name)
+        table = load_arrays(path)
+        frames = binned(table["sample"], table["channel"], table["time_s"], len(table["y"]))
+        task = classification(list(frames), table["y"].astype(np.int64), table["labels"].tolist(), path.name)
         return replace(_checked("braille27", task), augmentation=Augmentation(shift, warp, drop))
     folders = [Path(os.environ.get("BRUNO_DATA", "")), cache_folder()]
     found = [folder / name for folder in folders for name in (PICKLE_27, f"{PICKLE_27}.pkl")]

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from devices.errors import BrunoError
+from devices.errors import BrunoError, InputError
 from devices.files import write_atomic
 from training.tasks.base import PARTS
-from training.tasks.sources import cache_folder
+from training.tasks.sources import cache_folder, load_arrays
 
 LOWEST_MIDI_KEY = 21
 OCTAVE_UP = 12
@@ -41,13 +41,25 @@ def corpus_rolls(report: Callable[[str], None]) -> tuple[dict[str, list[NDArray[
 
     version = music21.__version__
     cached = cache_folder() / f"chorales_music21_{version}.npz"
-    if not cached.is_file():
+    table = _kept(cached, report)
+    if table is None:
         _parse_all(cached, report)
+        table = load_arrays(cached)
     rolls: dict[str, list[NDArray[np.uint8]]] = {part: [] for part in PARTS}
-    with np.load(cached, allow_pickle=False) as table:
-        for name in sorted(table.files):
-            rolls[part_of(name)].append(table[name])
+    for name in sorted(table):
+        rolls[part_of(name)].append(table[name])
     return rolls, f"music21 {version} corpus (the canonical file was not at hand)"
+
+
+def _kept(cached: Path, report: Callable[[str], None]) -> dict[str, NDArray[np.uint8]] | None:
+    """The rolls that were kept at `cached`; None where there are none or they are damaged (zip has a checksum)."""
+    if not cached.is_file():
+        return None
+    try:
+        return load_arrays(cached)
+    except InputError as error:
+        report(f"{error}; parsed anew")
+        return None
 
 
 def _parse_all(cached: Path, report: Callable[[str], None]) -> None:

@@ -2,12 +2,19 @@
 
 import hashlib
 import os
+import zipfile
+import zlib
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from devices.errors import InputError
 
 CACHE_NAME = "bruno-spice"
 DOWNLOAD_TIMEOUT_S = 20
+MOST_UNPACKED_BYTES = 1_000_000_000
 
 
 class DataNotFound(InputError):
@@ -19,6 +26,19 @@ def cache_folder() -> Path:
     import pooch
 
     return Path(os.environ.get("BRUNO_CACHE") or pooch.os_cache(CACHE_NAME))
+
+
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of the ``.npz`` file at `path`; no objects. Raises `InputError` where it is damaged or a zip bomb."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(each.file_size for each in archive.infolist())
+        if size > MOST_UNPACKED_BYTES:
+            raise InputError(f"{path}: {size:,} bytes unpacked, more than any data set here")
+        with np.load(path, allow_pickle=False) as table:
+            return {name: table[name] for name in table.files}
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, NotImplementedError, OSError) as error:
+        raise InputError(f"{path}: not a readable .npz file ({error})") from None
 
 
 def sha256(path: Path) -> str:

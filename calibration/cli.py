@@ -60,6 +60,10 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Override a netlist .param (spice) or a card parameter (model)."),
 ]
+GroupsOption = Annotated[
+    int | None,
+    typer.Option("--groups", min=1, help="Switching groups of the netlist's film; --set groups=N says the same."),
+]
 NeuronCardOption = Annotated[Path | None, typer.Option(help="FeLIF card (default: the calibrated one).")]
 WorkersOption = Annotated[int, typer.Option(min=1, help="Worker processes.")]
 
@@ -84,9 +88,9 @@ def run(application: Callable[[], Any] = app) -> None:
     sys.exit(code)
 
 
-def parse_overrides(settings: list[str] | None) -> dict[str, float]:
-    """``["vth=2.4", ...]`` as a mapping; raises `InputError` for anything else."""
-    overrides: dict[str, float] = {}
+def parse_overrides(settings: list[str] | None, groups: int | None = None) -> dict[str, float]:
+    """``["vth=2.4", ...]`` as a mapping, with the film's number of `groups`; raises `InputError` for anything else."""
+    overrides: dict[str, float] = {} if groups is None else {"groups": groups}
     for setting in settings or []:
         name, equals, value = setting.partition("=")
         if not equals or not name.strip():
@@ -126,6 +130,7 @@ def simulate_neuron_command(
         Path | None, typer.Option(help="Neuron testbench, for ngspice (default: the project's).")
     ] = None,
     settings: SetOption = None,
+    groups: GroupsOption = None,
     out: Annotated[Path, typer.Option(help="Where the trace goes; the spike times go beside it.")] = Path("trace.csv"),
     as_json: JsonOption = False,
 ) -> None:
@@ -135,6 +140,8 @@ def simulate_neuron_command(
     `bruno simulate neuron --stimulus stim.csv --set v_threshold=2.4`
     """
     refuse_other_engine(engine, card, netlist)
+    if engine == "model" and groups is not None:
+        raise InputError("--groups needs --engine spice")
     refuse_folder(out)
     if (stimulus is None) == (dc is None):
         raise InputError("give either --stimulus FILE.csv or --dc CURRENT")
@@ -142,7 +149,7 @@ def simulate_neuron_command(
     end_s = t_stop if t_stop is not None else (float(drive.time_s[-1]) if stimulus is not None else 0.15)
     if not 0 < end_s <= 100:
         raise InputError(f"--t-stop must be above 0 and at most 100 s, not {end_s:g} s")
-    overrides = parse_overrides(settings)
+    overrides = parse_overrides(settings, groups)
     wave = _neuron_in_spice(drive, end_s, netlist, overrides) if engine == "spice" else _neuron_model(
         drive, end_s, card or calibrated_card("felif"), overrides
     )  # fmt: skip
@@ -269,6 +276,7 @@ def calibrate_command(
     netlist: Annotated[Path | None, typer.Option(help="A testbench of your own, for neuron or rram.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the cards.")] = CALIBRATED,
     settings: SetOption = None,
+    groups: GroupsOption = None,
     variant: Annotated[
         Literal["var", "det"] | None,
         typer.Option(help="RRAM thermal resistance with or without radius (default: the netlist's)."),
@@ -303,6 +311,8 @@ def calibrate_command(
     if netlist is not None and len(names) > 1:
         raise InputError("--netlist goes with one of neuron and rram: bruno calibrate neuron --netlist FILE")
     overrides = parse_overrides(settings)
+    if groups is not None and "neuron" not in names:
+        raise InputError("--groups goes with neuron; an RRAM cell has no switching groups")
     if overrides and len(names) > 1:
         raise InputError("--set goes with one of neuron and rram: bruno calibrate neuron --set vth=2.4")
     if report is not None and set(names) != set(TARGETS):
@@ -320,6 +330,7 @@ def calibrate_command(
                 options["devices"] = monte_carlo
         else:
             options["domains"] = domain_choice
+            options["overrides"] = parse_overrides(settings, groups)
             options["network_traces"] = network_traces
             declared = netlist is None or netlist.with_suffix(".variation.yaml").exists()
             options["monte_carlo"] = monte_carlo if monte_carlo is not None else (24 if declared else 0)

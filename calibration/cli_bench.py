@@ -7,7 +7,16 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from calibration.cli import JsonOption, SetOption, app, number_option, parse_overrides, print_json, simulate_app
+from calibration.cli import (
+    GroupsOption,
+    JsonOption,
+    SetOption,
+    app,
+    number_option,
+    parse_overrides,
+    print_json,
+    simulate_app,
+)
 from devices.errors import InputError
 from devices.files import refuse_folder, write_atomic
 
@@ -29,6 +38,7 @@ def simulate_fecap_command(
     ] = "pv",
     netlist: Annotated[Path | None, typer.Option(help="FeCAP testbench (default: the project's).")] = None,
     settings: SetOption = None,
+    groups: GroupsOption = None,
     out: Annotated[Path, typer.Option(help="Samples; the extracted numbers go to NAME.numbers.csv beside it.")] = Path(
         "fecap.csv"
     ),
@@ -44,7 +54,16 @@ def simulate_fecap_command(
     """
     from calibration.fecap_bench import BENCHES, FECAP_NETLIST
 
-    run_bench(BENCHES[testbench], netlist or FECAP_NETLIST, settings, out, figure, workers, dask, as_json)
+    run_bench(
+        BENCHES[testbench],
+        netlist or FECAP_NETLIST,
+        parse_overrides(settings, groups),
+        out,
+        figure,
+        workers,
+        dask,
+        as_json,
+    )
 
 
 @simulate_app.command("neuron-bench")
@@ -57,6 +76,7 @@ def simulate_neuron_bench_command(
     ] = None,
     netlist: Annotated[Path | None, typer.Option(help="Neuron testbench or circuit of your own.")] = None,
     settings: SetOption = None,
+    groups: GroupsOption = None,
     out: Annotated[Path, typer.Option(help="Samples; the extracted numbers go to NAME.numbers.csv beside it.")] = Path(
         "neuron.csv"
     ),
@@ -73,7 +93,16 @@ def simulate_neuron_bench_command(
 
     if level is not None and netlist is not None:
         raise InputError("give either --level or --netlist")
-    run_bench(BENCHES[testbench], netlist or LEVELS[level or "a"], settings, out, figure, workers, dask, as_json)
+    run_bench(
+        BENCHES[testbench],
+        netlist or LEVELS[level or "a"],
+        parse_overrides(settings, groups),
+        out,
+        figure,
+        workers,
+        dask,
+        as_json,
+    )
 
 
 @simulate_app.command("rram-bench")
@@ -100,13 +129,13 @@ def simulate_rram_bench_command(
     from calibration.rram_bench import BENCHES, RRAM_1T1R_NETLIST, RRAM_SOURCE_NETLIST
 
     default = {"1t1r": RRAM_1T1R_NETLIST, "source": RRAM_SOURCE_NETLIST}.get(testbench, RRAM_NETLIST)
-    run_bench(BENCHES[testbench], netlist or default, settings, out, figure, workers, dask, as_json)
+    run_bench(BENCHES[testbench], netlist or default, parse_overrides(settings), out, figure, workers, dask, as_json)
 
 
 def run_bench(
     bench: Any,
     netlist: Path,
-    settings: list[str] | None,
+    overrides: dict[str, float],
     out: Path,
     figure: Path | None,
     workers: int | None,
@@ -122,7 +151,6 @@ def run_bench(
     refuse_folder(out)
     if figure is not None:
         figure_format(figure)
-    overrides = parse_overrides(settings)
     if overrides and "overrides" not in bench.__annotations__:
         raise InputError("this bench varies parameters itself; edit the netlist instead of --set")
     given = {"overrides": overrides} if overrides else {}

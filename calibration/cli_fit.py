@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from calibration.cli import JsonOption, SetOption, app, number_option, parse_overrides, print_json
+from calibration.cli import GroupsOption, JsonOption, SetOption, app, number_option, parse_overrides, print_json
 from devices.errors import InputError
 from devices.files import write_atomic
 
@@ -38,6 +38,7 @@ def fit_fecap_command(
         str | None, typer.Option(metavar="NAME,...", help="Fit exactly these (default: what the data determine).")
     ] = None,
     settings: SetOption = None,
+    groups: GroupsOption = None,
     keep_flagged: Annotated[bool, typer.Option("--keep-flagged", help="Fit clipped samples and outliers too.")] = False,
     out: Annotated[Path, typer.Option(help="Folder of fecap.param, fecap.json and fecap.png.")] = Path("fecap_fit"),
     as_json: JsonOption = False,
@@ -68,7 +69,7 @@ def fit_fecap_command(
     measured = read_measurement(path, columns, area)
     names = [name.strip().lower() for name in free.split(",")] if free else None
     with _progress() as report:
-        found = fit_fecap(measured, parse_overrides(settings), names, keep_flagged, progress=report)
+        found = fit_fecap(measured, parse_overrides(settings, groups), names, keep_flagged, progress=report)
     result = result_json(found, measured)
     write_atomic(out / "fecap.param", param_include(found, path.name))
     write_atomic(out / "fecap.json", json.dumps(result, indent=2, allow_nan=False) + "\n")

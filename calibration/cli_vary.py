@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import typer
 
-from calibration.cli import JsonOption, SetOption, WorkersOption, app, parse_overrides, print_json
+from calibration.cli import GroupsOption, JsonOption, SetOption, WorkersOption, app, parse_overrides, print_json
 from devices.errors import InputError
 from devices.files import write_atomic
 from devices.units import format_si, parse_spice_number
@@ -31,6 +31,7 @@ def vary_command(
         Path | None, typer.Option(help="What varies, YAML (default: NAME.variation.yaml beside the testbench).")
     ] = None,
     settings: SetOption = None,
+    groups: GroupsOption = None,
     workers: WorkersOption = 2,
     out: Annotated[Path, typer.Option(help="Where the table goes: a row a device and current, SI units.")] = Path(
         "variation.csv"
@@ -48,7 +49,9 @@ def vary_command(
     from calibration.variation import Variation
 
     path = netlist or {"neuron": NEURON_NETLIST, "rram": RRAM_NETLIST}[what]
-    overrides = parse_overrides(settings)
+    if what == "rram" and groups is not None:
+        raise InputError("--groups goes with neuron; an RRAM cell has no switching groups")
+    overrides = parse_overrides(settings, groups)
     deck = {"neuron": neuron_deck, "rram": Netlist.load}[what](path).with_params(overrides)
     declared = Variation.load(variation) if variation else Variation.beside(path)
     devices = declared.corner_points(deck) if corners else declared.sample(deck, samples, seed)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from calibration.experiments import NETLISTS
 from calibration.farm import Farm, Job, run_jobs
-from calibration.lattice import with_groups
+from calibration.lattice import GROUPS_BEGIN
 from calibration.measures import forc_density, loop_numbers, pulse_charges
 from calibration.netlist import Netlist
 from devices.waveform import Waveform
@@ -23,7 +23,8 @@ FECAP_NETLIST = NETLISTS / "testbenches" / "fecap_pv.cir"
 FECAP_VECTORS = ("v(drive)", "v(pn)", "v(q)", "i(vsense)")
 PRESET_V, PRESET_S = 3.0, 100e-6
 SAMPLES_PER_CYCLE = 1000
-FORC_GROUPS = 64
+FINE_GROUPS = 64
+"""For reversal curves and minor loops, in which single groups show."""
 Array = NDArray[np.float64]
 
 
@@ -47,13 +48,10 @@ class BenchResult:
 
 
 def simulate_fecaps(
-    runs: Sequence[FeCAPRun], netlist: Path | str = FECAP_NETLIST, groups: int | None = None, farm: Farm | None = None
+    runs: Sequence[FeCAPRun], netlist: Path | str = FECAP_NETLIST, farm: Farm | None = None
 ) -> list[Waveform]:
-    """Waveforms with ``voltage_v``, ``current_a``, ``charge_c_m2`` (terminal) and ``polarization`` (-1...1).
-
-    `groups` replaces the library's number of switching groups.
-    """
-    deck = with_groups(Netlist.load(netlist), groups)
+    """Waveforms with ``voltage_v``, ``current_a``, ``charge_c_m2`` (terminal) and ``polarization`` (-1...1)."""
+    deck = Netlist.load(netlist)
     jobs = []
     for run in runs:
         driven = deck.with_params(run.overrides).with_source("Vdrive", run.time_s, run.voltage_v)
@@ -76,7 +74,7 @@ def pv_loops(
     conditions = [(a, f) for a in amplitudes_v for f in frequencies_hz]
     runs = [_triangle(a, f, overrides) for a, f in conditions]
     traces, numbers = [], []
-    for (amplitude, frequency), wave in zip(conditions, simulate_fecaps(runs, netlist, farm=farm), strict=True):
+    for (amplitude, frequency), wave in zip(conditions, simulate_fecaps(runs, netlist, farm), strict=True):
         keys = {"amplitude_v": amplitude, "frequency_hz": frequency}
         loop = _second_cycle(wave, frequency)
         traces.append(pd.DataFrame(keys | {"time_s": loop.time_s, **loop.signals}))
@@ -96,8 +94,8 @@ def minor_loops(
     voltage = np.array([0.0] + [sign * a for a in amplitudes_v for sign in (1, -1, 1, -1)] + [0.0])
     steps = np.abs(np.diff(voltage)) / np.abs(voltage).max() * quarter
     time = np.concatenate([[0.0], np.cumsum(steps)])
-    run = FeCAPRun(time, voltage, quarter / SAMPLES_PER_CYCLE * 4, overrides or {})
-    wave = simulate_fecaps([run], netlist, farm=farm)[0]
+    run = FeCAPRun(time, voltage, quarter / SAMPLES_PER_CYCLE * 4, _fine(netlist, overrides))
+    wave = simulate_fecaps([run], netlist, farm)[0]
     traces, numbers = [], []
     for k, amplitude in enumerate(amplitudes_v):
         start, stop = time[4 * k + 2], time[4 * k + 4]
@@ -122,7 +120,7 @@ def pund(
         edges.append((starts, np.append(starts[1:], time[-1])))
     traces, numbers = [], []
     for (amplitude, width), wave, (starts, ends) in zip(
-        conditions, simulate_fecaps(runs, netlist, farm=farm), edges, strict=True
+        conditions, simulate_fecaps(runs, netlist, farm), edges, strict=True
     ):
         keys = {"amplitude_v": amplitude, "width_s": width}
         _, p, u, n, d = pulse_charges(wave.time_s, wave["charge_c_m2"], starts, ends)
@@ -154,7 +152,7 @@ def kinetics(
         runs.append(FeCAPRun(time, voltage, None, overrides or {}))
         edges.append((starts[1:], time[-1:]))
     rows = []
-    waves = simulate_fecaps(runs, netlist, farm=farm)
+    waves = simulate_fecaps(runs, netlist, farm)
     for (amplitude, width), wave, (starts, ends) in zip(conditions, waves, edges, strict=True):
         before, after = np.interp([starts[0], ends[0]], wave.time_s, wave["polarization"])
         rows.append(
@@ -179,7 +177,6 @@ def forc(
     frequency_hz: float = 100.0,
     overrides: Mapping[str, float] | None = None,
     netlist: Path | str = FECAP_NETLIST,
-    groups: int = FORC_GROUPS,
     farm: Farm | None = None,
 ) -> BenchResult:
     """First-order reversal curves: from +v_max down to each reversal voltage and up again, all at one ramp rate.
@@ -193,12 +190,10 @@ def forc(
     for turn in reversal:
         voltage = np.array([0.0, -v_max_v, v_max_v, turn, v_max_v])
         time = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(voltage)) / rate)])
-        runs.append(FeCAPRun(time, voltage, 2 * v_max_v / rate / 400, overrides or {}))
+        runs.append(FeCAPRun(time, voltage, 2 * v_max_v / rate / 400, _fine(netlist, overrides)))
     grid = np.linspace(-v_max_v, v_max_v, 4 * reversals + 1)
     charge = np.full((reversals, grid.size), np.nan)
-    for row, (turn, run, wave) in enumerate(
-        zip(reversal, runs, simulate_fecaps(runs, netlist, groups, farm), strict=True)
-    ):
+    for row, (turn, run, wave) in enumerate(zip(reversal, runs, simulate_fecaps(runs, netlist, farm), strict=True)):
         up = _between(wave, run.time_s[3], run.time_s[4])
         above = grid >= turn
         charge[row, above] = np.interp(grid[above], up["voltage_v"], up["charge_c_m2"])
@@ -233,7 +228,7 @@ def temperature(
     """P-V loops over temperature; the activation field follows (300 K/T)^(1/n)."""
     runs = [_triangle(amplitude_v, frequency_hz, {**(overrides or {}), "tempk": t}) for t in temperatures_k]
     traces, numbers = [], []
-    for t, wave in zip(temperatures_k, simulate_fecaps(runs, netlist, farm=farm), strict=True):
+    for t, wave in zip(temperatures_k, simulate_fecaps(runs, netlist, farm), strict=True):
         loop = _second_cycle(wave, frequency_hz)
         traces.append(pd.DataFrame({"temperature_k": t, "time_s": loop.time_s, **loop.signals}))
         numbers.append({"temperature_k": t, **_loop_row(loop)})
@@ -261,6 +256,12 @@ def pulses(levels: Sequence[tuple[float, float]], edge_s: float, gap_s: float) -
     times.append(times[-1] + gap_s)
     volts.append(0.0)
     return np.array(times), np.array(volts), np.array(starts)
+
+
+def _fine(netlist: Path | str, overrides: Mapping[str, float] | None) -> dict[str, float]:
+    """`overrides`, with many groups where they do not say how many and the film is that of fecap.lib."""
+    many = {"groups": FINE_GROUPS} if GROUPS_BEGIN in Netlist.load(netlist).text else {}
+    return many | dict(overrides or {})
 
 
 def _triangle(amplitude_v: float, frequency_hz: float, overrides: Mapping[str, float] | None) -> FeCAPRun:

@@ -28,15 +28,16 @@ MV_PER_CM = 1e8
 """V/m in 1 MV/cm."""
 
 
-def charge_density(time_s: Array, voltage_v: Array, values: Mapping[str, float], groups: int = DEFAULT_GROUPS) -> Array:
+def charge_density(time_s: Array, voltage_v: Array, values: Mapping[str, float]) -> Array:
     """Charge (n,) in C/m^2 that has flowed since the first sample, under `voltage_v` (n,) at `time_s` (n,).
 
     `values` are the library's parameters by name, in its units: tfe eps ps tau0 nmerz ea sigma_a sigma_o imprint tdl
-    epsdl s0 j1 ej tempk. Before the first sample the film rests in state s0.
+    epsdl s0 j1 ej tempk, and `groups` where their number is not the library's. Before the first sample the film rests
+    in state s0.
     """
     x = values
     t_eff = x["tfe"] + x["tdl"] * x["eps"] / x["epsdl"]
-    z_activation, z_offset, weight = group_nodes(groups)
+    z_activation, z_offset, weight = group_nodes(int(x.get("groups", DEFAULT_GROUPS)))
     activation = x["ea"] * (300.0 / x["tempk"]) ** (1.0 / x["nmerz"]) * np.exp(x["sigma_a"] * z_activation)
     offset = x["imprint"] + x["sigma_o"] * z_offset
     k_dep = x["tdl"] / (EPS_0 * x["epsdl"]) / t_eff * x["ps"] / MV_PER_CM
@@ -46,7 +47,7 @@ def charge_density(time_s: Array, voltage_v: Array, values: Mapping[str, float],
         activation,
         offset,
         weight,
-        np.full(groups, x["s0"]),
+        np.full(weight.size, x["s0"]),
         k_dep,
         x["nmerz"],
         x["tau0"],

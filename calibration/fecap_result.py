@@ -19,7 +19,7 @@ LISTED_SAMPLES = 20
 UNITS = {"charge": ("µC/cm²", 100.0), "current": ("A/cm²", 1e-4)}
 
 
-def param_include(found: FeCAPFit, source: str, not_written: tuple[str, ...] = ("s0",)) -> str:
+def param_include(found: FeCAPFit, source: str, not_written: tuple[str, ...] = ("s0", "groups")) -> str:
     """Lines ``.param name=value ; [unit] +- stderr`` for every library parameter but the electrode's area and state.
 
     Those belong to the device that a netlist builds, not to the film. Placed after a deck's own ``.param`` lines, the
@@ -28,6 +28,7 @@ def param_include(found: FeCAPFit, source: str, not_written: tuple[str, ...] = (
     lines = [
         f"* FeCAP parameters fitted to {source}",
         "* .include this file in a testbench, after its own .param lines",
+        f"* they belong to a film of {found.values['groups']:g} switching groups",
     ]
     for name, value in found.values.items():
         if name in not_written:

@@ -24,6 +24,7 @@ from calibration.fecap_bench import FECAP_NETLIST, FeCAPRun, simulate_fecaps
 from calibration.fecap_measurement import FeCAPMeasurement
 from calibration.fecap_model import charge_density, response
 from calibration.fitting import Fit, Free, fit, jacobian, search
+from calibration.lattice import DEFAULT_GROUPS
 from calibration.netlist import Netlist
 from devices.errors import InputError
 
@@ -86,9 +87,9 @@ def fit_fecap(
 ) -> FeCAPFit:
     """Fit the parameters of models/fecap.lib to `measured`.
 
-    Main: `fixed` sets library parameters that the fit leaves alone (tfe, tdl, tempk ...); `free` names those to fit
-    instead of letting the data decide. Other: `keep_flagged` fits clipped samples and outliers too; `progress` is
-    called with the stage, the evaluations so far and the rms.
+    Main: `fixed` sets library parameters that the fit leaves alone (tfe, tdl, tempk ... and `groups`); `free` names
+    those to fit instead of letting the data decide. Other: `keep_flagged` fits clipped samples and outliers too;
+    `progress` is called with the stage, the evaluations so far and the rms.
     Raises `InputError` for unknown names, `FitError` where the result cannot be believed.
     """
     problem = _Problem.build(measured, fixed or {}, free, progress)
@@ -152,21 +153,22 @@ class _Problem:
         params = Netlist.load(FECAP_NETLIST).params
         known = {name: p for name, p in params.items() if name not in ("vamp", "freq", "area") and p.value is not None}
         for name in [*fixed, *(free or [])]:
-            if name not in known:
+            if name not in known and name != "groups":
                 raise InputError(f"the FeCAP library has no parameter '{name}'; it has {', '.join(known)}")
         for name in free or []:
             if name not in CANDIDATES:
                 raise InputError(f"'{name}' cannot be fitted; choose among {', '.join(CANDIDATES)}")
             if name in fixed:
                 raise InputError(f"'{name}' is both fixed and to be fitted")
-        base = {name: float(p.value) for name, p in known.items() if p.value is not None} | dict(fixed)
+        base = {name: float(p.value) for name, p in known.items() if p.value is not None}
+        base |= {"groups": DEFAULT_GROUPS} | dict(fixed)
         lead_s = float(measured.time_s[1] - measured.time_s[0])
         return cls(
             measured=measured,
             time_s=np.concatenate([[0.0], measured.time_s + lead_s]),
             voltage_v=np.concatenate([[0.0], measured.voltage_v]),
             base=base,
-            units={name: p.unit for name, p in known.items()},
+            units={name: p.unit for name, p in known.items()} | {"groups": "1"},
             names=list(free) if free is not None else [name for name in CANDIDATES if name not in fixed],
             used=np.ones(measured.time_s.size, dtype=bool),
             correction=np.zeros(measured.time_s.size),

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from calibration.netlist import Netlist
+from calibration.errors import NetlistError
 
-BEGIN, END = "* groups: begin", "* groups: end"
+GROUPS_BEGIN, GROUPS_END = "* groups: begin", "* groups: end"
 DEFAULT_GROUPS = 24
 """As many as models/fecap.lib holds."""
 MAX_GROUPS = 4096
@@ -53,20 +53,17 @@ def group_nodes(groups: int = DEFAULT_GROUPS) -> tuple[Array, Array, Array]:
     return (u + v) / math.sqrt(2), (u - v) / math.sqrt(2), weight
 
 
-def group_lines(groups: int) -> list[str]:
-    """The instance lines of `groups` switching groups, as they stand between the markers of fecap.lib."""
+def group_lines(groups: float) -> list[str]:
+    """The instance lines of `groups` switching groups, as they stand between the markers of fecap.lib.
+
+    Raises `NetlistError` for what is no number of groups.
+    """
+    if groups != int(groups) or not 1 <= groups <= MAX_GROUPS:
+        raise NetlistError(f"groups must be a whole number from 1 to {MAX_GROUPS}, not {groups:g}")
     shared = (
         "ea={eat} sigma_a={sigma_a} imprint={imprint} sigma_o={sigma_o} tau0={tau0} nmerz={nmerz} qp={qpol} s0={s0}"
     )
     return [
         f"X{i} te be ef init pn fecap_group za={za:.6f} zo={zo:.6f} w={w:.9g}\n+ {shared}"
-        for i, (za, zo, w) in enumerate(zip(*group_nodes(groups), strict=True))
+        for i, (za, zo, w) in enumerate(zip(*group_nodes(int(groups)), strict=True))
     ]
-
-
-def with_groups(netlist: Netlist, groups: int | None) -> Netlist:
-    """A copy of a deck that includes fecap.lib, with `groups` switching groups (None: as many as it has).
-
-    Raises `NetlistError` if the markers between which the groups stand are missing.
-    """
-    return netlist if groups is None else netlist.with_block(BEGIN, END, group_lines(groups))

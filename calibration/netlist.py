@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 
 from calibration.errors import NetlistError
 from calibration.expressions import evaluate
+from calibration.lattice import GROUPS_BEGIN, GROUPS_END, group_lines
 from calibration.lines import Line, expand_deck, read_deck, split_comment
 from devices.errors import InputError
 from devices.units import Quantity, parse_spice_number
@@ -130,9 +131,13 @@ class Netlist:
     def with_params(self, overrides: Mapping[str, float]) -> "Netlist":
         """A copy with deck-level parameters replaced (every place that sets them).
 
+        ``groups``, where the deck has no such ``.param``, is the number of switching groups of its film (fecap.lib).
         Raises `NetlistError` for an unknown name, or a value in another unit than the deck's comment declares.
         """
         values = {name.lower(): value for name, value in overrides.items()}
+        if "groups" in values and "groups" not in self.params:
+            written = group_lines(values.pop("groups"))
+            return self.with_block(GROUPS_BEGIN, GROUPS_END, written).with_params(values)
         for name, value in values.items():
             if name not in self.params:
                 raise NetlistError(unknown_name(name, self.params, f"{self.path}: no .param"))

@@ -192,16 +192,20 @@ def parameter_effects(
     names: Sequence[str] = ("vth", "area", "ileak", "ps", "ea"),
     current_a: float = 2e-9,
     netlist: Path | str = NEURON_NETLIST,
+    overrides: Mapping[str, float] | None = None,
     farm: Farm | None = None,
 ) -> BenchResult:
     """First spike and period while one deck parameter at a time is scaled by each of `factors`.
 
     Raises `NetlistError` where the deck gives one of `names` no number.
     """
-    nominal = _numbers(neuron_deck(netlist), names)
+    base = dict(overrides or {})
+    nominal = _numbers(neuron_deck(netlist).with_params(base), names)
     conditions = [(name, factor) for name in names for factor in factors]
     stop = 2.8 * PUBLISHED_CHARGE_C * max(factors) / current_a
-    runs = [NeuronRun(Stimulus.dc(current_a), stop, {name: factor * nominal[name]}) for name, factor in conditions]
+    runs = [
+        NeuronRun(Stimulus.dc(current_a), stop, base | {name: factor * nominal[name]}) for name, factor in conditions
+    ]
     waves = simulate_neurons(runs, netlist, farm)
     traces, numbers = [], []
     for (name, factor), wave in zip(conditions, waves, strict=True):

@@ -16,6 +16,7 @@ import spice_netlists
 from calibration.errors import CalibrationError, SimulationError
 from calibration.experiments import NeuronRun, neuron_deck, neuron_jobs, neuron_waveform
 from calibration.farm import Farm, try_jobs
+from calibration.lattice import GROUPS_BEGIN
 from calibration.neuron_bench import LEVELS
 from devices.card import FeLIFCard
 from devices.errors import InputError
@@ -61,7 +62,8 @@ def find_circuit(card: FeLIFCard, level: str = "a", netlist: Path | None = None)
     if netlist is None and level != "a":
         netlist = LEVELS[level]
     if netlist is not None:
-        known = neuron_deck(netlist).params
+        deck = neuron_deck(netlist)
+        known = {*deck.params, *(["groups"] if GROUPS_BEGIN in deck.text else [])}
         return Circuit(netlist, {name: value for name, value in origin.overrides.items() if name in known})
     if not origin.netlist:
         raise InputError("the run's FeLIF card was not calibrated on a netlist; name one with --netlist FILE")

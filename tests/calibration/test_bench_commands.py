@@ -152,3 +152,22 @@ def test_figures_draw_what_the_bench_measured(farm, bench, arguments):
 @pytest.mark.parametrize("path", sorted(NEURON_NETLIST.parent.glob("*.cir")), ids=lambda path: path.stem)
 def test_every_testbench_of_the_project_passes_the_check(path):
     check(path)
+
+
+def test_the_film_has_as_many_groups_as_asked_for(bruno, tmp_path):
+    """Sixteen groups follow another path than 64, and the option says what --set groups=N says."""
+    loops = []
+    for n, asked in enumerate((["--groups", "16"], ["--set", "groups=16"], ["--groups", "64"])):
+        code, out, err = bruno(
+            "simulate", "fecap", "--testbench", "pund", *asked, "--out", tmp_path / f"{n}.csv", "--json"
+        )
+        assert code == 0, err
+        loops.append(json.loads(out))
+    assert loops[0] == loops[1]
+    assert loops[0][1]["p_minus_u_c_m2"] != pytest.approx(loops[2][1]["p_minus_u_c_m2"], rel=1e-4)
+    for wrong in (["simulate", "neuron", "--dc", "1n", "--groups", "16"], ["vary", "rram", "--groups", "16"],
+                  ["calibrate", "rram", "--groups", "16"], ["simulate", "fecap", "--groups", "0"],
+                  ["simulate", "fecap", "--groups", "99999", "--out", tmp_path / "x.csv"]):  # fmt: skip
+        code, _, err = bruno(*wrong)
+        assert code == 2
+        assert "groups" in err

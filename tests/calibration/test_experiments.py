@@ -17,7 +17,7 @@ from calibration.experiments import (
     simulate_neurons,
 )
 from calibration.farm import run_jobs
-from calibration.lattice import DEFAULT_GROUPS, group_nodes, with_groups
+from calibration.lattice import DEFAULT_GROUPS, group_nodes
 from calibration.netlist import Netlist
 from devices.stimulus import Stimulus
 
@@ -127,8 +127,13 @@ def test_a_stimulus_that_is_on_from_the_start_ramps_up():
 
 def test_the_library_holds_the_lattice_that_the_code_makes():
     library = Netlist.load(NETLISTS / "models" / "fecap.lib")
-    assert with_groups(library, DEFAULT_GROUPS).text == library.text
-    assert with_groups(library, 64).text.count("fecap_group za=") == 64
+    assert library.with_params({"groups": DEFAULT_GROUPS}).text == library.text
+    assert library.with_params({"groups": 64}).text.count("fecap_group za=") == 64
+    for wrong in (0, 2.5, 1e6):
+        with pytest.raises(NetlistError, match="groups must be a whole number from 1 to"):
+            library.with_params({"groups": wrong})
+    with pytest.raises(NetlistError, match="groups: begin"):
+        Netlist.load(RRAM_NETLIST).with_params({"groups": 16})
 
 
 @pytest.mark.parametrize("groups", [1, 2, 3, 5, 16, 24, 64, 333])

@@ -89,8 +89,8 @@ def test_imprint_shifts_the_loop_and_a_dead_layer_widens_it(farm):
 
 
 def test_reversal_curves_hold_the_whole_switched_charge_and_see_the_imprint(farm):
-    plain = forc(13, groups=16, farm=farm).numbers.iloc[0]
-    shifted = forc(13, overrides={"imprint": 0.2}, groups=16, farm=farm).numbers.iloc[0]
+    plain = forc(13, overrides={"groups": 16}, farm=farm).numbers.iloc[0]
+    shifted = forc(13, overrides={"imprint": 0.2, "groups": 16}, farm=farm).numbers.iloc[0]
     assert plain["integral_c_m2"] == pytest.approx(0.22, rel=0.1)
     assert plain["coercive_v"] == pytest.approx(1.12, rel=0.05)
     assert shifted["offset_v"] - plain["offset_v"] == pytest.approx(0.2, abs=0.03)

@@ -2,7 +2,9 @@
 
 import json
 import sys
+import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,7 +15,7 @@ from rich.console import Console
 from calibration.cards import CALIBRATED, calibrated_card
 from devices.card import Card, FeLIFCard, RRAMCard
 from devices.errors import BrunoError, EnvelopeError, InputError
-from devices.files import refuse_folder
+from devices.files import folder_lock, refuse_folder
 from devices.stimulus import Stimulus
 from devices.units import Quantity, format_si, parse_spice_number
 from devices.waveform import Waveform, spikes_path
@@ -68,11 +70,17 @@ NeuronCardOption = Annotated[Path | None, typer.Option(help="FeLIF card (default
 WorkersOption = Annotated[int, typer.Option(min=1, help="Worker processes.")]
 
 
+_until_the_end = ExitStack()
+"""What a command holds, let go by `run`."""
+
+
 def run(application: Callable[[], Any] = app) -> None:
     """Run the command line; every error ends as one sentence and exit code 2 (input) or 1 (failure)."""
     code: Any
     try:
-        application()
+        with _until_the_end, warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: messages.print(f"warning: {message}", markup=False)
+            application()
         code = 0
     except SystemExit as leaving:
         code = leaving.code
@@ -86,6 +94,12 @@ def run(application: Callable[[], Any] = app) -> None:
         messages.print(f"error: {error.filename or 'the system says'}: {error.strerror or error}", markup=False)
         code = 1
     sys.exit(code)
+
+
+def keep_to_this_command(*folders: Path | None) -> None:
+    """Let no other command write into `folders` until the present one has ended. Raises as `folder_lock` does."""
+    for folder in {folder.resolve(): folder for folder in folders if folder is not None}.values():
+        _until_the_end.enter_context(folder_lock(folder))
 
 
 def parse_overrides(settings: list[str] | None, groups: int | None = None) -> dict[str, float]:
@@ -318,6 +332,7 @@ def calibrate_command(
     if report is not None and set(names) != set(TARGETS):
         raise InputError("--report needs both devices: bruno calibrate all --report FOLDER")
     domain_choice = _domains(domains)
+    keep_to_this_command(out, report)
     done: dict[str, Any] = {}
     for name in names:
         options: dict[str, Any] = {"overrides": overrides, "command": f"bruno calibrate {name}"}

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from calibration.cards import card_type, changes, load_any_card, remarks
-from calibration.cli import JsonOption, app, print_json
+from calibration.cli import JsonOption, app, keep_to_this_command, print_json
 from devices.card import Card
 from devices.card_parts import Parameter
 from devices.files import write_atomic
@@ -123,6 +123,7 @@ def card_export_command(
     """
     from calibration.export import export_card
 
+    keep_to_this_command(out)
     files = export_card(load_any_card(path), out, name, source=path.name)
     if as_json:
         print_json({"files": [str(file) for file in files]})

@@ -11,7 +11,16 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from calibration.cli import GroupsOption, JsonOption, SetOption, app, number_option, parse_overrides, print_json
+from calibration.cli import (
+    GroupsOption,
+    JsonOption,
+    SetOption,
+    app,
+    keep_to_this_command,
+    number_option,
+    parse_overrides,
+    print_json,
+)
 from devices.errors import InputError
 from devices.files import write_atomic
 
@@ -68,6 +77,7 @@ def fit_fecap_command(
     columns = Columns(time, voltage, response, kind, time_unit, voltage_unit, unit)
     measured = read_measurement(path, columns, area)
     names = [name.strip().lower() for name in free.split(",")] if free else None
+    keep_to_this_command(out)
     with _progress() as report:
         found = fit_fecap(measured, parse_overrides(settings, groups), names, keep_flagged, progress=report)
     result = result_json(found, measured)

@@ -52,10 +52,12 @@ def write_atomic(path: Path | str, content: str | bytes) -> Path:
 def folder_lock(folder: Path | str) -> Iterator[None]:
     """Keep `folder`, which is made where it is missing, to this command; the lock of a killed command holds no one up.
 
-    Raises `BusyError`, which names the other process, where another command writes there; `OSError` as the file
-    system gives it (no permission, no locks).
+    Raises `BusyError`, which names the other process, where another command writes there; `InputError` where `folder`
+    is a file; `OSError` as the file system gives it (no permission, no locks).
     """
     folder = Path(folder)
+    if folder.is_file():
+        raise InputError(f"{folder} is a file; name a folder")
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     handle = _lock(folder)

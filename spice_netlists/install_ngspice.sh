@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that ngspice and its shared library are there; installs them where that needs no question.
 set -eu
+PATH="$PATH:/usr/sbin:/sbin"  # where ldconfig is; Debian leaves them out of a user's PATH
 
 have_ngspice() {
     command -v ngspice >/dev/null 2>&1 || return 1

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from calibration.cli import JsonOption, app, messages, print_json, run
+from calibration.cli import JsonOption, app, keep_to_this_command, messages, print_json, run
 from devices.errors import InputError
 from training import cli_bench, cli_paper, cli_program, cli_validate  # noqa: F401 - add their commands to the app
 from training.cli_options import TrustOption
@@ -179,6 +179,7 @@ def report_command(
         from calibration.farm import Farm
         from calibration.report import write_report
 
+        keep_to_this_command(out)
         messages.print("reading the calibration; what is not stored is simulated and fitted, which takes minutes")
         done: dict[str, Any] = {name: get(farm=Farm(progress=f"{name} in ngspice")) for name, get in TARGETS.items()}
         typer.echo(f"wrote {write_report(out, done['neuron'], done['rram'])}")

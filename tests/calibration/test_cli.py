@@ -1,6 +1,9 @@
 """The command line as a user meets it: what comes out, and what bad input gets."""
 
 import json
+import os
+import re
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,8 +11,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from calibration.cards import CALIBRATED
 from calibration.experiments import NEURON_NETLIST
 from devices import Waveform
+from devices.files import folder_lock
 
 
 def one_sentence(err, said):
@@ -218,3 +223,32 @@ def test_every_command_explains_itself_with_an_example(bruno):
 def test_the_version_is_that_of_the_package(bruno):
     code, out, _ = bruno("--version")
     assert (code, out.split()) == (0, ["bruno-spice", version("bruno-spice")])
+
+
+def test_two_commands_do_not_write_into_one_folder_at_once(bruno, tmp_path):
+    cards = tmp_path / "cards"
+    busy = f"{cards} is being written by process {os.getpid()} "
+    with folder_lock(cards):
+        for command in (
+            ("calibrate", "rram", "--out", cards),
+            ("calibrate", "all", "--out", tmp_path / "other", "--report", cards),
+            ("card", "export", CALIBRATED / "rram.json", "--out", cards),
+        ):
+            code, _, errors = bruno(*command)
+            assert code == 1
+            assert errors.startswith(f"error: {busy}")
+    assert list(tmp_path.iterdir()) == []
+    code, _, errors = bruno("card", "export", CALIBRATED / "felif.json", "--out", cards)
+    assert (code, errors) == (0, "")
+    assert sorted(path.name for path in cards.iterdir()) == ["felif.lib", "felif.param"]
+
+
+def test_a_warning_is_one_line(bruno, monkeypatch, tmp_path):
+    (tmp_path / "cache").write_text("a file where the cache should be")
+    monkeypatch.setenv("BRUNO_CACHE", str(tmp_path / "cache"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        code, out, errors = bruno("simulate", "rram", "--engine", "spice", "--i-prog", "50u")
+    assert code == 0
+    assert out.startswith("131.2 ")
+    assert re.fullmatch(r"warning: results are used but not kept: cannot write to \S+cache \(.*\)\n", errors)

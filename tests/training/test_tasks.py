@@ -1,7 +1,12 @@
 """Data, splits, scores and floors."""
 
+import os
 import pickle
+import signal
+import threading
+import time
 import zipfile
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +95,24 @@ def test_the_corpus_stands_in_where_the_file_is_not_to_be_had(tmp_path: Path, mo
     monkeypatch.setattr(corpus, "getComposer", lambda _: four)
     monkeypatch.setenv("BRUNO_CACHE", str(tmp_path))
     told: list[str] = []
+    interrupted: set[int] = set()
+
+    def interrupt() -> None:
+        """Ctrl-C, which reaches every process of the terminal; this one takes it in its own way."""
+        until_s = time.monotonic() + 60
+        while len(interrupted) < len(active_children()) or not interrupted:
+            for child in active_children():
+                if child.pid is not None:
+                    os.kill(child.pid, signal.SIGINT)
+                    interrupted.add(child.pid)
+            time.sleep(0.01)
+            assert time.monotonic() < until_s
+
+    sender = threading.Thread(target=interrupt)
+    sender.start()
     rolls, source = corpus_rolls(told.append)
+    sender.join()
+    assert interrupted
     pieces = [piece for part in rolls.values() for piece in part]
     assert 2 <= len(pieces) <= len(four)
     assert "music21" in source

@@ -8,8 +8,10 @@ needs no file and does not move when pieces are added.
 import hashlib
 import io
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -43,8 +45,8 @@ def corpus_rolls(report: Callable[[str], None]) -> tuple[dict[str, list[NDArray[
     cached = cache_folder() / f"chorales_music21_{version}.npz"
     table = _kept(cached, report)
     if table is None:
-        _parse_all(cached, report)
-        table = load_arrays(cached)
+        table = _parse_all(cached.parent, report)
+        _keep(cached, table, report)
     rolls: dict[str, list[NDArray[np.uint8]]] = {part: [] for part in PARTS}
     for name in sorted(table):
         rolls[part_of(name)].append(table[name])
@@ -62,24 +64,46 @@ def _kept(cached: Path, report: Callable[[str], None]) -> dict[str, NDArray[np.u
         return None
 
 
-def _parse_all(cached: Path, report: Callable[[str], None]) -> None:
+def _keep(cached: Path, table: dict[str, NDArray[np.uint8]], report: Callable[[str], None]) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **table)  # type: ignore[arg-type]  # numpy takes any ** for allow_pickle
+    try:
+        write_atomic(cached, buffer.getvalue())
+    except OSError as error:
+        report(f"the parsed chorales are used but not kept: cannot write to {cached.parent} ({error.strerror})")
+
+
+def _parse_all(folder: Path, report: Callable[[str], None]) -> dict[str, NDArray[np.uint8]]:
     from music21 import corpus
 
     paths = sorted({str(path) for path in corpus.getComposer("bach")})
-    report(f"parsing {len(paths)} files of the music21 corpus, about a minute; the result is kept in {cached.parent}")
+    report(f"parsing {len(paths)} files of the music21 corpus, about a minute; the result is kept in {folder}")
     rolls: dict[str, NDArray[np.uint8]] = {}
     workers = min(2, os.cpu_count() or 1)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for done, (path, roll) in enumerate(zip(paths, pool.map(piano_roll, paths, chunksize=4), strict=True), 1):
-            if roll is not None:
-                rolls[Path(path).name] = roll
-            if done % REPORT_EVERY == 0:
-                report(f"parsed {done} of {len(paths)} files")
+    for done, (path, roll) in enumerate(zip(paths, _parsed(paths, workers), strict=True), 1):
+        if roll is not None:
+            rolls[Path(path).name] = roll
+        if done % REPORT_EVERY == 0:
+            report(f"parsed {done} of {len(paths)} files")
     if not rolls:
         raise BrunoError("the music21 corpus holds no four-part chorale that could be read")
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **rolls)  # type: ignore[arg-type]  # numpy takes any ** for allow_pickle
-    write_atomic(cached, buffer.getvalue())
+    return rolls
+
+
+def _parsed(paths: list[str], workers: int) -> Iterator[NDArray[np.uint8] | None]:
+    """`piano_roll` of each of `paths` from that many processes. Ctrl-C, which reaches them too, is left to this one."""
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        results = pool.map(piano_roll, paths, chunksize=4)  # starts the processes, which keep the blocked signal
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    try:
+        yield from results
+    except BrokenProcessPool:
+        raise BrunoError("a process that parsed the music21 corpus was killed; run the command again") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def piano_roll(path: str) -> NDArray[np.uint8] | None:

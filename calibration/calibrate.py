@@ -9,7 +9,10 @@ from pathlib import Path
 
 from calibration.calibrate_neuron import NeuronCalibration, calibrate_neuron
 from calibration.calibrate_rram import RRAMCalibration, calibrate_rram
+from calibration.experiments import NEURON_NETLIST, RRAM_NETLIST
 from calibration.known_digits import rounded, same
+from calibration.netlist import Netlist
+from calibration.neuron_deck import neuron_deck
 from devices.card import Card
 from devices.errors import CardError, InputError
 
@@ -30,6 +33,9 @@ TARGETS: dict[str, Callable[..., NeuronCalibration | RRAMCalibration]] = {
     "neuron": calibrate_neuron,
     "rram": calibrate_rram,
 }
+NETLIST_OF = {"neuron": NEURON_NETLIST, "rram": RRAM_NETLIST}
+DECKS: dict[str, Callable[[Path], Netlist]] = {"neuron": neuron_deck, "rram": Netlist.load}
+"""How the netlist of each device is read."""
 CARD_FILES = {"neuron": "felif.json", "rram": "rram.json"}
 
 

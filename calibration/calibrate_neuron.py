@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from calibration import fit_felif, stimuli
 from calibration.errors import FitError
-from calibration.experiments import NEURON_NETLIST, NeuronRun, neuron_deck, simulate_neurons
+from calibration.experiments import NEURON_NETLIST, NeuronRun, simulate_neurons
 from calibration.farm import Farm
 from calibration.fit_felif import fit_in_stages, with_values
 from calibration.fitting import Fit, Free
 from calibration.memo import remembered
 from calibration.netlist import Netlist
+from calibration.neuron_deck import neuron_deck
 from calibration.provenance import circuit_parameter, provenance
 from calibration.recording import Recording, SpikeMeasures, measure_spikes
 from calibration.validation import NeuronComparison, network_score, validate_neuron

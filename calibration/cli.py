@@ -164,12 +164,13 @@ def simulate_neuron_command(
     if not 0 < end_s <= 100:
         raise InputError(f"--t-stop must be above 0 and at most 100 s, not {end_s:g} s")
     overrides = parse_overrides(settings, groups)
-    wave = _neuron_in_spice(drive, end_s, netlist, overrides) if engine == "spice" else _neuron_model(
-        drive, end_s, card or calibrated_card("felif"), overrides
-    )  # fmt: skip
+    figures: dict[str, Any] = {"engine": engine}
+    if engine == "spice":
+        wave, figures["taken"] = _neuron_in_spice(drive, end_s, netlist, overrides)
+    else:
+        wave = _neuron_model(drive, end_s, card or calibrated_card("felif"), overrides)
     wave.to_csv(out)
-    figures = {
-        "engine": engine,
+    figures |= {
         "trace": str(out),
         "spikes": int(wave.spike_times_s.size),
         "spike_times_s": wave.spike_times_s.tolist(),
@@ -182,11 +183,25 @@ def simulate_neuron_command(
         typer.echo(f"wrote {out} and {spikes_path(out)}")
 
 
-def _neuron_in_spice(drive: Stimulus, end_s: float, netlist: Path | None, overrides: dict[str, float]) -> Waveform:
-    from calibration.experiments import NEURON_NETLIST, simulate_neuron
+def announce(deck: Any) -> dict[str, Any]:
+    """Say on standard error which circuits and parameters are taken of a netlist; return them for ``--json``."""
+    from calibration.netlist_tools import taken
 
+    found = taken(deck)
+    messages.print(found.sentence, markup=False)
+    return found.as_dict()
+
+
+def _neuron_in_spice(
+    drive: Stimulus, end_s: float, netlist: Path | None, overrides: dict[str, float]
+) -> tuple[Waveform, dict[str, Any]]:
+    from calibration.experiments import NEURON_NETLIST, simulate_neuron
+    from calibration.neuron_deck import neuron_deck
+
+    path = netlist or NEURON_NETLIST
+    said = announce(neuron_deck(path).with_params(overrides))
     with messages.status("ngspice runs"):
-        return simulate_neuron(drive, end_s, netlist=netlist or NEURON_NETLIST, overrides=overrides)
+        return simulate_neuron(drive, end_s, netlist=path, overrides=overrides), said
 
 
 def _neuron_model(drive: Stimulus, end_s: float, card_path: Path, overrides: dict[str, float]) -> Waveform:
@@ -318,7 +333,7 @@ def calibrate_command(
     Simulations that were done before come from the store. Examples: `bruno calibrate`,
     `bruno calibrate neuron --set vth=2.4 --out my_cards`
     """
-    from calibration.calibrate import CARD_FILES, TARGETS, save_card, targets
+    from calibration.calibrate import CARD_FILES, DECKS, NETLIST_OF, TARGETS, save_card, targets
     from calibration.farm import Farm
 
     names = targets(what)
@@ -337,6 +352,7 @@ def calibrate_command(
     for name in names:
         options: dict[str, Any] = {"overrides": overrides, "command": f"bruno calibrate {name}"}
         options["notice"] = lambda text: messages.print(text, markup=False)
+        announce(DECKS[name](netlist or NETLIST_OF[name]).with_params(overrides))
         if netlist is not None:
             options["netlist"] = netlist
         if name == "rram":

@@ -1,5 +1,6 @@
 """Commands of the SPICE bench: ``simulate fecap | neuron-bench | rram-bench``, ``cache``, ``netlist``."""
 
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -11,7 +12,9 @@ from calibration.cli import (
     GroupsOption,
     JsonOption,
     SetOption,
+    announce,
     app,
+    messages,
     number_option,
     parse_overrides,
     print_json,
@@ -207,39 +210,38 @@ def cache_prune_command(
 
 @netlist_app.command("show")
 def netlist_show_command(netlist: NetlistArgument, as_json: JsonOption = False) -> None:
-    """Show a netlist's parameters with their units and comments. Example: `bruno netlist show my_neuron.cir`."""
+    """Show a netlist's parameters as ngspice reads them, with units and comments.
+
+    Example: `bruno netlist show my_neuron.cir`
+    """
     from calibration.netlist import Netlist
+    from calibration.reading import plain_number
 
     loaded = Netlist.load(netlist)
+    params = loaded.params.values()
+    for remark in loaded.remarks:
+        messages.print(remark, markup=False)
     if as_json:
-        params = loaded.params.values()
-        print_json(
-            [
-                {
-                    "name": p.name,
-                    "text": p.text,
-                    "value": p.value,
-                    "unit": p.unit,
-                    "comment": p.comment,
-                    "where": p.where,
-                }
-                for p in params
-            ]
-        )
+        print_json([dataclasses.asdict(p) for p in params])
         return
     width = max((len(name) for name in loaded.params), default=0)
-    for p in loaded.params.values():
-        typer.echo(f"{p.name:{width}}  {p.text:>10}  {p.unit:8}  {p.comment}")
+    for p in params:
+        number = "" if p.value is None or plain_number(p.text) == p.value else f"= {p.value:.6g}"
+        typer.echo(f"{p.name:{width}}  {p.text:>10}  {p.unit:8}  {p.comment}{'  ' * bool(number)}{number}")
     typer.echo(f"sha256 {loaded.sha256()}")
 
 
 @netlist_app.command("check")
-def netlist_check_command(netlist: NetlistArgument, settings: SetOption = None) -> None:
-    """Let ngspice read a netlist and take its first steps. Example: `bruno netlist check my_neuron.cir`."""
+def netlist_check_command(netlist: NetlistArgument, settings: SetOption = None, as_json: JsonOption = False) -> None:
+    """Let ngspice read a netlist and take the first steps of its run. Example: `bruno netlist check my_neuron.cir`."""
     from calibration.netlist_tools import check
 
     loaded = check(netlist, parse_overrides(settings))
+    said = announce(loaded)
     unitless = [p.name for p in loaded.params.values() if not p.unit]
+    if as_json:
+        print_json({"sound": True, **said, "remarks": list(loaded.remarks), "without_unit": unitless})
+        return
     typer.echo(f"{netlist}: ngspice takes it, {len(loaded.params)} parameters")
     if unitless:
         typer.echo(f"without a unit in the comment (write '; [unit] meaning'): {', '.join(unitless)}")

@@ -24,8 +24,9 @@ def confidence_command(
     Every point of a profile is a fit: some seconds a parameter. Example: `bruno confidence alpha --figure alpha.png`
     """
     from calibration.calibrate_neuron import fit_recordings
-    from calibration.experiments import NEURON_NETLIST, neuron_deck
+    from calibration.experiments import NEURON_NETLIST
     from calibration.farm import Farm
+    from calibration.neuron_deck import neuron_deck
     from calibration.plots import figure_format, new_figure, save
     from calibration.uncertainty import neuron_confidence, profile
 

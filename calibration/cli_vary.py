@@ -8,7 +8,16 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import typer
 
-from calibration.cli import GroupsOption, JsonOption, SetOption, WorkersOption, app, parse_overrides, print_json
+from calibration.cli import (
+    GroupsOption,
+    JsonOption,
+    SetOption,
+    WorkersOption,
+    announce,
+    app,
+    parse_overrides,
+    print_json,
+)
 from devices.errors import InputError
 from devices.files import write_atomic
 from devices.units import format_si, parse_spice_number
@@ -43,16 +52,16 @@ def vary_command(
     Examples: `bruno vary neuron --samples 100 --currents 1n,10n --out table.csv`,
     `bruno vary rram --corners --currents 30u,60u,120u`
     """
-    from calibration.experiments import NEURON_NETLIST, RRAM_NETLIST, neuron_deck
+    from calibration.calibrate import DECKS, NETLIST_OF
     from calibration.farm import Farm
-    from calibration.netlist import Netlist
     from calibration.variation import Variation
 
-    path = netlist or {"neuron": NEURON_NETLIST, "rram": RRAM_NETLIST}[what]
+    path = netlist or NETLIST_OF[what]
     if what == "rram" and groups is not None:
         raise InputError("--groups goes with neuron; an RRAM cell has no switching groups")
     overrides = parse_overrides(settings, groups)
-    deck = {"neuron": neuron_deck, "rram": Netlist.load}[what](path).with_params(overrides)
+    deck = DECKS[what](path).with_params(overrides)
+    said = announce(deck)
     declared = Variation.load(variation) if variation else Variation.beside(path)
     devices = declared.corner_points(deck) if corners else declared.sample(deck, samples, seed)
     default = {"neuron": "1n", "rram": "30u,60u,120u"}[what]
@@ -65,7 +74,7 @@ def vary_command(
     write_atomic(out, _table(rows))
     summary = _summary(rows, currents_a)
     if as_json:
-        print_json({"table": str(out), "devices": len(devices), "spread": summary})
+        print_json({"table": str(out), "devices": len(devices), "spread": summary, "taken": said})
         return
     for entry in summary:
         unit = {"first_spike_s": "s", "g_s": "S"}[entry["quantity"]]

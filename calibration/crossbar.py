@@ -7,16 +7,17 @@ copy of the one in the testbench. A row at 0 V throughout carries no current int
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import NetlistError
-from calibration.experiments import NETLISTS, NEURON_NETLIST, NEURON_PINS, job_parameter, neuron_deck, spike_times
+from calibration.experiments import NETLISTS, NEURON_NETLIST, job_parameter, spike_times
 from calibration.farm import Farm, Job, run_jobs
 from calibration.netlist import Netlist
+from calibration.neuron_deck import NEURON_PINS, neuron_deck
 from calibration.recording import refuse_early_spikes
 from devices.stimulus import Stimulus
 from devices.waveform import Waveform
@@ -60,7 +61,7 @@ def crossbar_deck(run: CrossbarRun, netlist: Path | str = NEURON_NETLIST) -> Net
     """The deck of `run` around the neuron of the testbench `netlist`. Raises `NetlistError` where it has none."""
     deck = neuron_deck(netlist).with_params(run.overrides)
     instance = _instance(deck)
-    lines = [f".include {LIBRARY}"]
+    lines: list[str] = []
     for array in run.arrays:
         lines += _array_lines(array)
     for n, bias_a in enumerate(run.bias_a, 1):
@@ -72,8 +73,11 @@ def crossbar_deck(run: CrossbarRun, netlist: Path | str = NEURON_NETLIST) -> Net
             f"Xneuron{n} {pins} {' '.join(instance.split()[1 + len(NEURON_PINS) :])}",
             f".ic v(vm{n})=0",
         ]
-    body = _without(deck, ("istim", instance.split()[0].lower()))
-    return Netlist.from_text("\n".join([*body, *lines]), Path(netlist))
+    replaced = [deck.element("Istim"), deck.element(instance.split()[0])]
+    started = [statement for statement in deck.statements if statement.card == ".ic" and not statement.scope]
+    body = deck.without([*replaced, *started])
+    mirrors = Netlist.load(LIBRARY).lines[1:]
+    return replace(body, lines=(*body.lines, *mirrors)).with_lines(lines)
 
 
 def crossbar_job(run: CrossbarRun, netlist: Path | str = NEURON_NETLIST) -> Job:
@@ -135,15 +139,3 @@ def _instance(deck: Netlist) -> str:
     raise NetlistError(
         f"{deck.path}: no subcircuit is placed at the nodes {' '.join(NEURON_PINS)}, so no other neuron can be added"
     )
-
-
-def _without(deck: Netlist, names: Sequence[str]) -> list[str]:
-    """The deck's lines but for the elements `names` and what it says itself of node voltages at the start."""
-    gone = {index for name in names for index in range(*deck.element(name))}
-    kept, depth = [], 0
-    for index, line in enumerate(deck.lines):
-        lower = line.text.lower().lstrip()
-        depth += lower.startswith(".subckt") - lower.startswith(".ends")
-        if index not in gone and not lower.startswith(".end ") and not (depth == 0 and lower.startswith(".ic")):
-            kept.append(line.text if lower else "*")
-    return kept

@@ -3,6 +3,9 @@
 Every message says what happened, where (file and line of the netlist where ngspice tells it) and what to do.
 """
 
+import difflib
+from collections.abc import Mapping
+
 from devices.errors import BrunoError, InputError
 
 
@@ -24,3 +27,10 @@ class ConvergenceError(SimulationError):
 
 class FitError(CalibrationError):
     """A fit did not end in a minimum that can be trusted."""
+
+
+def unknown_name(name: str, known: Mapping[str, object], prefix: str) -> str:
+    """One sentence that says `name` is unknown and offers the nearest known one."""
+    short = name if len(name) <= 60 else f"{name[:60]}..."
+    near = difflib.get_close_matches(short.lower(), list(known), n=1, cutoff=0.0)
+    return f"{prefix} '{short}'" + (f"; did you mean '{near[0]}'?" if near else "; it has none at all")

@@ -17,6 +17,7 @@ import spice_netlists
 from calibration.errors import NetlistError
 from calibration.farm import Farm, Job, run_jobs
 from calibration.netlist import Netlist
+from calibration.neuron_deck import neuron_deck
 from calibration.recording import refuse_early_spikes
 from calibration.rram_reads import RRAM_VECTORS, RRAMTiming, find_timing, read_cell
 from devices.stimulus import Stimulus
@@ -26,8 +27,6 @@ NETLISTS = Path(spice_netlists.__file__).parent
 NEURON_NETLIST = NETLISTS / "testbenches" / "neuron.cir"
 RRAM_NETLIST = NETLISTS / "testbenches" / "rram.cir"
 
-NEURON_PINS = ("inj", "vm", "spk", "pl", "pn", "vdd")
-NEURON_SOURCES = ("Istim", "Vsupply")
 NEURON_VECTORS = ("v(vm)", "v(pn)", "v(spk)", "v(vdd)")
 RISE_S = 1e-6
 
@@ -87,15 +86,13 @@ def neuron_jobs(
 ) -> list[Job]:
     """The jobs of `runs`, which bring back `vectors`."""
     deck = neuron_deck(netlist)
-    return [
-        Job.from_netlist(
-            deck.with_params(run.overrides).with_source("Istim", *pwl(run.stimulus, run.t_stop_s)),
-            vectors,
-            run.t_stop_s,
-            f"{deck.path.name} ({run.stimulus.name})",
-        )
-        for run in runs
-    ]
+    return [neuron_job(deck, run, vectors) for run in runs]
+
+
+def neuron_job(deck: Netlist, run: NeuronRun, vectors: Sequence[str] = NEURON_VECTORS) -> Job:
+    """The job of `run` on a neuron's `deck`."""
+    driven = deck.with_params(run.overrides).with_source("Istim", *pwl(run.stimulus, run.t_stop_s))
+    return Job.from_netlist(driven, vectors, run.t_stop_s, f"{deck.path.name} ({run.stimulus.name})")
 
 
 def neuron_waveform(raw: Waveform, stimulus: Stimulus, job: Job) -> Waveform:
@@ -116,8 +113,7 @@ def neuron_waveform(raw: Waveform, stimulus: Stimulus, job: Job) -> Waveform:
 
 def job_parameter(job: Job, name: str) -> float | None:
     """The number that the job's deck gives its ``.param`` `name`; None where it gives none."""
-    param = Netlist(Path(job.label), job.lines).params.get(name)
-    return param.value if param else None
+    return Netlist(Path(job.label), job.lines).value(name)
 
 
 def spike_times(raw: Waveform, output: str = "v(spk)") -> NDArray[np.float64]:
@@ -140,48 +136,6 @@ def pwl(stimulus: Stimulus, t_stop_s: float) -> tuple[NDArray[np.float64], NDArr
         time, current = np.concatenate([[0.0], time]), np.concatenate([[0.0], current])
     needed = int(np.searchsorted(time, t_stop_s)) + 1
     return time[:needed], current[:needed]
-
-
-def neuron_deck(path: Path | str) -> Netlist:
-    """The testbench at `path`, or one written around the neuron circuit at `path`.
-
-    A circuit is a file without ``.tran`` that defines a subcircuit with the pins inj vm spk pl pn vdd; its
-    parameters become deck-level parameters. What a file includes counts only where it defines no subcircuit itself.
-    Raises `NetlistError` where pins, nodes or sources are missing.
-    """
-    netlist = Netlist.load(path)
-    if netlist.has_card(".tran") or not netlist.subcircuits:
-        for name in NEURON_SOURCES:
-            netlist.element(name)
-        missing = [pin for pin in ("vm", "spk", "pn", "vdd") if pin not in netlist.nodes]
-        if missing:
-            raise NetlistError(
-                f"{path}: has no node {' and no node '.join(missing)} at deck level; "
-                f"a neuron testbench needs {' '.join(NEURON_PINS)}"
-            )
-        netlist.t_stop_s()
-        return netlist
-    own = [circuit for circuit in netlist.subcircuits.values() if circuit.line.path == netlist.path]
-    circuits = own or list(netlist.subcircuits.values())
-    fitting = [circuit for circuit in circuits if circuit.pins == NEURON_PINS]
-    if not fitting:
-        found = ", ".join(f"subcircuit {c.name} has the pins {' '.join(c.pins)}" for c in circuits)
-        raise NetlistError(f"{circuits[0].line.where}: {found}, but must have {' '.join(NEURON_PINS)}, in this order")
-    circuit = fitting[-1]
-    passed = " ".join(f"{name}={{{name}}}" for name in circuit.params)
-    deck = [
-        f"* testbench written around {circuit.name}",
-        f".include {Path(path).resolve()}",
-        ".param vdd=3.3 ; [V] supply",
-        *(f".param {name}={text}" for name, text in circuit.params.items() if name != "vdd"),
-        "Vsupply vdd 0 {vdd}",
-        "Istim inj 0 PWL(0 0)",
-        f"Xneuron {' '.join(NEURON_PINS)} {circuit.name} {passed}",
-        ".ic v(vm)=0",
-        ".options method=gear maxord=2 reltol=1e-5 trtol=1 abstol=1e-14 vntol=1e-6 chgtol=1e-16",
-        ".tran 5u 122m 0 20u",
-    ]
-    return Netlist.from_text("\n".join(deck), Path(path))
 
 
 def program_rrams(

@@ -1,12 +1,12 @@
 """Netlists: read, edit and render ngspice decks without touching the files they come from.
 
-A `Netlist` is a deck with its includes written out (`calibration.lines`).
-Deck-level ``.param name=value  ; [unit] meaning`` lines can be overridden; sources, the stop time and
-the saved vectors are replaced by the experiments. ``.control`` blocks serve runs by hand and are left
-out, so the analysis must be a ``.tran`` card. Source: ngspice manual, sections 2.6-2.11 and 15.3.
+A `Netlist` is a deck with its includes written out (`calibration.lines`), as statements that may go to ngspice
+(`calibration.statements`). Deck-level ``.param name=value  ; [unit] meaning`` cards can be overridden; their values are
+ngspice's (`calibration.reading`). Sources, the stop time and the saved vectors are replaced by the experiments.
+``.control`` blocks serve runs by hand and are left out, so the analysis must be a ``.tran`` card.
+Source: ngspice manual, sections 2.6-2.11 and 15.3.
 """
 
-import difflib
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,21 +17,46 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from calibration.errors import NetlistError
-from calibration.expressions import evaluate
+from calibration import reading
+from calibration.errors import NetlistError, unknown_name
 from calibration.lattice import GROUPS_BEGIN, GROUPS_END, group_lines
-from calibration.lines import Line, expand_deck, read_deck, split_comment
-from devices.errors import InputError
-from devices.units import Quantity, parse_spice_number
+from calibration.lines import Line, Source, expand_deck, read_deck
+from calibration.source_text import split_lines
+from calibration.statements import (
+    PARAM_FUNCTION,
+    Statement,
+    assignments,
+    deck_text,
+    joined,
+    option_pairs,
+    rendered,
+    with_options,
+)
+from devices.units import Quantity
 
-_ASSIGNMENT = re.compile(r"([A-Za-z_][\w.]*)\s*=(?!=)")
-_DROPPED = (".save", ".print", ".plot", ".probe", ".meas", ".measure", ".four", ".end")
 PAIRS_PER_LINE = 6
+_BARE = re.compile(r"[+-]?\d{1,20}(\.\d{0,20})?(e[+-]?\d{1,2})?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """A deck-level ``.param`` as it is written: its text, its unit and its comment."""
+
+    name: str
+    text: str
+    unit: str
+    comment: str
+    line: Line
+
+    @property
+    def where(self) -> str:
+        """``file:line``."""
+        return self.line.where
 
 
 @dataclass(frozen=True)
 class Param:
-    """A deck-level ``.param``: its value in SI units (None for an expression), its unit and its comment."""
+    """A deck-level ``.param``: its value in SI units as ngspice reads it (None for a text), its unit and comment."""
 
     name: str
     text: str
@@ -48,6 +73,8 @@ class Subcircuit:
     name: str
     pins: tuple[str, ...]
     params: Mapping[str, str]
+    inner: frozenset[str]
+    """Names of the ``.param`` cards in its body, which an instance may set as well."""
     line: Line
     """Where it begins."""
 
@@ -58,58 +85,109 @@ class Netlist:
 
     path: Path
     lines: tuple[Line, ...]
+    """Physical lines, comments included; the first is the title."""
+    remarks: tuple[str, ...] = ()
+    """What was recognised in its files, for the user to know."""
 
     @classmethod
     def load(cls, path: Path | str) -> "Netlist":
-        """Read the deck at `path` and everything it includes. Raises `NetlistError` for a file that is not there."""
+        """Read the deck at `path` and everything it includes.
+
+        Raises `NetlistError` for a file that is not there and for what may not go to ngspice.
+        """
         path = Path(path)
-        return cls(path, read_deck(path))
+        return cls._checked(path, read_deck(path))
 
     @classmethod
     def from_text(cls, text: str, path: Path | str) -> "Netlist":
         """A deck from `text`, whose includes are looked for beside `path` (the file itself need not exist)."""
         path = Path(path)
-        lines = [Line(raw, None, i) for i, raw in enumerate(text.splitlines(), 1)]
-        return cls(path, expand_deck(lines, path.parent))
+        lines = [Line(raw, None, i) for i, raw in enumerate(split_lines(text), 1)]
+        return cls._checked(path, expand_deck(lines, path.parent))
+
+    @classmethod
+    def library(cls, path: Path | str) -> "Netlist":
+        """The file at `path` as another deck would include it: without a title of its own."""
+        source = read_deck(Path(path))
+        return cls(Path(path), (Line("* library"), *source.lines), source.remarks)
+
+    @classmethod
+    def _checked(cls, path: Path, source: Source) -> "Netlist":
+        first = source.lines[0] if source.lines else None
+        headless = first is None or first.code.startswith((".", "+"))
+        deck = cls(path, (Line("* no title"), *source.lines) if headless else source.lines, source.remarks)
+        if first is not None and headless and first.path and deck.has_card(".tran"):
+            raise NetlistError(f"{first.where}: ngspice takes the first line for a title; put '* my circuit' before it")
+        return deck
+
+    @cached_property
+    def statements(self) -> tuple[Statement, ...]:
+        """What goes to ngspice. Raises `NetlistError` at the first statement that may not."""
+        return tuple(joined(self.lines))
+
+    @property
+    def rendered(self) -> tuple[Line, ...]:
+        """The lines that ngspice reads, each with the place it came from."""
+        return rendered(self.statements)
 
     @property
     def text(self) -> str:
-        """The whole deck as ngspice reads it, one line for each of `lines`."""
-        return "\n".join(line.text if line.text.strip() else "*" for line in self.lines) + "\n"
+        """The whole deck as ngspice reads it, one line for each of `rendered`."""
+        return deck_text(self.rendered)
 
     def render(self, overrides: Mapping[str, float] | None = None) -> str:
         """The deck's text with deck-level parameters replaced. Raises `NetlistError` for an unknown name."""
         return self.with_params(overrides or {}).text
 
     def sha256(self, overrides: Mapping[str, float] | None = None) -> str:
-        """SHA-256 of the rendered deck with its includes; comments and blanks do not count."""
-        return content_sha256(self.render(overrides))
+        """SHA-256 of the code of the deck and its includes; comments and blanks do not count."""
+        lines = self.with_params(overrides or {}).lines[1:]
+        return hashlib.sha256("\n".join(line.code for line in lines if line.code).encode()).hexdigest()
+
+    @cached_property
+    def declarations(self) -> dict[str, Declaration]:
+        """Deck-level parameters by (lower-case) name; where one is set twice, the last counts, as in ngspice."""
+        return {d.name: d for statement in self._param_statements() for d in self._declared(statement)}
 
     @cached_property
     def params(self) -> dict[str, Param]:
-        """Deck-level parameters by (lower-case) name; where one is set twice, the last counts, as in ngspice."""
-        found = {}
-        for index in self._param_lines():
-            line = self.lines[index]
-            code, comment = split_comment(line.text)
-            found_here = list(assignments(code))
-            unit, meaning = _unit(comment) if len(found_here) == 1 else ("", comment)
-            for name, start, stop in found_here:
-                text = code[start:stop]
-                found[name.lower()] = Param(name.lower(), text, _number(text), unit, meaning, line.where)
-        return found
+        """Deck-level parameters by (lower-case) name, with ngspice's values.
+
+        Raises `NetlistError` with file and line where ngspice cannot evaluate one.
+        """
+        declared = self.declarations.values()
+        for d in declared:
+            if not d.text:
+                raise NetlistError(f"{d.where}: .param {d.name} has no value")
+        asked = {d.name: (f"{{{d.name}}}", d.line) for d in declared if not d.text.startswith('"')}
+        values = dict(zip(asked, reading.numbers(self.statements, list(asked.values())), strict=True))
+        values |= {d.name: reading.closer(d.text, values[d.name]) for d in declared if d.name in values}
+        return {d.name: Param(d.name, d.text, values.get(d.name), d.unit, d.comment, d.where) for d in declared}
+
+    def value(self, name: str) -> float | None:
+        """The value of one of `params`; None where there is none. A number without a suffix needs no asking."""
+        declared = self.declarations.get(name)
+        if declared is None:
+            return None
+        return float(declared.text) if _BARE.fullmatch(declared.text) else self.params[name].value
 
     @cached_property
     def subcircuits(self) -> dict[str, Subcircuit]:
         """Subcircuits by (lower-case) name."""
+        inner: dict[str, set[str]] = {}
+        for statement in self.statements:
+            if statement.scope and statement.card == ".param":
+                names = (name.lower() for name, _, _ in assignments(statement.code))
+                inner.setdefault(statement.scope, set()).update(names)
         found = {}
-        for index, code in self.statements():
-            if code.lower().startswith(".subckt"):
-                first = next(assignments(code), None)
-                head = code if first is None else code[: code.rfind(first[0], 0, first[1])]
-                words = [word.lower() for word in head.split()[1:] if word.lower() != "params:"]
+        for statement in self.statements:
+            if statement.card == ".subckt":
+                code = statement.code
                 params = {name.lower(): code[start:stop] for name, start, stop in assignments(code)}
-                found[words[0]] = Subcircuit(words[0], tuple(words[1:]), params, self.lines[index])
+                words = _head(code).replace("(", " ").replace(")", " ").lower().split()
+                name, *pins = (word for word in words[1:] if word != "params:")
+                body = frozenset(inner.get(name, ()))
+                found[name] = Subcircuit(name, tuple(pins), params, body, statement.line)
         return found
 
     @cached_property
@@ -120,12 +198,21 @@ class Netlist:
 
     def top_level(self) -> list[str]:
         """The deck's own elements, a statement each, continuation lines joined; no cards, nothing of subcircuits."""
-        found, depth = [], 0
-        for _, code in self.statements():
-            lower = code.lower()
-            depth += lower.startswith(".subckt") - lower.startswith(".ends")
-            if depth == 0 and not lower.startswith("."):
-                found.append(code)
+        return [s.code for s in self.elements()]
+
+    def elements(self) -> list[Statement]:
+        """The statements of the deck's own elements."""
+        return [s for s in self.statements if not s.scope and not s.card.startswith(".")]
+
+    def instances(self) -> list[tuple[Statement, Subcircuit]]:
+        """The deck's own instances of subcircuits, each with what it is one of."""
+        found = []
+        for statement in self.elements():
+            if statement.card.startswith("x"):
+                words = reversed(_head(statement.code).lower().split()[1:])
+                circuit = next((self.subcircuits[word] for word in words if word in self.subcircuits), None)
+                if circuit is not None:
+                    found.append((statement, circuit))
         return found
 
     def with_params(self, overrides: Mapping[str, float]) -> "Netlist":
@@ -135,98 +222,85 @@ class Netlist:
         Raises `NetlistError` for an unknown name, or a value in another unit than the deck's comment declares.
         """
         values = {name.lower(): value for name, value in overrides.items()}
-        if "groups" in values and "groups" not in self.params:
+        if "groups" in values and "groups" not in self.declarations:
             written = group_lines(values.pop("groups"))
             return self.with_block(GROUPS_BEGIN, GROUPS_END, written).with_params(values)
         for name, value in values.items():
-            if name not in self.params:
-                raise NetlistError(unknown_name(name, self.params, f"{self.path}: no .param"))
-            unit = self.params[name].unit
+            if name not in self.declarations:
+                raise NetlistError(unknown_name(name, self.declarations, f"{self.path}: no .param"))
+            unit = self.declarations[name].unit
             if isinstance(value, Quantity) and value.unit and unit and value.unit != unit:
                 raise NetlistError(
                     f"{self.path}: .param {name} counts in {unit}; write the number alone, not '{value.text}'"
                 )
-        lines = list(self.lines)
-        for index in self._param_lines():
-            text = lines[index].text
-            code, _ = split_comment(text)
-            for name, start, stop in reversed(list(assignments(code))):
-                if name.lower() in values:
-                    text = text[:start] + f"{values[name.lower()]:.12g}" + text[stop:]
-            lines[index] = replace(lines[index], text=text)
-        return replace(self, lines=tuple(lines))
+        deck = self
+        for statement in reversed(list(self._param_statements()) if values else []):
+            declared = self._declared(statement)
+            if any(d.name in values for d in declared):
+                lines = []
+                for d in declared:
+                    text = f"{values[d.name]:.12g}" if d.name in values else d.text
+                    comment = f" ; {f'[{d.unit}] ' if d.unit else ''}{d.comment}" if d.unit or d.comment else ""
+                    lines.append(replace(d.line, text=f".param {d.name}={text}{comment}"))
+                deck = deck._with_lines(statement.first, statement.end, lines)
+        return deck
 
     def with_source(self, name: str, times: ArrayLike, values: ArrayLike) -> "Netlist":
         """A copy in which the independent source `name` follows a piecewise linear waveform (SI units)."""
-        span = self.element(name)
-        head = " ".join(self.lines[span[0]].code.split()[:3])
+        statement = self.element(name)
+        head = " ".join(statement.code.split()[:3])
         pairs = [f"{t:.12g} {v:.9g}" for t, v in zip(np.asarray(times), np.asarray(values), strict=True)]
         rows = [" ".join(pairs[i : i + PAIRS_PER_LINE]) for i in range(0, len(pairs), PAIRS_PER_LINE)]
-        texts = [f"{head} PWL(", *(f"+ {row}" for row in rows), "+ )"]
-        return self._with_span(span, texts)
+        return self._with_span(statement, [f"{head} PWL(", *(f"+ {row}" for row in rows), "+ )"])
 
     def with_tran(self, t_stop_s: float | None = None, t_max_s: float | None = None) -> "Netlist":
-        """A copy whose ``.tran`` card stops at `t_stop_s` and steps by at most `t_max_s` (None: as it stands).
+        """A copy that records from 0 s, stops at `t_stop_s` and steps by at most `t_max_s` (None: as it stands).
 
         Raises `NetlistError` if the deck has no ``.tran`` card.
         """
-        span = self._card(".tran")
-        words = self._statement(span).split()
-        if len(words) < 3:
-            raise NetlistError(f"{self.lines[span[0]].where}: .tran needs a step and a stop time")
-        uic = [word for word in words if word.lower() == "uic"]
-        words = [word for word in words if word.lower() != "uic"]
+        statement = self._tran()
+        words = _without_uic(statement)
         if t_stop_s is not None:
             words[2] = f"{t_stop_s:.12g}"
+        if len(words) > 3:
+            words[3] = "0"
         if t_max_s is not None:
-            words = [*words[:3], *(words[3:4] or ["0"]), f"{t_max_s:.12g}"]
-        return self._with_span(span, [" ".join(words + uic)])
+            words = [*words[:3], "0", f"{t_max_s:.12g}"]
+        uic = ["uic"] if "uic" in statement.words else []
+        return self._with_span(statement, [" ".join(words + uic)])
 
     def with_options(self, **options: float | str) -> "Netlist":
         """A copy with simulator options set; the deck's own settings of the same names are taken out."""
-        lines = []
-        in_options = False
-        for line in self.lines:
-            lower = line.code.lower().lstrip()
-            in_options = lower.startswith(".opt") or (in_options and lower.startswith("+"))
-            text = line.text
-            if in_options:
-                for name in options:
-                    text = re.sub(rf"(?i)(?<!\w){name}\s*=\s*\S+", "", text)
-            lines.append(replace(line, text=text))
-        added = Line(".options " + " ".join(f"{name}={value}" for name, value in options.items()))
-        return replace(self, lines=(lines[0], added, *lines[1:]))
+        return replace(self, lines=with_options(self.rendered[:-1], options))
 
-    def with_vectors(self, vectors: Sequence[str]) -> "Netlist":
-        """A copy that saves only `vectors`; prints, plots and measurements are for runs by hand and are dropped."""
-        lines = []
-        dropping = False
-        for line in self.lines:
-            lower = line.code.lower().lstrip()
-            dropping = lower.split(None, 1)[:1] in ([card] for card in _DROPPED) or (dropping and lower.startswith("+"))
-            lines.append(replace(line, text="*") if dropping else line)
-        return replace(self, lines=(*lines, Line(".save " + " ".join(vectors)), Line(".end")))
+    def with_lines(self, texts: Sequence[str]) -> "Netlist":
+        """A copy with `texts` behind it."""
+        return replace(self, lines=(*self.lines, *(Line(text) for text in texts)))
 
-    def element(self, name: str) -> tuple[int, int]:
-        """Span (first, last + 1) in `lines` of the deck-level element `name`. Raises `NetlistError` without it."""
-        depth = 0
-        for index, code in self.statements():
-            lower = code.lower()
-            depth += lower.startswith(".subckt") - lower.startswith(".ends")
-            if depth == 0 and lower.split(None, 1)[:1] == [name.lower()]:
-                return index, self._end(index)
+    def option(self, name: str) -> str | None:
+        """The text of the simulator option `name`; None where the deck does not set it."""
+        pairs = (pair for s in self.statements if s.card == ".options" for pair in option_pairs(s.code))
+        return dict(pairs).get(name)
+
+    def element(self, name: str) -> Statement:
+        """The deck-level element `name`. Raises `NetlistError` without it."""
+        for statement in self.statements:
+            if not statement.scope and statement.card == name.lower():
+                return statement
         raise NetlistError(f"{self.path}: has no element {name}; the testbenches' README says which ones a deck needs")
+
+    def without(self, statements: Sequence[Statement]) -> "Netlist":
+        """A copy without `statements`."""
+        gone = {index for s in statements for index in range(s.first, s.end)}
+        return replace(self, lines=tuple(line for index, line in enumerate(self.lines) if index not in gone))
 
     def t_stop_s(self) -> float:
         """Stop time of the ``.tran`` card in s."""
-        span = self._card(".tran")
-        words = self._statement(span).split()
-        try:
-            return evaluate(words[2], {name: p.value for name, p in self.params.items() if p.value is not None})
-        except (IndexError, InputError):
-            raise NetlistError(
-                f"{self.lines[span[0]].where}: .tran needs a stop time of numbers and .params, without blanks"
-            ) from None
+        return self._tran_time_s(2)
+
+    def t_max_s(self) -> float | None:
+        """Longest step that the ``.tran`` card allows, in s; None where it says nothing of it."""
+        return self._tran_time_s(4) if len(_without_uic(self._tran())) > 4 else None
 
     def with_block(self, begin: str, end: str, texts: Sequence[str]) -> "Netlist":
         """A copy with `texts` in place of the lines between the comment lines that start with `begin` and `end`.
@@ -237,92 +311,71 @@ class Netlist:
         last = next((i for i, line in enumerate(self.lines) if line.text.startswith(end)), None)
         if first is None or last is None or last < first:
             raise NetlistError(f"{self.path}: lacks the lines '{begin}' and '{end}', between which a program writes")
-        return self._with_span((first + 1, last), [part for text in texts for part in text.splitlines()])
+        new = [replace(self.lines[first], text=part) for text in texts for part in text.splitlines()]
+        return self._with_lines(first + 1, last, new)
 
     def has_card(self, card: str) -> bool:
-        """Whether a control card such as ``.tran`` stands at deck level."""
-        return any(code.lower().split(None, 1)[:1] == [card] for _, code in self.statements())
+        """Whether a control card such as ``.tran`` stands in the deck."""
+        return any(statement.card == card for statement in self.statements)
 
-    def statements(self) -> Iterator[tuple[int, str]]:
-        """Index of the first line and the joined code of every statement, continuation lines included."""
-        index = 1
-        while index < len(self.lines):
-            if self.lines[index].code.strip():
-                end = self._end(index)
-                yield index, self._statement((index, end))
-                index = end
-            else:
-                index += 1
+    def _param_statements(self) -> Iterator[Statement]:
+        for statement in self.statements:
+            if statement.card == ".param" and not statement.scope and not PARAM_FUNCTION.match(statement.code):
+                yield statement
 
-    def _end(self, index: int) -> int:
-        end = index + 1
-        following = index + 1
-        while following < len(self.lines):
-            code = self.lines[following].code.strip()
-            if code.startswith("+"):
-                end = following + 1
-            elif code:
-                break
-            following += 1
-        return end
+    def _declared(self, statement: Statement) -> list[Declaration]:
+        """What a ``.param`` statement sets; each with the physical line that names it."""
+        lines = [line for line in self.lines[statement.first : statement.end] if line.code]
+        found = []
+        for name, start, stop in assignments(statement.code):
+            named = re.compile(rf"(?<![\w.]){re.escape(name)} ?=")
+            line = next((line for line in lines if named.search(line.code)), statement.line)
+            alone = sum(1 for _ in assignments(line.code)) == 1
+            unit, meaning = _unit(line.comment) if alone else ("", line.comment)
+            found.append(Declaration(name.lower(), statement.code[start:stop], unit, meaning, line))
+        return found
 
-    def _statement(self, span: tuple[int, int]) -> str:
-        codes = (line.code.strip() for line in self.lines[span[0] : span[1]])
-        return " ".join(code.lstrip("+ ") for code in codes if code)
+    def _tran(self) -> Statement:
+        found = [statement for statement in self.statements if statement.card == ".tran"]
+        if len(found) > 1:
+            raise NetlistError(f"{found[1].line.where}: a second .tran; leave one analysis in the deck")
+        if not found:
+            raise NetlistError(
+                f"{self.path}: has no .tran card, so there is nothing to simulate; add one such as '.tran 5u 122m' "
+                "(outside .control, which is only for runs by hand)"
+            )
+        if len(_without_uic(found[0])) < 3:
+            raise NetlistError(f"{found[0].line.where}: .tran needs a step and a stop time")
+        return found[0]
 
-    def _param_lines(self) -> Iterator[int]:
-        depth = 0
-        for index, code in self.statements():
-            lower = code.lower()
-            depth += lower.startswith(".subckt") - lower.startswith(".ends")
-            if depth == 0 and lower.startswith(".param"):
-                yield from (i for i in range(index, self._end(index)) if self.lines[i].code.strip())
+    def _tran_time_s(self, index: int) -> float:
+        statement = self._tran()
+        text = _without_uic(statement)[index]
+        value = reading.plain_number(text)
+        if value is None:
+            value = reading.numbers(self.statements, [(text, statement.line)])[0]
+        if value <= 0:
+            raise NetlistError(f"{statement.line.where}: .tran has the time {value:g} s, which must be above 0")
+        return value
 
-    def _card(self, card: str) -> tuple[int, int]:
-        for index, code in self.statements():
-            if code.lower().split(None, 1)[:1] == [card]:
-                return index, self._end(index)
-        raise NetlistError(
-            f"{self.path}: has no {card} card, so there is nothing to simulate; add one such as '.tran 5u 122m' "
-            "(outside .control, which is only for runs by hand)"
-        )
+    def _with_span(self, statement: Statement, texts: Sequence[str]) -> "Netlist":
+        origin = self.lines[statement.first]
+        return self._with_lines(statement.first, statement.end, [replace(origin, text=text) for text in texts])
 
-    def _with_span(self, span: tuple[int, int], texts: list[str]) -> "Netlist":
-        origin = self.lines[span[0]]
-        new = [replace(origin, text=text) for text in texts]
-        return replace(self, lines=(*self.lines[: span[0]], *new, *self.lines[span[1] :]))
+    def _with_lines(self, first: int, end: int, new: Sequence[Line]) -> "Netlist":
+        return replace(self, lines=(*self.lines[:first], *new, *self.lines[end:]))
 
 
-def content_sha256(text: str) -> str:
-    """SHA-256 of a deck's code: comments, blank lines and spacing left out."""
-    codes = (" ".join(split_comment(line)[0].split()) for line in text.splitlines()[1:])
-    return hashlib.sha256("\n".join(code for code in codes if code).encode()).hexdigest()
+def _head(code: str) -> str:
+    """`code` up to its first ``name=value``."""
+    first = next(assignments(code), None)
+    return code if first is None else code[: code.rfind(first[0], 0, first[1])]
 
 
-def unknown_name(name: str, known: Mapping[str, object], prefix: str) -> str:
-    """One sentence that says `name` is unknown and offers the nearest known one."""
-    near = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.0)
-    return f"{prefix} '{name}'" + (f"; did you mean '{near[0]}'?" if near else "; it has none at all")
-
-
-def assignments(code: str) -> Iterator[tuple[str, int, int]]:
-    """Name, start and stop of the value of each ``name=value`` in `code`."""
-    bare = re.sub(r"\{[^}]*\}|'[^']*'|\"[^\"]*\"", lambda m: "x" * len(m.group()), code)
-    matches = list(_ASSIGNMENT.finditer(bare))
-    for match, after in zip(matches, [*matches, None][1:], strict=True):
-        raw = code[match.end() : after.start() if after else len(code)]
-        value = raw.strip(" \t,")
-        start = match.end() + raw.find(value)
-        yield match.group(1), start, start + len(value)
+def _without_uic(statement: Statement) -> list[str]:
+    return [word for word in statement.words if word != "uic"]
 
 
 def _unit(comment: str) -> tuple[str, str]:
     match = re.match(r"\[([^\]]*)\]\s*(.*)", comment)
     return (match.group(1), match.group(2)) if match else ("", comment)
-
-
-def _number(text: str) -> float | None:
-    try:
-        return parse_spice_number(text.strip("{}'\""))
-    except InputError:
-        return None

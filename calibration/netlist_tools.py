@@ -1,17 +1,23 @@
 """What an engineer asks of a netlist before a run: its parameters, whether ngspice takes it, what an edit changes."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from calibration.errors import NetlistError
+from calibration.experiments import RRAM_VECTORS, NeuronRun, neuron_job
+from calibration.fecap_bench import FECAP_VECTORS
+from calibration.lines import Line
 from calibration.netlist import Netlist
 from calibration.netlist_faults import refuse_faults
+from calibration.neuron_deck import neuron_deck
 from calibration.ngspice import Job, Worker
 from calibration.store import Store
+from devices.stimulus import Stimulus
 
-CHECK_STEPS = 10
+CHECK_LIMIT_S = 25.0
 
 
 @dataclass(frozen=True)
@@ -31,25 +37,78 @@ class Difference:
         return not self.changed_params and not self.changed_lines
 
 
-def check(path: Path | str, overrides: Mapping[str, float] | None = None) -> Netlist:
-    """Let ngspice read the deck at `path`, with `overrides` of its parameters, and take its first steps.
+@dataclass(frozen=True)
+class Taken:
+    """What is simulated of a netlist: its circuits and parameters as ngspice reads them."""
 
-    Raises `NetlistError` with file and line where the deck is at fault, `SimulationError` where no operating point
-    is found.
+    netlist: str
+    circuits: dict[str, str]
+    """By instance: the subcircuit with the place where it is defined."""
+    parameters: dict[str, float | None]
+    """Deck-level ``.param``s in the netlist's units; None for a text."""
+    remarks: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"netlist": self.netlist, "circuits": self.circuits, "parameters": self.parameters}
+
+    @property
+    def sentence(self) -> str:
+        """For the user, in one line."""
+        circuits = ", ".join(f"{name} = {circuit}" for name, circuit in self.circuits.items())
+        names = " ".join(self.parameters)
+        count = f"{len(self.parameters)} parameter{'' if len(self.parameters) == 1 else 's'}"
+        parts = [circuits or "no subcircuit", f"{count}: {names}" if names else count, *self.remarks]
+        return f"{self.netlist}: {'; '.join(parts)}"
+
+
+def taken(deck: Netlist) -> Taken:
+    """What `deck` simulates. Raises `NetlistError` where ngspice cannot evaluate a parameter."""
+    circuits = {s.card: f"{circuit.name} ({_place(circuit.line)})" for s, circuit in deck.instances()}
+    values = {name: param.value for name, param in deck.params.items()}
+    return Taken(str(deck.path), circuits, values, deck.remarks)
+
+
+def _place(line: Line) -> str:
+    return f"{line.path.name}:{line.number}" if line.path else line.where
+
+
+def check(path: Path | str, overrides: Mapping[str, float] | None = None) -> Netlist:
+    """Let ngspice read the deck at `path`, with `overrides` of its parameters, and take the first steps of its run.
+
+    The deck is the one that the experiments simulate. Raises `NetlistError` with file and line where the deck is at
+    fault, `SimulationError` where no operating point is found.
     """
     netlist = Netlist.load(path)
     refuse_faults(netlist)
-    netlist = netlist.with_params(overrides or {})
-    for param in netlist.params.values():
-        if param.value is None and not param.text:
-            raise NetlistError(f"{param.where}: .param {param.name} has no value")
-    nodes = sorted(_deck_nodes(netlist))
+    whole = not netlist.subcircuits or netlist.has_card(".tran")
+    is_neuron = not whole or "istim" in {s.card for s in netlist.elements()}
+    deck = (neuron_deck(path) if is_neuron else netlist).with_params(overrides or {})
+    first_steps = deck.t_stop_s() / 1000
+    deck.params  # noqa: B018  (ngspice evaluates every one)
+    if is_neuron:
+        job = neuron_job(deck, NeuronRun(Stimulus.dc(1e-9), first_steps))
+    else:
+        job = Job.from_netlist(deck, _vectors(deck), first_steps, str(path))
+    with Worker(CHECK_LIMIT_S) as worker:
+        worker.run(job)
+    return deck
+
+
+def _vectors(deck: Netlist) -> Sequence[str]:
+    """What an experiment brings back of a deck with this source, or else the voltage of its first node."""
+    elements = deck.elements()
+    names = {s.card for s in elements}
+    if "vcell" in names:
+        return RRAM_VECTORS
+    if "vdrive" in names:
+        return FECAP_VECTORS
+    nodes = sorted({s.words[1] for s in elements if len(s.words) > 2} - {"0", "gnd"})
     if not nodes:
-        raise NetlistError(f"{path}: has no elements at deck level; a file of subcircuits needs a testbench to run in")
-    stop = netlist.t_stop_s() / 1000
-    with Worker(time_limit_s=60) as worker:
-        worker.run(Job.from_netlist(netlist, [f"v({nodes[0]})"], stop, str(path)))
-    return netlist
+        raise NetlistError(
+            f"{deck.path}: has no elements at deck level; a file of subcircuits needs a testbench to run in"
+        )
+    return [f"v({nodes[0]})"]
 
 
 def difference(old: Netlist, new: Netlist, store: Store | None = None) -> Difference:
@@ -69,21 +128,5 @@ def difference(old: Netlist, new: Netlist, store: Store | None = None) -> Differ
     return Difference(params, lines, kept)
 
 
-def _deck_nodes(netlist: Netlist) -> set[str]:
-    """First nodes of deck-level elements, ground left out."""
-    found = set()
-    depth = 0
-    for line in netlist.lines[1:]:
-        words = line.code.lower().split()
-        if not words or words[0].startswith("+"):
-            continue
-        depth += words[0] == ".subckt"
-        if depth == 0 and words[0][0].isalpha() and len(words) > 2 and words[1] not in ("0", "gnd"):
-            found.add(words[1])
-        depth -= words[0] == ".ends"
-    return found
-
-
 def _code_without_params(netlist: Netlist) -> list[str]:
-    codes = (" ".join(line.code.split()) for line in netlist.lines[1:])
-    return [code for code in codes if code and not code.lower().startswith(".param")]
+    return [s.code for s in netlist.statements if s.card != ".param" or s.scope]

@@ -5,19 +5,19 @@ Every bench takes the netlist, so the behavioural circuit (level A, `NEURON_NETL
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from calibration.errors import NetlistError
+from calibration.errors import NetlistError, unknown_name
 from calibration.experiments import (
     NETLISTS,
     NEURON_NETLIST,
     NEURON_VECTORS,
     NeuronRun,
-    neuron_deck,
+    neuron_job,
     neuron_jobs,
     neuron_waveform,
     simulate_neurons,
@@ -25,7 +25,8 @@ from calibration.experiments import (
 from calibration.farm import Farm, run_jobs
 from calibration.fecap_bench import BenchResult
 from calibration.measures import energy_j, first_spike_and_period
-from calibration.netlist import Netlist, unknown_name
+from calibration.netlist import Netlist
+from calibration.neuron_deck import neuron_deck
 from devices.stimulus import Stimulus
 from devices.units import parse_spice_number
 from devices.waveform import Waveform
@@ -223,10 +224,9 @@ def convergence(
 ) -> Convergence:
     """Spike times with the deck's reltol and maximum step, and with both halved."""
     run = NeuronRun(Stimulus.dc(current_a), t_stop_s)
-    job = neuron_jobs([run], netlist)[0]
-    deck = Netlist(Path(job.label), job.lines)
+    deck = neuron_deck(netlist)
     halved = deck.with_options(reltol=0.5 * _option(deck, "reltol")).with_tran(None, 0.5 * _max_step_s(deck))
-    jobs = [job, replace(job, deck=halved.text, origins=halved.lines)]
+    jobs = [neuron_job(one, run) for one in (deck, halved)]
     raws = run_jobs(jobs, farm)
     spikes = [neuron_waveform(raw, run.stimulus, job).spike_times_s for raw, job in zip(raws, jobs, strict=True)]
     return Convergence(*spikes)
@@ -268,16 +268,14 @@ def _numbers(deck: Netlist, names: Sequence[str]) -> dict[str, float]:
 
 
 def _option(deck: Netlist, name: str) -> float:
-    for line in deck.lines:
-        words = dict(pair.split("=", 1) for pair in line.code.lower().split() if "=" in pair)
-        if line.code.lower().lstrip().startswith(".opt") and name in words:
-            return parse_spice_number(words[name])
-    raise NetlistError(f"{deck.path}: its .options set no {name}, so there is nothing to halve")
+    text = deck.option(name)
+    if text is None:
+        raise NetlistError(f"{deck.path}: its .options set no {name}, so there is nothing to halve")
+    return parse_spice_number(text)
 
 
 def _max_step_s(deck: Netlist) -> float:
-    for line in deck.lines:
-        words = line.code.split()
-        if words[:1] == [".tran"] and len(words) > 4:
-            return parse_spice_number(words[4])
-    raise NetlistError(f"{deck.path}: its .tran gives no maximum step, so there is nothing to halve")
+    step_s = deck.t_max_s()
+    if step_s is None:
+        raise NetlistError(f"{deck.path}: its .tran gives no maximum step, so there is nothing to halve")
+    return step_s

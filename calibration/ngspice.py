@@ -11,19 +11,21 @@ import math
 import re
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from calibration.diagnosis import diagnose
 from calibration.errors import SimulationError
 from calibration.lines import Line
-from calibration.netlist import Netlist, content_sha256
+from calibration.statements import deck_text, with_options
 from calibration.worker_process import WorkerHungError, WorkerLostError, WorkerProcess, WorkerStartError
 from devices.waveform import Waveform
+
+if TYPE_CHECKING:
+    from calibration.netlist import Netlist
 
 TIME_LIMIT_S = 300.0
 MEMORY_LIMIT_BYTES = 4 << 30
@@ -53,11 +55,16 @@ class Job:
     origins: tuple[Line, ...] = field(default=(), compare=False, repr=False)
 
     @classmethod
-    def from_netlist(cls, netlist: Netlist, vectors: Sequence[str], t_stop_s: float | None, label: str = "") -> "Job":
-        """The transient analysis of `netlist` up to `t_stop_s` (None: as its ``.tran`` says)."""
-        ready = netlist.with_tran(t_stop_s).with_vectors(vectors)
+    def from_netlist(cls, netlist: "Netlist", vectors: Sequence[str], t_stop_s: float | None, label: str = "") -> "Job":
+        """The transient analysis of `netlist` up to `t_stop_s` (None: as its ``.tran`` says).
+
+        The deck is `netlist` as rendered, which is all that ngspice reads, with `vectors` saved.
+        """
         stop = netlist.t_stop_s() if t_stop_s is None else t_stop_s
-        return cls(ready.text, tuple(v.lower() for v in vectors), stop, label or netlist.path.name, ready.lines)
+        lines = netlist.with_tran(t_stop_s).rendered
+        names = tuple(v.lower() for v in vectors)
+        ready = (*lines[:-1], Line(f".save {' '.join(names)}"), lines[-1])
+        return cls(deck_text(ready), names, stop, label or netlist.path.name, ready)
 
     @property
     def lines(self) -> tuple[Line, ...]:
@@ -65,15 +72,14 @@ class Job:
         return self.origins or tuple(Line(text, None, i) for i, text in enumerate(self.deck.splitlines(), 1))
 
     def key(self, version: str) -> str:
-        """SHA-256 of everything the result depends on: deck with includes and options, vectors, ngspice's version."""
-        parts = ["1", content_sha256(self.deck), list(self.vectors), self.t_stop_s, version]
+        """SHA-256 of everything the result depends on: the text that ngspice reads, vectors, end, ngspice's version."""
+        parts = ["2", self.deck, list(self.vectors), self.t_stop_s, version]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def tightened(self) -> "Job":
         """The same job with tighter tolerances and more iterations, for a second attempt."""
-        netlist = Netlist(Path(self.label), self.lines)
-        ready = netlist.with_options(**TIGHTER)
-        return Job(ready.text, self.vectors, self.t_stop_s, self.label, ready.lines)
+        lines = with_options(self.lines, TIGHTER)
+        return replace(self, deck=deck_text(lines), origins=lines)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import datetime
 from collections.abc import Mapping
 from pathlib import Path
 
+from calibration.errors import NetlistError
 from calibration.netlist import Netlist
 from calibration.ngspice import ngspice_version
 from devices.card_parts import Parameter, Provenance
@@ -25,10 +26,20 @@ def provenance(deck: Netlist, overrides: Mapping[str, float], command: str) -> P
 
 
 def circuit_parameter(deck: Netlist, name: str, assumed: Parameter) -> Parameter:
-    """The number that `deck` gives its ``.param`` `name`; `assumed`, marked so, where it has none of that unit."""
+    """The number that `deck` gives its ``.param`` `name`; `assumed`, marked so, where it has none of that name.
+
+    Raises `NetlistError` where the deck has the name, but no number of that unit: a card must not state another one.
+    """
     param = deck.params.get(name)
-    if param is None or param.value is None or param.unit not in ("", assumed.unit):
+    if param is None:
         return assumed.model_copy(update={"source": f"assumed: {assumed.source}"})
+    if param.value is None:
+        raise NetlistError(f"{param.where}: .param {name} is no number, but the card states it in {assumed.unit}")
+    if param.unit not in ("", assumed.unit):
+        raise NetlistError(
+            f"{param.where}: .param {name} counts in {param.unit} by its comment, but the card states it in "
+            f"{assumed.unit}; write '[{assumed.unit}]' if that is what the number means, else rename the .param"
+        )
     return Parameter(value=param.value, unit=assumed.unit, source="netlist")
 
 

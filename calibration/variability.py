@@ -21,12 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import FitError
-from calibration.experiments import NEURON_NETLIST, NeuronRun, neuron_deck, simulate_neurons
+from calibration.experiments import NEURON_NETLIST, NeuronRun, simulate_neurons
 from calibration.farm import Farm
 from calibration.fit_felif import Scales, first_spike_residual
 from calibration.fitting import Free, search
 from calibration.measures import first_spike_s
 from calibration.memo import remembered
+from calibration.neuron_deck import neuron_deck
 from calibration.recording import Recording, measure_spikes
 from calibration.variation import Samples, Variation
 from devices.card import FeLIFCard

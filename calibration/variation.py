@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from scipy import stats
 
-from calibration.errors import NetlistError
-from calibration.netlist import Netlist, unknown_name
+from calibration.errors import NetlistError, unknown_name
+from calibration.netlist import Netlist
 from devices.errors import InputError
 from devices.reading import load_yaml
 from devices.units import parse_spice_number

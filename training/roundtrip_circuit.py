@@ -14,10 +14,11 @@ import numpy as np
 
 import spice_netlists
 from calibration.errors import CalibrationError, SimulationError
-from calibration.experiments import NeuronRun, neuron_deck, neuron_jobs, neuron_waveform
+from calibration.experiments import NeuronRun, neuron_jobs, neuron_waveform
 from calibration.farm import Farm, try_jobs
 from calibration.lattice import GROUPS_BEGIN
 from calibration.neuron_bench import LEVELS
+from calibration.neuron_deck import neuron_deck
 from devices.card import FeLIFCard
 from devices.errors import InputError
 from devices.felif import FeLIFParameters, simulate

@@ -90,14 +90,17 @@ def test_netlist_check_finds_what_ngspice_passes_over(line, fault, bruno, tmp_pa
 
 def test_netlist_check_runs_the_deck_as_it_is_set(bruno, monkeypatch):
     decks = []
-    monkeypatch.setattr(Worker, "run", lambda _, job: decks.append(job.deck))
+    run = Worker.run
+    monkeypatch.setattr(Worker, "run", lambda worker, job: decks.append(job.deck) or run(worker, job))
     code, _, _ = bruno("netlist", "check", RRAM_NETLIST, "--set", "vread=0.25")
     assert code == 0
-    assert ".param vread=0.25" in decks[0]
+    assert ".param vread=0.25" in decks[-1]
+    assert ".save v(ae) v(oe) i(vcell)" in decks[-1]
+    run_for_check = len(decks)
     code, _, err = bruno("netlist", "check", RRAM_NETLIST, "--set", "vraed=0.25")
     assert code == 2
     assert "did you mean 'vread'?" in err
-    assert len(decks) == 1
+    assert len(decks) == run_for_check
 
 
 def test_netlist_diff_says_what_runs_again(bruno, tmp_path, own_store):

@@ -9,7 +9,6 @@ from calibration.experiments import (
     RRAM_NETLIST,
     NeuronRun,
     RRAMRun,
-    neuron_deck,
     program_rrams,
     pwl,
     rram_jobs,
@@ -19,6 +18,7 @@ from calibration.experiments import (
 from calibration.farm import run_jobs
 from calibration.lattice import DEFAULT_GROUPS, group_nodes
 from calibration.netlist import Netlist
+from calibration.neuron_deck import neuron_deck
 from devices.stimulus import Stimulus
 
 

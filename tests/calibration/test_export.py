@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from calibration.experiments import NEURON_PINS, NeuronRun, neuron_deck, pwl, simulate_neurons
+from calibration.experiments import NeuronRun, pwl, simulate_neurons
 from calibration.export import export_card
 from calibration.farm import run_jobs
 from calibration.netlist import Netlist
+from calibration.neuron_deck import NEURON_PINS, neuron_deck
 from calibration.ngspice import Job
 from calibration.stimuli import network_like
 from devices import FeLIFCard

@@ -8,9 +8,10 @@ import json
 import pytest
 
 from calibration.errors import NetlistError
-from calibration.experiments import NETLISTS, NEURON_NETLIST, neuron_deck
+from calibration.experiments import NETLISTS, NEURON_NETLIST
 from calibration.export import export_card
 from calibration.neuron_bench import parameter_effects
+from calibration.neuron_deck import neuron_deck
 from calibration.store import Store
 from calibration.variability import sampled_recordings
 from devices import FeLIFCard

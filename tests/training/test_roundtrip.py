@@ -10,8 +10,9 @@ import torch
 import training.cli  # noqa: F401  (adds its commands to the app that the fixture runs)
 from calibration.crossbar import CrossbarArray, CrossbarRun, crossbar_deck, simulate_crossbar
 from calibration.errors import NetlistError, SimulationError
-from calibration.experiments import NETLISTS, NeuronRun, neuron_deck, neuron_jobs
+from calibration.experiments import NETLISTS, NeuronRun, neuron_jobs
 from calibration.farm import Farm, try_jobs
+from calibration.neuron_deck import neuron_deck
 from calibration.provenance import provenance
 from devices import FeLIFCard
 from devices.errors import InputError

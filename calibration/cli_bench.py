@@ -37,7 +37,8 @@ NetlistArgument = Annotated[Path, typer.Argument(help="A testbench (.cir).")]
 @simulate_app.command("fecap")
 def simulate_fecap_command(
     testbench: Annotated[
-        Literal["pv", "minor", "pund", "kinetics", "forc", "temperature"], typer.Option(help="What to measure.")
+        Literal["pv", "minor", "pund", "kinetics", "forc", "temperature", "groups"],
+        typer.Option(help="What to measure; groups: how many of them make a film."),
     ] = "pv",
     netlist: Annotated[Path | None, typer.Option(help="FeCAP testbench (default: the project's).")] = None,
     settings: SetOption = None,
@@ -56,9 +57,10 @@ def simulate_fecap_command(
     `bruno simulate fecap --testbench pv --set imprint=0.2 --figure loops.png`
     """
     from calibration.fecap_bench import BENCHES, FECAP_NETLIST
+    from calibration.film_study import group_convergence
 
     run_bench(
-        BENCHES[testbench],
+        {**BENCHES, "groups": group_convergence}[testbench],
         netlist or FECAP_NETLIST,
         parse_overrides(settings, groups),
         out,
@@ -72,7 +74,8 @@ def simulate_fecap_command(
 @simulate_app.command("neuron-bench")
 def simulate_neuron_bench_command(
     testbench: Annotated[
-        Literal["sweep", "trains", "coincidence", "inhibition", "effects"], typer.Option(help="What to measure.")
+        Literal["sweep", "trains", "coincidence", "inhibition", "effects", "convergence"],
+        typer.Option(help="What to measure; convergence: whether ngspice's spikes are those of the equations."),
     ] = "sweep",
     level: Annotated[
         Literal["a", "b"] | None, typer.Option(help="a: behavioural circuit (default), b: transistors.")
@@ -154,10 +157,7 @@ def run_bench(
     refuse_folder(out)
     if figure is not None:
         figure_format(figure)
-    if overrides and "overrides" not in bench.__annotations__:
-        raise InputError("this bench varies parameters itself; edit the netlist instead of --set")
-    given = {"overrides": overrides} if overrides else {}
-    result = bench(netlist=netlist, farm=farm, **given)
+    result = bench(netlist=netlist, overrides=overrides, farm=farm)
     numbers = out.with_suffix(".numbers.csv")
     write_atomic(out, result.traces.to_csv(index=False, float_format="%.9g"))
     write_atomic(numbers, result.numbers.to_csv(index=False, float_format="%.9g"))

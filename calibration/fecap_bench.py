@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from calibration.experiments import NETLISTS
 from calibration.farm import Farm, Job, run_jobs
-from calibration.lattice import GROUPS_BEGIN
 from calibration.measures import forc_density, loop_numbers, pulse_charges
 from calibration.netlist import Netlist
 from devices.waveform import Waveform
@@ -260,7 +259,7 @@ def pulses(levels: Sequence[tuple[float, float]], edge_s: float, gap_s: float) -
 
 def _fine(netlist: Path | str, overrides: Mapping[str, float] | None) -> dict[str, float]:
     """`overrides`, with many groups where they do not say how many and the film is that of fecap.lib."""
-    many = {"groups": FINE_GROUPS} if GROUPS_BEGIN in Netlist.load(netlist).text else {}
+    many = {"groups": FINE_GROUPS} if Netlist.load(netlist).has_groups else {}
     return many | dict(overrides or {})
 
 

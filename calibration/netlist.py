@@ -314,6 +314,11 @@ class Netlist:
         new = [replace(self.lines[first], text=part) for text in texts for part in text.splitlines()]
         return self._with_lines(first + 1, last, new)
 
+    @property
+    def has_groups(self) -> bool:
+        """Whether its film is one whose number of switching groups can be set."""
+        return any(line.text.startswith(GROUPS_BEGIN) for line in self.lines)
+
     def has_card(self, card: str) -> bool:
         """Whether a control card such as ``.tran`` stands in the deck."""
         return any(statement.card == card for statement in self.statements)

@@ -5,19 +5,18 @@ Every bench takes the netlist, so the behavioural circuit (level A, `NEURON_NETL
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from calibration.convergence import spike_convergence
 from calibration.errors import NetlistError, unknown_name
 from calibration.experiments import (
     NETLISTS,
     NEURON_NETLIST,
     NEURON_VECTORS,
     NeuronRun,
-    neuron_job,
     neuron_jobs,
     neuron_waveform,
     simulate_neurons,
@@ -28,7 +27,6 @@ from calibration.measures import energy_j, first_spike_and_period
 from calibration.netlist import Netlist
 from calibration.neuron_deck import neuron_deck
 from devices.stimulus import Stimulus
-from devices.units import parse_spice_number
 from devices.waveform import Waveform
 
 NEURON_CMOS_NETLIST = NETLISTS / "testbenches" / "neuron_cmos.cir"
@@ -36,21 +34,6 @@ LEVELS = {"a": NEURON_NETLIST, "b": NEURON_CMOS_NETLIST}
 PUBLISHED_CHARGE_C = 13.2e-12
 """Charge to the spike of the paper's neuron, 2 A Ps + C Vth: sets how long a DC run must be."""
 RISE_S = 10e-6
-
-
-@dataclass(frozen=True)
-class Convergence:
-    """Spike times with the deck's options and with tolerance and step halved, and how far apart they are."""
-
-    spikes_s: np.ndarray
-    spikes_halved_s: np.ndarray
-
-    @property
-    def worst_shift(self) -> float:
-        """Largest relative shift of a spike time; infinite where the numbers of spikes differ."""
-        if self.spikes_s.size != self.spikes_halved_s.size:
-            return float("inf")
-        return float(np.max(np.abs(self.spikes_halved_s / self.spikes_s - 1)))
 
 
 def current_sweep(
@@ -216,28 +199,13 @@ def parameter_effects(
     return BenchResult("effects", pd.concat(traces, ignore_index=True), pd.DataFrame(numbers))
 
 
-def convergence(
-    current_a: float = 2e-9,
-    t_stop_s: float = 22e-3,
-    netlist: Path | str = NEURON_NETLIST,
-    farm: Farm | None = None,
-) -> Convergence:
-    """Spike times with the deck's reltol and maximum step, and with both halved."""
-    run = NeuronRun(Stimulus.dc(current_a), t_stop_s)
-    deck = neuron_deck(netlist)
-    halved = deck.with_options(reltol=0.5 * _option(deck, "reltol")).with_tran(None, 0.5 * _max_step_s(deck))
-    jobs = [neuron_job(one, run) for one in (deck, halved)]
-    raws = run_jobs(jobs, farm)
-    spikes = [neuron_waveform(raw, run.stimulus, job).spike_times_s for raw, job in zip(raws, jobs, strict=True)]
-    return Convergence(*spikes)
-
-
 BENCHES: dict[str, Callable[..., BenchResult]] = {
     "sweep": current_sweep,
     "trains": pulse_trains,
     "coincidence": coincidence,
     "inhibition": inhibition,
     "effects": parameter_effects,
+    "convergence": spike_convergence,
 }
 
 
@@ -265,17 +233,3 @@ def _numbers(deck: Netlist, names: Sequence[str]) -> dict[str, float]:
             raise NetlistError(f"{deck.params[name].where}: .param {name} is an expression, which cannot be scaled")
         found[name] = value
     return found
-
-
-def _option(deck: Netlist, name: str) -> float:
-    text = deck.option(name)
-    if text is None:
-        raise NetlistError(f"{deck.path}: its .options set no {name}, so there is nothing to halve")
-    return parse_spice_number(text)
-
-
-def _max_step_s(deck: Netlist) -> float:
-    step_s = deck.t_max_s()
-    if step_s is None:
-        raise NetlistError(f"{deck.path}: its .tran gives no maximum step, so there is nothing to halve")
-    return step_s

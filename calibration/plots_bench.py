@@ -12,6 +12,7 @@ from calibration.fecap_bench import BenchResult
 from devices.units import format_si
 
 UC_PER_CM2 = 100.0
+OTHERS = {"fine": "reltol 1e-6", "equations": "the equations"}
 Figure1 = Callable[[Axes, BenchResult], Axes]
 
 
@@ -187,6 +188,52 @@ def draw_cycling(axes: Axes, result: BenchResult) -> Axes:
     return axes
 
 
+def draw_convergence(axes: Axes, result: BenchResult) -> Axes:
+    """Errors of first spikes (dots) and intervals (crosses) against each drive's mean current."""
+    numbers = result.numbers
+    for colour, other in zip(_colours(2), ("fine", "equations"), strict=True):
+        for what, marker in (("first", "o"), ("interval", "x")):
+            name = f"{what}_error_{other}"
+            if name in numbers:
+                size = numbers[name].abs().where(numbers[name] != 0)
+                label = f"{'first spike' if what == 'first' else 'worst interval'}, against {OTHERS[other]}"
+                axes.plot(numbers["i_mean_a"], size, marker, color=colour, ms=6, label=label)
+    axes.axhline(1e-4, color="black", lw=0.8, ls="--")
+    axes.set(xscale="log", yscale="log", xlabel="mean input current", ylabel="relative error of the deck's spikes")
+    axes.xaxis.set_major_formatter(EngFormatter("A"))
+    axes.legend(fontsize="small")
+    return axes
+
+
+def draw_groups(axes: Axes, result: BenchResult) -> Axes:
+    """Distance from the converged film against the number of groups: membrane on the left, film on the right."""
+    numbers = result.numbers
+    voltages = [name for name in map(str, numbers) if name.startswith("v_rms") and name.endswith("p_v")]
+    for colour, name in zip(_colours(len(voltages)), voltages, strict=True):
+        current = format_si(1e-12 * float(name.split("_")[2][:-1]), "A")
+        axes.plot(numbers["groups"], 1e3 * numbers[name], "o-", color=colour, label=f"membrane, {current}")
+    spice = numbers.dropna()
+    axes.plot(
+        spice["groups"], 1e3 * spice["v_rms_308p_ngspice_v"], "ks", ms=9, mfc="none", label="membrane, 308 pA, ngspice"
+    )
+    right = axes.twinx()
+    films = {"loop": "3 V loop", "minor": "1.2 V loop", "pund": "PUND", "kinetics": "pulses"}
+    for colour, (name, label) in zip(colormaps["autumn"](np.linspace(0.0, 0.7, 4)), films.items(), strict=True):
+        right.plot(numbers["groups"], 100 * numbers[f"{name}_rms_ps"], "x--", color=colour, label=f"{label} (right)")
+    ticks = [int(n) for n in numbers["groups"]]
+    axes.set(xscale="log", yscale="log", xlabel="switching groups", ylabel="membrane, rms from the converged film (mV)")
+    right.set(yscale="log", ylabel="film, rms from the converged one (% of Ps)")
+    right.grid(False)
+    axes.set_xticks(ticks, [str(n) for n in ticks])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    for axis in (axes.yaxis, right.yaxis):
+        axis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
+    handles = [*axes.get_legend_handles_labels()[0], *right.get_legend_handles_labels()[0]]
+    axes.legend(handles=handles, fontsize="small", loc="lower left")
+    return axes
+
+
 FIGURES: dict[str, Figure1] = {
     "pv": draw_loops,
     "minor": draw_loops,
@@ -199,6 +246,8 @@ FIGURES: dict[str, Figure1] = {
     "coincidence": draw_neuron_traces,
     "inhibition": draw_neuron_traces,
     "effects": draw_effects,
+    "convergence": draw_convergence,
+    "groups": draw_groups,
     "set": draw_conductance,
     "source": draw_conductance,
     "1t1r": draw_conductance,

@@ -16,7 +16,6 @@ import spice_netlists
 from calibration.errors import CalibrationError, SimulationError
 from calibration.experiments import NeuronRun, neuron_jobs, neuron_waveform
 from calibration.farm import Farm, try_jobs
-from calibration.lattice import GROUPS_BEGIN
 from calibration.neuron_bench import LEVELS
 from calibration.neuron_deck import neuron_deck
 from devices.card import FeLIFCard
@@ -64,7 +63,7 @@ def find_circuit(card: FeLIFCard, level: str = "a", netlist: Path | None = None)
         netlist = LEVELS[level]
     if netlist is not None:
         deck = neuron_deck(netlist)
-        known = {*deck.params, *(["groups"] if GROUPS_BEGIN in deck.text else [])}
+        known = {*deck.params, *(["groups"] if deck.has_groups else [])}
         return Circuit(netlist, {name: value for name, value in origin.overrides.items() if name in known})
     if not origin.netlist:
         raise InputError("the run's FeLIF card was not calibrated on a netlist; name one with --netlist FILE")

@@ -43,14 +43,6 @@ def test_cache_commands_list_and_prune_what_was_simulated(bruno, tmp_path, own_s
     assert "0 results" in bruno("cache", "list")[1]
 
 
-def test_a_bench_that_varies_parameters_itself_refuses_set(bruno, tmp_path, own_store):
-    code, _, said = bruno(
-        "simulate", "neuron-bench", "--testbench", "effects", "--set", "vth=2", "--out", tmp_path / "n.csv"
-    )
-    assert code == 2
-    assert "varies parameters itself" in said
-
-
 def test_netlist_show_prints_units_and_meanings(bruno):
     code, printed, _ = bruno("netlist", "show", NEURON_NETLIST, "--json")
     shown = {row["name"]: row for row in json.loads(printed)}

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
+from calibration.convergence import convergence, spike_convergence
 from calibration.experiments import NEURON_NETLIST, NeuronRun, simulate_neurons
 from calibration.neuron_bench import (
     NEURON_CMOS_NETLIST,
     coincidence,
-    convergence,
     current_sweep,
     inhibition,
     parameter_effects,
@@ -94,3 +94,19 @@ def test_area_and_polarization_set_the_charge_to_the_spike_and_the_threshold_har
     assert ratio["area"] == pytest.approx(1.1 / 0.9, rel=0.02)
     assert 1.1 < ratio["ps"] < ratio["area"]
     assert 1.0 < ratio["vth"] < 1.05
+
+
+def test_effects_are_those_of_the_circuit_as_it_is_set(farm):
+    first = parameter_effects((0.8, 1.0), ("vth",), 20e-9, overrides={"vth": 2.5}, farm=farm).numbers["first_spike_s"]
+    set_low = parameter_effects((1.0,), ("vth",), 20e-9, overrides={"vth": 2.0}, farm=farm).numbers["first_spike_s"]
+    assert set_low[0] == pytest.approx(first[0], rel=1e-5)
+    assert first[0] < 0.99 * first[1]
+
+
+def test_spikes_converge_on_the_solution_of_the_equations(farm):
+    """Two of the bench's 28 currents, one at which reltol = 1e-4 fires early, and with another film."""
+    found = spike_convergence((6.62e-9, 20e-9), (), overrides={"groups": 12}, farm=farm).numbers
+    assert list(found["spikes"]) == [1, 1]
+    assert np.all(found["lowest_membrane_v"] > 2.49)
+    assert found["first_error_fine"].abs().max() < 1e-4
+    assert 0 < found["first_error_equations"].abs().max() < 1e-4

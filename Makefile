@@ -9,7 +9,7 @@ CARDS := data/calibrated
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .NOTPARALLEL:
-.PHONY: all setup ngspice browser calibrate train validate report bench paper docs test lint format help clean
+.PHONY: all setup ngspice browser calibrate train validate report bench paper docs test chaos lint format help clean
 
 all: calibrate train validate report ## set up, calibrate, train on Bach chorales, check in SPICE, write the reports (10 minutes on 2 cores)
 	@echo
@@ -60,6 +60,9 @@ bench: setup ## speed, accuracy, memory, gradients and their growth on this mach
 
 test: setup browser ## the whole test suite (10 minutes on 2 cores)
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
+
+chaos: setup ## 5,000 simulations under signals, a full disk and a damaged store: every result as undisturbed (10 minutes on 2 cores)
+	$(VENV)/bin/python tests/chaos/chaos.py 5000
 
 lint: setup ## ruff (format, lint) and mypy
 	$(VENV)/bin/ruff format --check .

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 TIME_LIMIT_S = 300.0
 MEMORY_LIMIT_BYTES = 4 << 30
-ATTEMPTS = 8
-"""How often a job is run, at most, that is killed from outside each time."""
+ATTEMPTS = 10
+"""How often a job is run, at most, that is killed from outside each time; the pauses between them double."""
+_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 2.0
 _MARGIN_S = 30.0
 TIGHTER = {"reltol": 1e-6, "itl1": 1000, "itl4": 500, "gmin": 1e-13}
 T = TypeVar("T")
@@ -98,7 +99,7 @@ class Worker:
         self.memory_limit_bytes = memory_limit_bytes
         self.process: WorkerProcess | None = None
         self._ngspice = Ngspice("", "")
-        self._closed = False
+        self._closed = threading.Event()
         self._closing = threading.Lock()
         self._working = threading.RLock()
 
@@ -136,7 +137,7 @@ class Worker:
     def close(self) -> None:
         """End the worker process and whatever it runs; no job can be started afterwards."""
         with self._closing:
-            self._closed = True
+            self._closed.set()
             if self.process is not None:
                 self.process.kill()
         with self._working:  # a job in another thread notices and leaves
@@ -155,6 +156,7 @@ class Worker:
                             f"{label}: its ngspice process was killed or stopped from outside {ATTEMPTS} times, at "
                             f"last {lost}; see whether memory runs out or a batch system ends it, then try again"
                         ) from None
+                    self._closed.wait(min(_PAUSE_S * 2**attempt, _LONGEST_PAUSE_S))
                 except WorkerHungError:
                     self._end_process()
                     raise SimulationError(
@@ -175,7 +177,7 @@ class Worker:
 
     def _start(self) -> Ngspice:
         with self._closing:
-            if self._closed:
+            if self._closed.is_set():
                 raise SimulationError("the simulation farm was closed")
             if self.process is not None and self.process.alive():
                 return self._ngspice

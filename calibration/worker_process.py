@@ -51,6 +51,7 @@ class WorkerProcess:
     """A running worker; raises `WorkerLostError` where it ends or stops, `WorkerHungError` where it is late."""
 
     def __init__(self) -> None:
+        self._owner = os.getpid()
         self._popen = subprocess.Popen(
             [sys.executable, "-P", str(WORKER)],
             stdin=subprocess.PIPE,
@@ -98,14 +99,16 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End it and the fork that runs its job, stopped or not. From any thread: who waits for it is told at once."""
-        if self._popen.returncode is None:  # not waited for: the number is still its own
+        not_waited_for = self._popen.returncode is None  # so the number is still its own
+        if not_waited_for and os.getpid() == self._owner:  # a fork of this process leaves it alone
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """End it and close its pipes; only where no other thread waits for it."""
         self.kill()
-        self._popen.wait()
+        if os.getpid() == self._owner:
+            self._popen.wait()
         for pipe in (self._in, self._out, self._err):
             pipe.close()
 

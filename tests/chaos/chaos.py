@@ -1,0 +1,178 @@
+"""Simulations under everything that may happen to them from outside; no result may be lost or differ in one bit.
+
+While `work.py` simulates, its workers, their forks and itself get SIGKILL, SIGSTOP, SIGINT and SIGTERM, stored results
+are damaged bit by bit, and the disk with the store fills up and empties again (a small tmpfs where that can be mounted,
+a limit on the size of files elsewhere). Where it was ended it is started again, until it has run to its end.
+
+    python tests/chaos/chaos.py COUNT [SEED]
+"""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+WORK = Path(__file__).with_name("work.py")
+ROOT = Path(__file__).parents[2]
+ENTRY_BYTES = 4096
+HITS_PER_S = {"worker": 0.8, "parent": 0.08, "flip": 2.0, "disk": 0.15}
+MOST_STARTS = 200
+
+
+@dataclass
+class Outcome:
+    """What disturbed jobs gave: how many results, which are lost or differ, and what was done to them."""
+
+    results: int = 0
+    wrong: list[str] = field(default_factory=list)
+    starts: int = 0
+    done: Counter[str] = field(default_factory=Counter)
+
+
+def start(count: int, store: Path, *more: str) -> "subprocess.Popen[str]":
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(WORK), str(count), str(store), *more]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment, start_new_session=True
+    )
+
+
+def calm_digests(count: int, store: Path) -> list[str]:
+    """The digest of each undisturbed result."""
+    with start(count, store) as work:
+        lines = work.stdout.read().splitlines()
+    assert lines[-1:] == ["done"], lines[-1:]
+    return [line.split()[1] for line in lines[:-1]]
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size_bytes: int) -> Iterator[bool]:
+    """Whether `folder` is a disk of its own of that size now."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", str(folder)]
+    mounted = os.getuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def children(pid: int) -> list[int]:
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True).stdout
+    return [int(word) for word in listed.split()]
+
+
+class Disturber(threading.Thread):
+    """Lets things happen to `work`, which stores its results in `store`, until it is told to stop."""
+
+    def __init__(self, work: "subprocess.Popen[str]", store: Path, dice: random.Random, done: Counter[str]) -> None:
+        super().__init__()
+        self.work, self.store, self.dice, self.done = work, store, dice, done
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        kinds, rates = zip(*HITS_PER_S.items(), strict=True)
+        while not self.over.wait(self.dice.expovariate(sum(rates))):
+            kind = self.dice.choices(kinds, rates)[0]
+            with contextlib.suppress(OSError, IndexError):  # whom it was meant for has gone
+                getattr(self, f"hit_{kind}")()
+
+    def hit_worker(self) -> None:
+        victim = self.dice.choice(children(self.work.pid))
+        if self.dice.random() < 0.5:
+            victim = self.dice.choice([victim, *children(victim)])
+        if b"ngspice_worker" not in Path(f"/proc/{victim}/cmdline").read_bytes():
+            return
+        number = self.dice.choice([signal.SIGKILL, signal.SIGSTOP, signal.SIGINT, signal.SIGTERM])
+        os.kill(victim, number)
+        self.done[f"{number.name} to a worker"] += 1
+        if number == signal.SIGSTOP and self.dice.random() < 0.5:
+            self.over.wait(self.dice.uniform(0.0, 1.0))
+            os.kill(victim, signal.SIGCONT)
+
+    def hit_parent(self) -> None:
+        number = self.dice.choice([signal.SIGKILL, signal.SIGSTOP, signal.SIGINT, signal.SIGTERM])
+        self.work.send_signal(number)
+        self.done[f"{number.name} to their parent"] += 1
+        if number == signal.SIGSTOP:
+            self.over.wait(self.dice.uniform(0.0, 2.0))
+            self.work.send_signal(signal.SIGCONT)
+
+    def hit_flip(self) -> None:
+        path = self.dice.choice(list(self.store.glob("??/*.wave")))
+        data = bytearray(path.read_bytes())
+        data[self.dice.randrange(len(data))] ^= 1 << self.dice.randrange(8)
+        with path.open("r+b") as file:
+            file.write(data)
+        self.done["flipped bit in the store"] += 1
+
+    def hit_disk(self) -> None:
+        ballast = self.store / "ballast"
+        if not os.path.ismount(self.store):
+            return
+        with ballast.open("wb") as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(65536))
+                file.flush()
+        self.done["full disk"] += 1
+        self.over.wait(self.dice.uniform(0.5, 3.0))
+        ballast.unlink()
+
+
+def disturbed(count: int, folder: Path, calm: list[str], dice: random.Random) -> Outcome:
+    """Run `count` jobs to their end with a store in `folder`, whatever happens, and compare with `calm`."""
+    outcome = Outcome()
+    store = folder / "store"
+    with small_disk(store, max(count * ENTRY_BYTES, 1 << 20)) as mounted:
+        finished = False
+        while not finished:
+            outcome.starts += 1
+            assert outcome.starts < MOST_STARTS, "it never comes to its end"
+            limited = not mounted and outcome.starts % 2 == 1
+            outcome.done["full disk"] += limited
+            with start(count, store, *(["512"] if limited else [])) as work:
+                disturber = Disturber(work, store, dice, outcome.done)
+                disturber.start()
+                seen = set()
+                for line in work.stdout:
+                    first, _, said = line.strip().partition(" ")
+                    if first.isdigit() and (len(said) == len(calm[0]) or said.startswith("lost")):  # not cut short
+                        seen.add(int(first))
+                        if said != calm[int(first)]:
+                            outcome.wrong.append(line.strip())
+                    finished = first == "done"
+                disturber.over.set()
+                disturber.join()
+            outcome.results += len(seen)
+        outcome.wrong += [f"{number} missing" for number in range(count) if number not in seen]
+    return outcome
+
+
+def main() -> None:
+    count, seed = int(sys.argv[1]), int((sys.argv[2:] or ["0"])[0])
+    started_s = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        calm = calm_digests(count, Path(folder) / "calm")
+        print(f"{count} undisturbed results in {time.monotonic() - started_s:.0f} s", flush=True)
+        started_s = time.monotonic()
+        outcome = disturbed(count, Path(folder), calm, random.Random(seed))
+    print(f"{outcome.results} disturbed ones in {time.monotonic() - started_s:.0f} s and {outcome.starts} starts")
+    print(", ".join(f"{number} times {what}" for what, number in outcome.done.items()))
+    print(f"{len(outcome.wrong)} lost or different")
+    for line in outcome.wrong[:20]:
+        print(line)
+    sys.exit(bool(outcome.wrong))
+
+
+if __name__ == "__main__":
+    main()

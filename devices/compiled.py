@@ -2,16 +2,25 @@
 disk.
 
 numba keys its cache on a kernel's own file. Kernels here call one another across files, so the cache folder
-is keyed on the sources of the whole package: no change to a callee can leave a stale caller behind.
+is keyed on the sources of the whole package: no change to a callee can leave a stale caller behind. numba's files have
+no checksum and two processes can write under one name; here each has one, and a name of its own.
 """
 
-from collections.abc import Callable
+import contextlib
+import hashlib
+import io
+import tempfile
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
 from numba.core import config as _config
+from numba.core.caching import IndexDataCacheFile
 
+from devices.files import write_atomic
 from devices.sources import sources_sha256
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -25,6 +34,68 @@ def _cache_folder() -> str:
 
 
 _FOLDER = _cache_folder()
+_DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+class CheckedFiles(IndexDataCacheFile):
+    """numba's files of one kernel, with the SHA-256 of their content at their end, where unpickling passes over it.
+
+    A damaged one is compiled again; one that cannot be written is not kept.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        """Keep what was compiled for the argument types `key`, or warn."""
+        try:
+            super().save(key, data)
+        except OSError as error:
+            _warn(f"compiled kernels are used but not kept: cannot write to {_FOLDER} ({error.strerror})")
+
+    def _load_index(self) -> Any:
+        return super()._load_index() if self._whole(self._index_path) else {}
+
+    def _load_data(self, name: str) -> Any:
+        return super()._load_data(name) if self._whole(self._data_path(name)) else None
+
+    def _data_name(self, number: int) -> str:
+        return self._data_name_pattern.format(number=uuid.uuid4().int)
+
+    @contextlib.contextmanager
+    def _open_for_write(self, filepath: str) -> Iterator[io.BytesIO]:
+        buffer = io.BytesIO()
+        yield buffer
+        content = buffer.getvalue()
+        write_atomic(filepath, content + hashlib.sha256(content).digest())
+
+    def _whole(self, path: str) -> bool:
+        try:
+            data = Path(path).read_bytes()
+        except OSError:
+            return False
+        if hashlib.sha256(data[:-_DIGEST_BYTES]).digest() == data[-_DIGEST_BYTES:]:
+            return True
+        with contextlib.suppress(OSError):
+            Path(path).unlink()
+        _warn(f"what {_FOLDER} kept was damaged in part; that is not used but compiled again")
+        return False
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, RuntimeWarning, stacklevel=3)
+
+
+def _writable() -> bool:
+    """Whether numba can keep anything in the cache folder; it would take another, without the key, if it could not."""
+    try:
+        Path(_FOLDER).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=_FOLDER).close()
+    except OSError as error:
+        _warn(f"kernels are compiled anew in each command: cannot write to {_FOLDER} ({error.strerror}); "
+              "let NUMBA_CACHE_DIR name a folder that can be written")  # fmt: skip
+        return False
+    return True
+
+
+_KEPT = _writable()
 
 
 def kernel(**options: Any) -> Callable[[F], Any]:
@@ -34,9 +105,12 @@ def kernel(**options: Any) -> Callable[[F], Any]:
         before = settings.CACHE_DIR
         settings.CACHE_DIR = _FOLDER
         try:
-            return numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+            dispatcher = numba.njit(cache=_KEPT, nogil=True, error_model="numpy", **options)(function)
         finally:
             settings.CACHE_DIR = before
+        if _KEPT:
+            dispatcher._cache._cache_file.__class__ = CheckedFiles
+        return dispatcher
 
     return decorate
 

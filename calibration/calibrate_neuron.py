@@ -5,7 +5,7 @@ chosen on a second set; the card's figures of merit come from a third. The envel
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration import fit_felif, stimuli
+from calibration.drive import measure_drive
 from calibration.errors import FitError
 from calibration.experiments import NEURON_NETLIST, NeuronRun, simulate_neurons
 from calibration.farm import Farm
@@ -22,7 +23,8 @@ from calibration.memo import remembered
 from calibration.netlist import Netlist
 from calibration.neuron_deck import neuron_deck
 from calibration.provenance import circuit_parameter, provenance
-from calibration.recording import Recording, SpikeMeasures, measure_spikes
+from calibration.recording import Recording, RestMeasures, SpikeMeasures, measure_rest, measure_spikes
+from calibration.stimuli import Drive
 from calibration.validation import NeuronComparison, network_score, validate_neuron
 from calibration.variability import neuron_variability, sampled_devices
 from devices.card import FeLIFCard
@@ -54,17 +56,19 @@ class NeuronCalibration:
     held_out: list[Recording]
     fitted_comparisons: list[NeuronComparison]
     held_out_comparisons: list[NeuronComparison]
+    drive: Drive = field(default_factory=Drive)
 
     def reference(self) -> Recording:
-        """The recording nearest to the paper's 308 pA."""
-        return min(self.fitted, key=lambda r: abs(np.log(r.stimulus.i_syn_a[-1] / 308e-12)))
+        """The recording nearest to the paper's 308 pA, or what stands for it."""
+        return min(self.fitted, key=lambda r: abs(np.log(r.stimulus.i_syn_a[-1] / self.drive.constant_a(308e-12))))
 
     def model_frequency(self, points: int = 40) -> tuple[Array, Array]:
         """Currents in A over the fitted range and the model's spike frequency in Hz there; silent ones left out."""
         currents = np.geomspace(*_span([r.stimulus.i_syn_a[-1] for r in self.fitted]), points)
         rates = []
         for current in currents:
-            end_s = 1.5 * stimuli.CHARGE_PER_RECORDING_C / current + stimuli.DEAD_TIME_PER_RECORDING_S
+            charge_c = 1.5 * stimuli.CHARGE_PER_RECORDING_C * self.drive.scale
+            end_s = charge_c / (current - self.drive.offset_a) + stimuli.DEAD_TIME_PER_RECORDING_S
             spikes = simulate(self.card, Stimulus.dc(current), end_s, dt_s=1e-3).spike_times_s
             rates.append(1.0 / np.diff(spikes).mean() if spikes.size > 1 else np.nan)
         spiking = np.isfinite(rates)
@@ -96,11 +100,14 @@ def calibrate_neuron(
     network_traces: int = 20,
     monte_carlo: int = 0,
     notice: Notice = lambda _: None,
+    current_scale: float | None = None,
+    currents_a: Sequence[float] = (),
 ) -> NeuronCalibration:
     """Simulate `netlist` (pins: see spice_netlists/README.md), fit FeLIF, validate, and make the card.
 
     `domains` is the number K of polarization domains (1 is the published model) or ``"auto"``; so many `monte_carlo`
-    devices give the card its variability (0: none); `notice` is told what goes on.
+    devices give the card its variability (0: none); `notice` is told what goes on. The currents are those of the
+    project's neuron times `current_scale`, which is measured unless given, and those of the fit `currents_a` if given.
     Raises `InputError` or `NetlistError` before anything runs, `SimulationError` or `FitError`.
     """
     farm = farm or Farm()
@@ -111,10 +118,13 @@ def calibrate_neuron(
     if monte_carlo:
         sampled_devices(netlist, monte_carlo, overrides)
 
-    fitted = fit_recordings(netlist, overrides, farm)
-    selection = record(stimuli.selection_runs(), netlist, overrides, farm) if domains == "auto" else []
-    held_out = record(stimuli.validation_runs(network_traces), netlist, overrides, farm)
-    start = start_parameters(measure_spikes(fitted), {name: p.value for name, p in known.items()})
+    measured = measure_drive(netlist, overrides, farm, notice, current_scale)
+    drive = replace(measured, currents_a=tuple(currents_a))
+    rest = measure_rest(record([stimuli.rest_and_floor(drive)], netlist, overrides, farm)[0])
+    fitted = fit_recordings(netlist, overrides, farm, drive)
+    selection = record(stimuli.selection_runs(drive), netlist, overrides, farm) if domains == "auto" else []
+    held_out = record(stimuli.validation_runs(network_traces, drive), netlist, overrides, farm)
+    start = start_parameters(measure_spikes(fitted), {name: p.value for name, p in known.items()}, rest.v_floor)
     candidates = CANDIDATE_DOMAINS if domains == "auto" else (domains,)
     trials = [_try(k, fitted, selection, start, notice) for k in candidates]
     chosen, why = choose(trials)
@@ -123,13 +133,14 @@ def calibrate_neuron(
     fitted_comparisons = validate_neuron(fitted, chosen.parameters)
     held_out_comparisons = validate_neuron(held_out, chosen.parameters)
     card = FeLIFCard.build(
-        card_entries(chosen.parameters, chosen.fit, known),
+        card_entries(chosen.parameters, chosen.fit, known | ({} if rest.settled else _unsettled(rest))),
         domains=chosen.domains,
         covariance=chosen.fit.covariance(),
         envelope=_envelope([*fitted, *held_out]),
         fit={
             "domains_chosen": why,
             "domains_tried": [t.as_dict() for t in trials if selection],
+            "drive": asdict(drive),
             "evaluations": chosen.fit.evaluations,
             "chi_square": float(np.sum(chosen.fit.residual**2)),
             "stimuli": [c.as_dict() for c in fitted_comparisons],
@@ -144,7 +155,12 @@ def calibrate_neuron(
         notice(f"measuring the spread of {monte_carlo} devices")
         sigma, correlation = neuron_variability(card, netlist, monte_carlo, farm, overrides)
         card = card.model_copy(update={"variability": sigma, "variability_correlation": correlation})
-    return NeuronCalibration(card, fitted, held_out, fitted_comparisons, held_out_comparisons)
+    return NeuronCalibration(card, fitted, held_out, fitted_comparisons, held_out_comparisons, drive)
+
+
+def _unsettled(rest: RestMeasures) -> dict[str, Parameter]:
+    source = "lowest voltage seen: under inhibition the membrane came to no floor"
+    return {"v_floor": Parameter(value=rest.v_floor, unit="V", source=source)}
 
 
 def record(runs: Sequence[stimuli.Run], netlist: Path, overrides: Mapping[str, float], farm: Farm) -> list[Recording]:
@@ -153,9 +169,11 @@ def record(runs: Sequence[stimuli.Run], netlist: Path, overrides: Mapping[str, f
     return [Recording(stimulus, wave) for (stimulus, _), wave in zip(runs, waves, strict=True)]
 
 
-def fit_recordings(netlist: Path, overrides: Mapping[str, float], farm: Farm) -> list[Recording]:
+def fit_recordings(
+    netlist: Path, overrides: Mapping[str, float], farm: Farm, drive: Drive | None = None
+) -> list[Recording]:
     """What the fit sees: constant currents; a silent transient is simulated again, twice as long."""
-    runs = [stimuli.constant(i) for i in stimuli.FIT_CURRENTS_A]
+    runs = (drive or Drive()).fit_runs()
     recordings = record(runs, netlist, overrides, farm)
     for _ in range(MAX_EXTENSIONS):
         silent = [n for n, r in enumerate(recordings) if r.spice.spike_times_s.size == 0]
@@ -175,15 +193,18 @@ def known_parameters(deck: Netlist) -> dict[str, Parameter]:
     return {name: circuit_parameter(deck, param, assumed[name]) for name, param in CIRCUIT_PARAMETERS.items()}
 
 
-def start_parameters(measured: SpikeMeasures, known: Mapping[str, float] | None = None) -> FeLIFParameters:
-    """The published film with what the spikes and the circuit (`known`) say: where every fit starts."""
+def start_parameters(
+    measured: SpikeMeasures, known: Mapping[str, float] | None = None, v_floor: float = 0.0
+) -> FeLIFParameters:
+    """The published film with what the spikes, inhibition and the circuit (`known`) say: where every fit starts."""
     values: dict[str, Any] = {"v_compliance": THERMAL_VOLTAGE_V} | dict(known or {})
     return replace(
         FeLIFParameters.from_card(FeLIFCard.published()),
         v_threshold=measured.v_threshold,
         t_refractory=measured.t_refractory,
         v_reset=measured.v_reset,
-        v_floor=0.0,
+        polarization_reset=measured.polarization_reset,
+        v_floor=v_floor,
         **values,
     )
 
@@ -192,7 +213,8 @@ SOURCES = {
     "v_threshold": "measured on the spikes",
     "t_refractory": "measured on the spikes",
     "v_reset": "measured after the spikes, to the millivolt",
-    "v_floor": "the circuit's ground",
+    "polarization_reset": "measured after the spikes, to a thousandth",
+    "v_floor": "measured under inhibition, to the millivolt",
 }
 SOURCES_OF_DOMAINS = {
     "thickness_int": "0: the spread of the domains makes the slope of the plateau",

@@ -200,8 +200,12 @@ def _neuron_in_spice(
 
     path = netlist or NEURON_NETLIST
     said = announce(neuron_deck(path).with_params(overrides))
+
+    def say(text: str) -> None:
+        messages.print(text, markup=False)
+
     with messages.status("ngspice runs"):
-        return simulate_neuron(drive, end_s, netlist=path, overrides=overrides), said
+        return simulate_neuron(drive, end_s, path, overrides, notice=say), said
 
 
 def _neuron_model(drive: Stimulus, end_s: float, card_path: Path, overrides: dict[str, float]) -> Waveform:
@@ -321,6 +325,13 @@ def calibrate_command(
     network_traces: Annotated[
         int, typer.Option(min=1, help="Network-like traces, of those that validate a neuron; fewer are quicker.")
     ] = 20,
+    current_scale: Annotated[
+        float | None,
+        number_option("Factor on the currents of the project's neuron (default: measured, a spike's charge)."),
+    ] = None,
+    currents: Annotated[
+        str | None, typer.Option(metavar="I,I,...", help="Constant currents a neuron is fitted to, e.g. 240p,1n,10n.")
+    ] = None,
     workers: WorkersOption = 2,
     dask: Annotated[
         str | None, typer.Option(help="Scheduler of a Dask cluster, tcp://host:port, to simulate on.")
@@ -347,6 +358,11 @@ def calibrate_command(
     if report is not None and set(names) != set(TARGETS):
         raise InputError("--report needs both devices: bruno calibrate all --report FOLDER")
     domain_choice = _domains(domains)
+    if (current_scale is not None or currents is not None) and names != ["neuron"]:
+        raise InputError("--current-scale and --currents go with neuron: bruno calibrate neuron --current-scale 4")
+    if current_scale is not None and not current_scale > 0:
+        raise InputError("--current-scale must be positive")
+    currents_a = _currents(currents)
     keep_to_this_command(out, report)
     done: dict[str, Any] = {}
     for name in names:
@@ -363,6 +379,7 @@ def calibrate_command(
             options["domains"] = domain_choice
             options["overrides"] = parse_overrides(settings, groups)
             options["network_traces"] = network_traces
+            options["current_scale"], options["currents_a"] = current_scale, currents_a
             declared = netlist is None or netlist.with_suffix(".variation.yaml").exists()
             options["monte_carlo"] = monte_carlo if monte_carlo is not None else (24 if declared else 0)
         done[name] = TARGETS[name](farm=Farm(workers=workers, progress=f"{name} in ngspice", dask=dask), **options)
@@ -384,6 +401,17 @@ def _domains(text: str) -> Any:
     if not text.isdigit() or not 1 <= int(text) <= 16:
         raise InputError(f"--domains {text}: give a number from 1 to 16, or auto")
     return int(text)
+
+
+FEWEST_CURRENTS = 3
+
+
+def _currents(text: str | None) -> tuple[float, ...]:
+    """``"240p,1n,10n"`` in A, rising. Raises `InputError` for fewer than three different ones."""
+    found = tuple(sorted({float(parse_spice_number(part)) for part in text.split(",")})) if text is not None else ()
+    if text is not None and (len(found) < FEWEST_CURRENTS or found[0] <= 0):
+        raise InputError(f"--currents {text}: needs at least {FEWEST_CURRENTS} different currents above 0")
+    return found
 
 
 def _summary(card: Card) -> str:

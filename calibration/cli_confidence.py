@@ -28,6 +28,7 @@ def confidence_command(
     from calibration.farm import Farm
     from calibration.neuron_deck import neuron_deck
     from calibration.plots import figure_format, new_figure, save
+    from calibration.stimuli import Drive
     from calibration.uncertainty import neuron_confidence, profile
 
     if figure is not None:
@@ -37,7 +38,7 @@ def confidence_command(
     overrides = fitted.provenance.overrides
     if neuron_deck(source).sha256(overrides) != fitted.provenance.sha256:
         raise InputError(f"{path} was not fitted to {source} as it is now; recalibrate, or name its --netlist")
-    recordings = fit_recordings(source, overrides, Farm(progress="neuron in ngspice"))
+    recordings = fit_recordings(source, overrides, Farm(progress="neuron in ngspice"), Drive.of(fitted.fit))
     with messages.status("following the profiles"):
         found = neuron_confidence(recordings, fitted, parameter or None)
     if figure is not None:

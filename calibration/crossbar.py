@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import NetlistError
-from calibration.experiments import NETLISTS, NEURON_NETLIST, job_parameter, spike_times
+from calibration.experiments import NETLISTS, NEURON_NETLIST, job_parameter
 from calibration.farm import Farm, Job, run_jobs
 from calibration.netlist import Netlist
 from calibration.neuron_deck import NEURON_PINS, neuron_deck
 from calibration.recording import refuse_early_spikes
+from calibration.spike_output import spike_times
 from devices.stimulus import Stimulus
 from devices.waveform import Waveform
 

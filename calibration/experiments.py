@@ -1,12 +1,12 @@
 """Experiments on the netlists: a stimulus in, a waveform or a conductance out, one at a time or many at once.
 
 Neuron: the deck's source ``Istim`` takes the stimulus as a piecewise linear waveform; ``v(vm)``, ``v(pn)``,
-``v(spk)``, ``v(vdd)`` come back. A spike is the rising crossing of ``v(spk)`` through half the supply.
+``v(spk)``, ``v(vdd)`` come back. Spikes are read off ``v(spk)`` (`calibration.spike_output`).
 RRAM: the deck ``rram.cir`` sets the cell with a current limit, reads it, resets it by a voltage, reads it. When it
 reads is found in a run of the deck itself (`calibration.rram_reads`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from calibration.netlist import Netlist
 from calibration.neuron_deck import neuron_deck
 from calibration.recording import refuse_early_spikes
 from calibration.rram_reads import RRAM_VECTORS, RRAMTiming, find_timing, read_cell
+from calibration.spike_output import rests_high, spike_times
 from devices.stimulus import Stimulus
 from devices.waveform import Waveform
 
@@ -64,20 +65,26 @@ def simulate_neuron(
     netlist: Path | str = NEURON_NETLIST,
     overrides: Mapping[str, float] | None = None,
     farm: Farm | None = None,
+    notice: Callable[[str], None] = lambda _: None,
 ) -> Waveform:
     """SPICE's answer to `stimulus`: ``i_syn_a`` (A), ``v_mem_v`` (V), ``polarization`` (-1...1) and the spike times.
 
     Raises `NetlistError` for a deck with the wrong pins, nodes or parameters, `SimulationError` where ngspice failed.
     """
-    return simulate_neurons([NeuronRun(stimulus, t_stop_s, overrides or {})], netlist, farm)[0]
+    return simulate_neurons([NeuronRun(stimulus, t_stop_s, overrides or {})], netlist, farm, notice)[0]
 
 
 def simulate_neurons(
-    runs: Sequence[NeuronRun], netlist: Path | str = NEURON_NETLIST, farm: Farm | None = None
+    runs: Sequence[NeuronRun],
+    netlist: Path | str = NEURON_NETLIST,
+    farm: Farm | None = None,
+    notice: Callable[[str], None] = lambda _: None,
 ) -> list[Waveform]:
-    """`simulate_neuron` for many runs, in parallel."""
+    """`simulate_neuron` for many runs, in parallel; `notice` is told where the spikes are falls of the output."""
     jobs = neuron_jobs(runs, netlist)
     raw = run_jobs(jobs, farm)
+    if any(rests_high(wave) for wave in raw):
+        notice(f"{netlist}: spk rests high, so a spike is its fall through half the supply")
     return [neuron_waveform(wave, run.stimulus, job) for wave, run, job in zip(raw, runs, jobs, strict=True)]
 
 
@@ -114,11 +121,6 @@ def neuron_waveform(raw: Waveform, stimulus: Stimulus, job: Job) -> Waveform:
 def job_parameter(job: Job, name: str) -> float | None:
     """The number that the job's deck gives its ``.param`` `name`; None where it gives none."""
     return Netlist(Path(job.label), job.lines).value(name)
-
-
-def spike_times(raw: Waveform, output: str = "v(spk)") -> NDArray[np.float64]:
-    """Times (n,) in s at which the neuron's `output` rises through half the supply."""
-    return Waveform(raw.time_s, {"spk": raw[output] - 0.5 * raw["v(vdd)"]}).crossings("spk", 0.0)
 
 
 def pwl(stimulus: Stimulus, t_stop_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -97,7 +97,7 @@ def first_spike_residual(recording: Recording, parameters: FeLIFParameters, scal
     spike_s = recording.spice.spike_times_s[0]
     longest_s = 3.0 * spike_s
     held_after = replace(parameters, t_refractory=2.0 * longest_s)
-    model = simulate(held_after, recording.stimulus, longest_s, dt_s=spike_s / 4000, rtol=RTOL)
+    model = simulate(held_after, recording.stimulus, longest_s, dt_s=spike_s / 4000, rtol=RTOL, **recording.start)
     model_spike_s = model.spike_times_s[0] if model.spike_times_s.size else longest_s
     share = (np.arange(POINTS) + 0.5) / POINTS
     spice_part = recording.spice.resampled(share * spike_s)
@@ -116,7 +116,7 @@ def charging_residual(recording: Recording, parameters: FeLIFParameters, scales:
     moved = np.flatnonzero(recording.spice["polarization"] > recording.spice["polarization"][0] + 0.01)
     until_s = float(recording.spice.time_s[moved[0]]) if moved.size else recording.t_stop_s
     window_s = (np.arange(POINTS) + 0.5) / POINTS * until_s
-    model = simulate(parameters, recording.stimulus, until_s, dt_s=until_s / POINTS, rtol=RTOL)
+    model = simulate(parameters, recording.stimulus, until_s, dt_s=until_s / POINTS, rtol=RTOL, **recording.start)
     deviation = model.resampled(window_s)["v_mem_v"] - recording.spice.resampled(window_s)["v_mem_v"]
     return deviation / scales.voltage_v
 

@@ -24,6 +24,10 @@ BEFORE_SPIKE_S = 20e-6
 SLOPE_S = 5e-6
 ENOUGH_SPIKES = 3
 """So many spikes tell a threshold of their own."""
+KICK_V = 20e-3
+"""So far below its hold the membrane must be let go for that to count as its reset level."""
+REST_V = 0.1
+"""So near 0 V a circuit must rest."""
 
 Array = NDArray[np.float64]
 
@@ -39,6 +43,12 @@ class Recording:
     def t_stop_s(self) -> float:
         """End of the recording in s."""
         return float(self.spice.time_s[-1])
+
+    @property
+    def start(self) -> dict[str, float]:
+        """Where the circuit starts, to the millivolt and a thousandth, as `devices.felif.simulate` takes it."""
+        v_start, polarization = (round(float(self.spice[name][0]), 3) + 0.0 for name in ("v_mem_v", "polarization"))
+        return {"v_start": v_start, "polarization_start": min(max(polarization, -1.0), 1.0)}
 
 
 def refuse_early_spikes(spice: Waveform, v_threshold: float | None, label: str) -> None:
@@ -84,21 +94,24 @@ class SpikeMeasures:
     v_threshold: float
     v_reset: float
     t_refractory: float
+    polarization_reset: float = -1.0
 
 
 def measure_spikes(recordings: Sequence[Recording]) -> SpikeMeasures:
     """Threshold and reset level (medians over all spikes) and dead time of recordings at constant currents.
 
     The threshold is the membrane voltage at the spike; the reset level, to the millivolt, the membrane 50 us after it,
-    or half the dead time where that is shorter. The dead time is by how much an interval between spikes is longer than
-    the way to the first one from the reset level (less half the initial ramp of the current): median of the three
-    fastest recordings, where it weighs most.
+    or half the dead time where that is shorter, or where the membrane is kicked down when it is let go, the foot of the
+    ramp that follows. The polarization is read at nine tenths of the dead time. That is by how much an interval between
+    spikes is longer than the way to the first one from the reset level (less half the initial ramp of the current):
+    median of the three fastest recordings, where it weighs most.
     Raises `FitError` where a recording holds no spike, or none holds two.
     """
     silent = [r.stimulus.name for r in recordings if r.spice.spike_times_s.size == 0]
     if silent:
         raise FitError(
-            f"no spike in SPICE under {silent[0]}: the neuron cannot be fitted there; drive it with more current"
+            f"no spike in SPICE under {silent[0]}: the neuron cannot be fitted there; drive it with more current, by "
+            "--current-scale or --currents"
         )
     repeated = sorted((r for r in recordings if r.spice.spike_times_s.size > 1), key=lambda r: r.spice.spike_times_s[0])
     if not repeated:
@@ -112,7 +125,63 @@ def measure_spikes(recordings: Sequence[Recording]) -> SpikeMeasures:
     v_reset = round(float(np.median(resets)), 3) + 0.0
     if v_reset > 0:
         dead_times = [dead + _charging_s(r, v_reset) for dead, r in zip(dead_times, repeated[:3], strict=True)]
-    return SpikeMeasures(float(np.median(thresholds)), v_reset, float(np.median(dead_times)))
+    v_threshold = float(np.median(thresholds))
+    feet = [_foot(r, after_s, v_reset, v_threshold) for r in repeated[:3]]
+    if np.median([v for _, v in feet]) < v_reset - KICK_V:
+        dead_times = [t for t, _ in feet]
+        v_reset = round(float(np.median([v for _, v in feet])), 3)
+    held_s = max(0.9 * float(np.median(dead_times)), 1e-6)
+    written = [p for r in repeated for p in r.spice.resampled(r.spice.spike_times_s[:-1] + held_s)["polarization"]]
+    polarization = min(max(round(float(np.median(written)), 3), -1.0), 1.0)
+    return SpikeMeasures(v_threshold, v_reset, float(np.median(dead_times)), polarization)
+
+
+def _foot(recording: Recording, after_s: float, v_held: float, v_threshold: float) -> tuple[float, float]:
+    """Where the ramp after the first spike begins: s after the spike, and V; at `v_held` unless a kick goes before it.
+
+    From where the membrane has come a quarter of the way up, it is followed back as long as it falls. A dip from which
+    it comes back to `v_held` and stays there is none: the reset still holds it.
+    """
+    spike_s, next_s = recording.spice.spike_times_s[:2]
+    time, v = recording.spice.time_s, recording.spice["v_mem_v"]
+    inside = (time > spike_s + after_s) & (time < next_s)
+    time, v = time[inside], v[inside]
+    up = np.flatnonzero(v > v_held + 0.25 * (v_threshold - v_held))
+    if not up.size or up[0] == 0:
+        return after_s, v_held
+    back = v[: up[0] + 1][::-1]
+    risen = np.flatnonzero(back - np.minimum.accumulate(back) > KICK_V)
+    ramp = back[: risen[0]] if risen.size else back
+    foot = up[0] - int(np.argmin(ramp))
+    near = np.abs(v[foot : up[0]] - v_held) < KICK_V / 2
+    stays_s = float(np.sum(np.diff(time[foot : up[0] + 1]) * near))
+    if stays_s > 0.2 * (time[up[0]] - time[foot]):
+        return after_s, v_held
+    return float(time[foot] - spike_s), float(v[foot])
+
+
+@dataclass(frozen=True)
+class RestMeasures:
+    """Where the membrane goes without input and under inhibition, to the millivolt; whether the latter has settled."""
+
+    v_rest: float
+    v_floor: float
+    settled: bool
+
+
+def measure_rest(recording: Recording) -> RestMeasures:
+    """What is read off a recording under `stimuli.rest_and_floor`.
+
+    Raises `FitError` where the membrane does not rest near 0 V, which is where the model's leak ends.
+    """
+    end_s = recording.t_stop_s
+    v_rest, before, v_floor = recording.spice.resampled([end_s / 2, 0.9 * end_s, end_s])["v_mem_v"]
+    if abs(v_rest) > REST_V:
+        raise FitError(
+            f"without input the membrane is at {v_rest:.3g} V after {end_s / 2 * 1e3:g} ms, but the model's leak ends "
+            "at 0 V: bias the circuit so that it rests at ground"
+        )
+    return RestMeasures(round(float(v_rest), 3), round(float(v_floor), 3) + 0.0, abs(before - v_floor) < REST_V / 20)
 
 
 def _charging_s(recording: Recording, v_mem_v: float) -> float:

@@ -3,9 +3,14 @@
 Fitting uses constant currents over the range of training. Validation uses currents between those, and kinds of
 input that no fit has seen: pulse trains, bursts with gaps, inhibition, filtered noise, and what a neuron in a network
 gets, a new current each millisecond.
+
+The currents below are those of the project's neuron. A circuit whose spike takes another charge gets them scaled (a
+`Drive`, measured by `calibration.drive`), so that it spikes at the same rates.
 """
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 
@@ -24,10 +29,46 @@ Run = tuple[Stimulus, float]
 """A stimulus and the end of its transient in s."""
 
 
-def constant(current_a: float) -> Run:
-    """A constant current, for two to three spikes of the default neuron."""
+@dataclass(frozen=True)
+class Drive:
+    """How the currents of a circuit follow from those of the project's neuron."""
+
+    scale: float = 1.0
+    """Factor on every current."""
+    offset_a: float = 0.0
+    """Added to constant currents: what a leak takes beyond its share."""
+    currents_a: tuple[float, ...] = ()
+    """The constant currents of the fit where they are given; else the project's, scaled."""
+
+    @classmethod
+    def of(cls, fit: Mapping[str, Any]) -> Self:
+        """The drive that the ``fit`` of a card records."""
+        return cls(**{**fit.get("drive", {}), "currents_a": tuple(fit.get("drive", {}).get("currents_a", ()))})
+
+    def constant_a(self, current_a: float) -> float:
+        """What stands for the project's constant `current_a`."""
+        return float(f"{self.scale * current_a + self.offset_a:.6g}") if self != Drive() else current_a
+
+    def applied(self, run: Run) -> Run:
+        """`run` with its currents scaled."""
+        stimulus, end_s = run
+        return replace(stimulus, i_syn_a=stimulus.i_syn_a * self.scale), end_s
+
+    def fit_runs(self) -> list[Run]:
+        """What the fit sees."""
+        if not self.currents_a:
+            return [constant(i, self) for i in FIT_CURRENTS_A]
+        return [_dc(i, max(i - self.offset_a, FIT_CURRENTS_A[0] * self.scale) / self.scale) for i in self.currents_a]
+
+
+def constant(current_a: float, drive: Drive | None = None) -> Run:
+    """What stands for the project's constant `current_a`, for two to three spikes."""
+    return _dc((drive or Drive()).constant_a(current_a), current_a)
+
+
+def _dc(current_a: float, project_a: float) -> Run:
     stimulus = replace(Stimulus.dc(current_a), name=f"{format_si(current_a, 'A')} DC")
-    return stimulus, min(CHARGE_PER_RECORDING_C / current_a + DEAD_TIME_PER_RECORDING_S, LONGEST_TRANSIENT_S)
+    return stimulus, min(CHARGE_PER_RECORDING_C / project_a + DEAD_TIME_PER_RECORDING_S, LONGEST_TRANSIENT_S)
 
 
 def pulse_train(current_a: float = 4e-9, width_s: float = 1e-3, period_s: float = 2.5e-3, pulses: int = 20) -> Run:
@@ -69,12 +110,21 @@ def network_like(seed: int, milliseconds: int = 60, span_a: tuple[float, float] 
     return Stimulus.steps(current, name=f"network-like, seed {seed}"), milliseconds * 1e-3
 
 
-def selection_runs() -> list[Run]:
+def rest_and_floor(drive: Drive) -> Run:
+    """Nothing, then the strongest inhibition, 5 ms each: where the membrane rests, and what inhibition pulls it to."""
+    levels = np.array([0.0] * 5 + [NETWORK_RANGE_A[0]] * 5)
+    return drive.applied((Stimulus.steps(levels, name="rest and inhibition"), 10e-3))
+
+
+def selection_runs(drive: Drive | None = None) -> list[Run]:
     """Held out from the fit; the number of domains is chosen on them."""
-    return [constant(2e-9), inhibition(), noise(101), network_like(101)]
+    drive = drive or Drive()
+    return [constant(2e-9, drive), *(drive.applied(run) for run in (inhibition(), noise(101), network_like(101)))]
 
 
-def validation_runs(network_traces: int = 20) -> list[Run]:
+def validation_runs(network_traces: int = 20, drive: Drive | None = None) -> list[Run]:
     """Held out from fit and choice alike: the card's figures of merit come from these."""
+    drive = drive or Drive()
     kinds = [pulse_train(), bursts(), noise(1), noise(2, 8e-9, 6e-9)]
-    return [constant(i) for i in HELD_OUT_CURRENTS_A] + kinds + [network_like(n) for n in range(1, network_traces + 1)]
+    kinds += [network_like(n) for n in range(1, network_traces + 1)]
+    return [constant(i, drive) for i in HELD_OUT_CURRENTS_A] + [drive.applied(run) for run in kinds]

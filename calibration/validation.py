@@ -108,7 +108,7 @@ def between_spikes(time_s: Array, spikes_s: Array, dead_time_s: float) -> NDArra
 def model_of(recording: Recording, parameters: FeLIFParameters) -> Waveform:
     """The model's answer to the stimulus of `recording`, over the same time, finely enough for a figure."""
     dt_s = min(20e-6, recording.t_stop_s / SAMPLES)
-    return simulate(parameters, recording.stimulus, recording.t_stop_s, dt_s=dt_s)
+    return simulate(parameters, recording.stimulus, recording.t_stop_s, dt_s=dt_s, **recording.start)
 
 
 def validate_neuron(recordings: Sequence[Recording], parameters: FeLIFParameters) -> list[NeuronComparison]:

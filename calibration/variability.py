@@ -29,6 +29,7 @@ from calibration.measures import first_spike_s
 from calibration.memo import remembered
 from calibration.neuron_deck import neuron_deck
 from calibration.recording import Recording, measure_spikes
+from calibration.stimuli import Drive
 from calibration.variation import Samples, Variation
 from devices.card import FeLIFCard
 from devices.card_parts import Covariance
@@ -41,7 +42,7 @@ Array = NDArray[np.float64]
 
 FEWEST_SAMPLES = 8
 CURRENTS_A = (160e-12, 1e-9, 10e-9)
-"""The lowest shows the leak, the highest the field dependence of switching."""
+"""Of the project's neuron. The lowest shows the leak, the highest the field dependence of switching."""
 FIRST_SPIKE, TWO_SPIKES = 1.5, 3.0
 """A device is simulated for so many times the first-spike time of the card; the highest current shows two spikes."""
 FIELD_FACTOR = "activation_field"
@@ -85,11 +86,11 @@ def sampled_devices(netlist: Path, samples: int, overrides: Mapping[str, float],
 def sampled_recordings(
     card: FeLIFCard, netlist: Path, samples: int, farm: Farm | None, overrides: dict[str, float], seed: int
 ) -> list[list[Recording]]:
-    """Recordings of each sampled device at `CURRENTS_A`."""
+    """Recordings of each sampled device at `CURRENTS_A`, as the card's drive scales them."""
     sampled = sampled_devices(netlist, samples, overrides, seed)
-    first = {i: _spiking_s(card, i) for i in CURRENTS_A}
-    factor = {i: TWO_SPIKES if i == max(CURRENTS_A) else FIRST_SPIKE for i in CURRENTS_A}
-    drives = [(Stimulus.dc(i), factor[i] * first[i]) for i in CURRENTS_A]
+    currents = [Drive.of(card.fit).constant_a(i) for i in CURRENTS_A]
+    factors = [TWO_SPIKES if i == max(currents) else FIRST_SPIKE for i in currents]
+    drives = [(Stimulus.dc(i), factor * _spiking_s(card, i)) for i, factor in zip(currents, factors, strict=True)]
     runs = [NeuronRun(s, end, overrides | values) for values in sampled.overrides() for s, end in drives]
     waves = simulate_neurons(runs, netlist, farm)
     recordings = [Recording(run.stimulus, wave) for run, wave in zip(runs, waves, strict=True)]
@@ -98,7 +99,7 @@ def sampled_recordings(
         if recording.spice.spike_times_s.size == 0:
             raise FitError(
                 f"{sampled.labels[n // count]} of the Monte-Carlo does not spike at "
-                f"{format_si(CURRENTS_A[n % count], 'A')}: narrow the spread in the variation file"
+                f"{format_si(currents[n % count], 'A')}: narrow the spread in the variation file"
             )
     return [recordings[n : n + count] for n in range(0, len(recordings), count)]
 

@@ -88,13 +88,17 @@ def vary_command(
 
 def _vary_neuron(devices: Any, currents_a: list[float], path: Path, overrides: dict[str, float], farm: Any) -> Rows:
     """A row a device and current: first spike, and the interval after it; empty where the neuron stays silent."""
-    from calibration.experiments import NeuronRun, simulate_neurons
+    from calibration.drive import PROJECT_CHARGE_C, spike_charge_c
+    from calibration.experiments import NEURON_NETLIST, NeuronRun, simulate_neurons
     from calibration.stimuli import CHARGE_PER_RECORDING_C, DEAD_TIME_PER_RECORDING_S
     from devices.stimulus import Stimulus
 
     cases = [(label, values, i) for label, values in _cases(devices) for i in currents_a]
+    own = path == NEURON_NETLIST and not overrides
+    larger = 1.0 if own else max(spike_charge_c(path, overrides, farm) / PROJECT_CHARGE_C, 1.0)
+    charge_c = CHARGE_PER_RECORDING_C * larger
     runs = [
-        NeuronRun(Stimulus.dc(i), CHARGE_PER_RECORDING_C / i + DEAD_TIME_PER_RECORDING_S, overrides | values)
+        NeuronRun(Stimulus.dc(i), charge_c / i + DEAD_TIME_PER_RECORDING_S, overrides | values)
         for _, values, i in cases
     ]
     rows: Rows = []

@@ -37,11 +37,15 @@ RAMP_S = 10e-6
 Notice = Callable[[str], None]
 
 
+def _untold(_: str) -> None:
+    pass
+
+
 def measure_drive(
     netlist: Path | str,
     overrides: Mapping[str, float],
     farm: Farm | None,
-    notice: Notice = lambda _: None,
+    notice: Notice = _untold,
     scale: float | None = None,
 ) -> Drive:
     """The currents that make the circuit spike at the rates of the project's; `scale` sets the factor instead.
@@ -51,10 +55,10 @@ def measure_drive(
     if scale is not None:
         return Drive(scale)
     current_a, first_s = _probe(netlist, overrides, farm, notice)
-    drive = Drive(_scale(current_a * first_s))
+    drive = Drive(scale_of(current_a * first_s))
     leak_a = _leak_a(netlist, overrides, farm, drive, current_a, first_s)
     if leak_a > TOLERATED_LEAK * drive.scale * stimuli.FIT_CURRENTS_A[0]:
-        drive = Drive(_scale((current_a - leak_a) * first_s))
+        drive = Drive(scale_of((current_a - leak_a) * first_s))
         drive = replace(drive, offset_a=_digits(max(leak_a - PROJECT_LEAK_A * drive.scale, 0.0)))
     if drive != Drive():
         low, high = (drive.constant_a(i) for i in (stimuli.FIT_CURRENTS_A[0], stimuli.FIT_CURRENTS_A[-1]))
@@ -66,10 +70,16 @@ def measure_drive(
     return drive
 
 
-def charge_scale(netlist: Path | str, overrides: Mapping[str, float], farm: Farm | None) -> float:
-    """The scale alone, of one short transient."""
-    current_a, first_s = _probe(netlist, overrides, farm, lambda _: None)
-    return _scale(current_a * first_s)
+def spike_charge_c(netlist: Path | str, overrides: Mapping[str, float], farm: Farm | None) -> float:
+    """Charge to the first spike in C, of short transients; raises what `measure_drive` does."""
+    current_a, first_s = _probe(netlist, overrides, farm, _untold)
+    return current_a * first_s
+
+
+def scale_of(charge_c: float) -> float:
+    """The factor on the currents of a circuit whose spike takes `charge_c`."""
+    ratio = charge_c / PROJECT_CHARGE_C
+    return 1.0 if 1 / NEAR < ratio < NEAR else _digits(ratio)
 
 
 def _probe(
@@ -78,8 +88,9 @@ def _probe(
     """A current in A and the first spike in s there, neither before `EARLIEST_S` nor behind the probe's end."""
     end_s = stimuli.constant(PROBE_A)[1]
     current_a, found = PROBE_A, None
-    for _ in range(MOST_STEPS):
-        first_s = _first_spike_s(_transient(netlist, overrides, farm, current_a, end_s, notice))
+    for step in range(MOST_STEPS):
+        told = notice if step == 0 else _untold
+        first_s = _first_spike_s(_transient(netlist, overrides, farm, current_a, end_s, told))
         if first_s is not None:
             found = current_a, first_s
         if first_s is None and found is not None:
@@ -115,7 +126,7 @@ def _transient(
     farm: Farm | None,
     current_a: float,
     end_s: float,
-    notice: Notice = lambda _: None,
+    notice: Notice = _untold,
 ) -> Waveform:
     return simulate_neurons([NeuronRun(Stimulus.dc(current_a), end_s, overrides)], netlist, farm, notice)[0]
 
@@ -123,11 +134,6 @@ def _transient(
 def _first_spike_s(wave: Waveform) -> float | None:
     """First spike after the middle of the current's ramp; None where there is none."""
     return float(wave.spike_times_s[0]) - RAMP_S / 2 if wave.spike_times_s.size else None
-
-
-def _scale(charge_c: float) -> float:
-    ratio = charge_c / PROJECT_CHARGE_C
-    return 1.0 if 1 / NEAR < ratio < NEAR else _digits(ratio)
 
 
 def _digits(value: float) -> float:

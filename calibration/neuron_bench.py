@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from calibration.convergence import spike_convergence
+from calibration.drive import scale_of, spike_charge_c
 from calibration.errors import NetlistError, unknown_name
 from calibration.experiments import (
     NETLISTS,
@@ -32,12 +33,16 @@ from devices.waveform import Waveform
 NEURON_CMOS_NETLIST = NETLISTS / "testbenches" / "neuron_cmos.cir"
 LEVELS = {"a": NEURON_NETLIST, "b": NEURON_CMOS_NETLIST}
 PUBLISHED_CHARGE_C = 13.2e-12
-"""Charge to the spike of the paper's neuron, 2 A Ps + C Vth: sets how long a DC run must be."""
+"""Charge to the spike of the paper's neuron, 2 A Ps + C Vth: sets how long a DC run must be.
+
+Another circuit's is measured, and the benches' currents are scaled with it where they are not given.
+"""
+SWEEP_A = (60e-12, 120e-12, 308e-12, 800e-12, 2e-9, 5e-9, 12e-9, 28e-9)
 RISE_S = 10e-6
 
 
 def current_sweep(
-    currents_a: Sequence[float] = (60e-12, 120e-12, 308e-12, 800e-12, 2e-9, 5e-9, 12e-9, 28e-9),
+    currents_a: Sequence[float] | None = None,
     netlist: Path | str = NEURON_NETLIST,
     overrides: Mapping[str, float] | None = None,
     spikes: int = 2,
@@ -49,11 +54,10 @@ def current_sweep(
     mirrors', so only level B's is meant to be read.
     """
     values = overrides or {}
-    scale = values.get("area", 25e-12) / 25e-12 * max(values.get("ps", 0.22) / 0.22, 0.2)
+    scale, charge_c = _scale_and_charge(netlist, values, farm)
+    currents_a = [scale * i for i in SWEEP_A] if currents_a is None else currents_a
     runs = [
-        NeuronRun(
-            Stimulus.dc(i), (spikes + 0.25) * (PUBLISHED_CHARGE_C * scale / max(i - 9e-12, 1e-12) + 3.5e-4), values
-        )
+        NeuronRun(Stimulus.dc(i), (spikes + 0.25) * (charge_c / max(i - 9e-12, 1e-12) + 3.5e-4), values)
         for i in currents_a
     ]
     traces, numbers = [], []
@@ -82,14 +86,16 @@ def current_sweep(
 
 def pulse_trains(
     rates_hz: Sequence[float] = (100.0, 200.0, 400.0, 800.0),
-    amplitude_a: float = 10e-9,
+    amplitude_a: float | None = None,
     width_s: float = 1e-3,
     duration_s: float = 60e-3,
     netlist: Path | str = NEURON_NETLIST,
     overrides: Mapping[str, float] | None = None,
     farm: Farm | None = None,
 ) -> BenchResult:
-    """Spikes out against current pulses in, at several rates; pulses that would overlap merge."""
+    """Spikes out against current pulses (10 nA) in, at several rates; pulses that would overlap merge."""
+    if amplitude_a is None:
+        amplitude_a = 10e-9 * _scale_and_charge(netlist, overrides or {}, farm)[0]
     runs = [
         NeuronRun(
             _bursts(np.arange(0, duration_s, 1 / rate), amplitude_a, min(width_s, 1 / rate)),
@@ -114,7 +120,7 @@ def pulse_trains(
 
 def coincidence(
     gaps_s: Sequence[float] = (1e-3, 10e-3, 30e-3, 50e-3, 100e-3),
-    burst_a: float = 6.75e-9,
+    burst_a: float | None = None,
     width_s: float = 1e-3,
     netlist: Path | str = NEURON_NETLIST,
     overrides: Mapping[str, float] | None = None,
@@ -122,8 +128,11 @@ def coincidence(
 ) -> BenchResult:
     """Two bursts with a gap between them: does the second still make the neuron spike?
 
-    The membrane voltage leaks away within milliseconds, the polarization stays: that is the memory seen here.
+    A burst brings half a spike's charge (6.75 nA). The membrane voltage leaks away within milliseconds, the
+    polarization stays: that is the memory seen here.
     """
+    if burst_a is None:
+        burst_a = 6.75e-9 / PUBLISHED_CHARGE_C * _scale_and_charge(netlist, overrides or {}, farm)[1]
     runs = [
         NeuronRun(_bursts(np.array([0.0, width_s + gap]), burst_a, width_s), gap + 3 * width_s, overrides or {})
         for gap in gaps_s
@@ -145,13 +154,17 @@ def coincidence(
 
 
 def inhibition(
-    inhibition_a: Sequence[float] = (0.0, -0.5e-9, -1e-9, -2e-9, -5e-9),
-    excitation_a: float = 3e-9,
+    inhibition_a: Sequence[float] | None = None,
+    excitation_a: float | None = None,
     netlist: Path | str = NEURON_NETLIST,
     overrides: Mapping[str, float] | None = None,
     farm: Farm | None = None,
 ) -> BenchResult:
-    """Excitation with every second millisecond replaced by an inhibitory current: spikes, floor, charge lost."""
+    """Excitation (3 nA) with every second millisecond replaced by inhibition: spikes, floor, charge lost."""
+    scale, _ = _scale_and_charge(netlist, overrides or {}, farm)
+    excitation_a = 3e-9 * scale if excitation_a is None else excitation_a
+    if inhibition_a is None:
+        inhibition_a = [scale * i for i in (0.0, -0.5e-9, -1e-9, -2e-9, -5e-9)]
     steps = 30
     runs = []
     for current in inhibition_a:
@@ -174,19 +187,21 @@ def inhibition(
 def parameter_effects(
     factors: Sequence[float] = (0.8, 0.9, 1.0, 1.1, 1.2),
     names: Sequence[str] = ("vth", "area", "ileak", "ps", "ea"),
-    current_a: float = 2e-9,
+    current_a: float | None = None,
     netlist: Path | str = NEURON_NETLIST,
     overrides: Mapping[str, float] | None = None,
     farm: Farm | None = None,
 ) -> BenchResult:
-    """First spike and period while one deck parameter at a time is scaled by each of `factors`.
+    """First spike and period at 2 nA while one deck parameter at a time is scaled by each of `factors`.
 
     Raises `NetlistError` where the deck gives one of `names` no number.
     """
     base = dict(overrides or {})
     nominal = _numbers(neuron_deck(netlist).with_params(base), names)
     conditions = [(name, factor) for name in names for factor in factors]
-    stop = 2.8 * PUBLISHED_CHARGE_C * max(factors) / current_a
+    scale, charge_c = _scale_and_charge(netlist, base, farm)
+    current_a = 2e-9 * scale if current_a is None else current_a
+    stop = 2.8 * charge_c * max(factors) / current_a
     runs = [
         NeuronRun(Stimulus.dc(current_a), stop, base | {name: factor * nominal[name]}) for name, factor in conditions
     ]
@@ -207,6 +222,14 @@ BENCHES: dict[str, Callable[..., BenchResult]] = {
     "effects": parameter_effects,
     "convergence": spike_convergence,
 }
+
+
+def _scale_and_charge(netlist: Path | str, overrides: Mapping[str, float], farm: Farm | None) -> tuple[float, float]:
+    """The factor on the benches' currents, and the charge of a spike in C; known of the project's own circuits."""
+    if not overrides and Path(netlist) in LEVELS.values():
+        return 1.0, PUBLISHED_CHARGE_C
+    charge_c = spike_charge_c(netlist, overrides, farm)
+    return scale_of(charge_c), charge_c
 
 
 def _bursts(starts_s: np.ndarray, amplitude_a: float, width_s: float) -> Stimulus:

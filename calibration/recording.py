@@ -181,7 +181,9 @@ def measure_rest(recording: Recording) -> RestMeasures:
             f"without input the membrane is at {v_rest:.3g} V after {end_s / 2 * 1e3:g} ms, but the model's leak ends "
             "at 0 V: bias the circuit so that it rests at ground"
         )
-    return RestMeasures(round(float(v_rest), 3), round(float(v_floor), 3) + 0.0, abs(before - v_floor) < REST_V / 20)
+    return RestMeasures(
+        round(float(v_rest), 3), round(float(v_floor), 3) + 0.0, bool(abs(before - v_floor) < REST_V / 20)
+    )
 
 
 def _charging_s(recording: Recording, v_mem_v: float) -> float:

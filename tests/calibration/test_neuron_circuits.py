@@ -1,0 +1,164 @@
+"""What a neuron circuit needs and does is measured on it: currents, floor, reset state, which edge is a spike."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calibration import stimuli
+from calibration.drive import PROJECT_CHARGE_C, measure_drive, spike_charge_c
+from calibration.errors import FitError, SimulationError
+from calibration.experiments import NETLISTS, NEURON_NETLIST, NeuronRun, loose_reltol, neuron_deck, simulate_neurons
+from calibration.netlist import Netlist
+from calibration.recording import Recording, measure_rest, measure_spikes
+from calibration.spike_output import spike_times
+from calibration.stimuli import Drive
+from devices.felif import FeLIFParameters, simulate
+from devices.stimulus import Stimulus
+from devices.waveform import Waveform
+
+CLAMPED = Path(__file__).parents[1] / "cases" / "neurons" / "clamped.lib"
+SUPPLY = {"vdd": 1.8}
+
+
+def recorded(run, netlist, farm, overrides=None, notice=lambda _: None):
+    stimulus, end_s = run
+    return Recording(
+        stimulus, simulate_neurons([NeuronRun(stimulus, end_s, overrides or {})], netlist, farm, notice)[0]
+    )
+
+
+def test_the_project_s_neuron_keeps_its_currents(farm):
+    drive = measure_drive(NEURON_NETLIST, {}, farm)
+    assert drive == Drive()
+    assert spike_charge_c(NEURON_NETLIST, {}, farm) == pytest.approx(PROJECT_CHARGE_C, rel=0.02)
+    for run, same in zip(stimuli.validation_runs(2, drive), stimuli.validation_runs(2), strict=True):
+        np.testing.assert_array_equal(run[0].i_syn_a, same[0].i_syn_a)
+    assert [run[0].i_syn_a[-1] for run in drive.fit_runs()] == list(stimuli.FIT_CURRENTS_A)
+
+
+def test_a_device_of_four_times_the_area_gets_four_times_the_currents_and_spikes_as_often(farm):
+    said = []
+    drive = measure_drive(NEURON_NETLIST, {"area": 100e-12}, farm, said.append)
+    assert drive.scale == pytest.approx(4.0, rel=0.05)
+    assert drive.offset_a == 0
+    assert "240 pA to 120 nA" in said[-1]
+    large, small = (
+        recorded(stimuli.constant(30e-9, d), NEURON_NETLIST, farm, {"area": area}).spice.spike_times_s
+        for d, area in ((drive, 100e-12), (Drive(), 25e-12))
+    )
+    np.testing.assert_allclose(large, small, rtol=0.02)
+    assert Drive.of({"drive": {"scale": 4.0, "offset_a": 0.0, "currents_a": []}}) == Drive(4.0)
+
+
+def test_a_leak_above_the_lowest_current_is_added_to_the_constant_ones(farm):
+    drive = measure_drive(NEURON_NETLIST, {"ileak": 200e-12}, farm)
+    assert drive.scale == 1.0
+    assert drive.constant_a(60e-12) == pytest.approx(250e-12, rel=0.05)
+
+
+def test_given_currents_and_a_given_scale_count(farm):
+    given = replace(measure_drive("none.cir", {}, farm, scale=4.0), currents_a=(240e-12, 4e-9, 80e-9))
+    assert [run[0].i_syn_a[-1] for run in given.fit_runs()] == [240e-12, 4e-9, 80e-9]
+    assert given.fit_runs()[1][1] == pytest.approx(stimuli.constant(1e-9)[1])
+
+
+def test_inhibition_shows_the_floor_of_a_circuit_that_does_not_stop_at_ground(farm):
+    assert measure_rest(recorded(stimuli.rest_and_floor(Drive()), NEURON_NETLIST, farm)).v_floor == 0.0
+    clamped = measure_rest(recorded(stimuli.rest_and_floor(Drive()), CLAMPED, farm, SUPPLY))
+    assert clamped.v_floor == pytest.approx(-0.578, abs=2e-3)
+    assert clamped.settled
+
+
+def test_a_membrane_that_does_not_rest_at_ground_is_refused():
+    stimulus, end_s = stimuli.rest_and_floor(Drive())
+    time = np.linspace(0, end_s, 100)
+    wave = Waveform(time, {"v_mem_v": np.full(100, -0.4), "polarization": -np.ones(100)})
+    with pytest.raises(FitError, match=r"without input the membrane is at -0.4 V"):
+        measure_rest(Recording(stimulus, wave))
+
+
+def test_an_active_low_output_spikes_when_it_falls_and_says_so(farm):
+    said = []
+    wave = recorded(stimuli.constant(5e-9), CLAMPED, farm, SUPPLY, said.append).spice
+    first = wave.spike_times_s[0]
+    peak = wave.time_s[np.argmax(np.where(wave.time_s < first + 2e-4, wave["v_mem_v"], 0.0))]
+    assert first == pytest.approx(peak, abs=20e-6), (
+        "when the membrane is at the threshold, not when the output recovers"
+    )
+    assert "spk rests high" in said[0]
+
+
+def output(time_ms, spk_v, supply_v=3.3):
+    time = np.linspace(0, time_ms[-1], 2001) * 1e-3
+    spk = np.interp(time * 1e3, time_ms, spk_v)
+    return Waveform(time, {"v(spk)": spk, "v(vdd)": np.full(time.size, supply_v)})
+
+
+def test_an_output_that_never_reaches_half_the_supply_is_refused_and_one_that_cannot_be_told_too():
+    pulse = [0, 2, 2.01, 2.3, 2.31, 10]
+    assert spike_times(output(pulse, [0, 0, 3.3, 3.3, 0, 0])) == pytest.approx([2.005e-3], rel=1e-3)
+    assert spike_times(output(pulse, [3.3, 3.3, 0, 0, 3.3, 3.3])) == pytest.approx([2.005e-3], rel=1e-3)
+    assert spike_times(output(pulse, [0, 0, 0.1, 0.1, 0, 0])).size == 0
+    with pytest.raises(SimulationError, match=r"from 0 V to 1.2 V and back.*without passing half the supply of 3.3 V"):
+        spike_times(output(pulse, [0, 0, 1.2, 1.2, 0, 0]))
+    with pytest.raises(SimulationError, match=r"starts high.*but is low most of the time"):
+        spike_times(output([0, 2, 2.01, 10], [3.3, 3.3, 0, 0]))
+
+
+def spiking(felif_card, kick_v=None, written_back=-1.0):
+    """A recording of the model whose membrane is let go at `kick_v` and whose film comes back to `written_back`."""
+    parameters = replace(
+        FeLIFParameters.from_card(felif_card),
+        t_refractory=300e-6,
+        v_reset=kick_v or 0.0,
+        polarization_reset=written_back,
+    )
+    stimulus = Stimulus.dc(10e-9)
+    wave = simulate(parameters, stimulus, 5e-3, dt_s=1e-6, polarization_start=-1.0)
+    if kick_v is not None:
+        held = np.zeros(wave.time_s.size, dtype=bool)
+        for spike in wave.spike_times_s:
+            held |= (wave.time_s >= spike) & (wave.time_s < spike + 299e-6)
+        wave = Waveform(
+            wave.time_s, {**wave.signals, "v_mem_v": np.where(held, 0.0, wave["v_mem_v"])}, wave.spike_times_s
+        )
+    return Recording(stimulus, wave)
+
+
+def test_a_membrane_that_is_kicked_down_when_it_is_let_go_starts_there(felif_card):
+    measured = measure_spikes([spiking(felif_card, kick_v=-0.5)])
+    assert measured.v_reset == pytest.approx(-0.5, abs=0.02)
+    assert measured.t_refractory == pytest.approx(300e-6, rel=0.02)
+
+
+def test_a_film_that_is_not_written_back_wholly_starts_where_it_comes_back_to(felif_card):
+    assert measure_spikes([spiking(felif_card, written_back=-0.6)]).polarization_reset == pytest.approx(-0.6, abs=0.01)
+    assert measure_spikes([spiking(felif_card)]).polarization_reset == -1.0
+
+
+def test_a_deck_whose_tolerance_lets_spikes_come_early_is_simulated_more_tightly(farm, tmp_path):
+    mine, said = tmp_path / "mine.cir", []
+    mine.write_text(NEURON_NETLIST.read_text().replace("../", f"{NETLISTS}/").replace("reltol=1e-5", "reltol=1e-4"))
+    assert loose_reltol(neuron_deck(mine)) == 1e-4
+    assert loose_reltol(Netlist.load(NEURON_NETLIST)) is None
+    run = stimuli.constant(30e-9)
+    loose, tight = (recorded(run, path, farm, notice=said.append).spice for path in (mine, NEURON_NETLIST))
+    np.testing.assert_array_equal(loose.spike_times_s, tight.spike_times_s)
+    assert said == [f"{mine}: simulated with reltol=1e-05, since spikes come early at the deck's 0.0001"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["rram", "--current-scale", "4"], "--current-scale and --currents go with neuron"),
+        (["neuron", "--current-scale", "-1"], "must be positive"),
+        (["neuron", "--currents", "1n,2n"], "needs at least 3 different currents"),
+        (["neuron", "--currents", "1n,2n,-3n"], "needs at least 3 different currents above 0"),
+    ],
+)
+def test_currents_that_make_no_sense_are_refused(bruno, arguments, said):
+    code, _, err = bruno("calibrate", *arguments)
+    assert code == 2
+    assert said in err

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from calibration.errors import SimulationError
 from calibration.experiments import NETLISTS
 from calibration.farm import Farm, Job, run_jobs
 from calibration.measures import forc_density, loop_numbers, pulse_charges
@@ -21,6 +22,8 @@ from devices.waveform import Waveform
 FECAP_NETLIST = NETLISTS / "testbenches" / "fecap_pv.cir"
 FECAP_VECTORS = ("v(drive)", "v(pn)", "v(q)", "i(vsense)")
 PRESET_V, PRESET_S = 3.0, 100e-6
+WHOLLY_SET = -0.98
+"""Polarization that a preset must have brought a film to."""
 SAMPLES_PER_CYCLE = 1000
 FINE_GROUPS = 64
 """For reversal curves and minor loops, in which single groups show."""
@@ -122,6 +125,7 @@ def pund(
         conditions, simulate_fecaps(runs, netlist, farm), edges, strict=True
     ):
         keys = {"amplitude_v": amplitude, "width_s": width}
+        refuse_unset(wave, starts[1])
         _, p, u, n, d = pulse_charges(wave.time_s, wave["charge_c_m2"], starts, ends)
         traces.append(pd.DataFrame(keys | {"time_s": wave.time_s, **wave.signals}))
         numbers.append(
@@ -153,6 +157,7 @@ def kinetics(
     rows = []
     waves = simulate_fecaps(runs, netlist, farm)
     for (amplitude, width), wave, (starts, ends) in zip(conditions, waves, edges, strict=True):
+        refuse_unset(wave, starts[0])
         before, after = np.interp([starts[0], ends[0]], wave.time_s, wave["polarization"])
         rows.append(
             {
@@ -261,6 +266,16 @@ def _fine(netlist: Path | str, overrides: Mapping[str, float] | None) -> dict[st
     """`overrides`, with many groups where they do not say how many and the film is that of fecap.lib."""
     many = {"groups": FINE_GROUPS} if Netlist.load(netlist).has_groups else {}
     return many | dict(overrides or {})
+
+
+def refuse_unset(wave: Waveform, time_s: float) -> None:
+    """Raise `SimulationError` where the film is not wholly negative at `time_s`, behind the preset."""
+    found = float(np.interp(time_s, wave.time_s, wave["polarization"]))
+    if found > WHOLLY_SET:
+        raise SimulationError(
+            f"the preset of {-PRESET_V:g} V for {PRESET_S * 1e6:g} us leaves the film at a polarization of {found:.2g} "
+            "instead of -1, and what is measured behind it starts elsewhere; let the film start there, with s0=-1"
+        )
 
 
 def _triangle(amplitude_v: float, frequency_hz: float, overrides: Mapping[str, float] | None) -> FeCAPRun:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from calibration.errors import SimulationError
 from calibration.fecap_bench import (
     FeCAPRun,
     forc,
@@ -102,3 +103,10 @@ def test_pulse_trains_start_and_end_at_rest():
     assert voltage[0] == voltage[-1] == 0
     np.testing.assert_allclose(np.interp(starts, time, voltage), 0.0, atol=1e-12)
     assert np.interp(starts[1] + 1e-6, time, voltage) == pytest.approx(-2.0)
+
+
+def test_a_preset_that_does_not_set_the_film_is_refused(farm):
+    thick = {"tfe": 30e-9, "s0": 1.0}
+    with pytest.raises(SimulationError, match=r"leaves the film at a polarization of 0\.\d+ instead of -1"):
+        pund(((2.5, 100e-6),), thick, farm=farm)
+    assert pund(((2.5, 100e-6),), {**thick, "s0": -1.0}, farm=farm).numbers["p_c_m2"][0] > 0

@@ -19,11 +19,12 @@ from calibration.experiments import NEURON_NETLIST, NeuronRun, simulate_neurons
 from calibration.farm import Farm
 from calibration.fit_felif import fit_in_stages, with_values
 from calibration.fitting import Fit, Free
+from calibration.inhibition import Inhibition, measure_inhibition
 from calibration.memo import remembered
 from calibration.netlist import Netlist
 from calibration.neuron_deck import neuron_deck
 from calibration.provenance import circuit_parameter, provenance
-from calibration.recording import Recording, RestMeasures, SpikeMeasures, measure_rest, measure_spikes
+from calibration.recording import Recording, SpikeMeasures, measure_spikes
 from calibration.stimuli import Drive
 from calibration.validation import NeuronComparison, network_score, validate_neuron
 from calibration.variability import neuron_variability, sampled_devices
@@ -120,11 +121,12 @@ def calibrate_neuron(
 
     measured = measure_drive(netlist, overrides, farm, notice, current_scale)
     drive = replace(measured, currents_a=tuple(currents_a))
-    rest = measure_rest(record([stimuli.rest_and_floor(drive)], netlist, overrides, farm)[0])
+    inhibition = measure_inhibition(record([stimuli.rest_and_floor(drive)], netlist, overrides, farm)[0])
+    known |= _inhibited(inhibition, known)
     fitted = fit_recordings(netlist, overrides, farm, drive)
     selection = record(stimuli.selection_runs(drive), netlist, overrides, farm) if domains == "auto" else []
     held_out = record(stimuli.validation_runs(network_traces, drive), netlist, overrides, farm)
-    start = start_parameters(measure_spikes(fitted), {name: p.value for name, p in known.items()}, rest.v_floor)
+    start = start_parameters(measure_spikes(fitted), {name: p.value for name, p in known.items()})
     candidates = CANDIDATE_DOMAINS if domains == "auto" else (domains,)
     trials = [_try(k, fitted, selection, start, notice) for k in candidates]
     chosen, why = choose(trials)
@@ -133,14 +135,14 @@ def calibrate_neuron(
     fitted_comparisons = validate_neuron(fitted, chosen.parameters)
     held_out_comparisons = validate_neuron(held_out, chosen.parameters)
     card = FeLIFCard.build(
-        card_entries(chosen.parameters, chosen.fit, known | ({} if rest.settled else _unsettled(rest))),
+        card_entries(chosen.parameters, chosen.fit, known),
         domains=chosen.domains,
         covariance=chosen.fit.covariance(),
         envelope=_envelope([*fitted, *held_out]),
         fit={
             "domains_chosen": why,
             "domains_tried": [t.as_dict() for t in trials if selection],
-            "drive": asdict(drive),
+            "drive": asdict(drive) | {"currents_a": list(drive.currents_a)},
             "evaluations": chosen.fit.evaluations,
             "chi_square": float(np.sum(chosen.fit.residual**2)),
             "stimuli": [c.as_dict() for c in fitted_comparisons],
@@ -158,9 +160,15 @@ def calibrate_neuron(
     return NeuronCalibration(card, fitted, held_out, fitted_comparisons, held_out_comparisons, drive)
 
 
-def _unsettled(rest: RestMeasures) -> dict[str, Parameter]:
-    source = "lowest voltage seen: under inhibition the membrane came to no floor"
-    return {"v_floor": Parameter(value=rest.v_floor, unit="V", source=source)}
+def _inhibited(measured: Inhibition, known: Mapping[str, Parameter]) -> dict[str, Parameter]:
+    """Floor and compliance as `measured`; the compliance only where the circuit does not give it."""
+    where = "measured under inhibition, to the millivolt"
+    floor = where if measured.settled else "lowest voltage seen: under inhibition the membrane came to no floor"
+    found = {"v_floor": Parameter(value=measured.v_floor, unit="V", source=floor)}
+    if known["v_compliance"].source != "netlist" and measured.v_compliance is not None:
+        source = "measured on the way to the floor"
+        found["v_compliance"] = Parameter(value=measured.v_compliance, unit="V", source=source)
+    return found
 
 
 def record(runs: Sequence[stimuli.Run], netlist: Path, overrides: Mapping[str, float], farm: Farm) -> list[Recording]:
@@ -193,18 +201,15 @@ def known_parameters(deck: Netlist) -> dict[str, Parameter]:
     return {name: circuit_parameter(deck, param, assumed[name]) for name, param in CIRCUIT_PARAMETERS.items()}
 
 
-def start_parameters(
-    measured: SpikeMeasures, known: Mapping[str, float] | None = None, v_floor: float = 0.0
-) -> FeLIFParameters:
-    """The published film with what the spikes, inhibition and the circuit (`known`) say: where every fit starts."""
-    values: dict[str, Any] = {"v_compliance": THERMAL_VOLTAGE_V} | dict(known or {})
+def start_parameters(measured: SpikeMeasures, known: Mapping[str, float] | None = None) -> FeLIFParameters:
+    """The published film with what the spikes, and inhibition and the circuit (`known`) say: where every fit starts."""
+    values: dict[str, Any] = {"v_compliance": THERMAL_VOLTAGE_V, "v_floor": 0.0} | dict(known or {})
     return replace(
         FeLIFParameters.from_card(FeLIFCard.published()),
         v_threshold=measured.v_threshold,
         t_refractory=measured.t_refractory,
         v_reset=measured.v_reset,
         polarization_reset=measured.polarization_reset,
-        v_floor=v_floor,
         **values,
     )
 
@@ -214,7 +219,6 @@ SOURCES = {
     "t_refractory": "measured on the spikes",
     "v_reset": "measured after the spikes, to the millivolt",
     "polarization_reset": "measured after the spikes, to a thousandth",
-    "v_floor": "measured under inhibition, to the millivolt",
 }
 SOURCES_OF_DOMAINS = {
     "thickness_int": "0: the spread of the domains makes the slope of the plateau",

@@ -26,8 +26,6 @@ ENOUGH_SPIKES = 3
 """So many spikes tell a threshold of their own."""
 KICK_V = 20e-3
 """So far below its hold the membrane must be let go for that to count as its reset level."""
-REST_V = 0.1
-"""So near 0 V a circuit must rest."""
 
 Array = NDArray[np.float64]
 
@@ -158,32 +156,6 @@ def _foot(recording: Recording, after_s: float, v_held: float, v_threshold: floa
     if stays_s > 0.2 * (time[up[0]] - time[foot]):
         return after_s, v_held
     return float(time[foot] - spike_s), float(v[foot])
-
-
-@dataclass(frozen=True)
-class RestMeasures:
-    """Where the membrane goes without input and under inhibition, to the millivolt; whether the latter has settled."""
-
-    v_rest: float
-    v_floor: float
-    settled: bool
-
-
-def measure_rest(recording: Recording) -> RestMeasures:
-    """What is read off a recording under `stimuli.rest_and_floor`.
-
-    Raises `FitError` where the membrane does not rest near 0 V, which is where the model's leak ends.
-    """
-    end_s = recording.t_stop_s
-    v_rest, before, v_floor = recording.spice.resampled([end_s / 2, 0.9 * end_s, end_s])["v_mem_v"]
-    if abs(v_rest) > REST_V:
-        raise FitError(
-            f"without input the membrane is at {v_rest:.3g} V after {end_s / 2 * 1e3:g} ms, but the model's leak ends "
-            "at 0 V: bias the circuit so that it rests at ground"
-        )
-    return RestMeasures(
-        round(float(v_rest), 3), round(float(v_floor), 3) + 0.0, bool(abs(before - v_floor) < REST_V / 20)
-    )
 
 
 def _charging_s(recording: Recording, v_mem_v: float) -> float:

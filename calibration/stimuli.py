@@ -111,8 +111,8 @@ def network_like(seed: int, milliseconds: int = 60, span_a: tuple[float, float] 
 
 
 def rest_and_floor(drive: Drive) -> Run:
-    """Nothing, then the strongest inhibition, 5 ms each: where the membrane rests, and what inhibition pulls it to."""
-    levels = np.array([0.0] * 5 + [NETWORK_RANGE_A[0]] * 5)
+    """Nothing for 5 ms, 1 ms of excitation, 4 ms of the strongest inhibition: rest, and where inhibition ends."""
+    levels = np.array([0.0] * 5 + [3e-9] + [NETWORK_RANGE_A[0]] * 4)
     return drive.applied((Stimulus.steps(levels, name="rest and inhibition"), 10e-3))
 
 

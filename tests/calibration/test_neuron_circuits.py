@@ -10,8 +10,9 @@ from calibration import stimuli
 from calibration.drive import PROJECT_CHARGE_C, measure_drive, spike_charge_c
 from calibration.errors import FitError, SimulationError
 from calibration.experiments import NETLISTS, NEURON_NETLIST, NeuronRun, loose_reltol, neuron_deck, simulate_neurons
+from calibration.inhibition import measure_inhibition
 from calibration.netlist import Netlist
-from calibration.recording import Recording, measure_rest, measure_spikes
+from calibration.recording import Recording, measure_spikes
 from calibration.spike_output import spike_times
 from calibration.stimuli import Drive
 from devices.felif import FeLIFParameters, simulate
@@ -65,10 +66,14 @@ def test_given_currents_and_a_given_scale_count(farm):
 
 
 def test_inhibition_shows_the_floor_of_a_circuit_that_does_not_stop_at_ground(farm):
-    assert measure_rest(recorded(stimuli.rest_and_floor(Drive()), NEURON_NETLIST, farm)).v_floor == 0.0
-    clamped = measure_rest(recorded(stimuli.rest_and_floor(Drive()), CLAMPED, farm, SUPPLY))
-    assert clamped.v_floor == pytest.approx(-0.578, abs=2e-3)
+    own = measure_inhibition(recorded(stimuli.rest_and_floor(Drive()), NEURON_NETLIST, farm))
+    clamped = measure_inhibition(recorded(stimuli.rest_and_floor(Drive()), CLAMPED, farm, SUPPLY))
+    assert own.settled
     assert clamped.settled
+    assert own.v_floor == 0.0
+    assert clamped.v_floor == pytest.approx(-0.578, abs=2e-3)
+    assert own.v_compliance == pytest.approx(26e-3, rel=0.1)
+    assert clamped.v_compliance == pytest.approx(26e-3, rel=0.1)
 
 
 def test_a_membrane_that_does_not_rest_at_ground_is_refused():
@@ -76,7 +81,7 @@ def test_a_membrane_that_does_not_rest_at_ground_is_refused():
     time = np.linspace(0, end_s, 100)
     wave = Waveform(time, {"v_mem_v": np.full(100, -0.4), "polarization": -np.ones(100)})
     with pytest.raises(FitError, match=r"without input the membrane is at -0.4 V"):
-        measure_rest(Recording(stimulus, wave))
+        measure_inhibition(Recording(stimulus, wave))
 
 
 def test_an_active_low_output_spikes_when_it_falls_and_says_so(farm):

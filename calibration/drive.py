@@ -3,7 +3,8 @@
     Q = (I_1 - I_leak) t_1,   I_leak = (I_1 t_1 - I_2 t_2)/(t_1 - t_2)
 
 with t the first spike at a constant current. The stimuli of calibration and bench are scaled by Q over that of the
-project's neuron (2 A Ps + C Vth, 25 um^2), unless it is within a factor of two of it.
+project's neuron (2 A Ps + C Vth, 25 um^2), unless it is within a factor of two of it. Where the lowest of them stays
+silent, what the leak takes is added.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,8 +31,6 @@ EARLIEST_S = 0.5e-3
 """...not before this, and before the probe ends."""
 NEAR = 2.0
 """Within this factor of the project's charge its currents stay as they are."""
-TOLERATED_LEAK = 0.5
-"""A leak above this share of the lowest current is added to the constant currents."""
 RAMP_S = 10e-6
 """Of a constant current, at its start."""
 Notice = Callable[[str], None]
@@ -56,15 +55,16 @@ def measure_drive(
         return Drive(scale)
     current_a, first_s = _probe(netlist, overrides, farm, notice)
     drive = Drive(scale_of(current_a * first_s))
-    leak_a = _leak_a(netlist, overrides, farm, drive, current_a, first_s)
-    if leak_a > TOLERATED_LEAK * drive.scale * stimuli.FIT_CURRENTS_A[0]:
+    if _constant(netlist, overrides, farm, drive, stimuli.FIT_CURRENTS_A[0])[1] is None:
+        leak_a = _leak_a(netlist, overrides, farm, drive, current_a, first_s)
         drive = Drive(scale_of((current_a - leak_a) * first_s))
         drive = replace(drive, offset_a=_digits(max(leak_a - PROJECT_LEAK_A * drive.scale, 0.0)))
     if drive != Drive():
         low, high = (drive.constant_a(i) for i in (stimuli.FIT_CURRENTS_A[0], stimuli.FIT_CURRENTS_A[-1]))
+        leaking = f" and {format_si(drive.offset_a, 'A')} for the leak" if drive.offset_a else ""
         notice(
             f"a spike takes {format_si(current_a * first_s, 'C')} at {format_si(current_a, 'A')}: the currents are "
-            f"{drive.scale:g} times those of the project's neuron, the constant ones {format_si(low, 'A')} to "
+            f"{drive.scale:g} times those of the project's neuron{leaking}, the constant ones {format_si(low, 'A')} to "
             f"{format_si(high, 'A')} (--current-scale and --currents set others)"
         )
     return drive
@@ -112,12 +112,19 @@ def _leak_a(
 ) -> float:
     """The leak that the first spike at the slowest spiking current shows beside that at `fast_a`, in A."""
     for project_a in SLOW_PROBES_A:
-        stimulus, end_s = stimuli.constant(project_a, drive)
-        current_a = float(stimulus.i_syn_a[-1])
-        first_s = _first_spike_s(_transient(netlist, overrides, farm, current_a, end_s))
-        if first_s is not None and abs(first_s - fast_s) > 0.01 * fast_s:
-            return (current_a * first_s - fast_a * fast_s) / (first_s - fast_s)
+        slow_a, slow_s = _constant(netlist, overrides, farm, drive, project_a)
+        if slow_s is not None and abs(slow_s - fast_s) > 0.01 * fast_s:
+            return (slow_a * slow_s - fast_a * fast_s) / (slow_s - fast_s)
     return 0.0
+
+
+def _constant(
+    netlist: Path | str, overrides: Mapping[str, float], farm: Farm | None, drive: Drive, project_a: float
+) -> tuple[float, float | None]:
+    """What stands for the project's constant `project_a`, in A, and the first spike in s there, if it comes in time."""
+    stimulus, end_s = stimuli.constant(project_a, drive)
+    current_a = float(stimulus.i_syn_a[-1])
+    return current_a, _first_spike_s(_transient(netlist, overrides, farm, current_a, end_s))
 
 
 def _transient(

@@ -24,6 +24,8 @@ BEFORE_SPIKE_S = 20e-6
 SLOPE_S = 5e-6
 ENOUGH_SPIKES = 3
 """So many spikes tell a threshold of their own."""
+STATE = 0.02
+"""A film that comes back further than this from where it started does not ramp as it did first."""
 KICK_V = 20e-3
 """So far below its hold the membrane must be let go for that to count as its reset level."""
 
@@ -100,9 +102,10 @@ def measure_spikes(recordings: Sequence[Recording]) -> SpikeMeasures:
 
     The threshold is the membrane voltage at the spike; the reset level, to the millivolt, the membrane 50 us after it,
     or half the dead time where that is shorter, or where the membrane is kicked down when it is let go, the foot of the
-    ramp that follows. The polarization is read at nine tenths of the dead time. That is by how much an interval between
+    ramp that follows. The polarization is read shortly before that. The dead time is by how much an interval between
     spikes is longer than the way to the first one from the reset level (less half the initial ramp of the current):
-    median of the three fastest recordings, where it weighs most.
+    median of the three fastest recordings, where it weighs most. After a kick, or where the film does not come back to
+    where it started, it is the time up to the foot of the ramp.
     Raises `FitError` where a recording holds no spike, or none holds two.
     """
     silent = [r.stimulus.name for r in recordings if r.spice.spike_times_s.size == 0]
@@ -125,12 +128,14 @@ def measure_spikes(recordings: Sequence[Recording]) -> SpikeMeasures:
         dead_times = [dead + _charging_s(r, v_reset) for dead, r in zip(dead_times, repeated[:3], strict=True)]
     v_threshold = float(np.median(thresholds))
     feet = [_foot(r, after_s, v_reset, v_threshold) for r in repeated[:3]]
-    if np.median([v for _, v in feet]) < v_reset - KICK_V:
-        dead_times = [t for t, _ in feet]
-        v_reset = round(float(np.median([v for _, v in feet])), 3)
-    held_s = max(0.9 * float(np.median(dead_times)), 1e-6)
+    released_s, v_released = np.median(feet, axis=0)
+    if v_released < v_reset - KICK_V:
+        v_reset = round(float(v_released), 3)
+    held_s = max(0.9 * float(released_s), 1e-6)
     written = [p for r in repeated for p in r.spice.resampled(r.spice.spike_times_s[:-1] + held_s)["polarization"]]
     polarization = min(max(round(float(np.median(written)), 3), -1.0), 1.0)
+    if v_reset < -KICK_V or abs(polarization - repeated[0].start["polarization_start"]) > STATE:
+        dead_times = [t for t, _ in feet]
     return SpikeMeasures(v_threshold, v_reset, float(np.median(dead_times)), polarization)
 
 
@@ -138,7 +143,7 @@ def _foot(recording: Recording, after_s: float, v_held: float, v_threshold: floa
     """Where the ramp after the first spike begins: s after the spike, and V; at `v_held` unless a kick goes before it.
 
     From where the membrane has come a quarter of the way up, it is followed back as long as it falls. A dip from which
-    it comes back to `v_held` and stays there is none: the reset still holds it.
+    it comes back to `v_held` and stays there is none: the reset still holds it, up to the last time that it is there.
     """
     spike_s, next_s = recording.spice.spike_times_s[:2]
     time, v = recording.spice.time_s, recording.spice["v_mem_v"]
@@ -151,11 +156,12 @@ def _foot(recording: Recording, after_s: float, v_held: float, v_threshold: floa
     risen = np.flatnonzero(back - np.minimum.accumulate(back) > KICK_V)
     ramp = back[: risen[0]] if risen.size else back
     foot = up[0] - int(np.argmin(ramp))
-    near = np.abs(v[foot : up[0]] - v_held) < KICK_V / 2
-    stays_s = float(np.sum(np.diff(time[foot : up[0] + 1]) * near))
-    if stays_s > 0.2 * (time[up[0]] - time[foot]):
-        return after_s, v_held
-    return float(time[foot] - spike_s), float(v[foot])
+    near = np.abs(v[: up[0]] - v_held) < KICK_V / 2
+    stays_s = float(np.sum(np.diff(time[foot : up[0] + 1]) * near[foot:]))
+    if v[foot] < v_held - KICK_V and stays_s <= 0.2 * (time[up[0]] - time[foot]):
+        return float(time[foot] - spike_s), float(v[foot])
+    released = np.flatnonzero(near)
+    return float(time[released[-1]] - spike_s) if released.size else after_s, v_held
 
 
 def _charging_s(recording: Recording, v_mem_v: float) -> float:

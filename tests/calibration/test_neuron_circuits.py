@@ -139,7 +139,9 @@ def test_a_membrane_that_is_kicked_down_when_it_is_let_go_starts_there(felif_car
 
 
 def test_a_film_that_is_not_written_back_wholly_starts_where_it_comes_back_to(felif_card):
-    assert measure_spikes([spiking(felif_card, written_back=-0.6)]).polarization_reset == pytest.approx(-0.6, abs=0.01)
+    partly = measure_spikes([spiking(felif_card, written_back=-0.6)])
+    assert partly.polarization_reset == pytest.approx(-0.6, abs=0.01)
+    assert partly.t_refractory == pytest.approx(300e-6, rel=0.03)
     assert measure_spikes([spiking(felif_card)]).polarization_reset == -1.0
 
 

@@ -121,7 +121,8 @@ def calibrate_neuron(
 
     measured = measure_drive(netlist, overrides, farm, notice, current_scale)
     drive = replace(measured, currents_a=tuple(currents_a))
-    inhibition = measure_inhibition(record([stimuli.rest_and_floor(drive)], netlist, overrides, farm)[0])
+    told = notice if current_scale is not None else _untold
+    inhibition = measure_inhibition(record([stimuli.rest_and_floor(drive)], netlist, overrides, farm, told)[0])
     known |= _inhibited(inhibition, known)
     fitted = fit_recordings(netlist, overrides, farm, drive)
     selection = record(stimuli.selection_runs(drive), netlist, overrides, farm) if domains == "auto" else []
@@ -171,9 +172,15 @@ def _inhibited(measured: Inhibition, known: Mapping[str, Parameter]) -> dict[str
     return found
 
 
-def record(runs: Sequence[stimuli.Run], netlist: Path, overrides: Mapping[str, float], farm: Farm) -> list[Recording]:
-    """`netlist` under each of `runs` in ngspice."""
-    waves = simulate_neurons([NeuronRun(stimulus, end, overrides) for stimulus, end in runs], netlist, farm)
+def _untold(_: str) -> None:
+    pass
+
+
+def record(
+    runs: Sequence[stimuli.Run], netlist: Path, overrides: Mapping[str, float], farm: Farm, notice: Notice = _untold
+) -> list[Recording]:
+    """`netlist` under each of `runs` in ngspice; `notice` is told what `simulate_neurons` has to say."""
+    waves = simulate_neurons([NeuronRun(stimulus, end, overrides) for stimulus, end in runs], netlist, farm, notice)
     return [Recording(stimulus, wave) for (stimulus, _), wave in zip(runs, waves, strict=True)]
 
 

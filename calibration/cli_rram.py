@@ -10,6 +10,7 @@ from calibration.cli import (
     Engine,
     JsonOption,
     SetOption,
+    announce,
     messages,
     number_option,
     parse_overrides,
@@ -71,7 +72,9 @@ def _rram_in_spice(
     from calibration.netlist import Netlist
 
     path = netlist or RRAM_NETLIST
-    own = rram_geometry(Netlist.load(path).with_params(overrides))
+    deck = Netlist.load(path).with_params(overrides)
+    announce(deck)
+    own = rram_geometry(deck)
     with messages.status("ngspice runs"):
         g_s, v = read_rrams([RRAMRun(i_prog, length, radius, variant, overrides=overrides)], path)[0].tolist()
     return {"g_s": g_s, "length_m": length or own[0], "radius_m": radius or own[1], "read_voltage_v": v}

@@ -68,7 +68,9 @@ def _around(circuit: Subcircuit, library: Netlist) -> Netlist:
         ".tran 5u 122m 0 20u",
     ]
     lines = [Line(text, circuit.line.path, circuit.line.number) for text in texts]
-    return Netlist(library.path, (*library.lines, *lines), library.remarks)
+    named = "vdd" in circuit.params or "vdd" in library.declarations
+    assumed = () if named else (f"the file names no supply: vdd is {SUPPLY_V:g} V unless --set vdd=... says another",)
+    return Netlist(library.path, (*library.lines, *lines), (*library.remarks, *assumed))
 
 
 def _own_params(circuit: Subcircuit, library: Netlist) -> dict[str, str]:

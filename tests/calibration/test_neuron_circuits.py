@@ -20,7 +20,6 @@ from devices.stimulus import Stimulus
 from devices.waveform import Waveform
 
 CLAMPED = Path(__file__).parents[1] / "cases" / "neurons" / "clamped.lib"
-SUPPLY = {"vdd": 1.8}
 
 
 def recorded(run, netlist, farm, overrides=None, notice=lambda _: None):
@@ -67,7 +66,7 @@ def test_given_currents_and_a_given_scale_count(farm):
 
 def test_inhibition_shows_the_floor_of_a_circuit_that_does_not_stop_at_ground(farm):
     own = measure_inhibition(recorded(stimuli.rest_and_floor(Drive()), NEURON_NETLIST, farm))
-    clamped = measure_inhibition(recorded(stimuli.rest_and_floor(Drive()), CLAMPED, farm, SUPPLY))
+    clamped = measure_inhibition(recorded(stimuli.rest_and_floor(Drive()), CLAMPED, farm))
     assert own.settled
     assert clamped.settled
     assert own.v_floor == 0.0
@@ -86,13 +85,33 @@ def test_a_membrane_that_does_not_rest_at_ground_is_refused():
 
 def test_an_active_low_output_spikes_when_it_falls_and_says_so(farm):
     said = []
-    wave = recorded(stimuli.constant(5e-9), CLAMPED, farm, SUPPLY, said.append).spice
+    wave = recorded(stimuli.constant(5e-9), CLAMPED, farm, None, said.append).spice
     first = wave.spike_times_s[0]
     peak = wave.time_s[np.argmax(np.where(wave.time_s < first + 2e-4, wave["v_mem_v"], 0.0))]
     assert first == pytest.approx(peak, abs=20e-6), (
         "when the membrane is at the threshold, not when the output recovers"
     )
     assert "spk rests high" in said[0]
+
+
+def test_the_supply_is_the_circuit_s_own_and_said_where_it_is_assumed(bruno, tmp_path):
+    arguments = [
+        "simulate",
+        "neuron",
+        "--engine",
+        "spice",
+        "--dc",
+        "1n",
+        "--t-stop",
+        "10u",
+        "--out",
+        tmp_path / "t.csv",
+    ]
+    assert neuron_deck(CLAMPED).params["vdd"].value == 1.8
+    own = bruno(*arguments, "--netlist", CLAMPED)[2]
+    silent = bruno(*arguments, "--netlist", NETLISTS / "circuits" / "felif_neuron.lib")[2]
+    assert "names no supply" not in own
+    assert "names no supply: vdd is 3.3 V unless --set vdd=" in silent
 
 
 def output(time_ms, spk_v, supply_v=3.3):

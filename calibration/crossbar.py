@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import NetlistError
-from calibration.experiments import NETLISTS, NEURON_NETLIST, job_parameter
+from calibration.experiments import NETLISTS, NEURON_NETLIST, job_parameter, tightened
 from calibration.farm import Farm, Job, run_jobs
 from calibration.netlist import Netlist
 from calibration.neuron_deck import NEURON_PINS, neuron_deck
@@ -60,7 +60,7 @@ class CrossbarRun:
 
 def crossbar_deck(run: CrossbarRun, netlist: Path | str = NEURON_NETLIST) -> Netlist:
     """The deck of `run` around the neuron of the testbench `netlist`. Raises `NetlistError` where it has none."""
-    deck = neuron_deck(netlist).with_params(run.overrides)
+    deck = tightened(neuron_deck(netlist)).with_params(run.overrides)
     instance = _instance(deck)
     lines: list[str] = []
     for array in run.arrays:

@@ -100,8 +100,7 @@ def neuron_jobs(
     runs: Sequence[NeuronRun], netlist: Path | str = NEURON_NETLIST, vectors: Sequence[str] = NEURON_VECTORS
 ) -> list[Job]:
     """The jobs of `runs`, which bring back `vectors`, at a `RELTOL` at which no spike comes early."""
-    deck = neuron_deck(netlist)
-    deck = deck if loose_reltol(deck) is None else deck.with_options(reltol=RELTOL)
+    deck = tightened(neuron_deck(netlist))
     return [neuron_job(deck, run, vectors) for run in runs]
 
 
@@ -115,6 +114,11 @@ def loose_reltol(deck: Netlist) -> float | None:
     """The deck's reltol where it is looser than `RELTOL`, else None."""
     reltol = parse_spice_number(deck.option("reltol") or "1e-3")
     return reltol if reltol > RELTOL else None
+
+
+def tightened(deck: Netlist) -> Netlist:
+    """`deck`, at `RELTOL` where its own is looser."""
+    return deck if loose_reltol(deck) is None else deck.with_options(reltol=RELTOL)
 
 
 def neuron_waveform(raw: Waveform, stimulus: Stimulus, job: Job) -> Waveform:

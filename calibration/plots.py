@@ -171,7 +171,7 @@ def conductance_against_current(axes: Axes, card: RRAMCard, sweep: Sweep, held_o
     axes.xaxis.set_major_formatter(EngFormatter("A"))
     axes.yaxis.set_major_formatter(EngFormatter("S"))
     axes.set_xlabel("programming current")
-    axes.set_ylabel("conductance at +0.2 V")
+    axes.set_ylabel(f"conductance at +{parameters.read_voltage:g} V")
     axes.legend(fontsize=11)
     return axes
 

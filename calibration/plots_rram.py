@@ -28,7 +28,7 @@ def level_distributions(axes: Axes, calibration: RRAMCalibration, devices: int =
         axes.axvline(edge, color=SPICE_COLOUR, lw=1.0, ls="--", label=None if n else "read as the next level")
     axes.set_ylim(bottom=-0.025)
     axes.xaxis.set_major_formatter(EngFormatter("S"))
-    axes.set_xlabel("conductance at +0.2 V, each device programmed to every level")
+    axes.set_xlabel(f"conductance at +{filament.read_voltage:g} V, each device programmed to every level")
     axes.set_ylabel("share of devices per µS")
     axes.legend(fontsize=11)
     return axes
@@ -56,8 +56,8 @@ def reset_curve(axes: Axes, calibration: RRAMCalibration) -> Axes:
     axes.yaxis.set_major_locator(FixedLocator([1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4]))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(EngFormatter("S"))
-    axes.set_xlabel("RESET voltage, 1 µs")
-    axes.set_ylabel("conductance at +0.2 V")
+    axes.set_xlabel("RESET voltage")
+    axes.set_ylabel(f"conductance at +{filament.read_voltage:g} V")
     axes.legend(fontsize=11)
     return axes
 

@@ -46,9 +46,12 @@ class Recording:
 
     @property
     def start(self) -> dict[str, float]:
-        """Where the circuit starts, to the millivolt and a thousandth, as `devices.felif.simulate` takes it."""
+        """Where the circuit starts, as `devices.felif.simulate` takes it; 0 V and -1 where it is that but for noise."""
         v_start, polarization = (round(float(self.spice[name][0]), 3) + 0.0 for name in ("v_mem_v", "polarization"))
-        return {"v_start": v_start, "polarization_start": min(max(polarization, -1.0), 1.0)}
+        return {
+            "v_start": v_start if abs(v_start) > KICK_V else 0.0,
+            "polarization_start": min(polarization, 1.0) if polarization > -1.0 + STATE / 2 else -1.0,
+        }
 
 
 def refuse_early_spikes(spice: Waveform, v_threshold: float | None, label: str) -> None:

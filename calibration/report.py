@@ -53,7 +53,8 @@ def write_report(folder: Path, neuron: NeuronCalibration, rram: RRAMCalibration)
         Section("Neuron: frequency against current", images=[Picture(figures["frequency"], "f-I curve")]),
         Section(
             "RRAM: conductance against programming current",
-            "Read at +0.2 V after a SET from the high-resistive state. The curve gives the eight levels of three bits.",
+            f"Read at +{rram.card['read_voltage']:g} V after a SET from the high-resistive state. The curve gives the "
+            "eight levels of three bits.",
             images=[
                 Picture(figures["conductance"], "Conductance against programming current"),
                 Picture(figures["levels"], "Distributions of the eight levels, and RESET"),

@@ -19,6 +19,7 @@ from calibration.experiments import (
     RTH_VARIANTS,
     RRAMRun,
     program_rrams,
+    rram_geometry,
     rram_timing,
 )
 from calibration.farm import Farm, Job, run_jobs
@@ -37,12 +38,18 @@ EDGE_S, GAP_S, READ_S = 10e-9, 40e-9, 120e-9
 
 def set_by_limiter(
     currents_a: Sequence[float] = tuple(np.array([10, 20, 30, 50, 80, 100, 140, 200, 250, 300]) * 1e-6),
-    geometries_m: Sequence[tuple[float, float]] = ((0.40e-9, 45e-9), (0.36e-9, 49e-9), (0.44e-9, 41e-9)),
+    geometries_m: Sequence[tuple[float, float]] | None = None,
     overrides: Overrides = None,
     netlist: Path | str = RRAM_NETLIST,
     farm: Farm | None = None,
 ) -> BenchResult:
-    """Conductance against programming current with an ideal limit, at (length, radius), both thermal variants."""
+    """Conductance against programming current with an ideal limit, at (length, radius), both thermal variants.
+
+    Without `geometries_m` they are the deck's own filament, a short and wide and a long and narrow one.
+    """
+    if geometries_m is None:
+        length, radius = rram_geometry(Netlist.load(netlist))
+        geometries_m = [(length * a, radius * b) for a, b in ((1.0, 1.0), (0.9, 49 / 45), (1.1, 41 / 45))]
     keys = [
         (variant, length, radius, i) for variant in RTH_VARIANTS for length, radius in geometries_m for i in currents_a
     ]

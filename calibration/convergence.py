@@ -91,8 +91,12 @@ def spike_convergence(
         spikes = {"deck": wave.spike_times_s, "fine": tight.spike_times_s}
         if Path(netlist) == NEURON_NETLIST:
             spikes["equations"] = _equations(run)
-        row: dict[str, str | float] = {"drive": run.stimulus.name, "i_mean_a": float(run.stimulus.i_syn_a.mean())}
-        row["spikes"] = spikes["deck"].size
+        mean_a = float(np.mean(run.stimulus.at(np.linspace(1e-5, run.t_stop_s, 1000))))
+        row: dict[str, str | float] = {
+            "drive": run.stimulus.name,
+            "i_mean_a": mean_a,
+            "spikes": wave.spike_times_s.size,
+        }
         row["lowest_membrane_v"] = min(_membrane_v(wave), default=float("nan"))
         for name in list(spikes)[1:]:
             row |= _errors(spikes["deck"], spikes[name], name)

@@ -28,7 +28,7 @@ from devices.waveform import Waveform, rms_difference
 
 Array = NDArray[np.float64]
 CURRENTS_A = (308e-12, 3e-9, 30e-9)
-GROUPS = (8, 12, 16, 24, 32, 48, 64, 128)
+GROUPS = (8, 16, 24, 32, 64)
 SAMPLES = 4000
 MINOR_V, MINOR_HZ = 1.2, 100.0
 """A loop that stops where half the film has switched, slowly: the hardest for few groups."""

@@ -230,7 +230,7 @@ def draw_groups(axes: Axes, result: BenchResult) -> Axes:
         axis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:g}")
     handles = [*axes.get_legend_handles_labels()[0], *right.get_legend_handles_labels()[0]]
-    axes.legend(handles=handles, fontsize="small", loc="lower left")
+    axes.legend(handles=handles, fontsize="small", loc="upper right")
     return axes
 
 

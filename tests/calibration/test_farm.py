@@ -29,7 +29,7 @@ def rc_jobs(resistances):
 
 @pytest.fixture
 def own(tmp_path):
-    return Farm(workers=2, store=Store(tmp_path / "store"))
+    return Farm(workers=2, store=Store(tmp_path / "my störe"))
 
 
 def test_results_come_in_the_order_of_the_jobs_and_twins_run_once(own):

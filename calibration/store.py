@@ -4,6 +4,7 @@ The key of an entry is the SHA-256 of everything the result depends on; it holds
 with names, points and label (`devices.kept`). A damaged entry is simulated again instead of believed.
 """
 
+import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -88,7 +89,8 @@ class Store:
             entry.path.unlink(missing_ok=True)
             total -= entry.size_bytes
             removed.append(entry)
-        for part in self.path.glob("??/.*.part"):
-            if time.time() - part.stat().st_mtime > 3600:
-                part.unlink(missing_ok=True)
+        for part in self.path.rglob(".*.part"):  # of commands that were killed
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - part.stat().st_mtime > 3600:
+                    part.unlink()
         return removed

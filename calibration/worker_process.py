@@ -20,7 +20,7 @@ from typing import Any
 from calibration.ngspice_worker import Watch, frame
 
 WORKER = Path(__file__).with_name("ngspice_worker.py")
-START_LIMIT_S = 60.0
+START_LIMIT_S = 120.0
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH", "TMPDIR", "PYTHONHOME")
 """What a worker's environment keeps of this one."""
 _SIZES = struct.Struct("<QQ")

@@ -187,6 +187,8 @@ class Worker:
             greeting = self.process.greeting()
         except WorkerStartError as error:
             raise SimulationError(f"the ngspice worker process could not start: {error}") from None
+        if greeting["status"] == "no folder":
+            raise SimulationError(f"ngspice needs a folder for temporary files, and none can be had: {greeting['log']}")
         if greeting["status"] != "ready":
             raise SimulationError(f"{INSTALL}: {greeting['log']}")
         self._ngspice = Ngspice(greeting["version"], greeting["identity"])

@@ -26,12 +26,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+INIT = ".spiceinit"
 LOG_LIMIT = 20_000
 TICK_S = 0.25
 STOPPED_LIMIT_S = 3.0
 OWN_FAULTS = {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGSYS", "SIGTRAP", "SIGXCPU", "SIGXFSZ"}
 """Signals by which a process ends through what it did itself; any other came from outside."""
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
+
+
+class NoFolderError(Exception):
+    """No folder for temporary files can be written."""
 
 
 class Watch:
@@ -96,27 +101,27 @@ def read_frame(file: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
 def empty_folder() -> Iterator[None]:
     """Work, from now on, in a folder of one's own, which is removed at the end: nothing can be found or put there then.
 
-    Until then it holds an init file without a command, which ngspice takes instead of the one in the user's home.
+    Until then it holds an empty init file, which ngspice takes instead of the one in the user's home.
     """
     folder = _own_folder()
     os.chdir(folder)
-    init = folder / ".spiceinit"
-    init.write_text("* nothing of the user's acts here\n")
     try:
         yield
     finally:
-        init.unlink()
+        (folder / INIT).unlink()
         folder.rmdir()
 
 
 def _own_folder() -> Path:
-    failure = OSError("no folder for temporary files")
+    failures = []
     for parent in filter(None, (os.environ.get("TMPDIR"), "/tmp", "/var/tmp", "/dev/shm")):
         try:
-            return Path(tempfile.mkdtemp(prefix="ngspice-", dir=parent))
+            folder = Path(tempfile.mkdtemp(prefix="ngspice-", dir=parent))
+            (folder / INIT).touch()
+            return folder
         except OSError as error:
-            failure = error
-    raise failure
+            failures.append(f"{parent}: {error.strerror}")
+    raise NoFolderError("; ".join(failures))
 
 
 def load_ngspice(log_fd: list[int]) -> Any:
@@ -270,6 +275,8 @@ def main() -> None:
         with empty_folder():
             ngspice = load_ngspice(log_fd)
         ready = {"status": "ready", "version": str(ngspice.ngspice_version), "identity": identity(ngspice)}
+    except NoFolderError as error:
+        ready = {"status": "no folder", "log": str(error)}
     except (OSError, ImportError) as error:
         ready = {"status": "not available", "log": str(error)}
     os.dup2(null, 2)

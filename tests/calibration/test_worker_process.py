@@ -113,6 +113,19 @@ def test_a_missing_library_is_named_with_what_to_install(monkeypatch):
         worker.start()
 
 
+def test_a_full_disk_for_temporary_files_costs_no_simulation(calm, tmp_path, monkeypatch):
+    """A TMPDIR that cannot be written; without any other place, a sentence that says so."""
+    (tmp_path / "full").write_text("")
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "full"))
+    with Worker() as worker:
+        assert_same(worker.run(JOB), calm)
+    own = calibration.worker_process.WORKER.read_text().replace('"/tmp", "/var/tmp", "/dev/shm"', "")
+    (tmp_path / "worker.py").write_text(own)
+    monkeypatch.setattr(calibration.worker_process, "WORKER", tmp_path / "worker.py")
+    with Worker() as worker, pytest.raises(SimulationError, match=r"none can be had: .*full: Not a directory"):
+        worker.start()
+
+
 def killed_at_start(times, monkeypatch):
     starts = []
 

@@ -1,6 +1,6 @@
 """How far the neuron's spikes in ngspice are from the solution of its equations.
 
-Each drive is simulated with the deck's own options, with `reltol` = 1e-6 (or a tenth of the deck's) and half the
+Each drive is simulated as every neuron is, with `reltol` = 1e-6 (or a tenth of the deck's) and half the
 maximum step, and, for level A, integrated by scipy with as many groups (`calibration.neuron_reference`). Drives are
 constant currents over the range of training and network-like input, whose every spike meets ngspice's steps at another
 phase: a spike that a trial step sets early shows at some currents and not at others.
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from calibration import stimuli
 from calibration.errors import NetlistError
-from calibration.experiments import NEURON_NETLIST, NeuronRun, neuron_job, neuron_waveform
+from calibration.experiments import NEURON_NETLIST, NeuronRun, neuron_job, neuron_waveform, tightened
 from calibration.farm import Farm, run_jobs
 from calibration.fecap_bench import BenchResult
 from calibration.lattice import DEFAULT_GROUPS
@@ -57,7 +57,7 @@ def convergence(
 ) -> Convergence:
     """Spike times with the deck's reltol and maximum step, and with both halved."""
     run = NeuronRun(Stimulus.dc(current_a), t_stop_s)
-    deck = neuron_deck(netlist)
+    deck = tightened(neuron_deck(netlist))
     jobs = [neuron_job(one, run) for one in (deck, finer(deck, 0.5 * _reltol(deck)))]
     raws = run_jobs(jobs, farm)
     spikes = [neuron_waveform(raw, run.stimulus, job).spike_times_s for raw, job in zip(raws, jobs, strict=True)]
@@ -80,7 +80,7 @@ def spike_convergence(
     drives = [(Stimulus.dc(i), LONGEST_FIRST_SPIKE_C / i + 1e-5) for i in currents_a]
     drives += [stimuli.network_like(seed) for seed in network_seeds]
     runs = [NeuronRun(stimulus, end, overrides or {}) for stimulus, end in drives]
-    deck = neuron_deck(netlist)
+    deck = tightened(neuron_deck(netlist))
     reltol = min(FINE_RELTOL, 0.1 * _reltol(deck))
     jobs = [neuron_job(deck, run) for run in runs]
     jobs += [neuron_job(finer(deck.with_params(run.overrides), reltol), replace(run, overrides={})) for run in runs]
@@ -140,7 +140,4 @@ def _membrane_v(wave: Waveform) -> list[float]:
 
 
 def _reltol(deck: Netlist) -> float:
-    text = deck.option("reltol")
-    if text is None:
-        raise NetlistError(f"{deck.path}: its .options set no reltol, so there is nothing to make finer")
-    return parse_spice_number(text)
+    return parse_spice_number(deck.option("reltol") or "1e-3")

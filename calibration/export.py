@@ -134,7 +134,7 @@ _FELIF = """\
 *   inj   signed input current: pulled out of the pin excites, pushed into it inhibits
 *   vm    membrane            spk   spike output, 0...vdd         pl    plate, at rest (the reset writes p itself)
 *   pn    monitor: normalised polarization, -1...1 (V)            vdd   supply
-* Parameters are those of the card, in SI units. Use reltol <= 1e-4 and chgtol <= 1e-16; time starts with p at reset.
+* Parameters are those of the card, in SI units. Use reltol <= 1e-5 and chgtol <= 1e-16; time starts with p at reset.
 .subckt {name} inj vm spk pl pn vdd
 {parameters}
 .param kcap = {{1e-8*eps_int/(thickness_hzo*eps_int+thickness_int*eps_hzo)}}

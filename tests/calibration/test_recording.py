@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 
 from calibration.errors import SimulationError
-from calibration.experiments import NETLISTS, NEURON_NETLIST, NeuronRun, simulate_neurons
+from calibration.experiments import (
+    NETLISTS,
+    NEURON_NETLIST,
+    NeuronRun,
+    neuron_deck,
+    neuron_job,
+    neuron_waveform,
+    simulate_neurons,
+)
+from calibration.farm import run_jobs
 from calibration.recording import refuse_early_spikes
 from devices.stimulus import Stimulus
 from devices.waveform import Waveform
@@ -56,5 +65,6 @@ def test_ngspice_fires_early_at_a_loose_tolerance_and_is_found_out(tmp_path, far
     loose.write_text(text.replace("reltol=1e-5", "reltol=1e-4"))
     run = NeuronRun(Stimulus.dc(6.62e-9), 2.2e-3)
     assert simulate_neurons([run], farm=farm)[0].spike_times_s.size == 1
+    job = neuron_job(neuron_deck(loose), run)
     with pytest.raises(SimulationError, match="1 of 1 spikes come before"):
-        simulate_neurons([run], loose, farm)
+        neuron_waveform(run_jobs([job], farm)[0], run.stimulus, job)

@@ -16,6 +16,8 @@ from calibration.source_text import plain, read_lines
 
 MAX_LINES = 200_000
 """Of a deck with everything written out."""
+MAX_FILES = 1000
+"""That a deck includes, each as often as it is asked for."""
 MAX_DEPTH = 20
 """Of files that include files."""
 _PATH = r"(?:\"(?P<double>[^\"]*)\"|'(?P<single>[^']*)'|(?P<bare>[^\s\"']+))"
@@ -85,9 +87,10 @@ def expand_deck(lines: Sequence[Line], folder: Path) -> Source:
 
 @dataclass
 class _Reader:
-    """One deck as it is read: how many lines it has so far, and what was remarked."""
+    """One deck as it is read: how many lines and files it has so far, and what was remarked."""
 
     count: int = 0
+    files: int = 0
     remarks: dict[str, None] = field(default_factory=dict)
 
     def source(self, lines: Iterator[Line]) -> Source:
@@ -99,6 +102,9 @@ class _Reader:
             raise NetlistError(f"{at}{path} includes itself")
         if len(stack) >= MAX_DEPTH:
             raise NetlistError(f"{at}more than {MAX_DEPTH} files that include one another")
+        self.files += 1
+        if self.files > MAX_FILES:
+            raise NetlistError(f"{at}more than {MAX_FILES} included files")
         texts, encoding = read_lines(path, at)
         if encoding:
             self.remarks[f"{path} is not UTF-8, read as {encoding}"] = None

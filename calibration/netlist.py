@@ -22,14 +22,15 @@ from calibration.errors import NetlistError, unknown_name
 from calibration.lattice import GROUPS_BEGIN, GROUPS_END, group_lines
 from calibration.lines import Line, Source, expand_deck, read_deck
 from calibration.source_text import split_lines
+from calibration.spice_words import FUNCTIONS
 from calibration.statements import (
     PARAM_FUNCTION,
     Statement,
     assignments,
     deck_text,
-    joined,
     option_pairs,
     rendered,
+    statements_of,
     with_options,
 )
 from devices.units import Quantity
@@ -116,14 +117,15 @@ class Netlist:
         first = source.lines[0] if source.lines else None
         headless = first is None or first.code.startswith((".", "+"))
         deck = cls(path, (Line("* no title"), *source.lines) if headless else source.lines, source.remarks)
-        if first is not None and headless and first.path and deck.has_card(".tran"):
+        runs = any(statement.card == ".tran" for statement in deck.statements)
+        if runs and headless and first is not None and first.path:
             raise NetlistError(f"{first.where}: ngspice takes the first line for a title; put '* my circuit' before it")
         return deck
 
     @cached_property
     def statements(self) -> tuple[Statement, ...]:
         """What goes to ngspice. Raises `NetlistError` at the first statement that may not."""
-        return tuple(joined(self.lines))
+        return statements_of(self.lines)
 
     @property
     def rendered(self) -> tuple[Line, ...]:
@@ -159,7 +161,7 @@ class Netlist:
         for d in declared:
             if not d.text:
                 raise NetlistError(f"{d.where}: .param {d.name} has no value")
-        asked = {d.name: (f"{{{d.name}}}", d.line) for d in declared if not d.text.startswith('"')}
+        asked = {d.name: (_asking(d), d.line) for d in declared if not d.text.startswith('"')}
         values = dict(zip(asked, reading.numbers(self.statements, list(asked.values())), strict=True))
         values |= {d.name: reading.closer(d.text, values[d.name]) for d in declared if d.name in values}
         return {d.name: Param(d.name, d.text, values.get(d.name), d.unit, d.comment, d.where) for d in declared}
@@ -179,7 +181,7 @@ class Netlist:
             if statement.scope and statement.card == ".param":
                 names = (name.lower() for name, _, _ in assignments(statement.code))
                 inner.setdefault(statement.scope, set()).update(names)
-        found = {}
+        found: dict[str, Subcircuit] = {}
         for statement in self.statements:
             if statement.card == ".subckt":
                 code = statement.code
@@ -187,7 +189,7 @@ class Netlist:
                 words = _head(code).replace("(", " ").replace(")", " ").lower().split()
                 name, *pins = (word for word in words[1:] if word != "params:")
                 body = frozenset(inner.get(name, ()))
-                found[name] = Subcircuit(name, tuple(pins), params, body, statement.line)
+                found.setdefault(name, Subcircuit(name, tuple(pins), params, body, statement.line))
         return found
 
     @cached_property
@@ -330,12 +332,13 @@ class Netlist:
 
     def _declared(self, statement: Statement) -> list[Declaration]:
         """What a ``.param`` statement sets; each with the physical line that names it."""
-        lines = [line for line in self.lines[statement.first : statement.end] if line.code]
+        named_at: dict[str, tuple[Line, bool]] = {}
+        for line in self.lines[statement.first : statement.end]:
+            names = [name for name, _, _ in assignments(line.code)]
+            named_at |= {name: (line, len(names) == 1) for name in names}
         found = []
         for name, start, stop in assignments(statement.code):
-            named = re.compile(rf"(?<![\w.]){re.escape(name)} ?=")
-            line = next((line for line in lines if named.search(line.code)), statement.line)
-            alone = sum(1 for _ in assignments(line.code)) == 1
+            line, alone = named_at.get(name, (statement.line, False))
             unit, meaning = _unit(line.comment) if alone else ("", line.comment)
             found.append(Declaration(name.lower(), statement.code[start:stop], unit, meaning, line))
         return found
@@ -369,6 +372,11 @@ class Netlist:
 
     def _with_lines(self, first: int, end: int, new: Sequence[Line]) -> "Netlist":
         return replace(self, lines=(*self.lines[:first], *new, *self.lines[end:]))
+
+
+def _asking(declared: Declaration) -> str:
+    """What ngspice is asked for a parameter's value: its name, or its text where that names a function."""
+    return declared.text if declared.name in FUNCTIONS else f"{{{declared.name}}}"
 
 
 def _head(code: str) -> str:

@@ -43,3 +43,9 @@ OPTIONS_LEFT_OUT = frozenset((
     "plotwinsize", "measdgt", "co", "warn", "maxwarns",
 ))  # fmt: skip
 """Options of printing and saving."""
+FUNCTIONS = frozenset((
+    "sqr", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "asin", "acos", "atan", "asinh", "acosh", "atanh",
+    "arctan", "exp", "ln", "log", "log10", "abs", "sgn", "pow", "pwr", "max", "min", "int", "nint", "floor", "ceil",
+    "ternary_fcn", "gauss", "agauss", "unif", "aunif", "limit", "v", "mod", "div",
+))  # fmt: skip
+"""Names that an expression takes for functions."""

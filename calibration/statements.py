@@ -47,8 +47,39 @@ class Statement:
         return self.code.split(" ", 1)[0].lower()
 
 
-def joined(lines: Sequence[Line]) -> Iterator[Statement]:
+def statements_of(lines: Sequence[Line]) -> tuple[Statement, ...]:
     """The statements of a deck whose first line is the title. Raises `NetlistError` at the first that may not pass."""
+    found = tuple(_joined(lines))
+    _refuse_redefinitions(found)
+    return found
+
+
+def _refuse_redefinitions(statements: Sequence[Statement]) -> None:
+    """Of two circuits, models or functions of one name ngspice takes the first and says so where nobody looks."""
+    seen: dict[tuple[str, str, str], int] = {}
+    for index, statement in enumerate(statements):
+        if statement.card in (".subckt", ".model", ".func"):
+            name = re.split(r"[\s(=]+", f"{statement.code.lower()} ", maxsplit=2)[1]
+            first = seen.setdefault((statement.scope, statement.card, name), index)
+            if first != index and _definition(statements, first) != _definition(statements, index):
+                raise NetlistError(
+                    f"{statement.line.where}: {statement.card} {name} is another one than at "
+                    f"{statements[first].line.where}; ngspice would take the first, so rename one of them"
+                )
+
+
+def _definition(statements: Sequence[Statement], index: int) -> list[str]:
+    """The code of what begins at `index`: a circuit with its ``.ends``, or one statement."""
+    codes, depth = [], 0
+    for statement in statements[index:]:
+        depth += (statement.card == ".subckt") - (statement.card == ".ends")
+        codes.append(statement.code.lower())
+        if depth == 0:
+            break
+    return codes
+
+
+def _joined(lines: Sequence[Line]) -> Iterator[Statement]:
     scopes: list[Statement] = []
     for statement in _passed(lines):
         if statement.card == ".ends":

@@ -47,7 +47,7 @@ def charge_density(time_s: Array, voltage_v: Array, values: Mapping[str, float])
         activation,
         offset,
         weight,
-        np.full(weight.size, x["s0"]),
+        np.full(weight.size, float(x["s0"])),
         k_dep,
         x["nmerz"],
         x["tau0"],

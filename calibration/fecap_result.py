@@ -66,8 +66,10 @@ def result_json(found: FeCAPFit, measured: FeCAPMeasurement) -> dict[str, Any]:
         "rms_of_span": found.rms / measured.span,
         "rms_ngspice_to_compiled_model": found.twin_rms,
         "autocorrelation": found.autocorrelation,
+        "cycles_before": found.cycles_before,
         "clipped": _samples(measured.clipped, measured),
         "outliers": _samples(found.outliers, measured),
+        "missed": _samples(found.missed, measured),
     }
 
 
@@ -87,6 +89,18 @@ def notes(found: FeCAPFit, measured: FeCAPMeasurement) -> list[str]:
             more = f" and {marked.sum() - LISTED_SAMPLES} more" if marked.sum() > LISTED_SAMPLES else ""
             fate = "left out of the fit" if not found.used[marked].any() else "kept in the fit"
             out.append(f"{marked.sum()} samples {what}, {fate}: data rows {', '.join(rows)}{more}")
+    if found.missed.any():
+        first, *_, last = np.flatnonzero(found.missed) + 1
+        out.append(
+            f"{found.missed.sum()} samples in runs of neighbours lie further off than noise (rows {first} to {last}): "
+            "they are kept, for the model misses something there"
+        )
+    if found.cycles_before:
+        times = f"{found.cycles_before} time{'s' if found.cycles_before > 1 else ''}"
+        out.append(
+            f"the record is explained best if its own drive went over the film {times} before it, from "
+            f"s0 = {found.values['s0']:g}"
+        )
     if found.not_determined:
         fixed = "; ".join(f"{name} = {found.values[name]:.4g} ({why})" for name, why in found.not_determined.items())
         out.append(f"left at the netlist's value, and every standard error is for that value: {fixed}")

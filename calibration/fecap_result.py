@@ -85,16 +85,11 @@ def notes(found: FeCAPFit, measured: FeCAPMeasurement) -> list[str]:
     out = [f"the table was read so: {'; '.join(measured.read_as)}"] if measured.read_as else []
     for what, marked in (("clipped", measured.clipped), ("outliers", found.outliers)):
         if marked.any():
-            rows = [str(int(n) + 1) for n in np.flatnonzero(marked)[:LISTED_SAMPLES]]
-            more = f" and {marked.sum() - LISTED_SAMPLES} more" if marked.sum() > LISTED_SAMPLES else ""
             fate = "left out of the fit" if not found.used[marked].any() else "kept in the fit"
-            out.append(f"{marked.sum()} samples {what}, {fate}: data rows {', '.join(rows)}{more}")
+            out.append(f"{marked.sum()} samples {what}, {fate}: data rows {_listed(marked)}")
     if found.missed.any():
-        first, *_, last = np.flatnonzero(found.missed) + 1
-        out.append(
-            f"{found.missed.sum()} samples in runs of neighbours lie further off than noise (rows {first} to {last}): "
-            "they are kept, for the model misses something there"
-        )
+        rows = _listed(found.missed)
+        out.append(f"the model misses something at data rows {rows}: they are off together, and kept in the fit")
     if found.cycles_before:
         times = f"{found.cycles_before} time{'s' if found.cycles_before > 1 else ''}"
         out.append(
@@ -110,6 +105,11 @@ def notes(found: FeCAPFit, measured: FeCAPMeasurement) -> list[str]:
             "are lower bounds"
         )
     return out
+
+
+def _listed(marked: NDArray[np.bool_]) -> str:
+    rows = [str(int(n) + 1) for n in np.flatnonzero(marked)[:LISTED_SAMPLES]]
+    return ", ".join(rows) + (f" and {marked.sum() - LISTED_SAMPLES} more" if marked.sum() > LISTED_SAMPLES else "")
 
 
 def fecap_figure(found: FeCAPFit, measured: FeCAPMeasurement, title: str) -> Figure:

@@ -48,7 +48,7 @@ class FeCAPFit:
     """ngspice's answer (n,) to the measured voltage, on the measurement's zero."""
     outliers: Mask
     missed: Mask
-    """Neighbouring samples (n,) that are off together, by as much as an outlier would be."""
+    """Samples (n,) that are as far off as an outlier, but together with their neighbours."""
     used: Mask
     rms: float
     """ngspice against the measurement over the samples used, in the measurement's unit."""
@@ -160,20 +160,21 @@ def _standard_errors(problem: Problem, names: Sequence[str]) -> Array:
 
 
 def _far(problem: Problem, values: Mapping[str, float]) -> tuple[Mask, Mask]:
-    """Samples (n,) far from the fit, by robust deviations of the samples used: single ones, and those in runs.
+    """Samples (n,) far from the fit, by robust deviations of the samples used: single ones, and all others.
 
-    A run is two neighbours or more on the same side of the fit.
+    A single one is as far from the mean of its neighbours' residuals, and has none of them far on its own side.
     """
     difference = problem.twin(values) - problem.measured.response
-    centre = np.median(difference[problem.used])
-    sigma = 1.4826 * np.median(np.abs(difference[problem.used] - centre))
+    difference = difference - np.median(difference[problem.used])
+    sigma = 1.4826 * np.median(np.abs(difference[problem.used]))
     limit = OUTLIER_SIGMAS * max(sigma, 1e-4 * problem.measured.span)
-    in_run = np.zeros(difference.size, dtype=bool)
-    for side in (difference - centre > limit, centre - difference > limit):
-        pairs = side[1:] & side[:-1]
-        in_run[1:] |= pairs
-        in_run[:-1] |= pairs
-    return (np.abs(difference - centre) > limit) & ~in_run, in_run
+    around = np.pad(difference, 1, mode="reflect")
+    before, after = around[:-2], around[2:]
+    far = np.abs(difference) > limit
+    alone = np.abs(difference - (before + after) / 2) > limit
+    for beside in (before, after):
+        alone &= ~((np.abs(beside) > limit) & (np.sign(beside) == np.sign(difference)))
+    return far & alone, far & ~alone
 
 
 def _with_ngspice(problem: Problem, result: Fit, names: Sequence[str], farm: Farm | None) -> tuple[Fit, Array]:

@@ -20,7 +20,7 @@ def record(name):
 
 
 def test_the_last_of_six_cycles_of_a_minor_loop_gives_the_film(farm):
-    """Its groups are in different states at the start. The film of this record had 16 groups: a staircase of its own."""
+    """Its groups begin in different states; the film of this record had 16 of them, a staircase of its own."""
     found = fit_fecap(record("minor_loop_sixth_cycle.csv"), KNOWN, farm=farm)
     assert found.cycles_before > 0
     assert found.values["ps"] == pytest.approx(0.18, rel=0.03)

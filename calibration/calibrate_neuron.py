@@ -12,17 +12,17 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration import fit_felif, stimuli
+from calibration import stimuli
 from calibration.drive import measure_drive
-from calibration.errors import FitError
 from calibration.experiments import NEURON_NETLIST, NeuronRun, simulate_neurons
 from calibration.farm import Farm
-from calibration.fit_felif import fit_in_stages, with_values
-from calibration.fitting import Fit, Free
+from calibration.fit_felif import fit_in_stages
+from calibration.fitting import Fit, Free, belief
 from calibration.inhibition import Inhibition, measure_inhibition
 from calibration.memo import remembered
 from calibration.netlist import Netlist
 from calibration.neuron_deck import neuron_deck
+from calibration.plateau import MOST_DOMAINS
 from calibration.provenance import circuit_parameter, provenance
 from calibration.recording import Recording, SpikeMeasures, measure_spikes
 from calibration.stimuli import Drive
@@ -36,7 +36,7 @@ from devices.stimulus import Stimulus
 Array = NDArray[np.float64]
 Domains = int | Literal["auto"]
 
-CANDIDATE_DOMAINS = (1, 2, 3, 4, 6)
+CANDIDATE_DOMAINS = tuple(range(1, MOST_DOMAINS + 1))
 GOOD_ENOUGH = 1.1
 """The fewest domains are taken whose selection error is within this factor of the best."""
 MAX_EXTENSIONS = 3
@@ -78,18 +78,22 @@ class NeuronCalibration:
 
 @dataclass(frozen=True)
 class Trial:
-    """One number of domains: its fit (None where none could be believed) and its error on the selection set."""
+    """One number of domains: its fit, to be believed or not, and its error on the selection set."""
 
     domains: int
-    fit: Fit | None
-    parameters: FeLIFParameters | None
+    fit: Fit
+    parameters: FeLIFParameters
+    spike_time_scale: float
+    """Relative spike-time error that the fit weighed as one (`calibration.fit_felif.Scales`)."""
     voltage_rms_v: float
-    note: str
 
-    def as_dict(self) -> dict[str, float | int | str | None]:
-        """For the card: no error where no fit could be believed."""
-        rms = None if self.fit is None else self.voltage_rms_v
-        return {"domains": self.domains, "voltage_rms_v": rms, "note": self.note}
+    def as_dict(self) -> dict[str, float | int | str]:
+        """For the card."""
+        return {
+            "domains": self.domains,
+            "voltage_rms_v": self.voltage_rms_v,
+            "note": self.fit.doubt or "believed",
+        }
 
 
 def calibrate_neuron(
@@ -109,6 +113,7 @@ def calibrate_neuron(
     `domains` is the number K of polarization domains (1 is the published model) or ``"auto"``; so many `monte_carlo`
     devices give the card its variability (0: none); `notice` is told what goes on. The currents are those of the
     project's neuron times `current_scale`, which is measured unless given, and those of the fit `currents_a` if given.
+    A fit that cannot be believed still makes a card, which says so (`Card.doubt`) and has no variability.
     Raises `InputError` or `NetlistError` before anything runs, `SimulationError` or `FitError`.
     """
     farm = farm or Farm()
@@ -131,8 +136,8 @@ def calibrate_neuron(
     candidates = CANDIDATE_DOMAINS if domains == "auto" else (domains,)
     trials = [_try(k, fitted, selection, start, notice) for k in candidates]
     chosen, why = choose(trials)
-    assert chosen.fit is not None
-    assert chosen.parameters is not None
+    for held in chosen.fit.held:
+        notice(f"'{held.name}' ended on its bound and is held there: {chosen.fit.values[held.name]:g}")
     fitted_comparisons = validate_neuron(fitted, chosen.parameters)
     held_out_comparisons = validate_neuron(held_out, chosen.parameters)
     card = FeLIFCard.build(
@@ -140,11 +145,13 @@ def calibrate_neuron(
         domains=chosen.domains,
         covariance=chosen.fit.covariance(),
         envelope=_envelope([*fitted, *held_out]),
-        fit={
+        fit=belief(chosen.fit)
+        | {
             "domains_chosen": why,
             "domains_tried": [t.as_dict() for t in trials if selection],
             "drive": asdict(drive) | {"currents_a": list(drive.currents_a)},
             "evaluations": chosen.fit.evaluations,
+            "spike_time_scale": chosen.spike_time_scale,
             "chi_square": float(np.sum(chosen.fit.residual**2)),
             "stimuli": [c.as_dict() for c in fitted_comparisons],
         },
@@ -154,7 +161,7 @@ def calibrate_neuron(
         },
         provenance=origin,
     )
-    if monte_carlo:
+    if monte_carlo and not chosen.fit.doubt:
         notice(f"measuring the spread of {monte_carlo} devices")
         sigma, correlation = neuron_variability(card, netlist, monte_carlo, farm, overrides)
         card = card.model_copy(update={"variability": sigma, "variability_correlation": correlation})
@@ -226,12 +233,10 @@ SOURCES = {
     "t_refractory": "measured on the spikes",
     "v_reset": "measured after the spikes, to the millivolt",
     "polarization_reset": "measured after the spikes, to a thousandth",
+    "tau_0": "a hundredth of the fastest switching time, to the decade",
 }
-SOURCES_OF_DOMAINS = {
-    "thickness_int": "0: the spread of the domains makes the slope of the plateau",
-    "offset_field_1": "0: one domain has no offset",
-    "domain_weight_1": "1 less the other weights",
-}
+SOURCES_OF_DOMAINS = {"domain_weight_1": "1 less the other weights"}
+NO_OFFSET = "0: not to be told from the activation field while the film is driven one way"
 
 
 def card_entries(parameters: FeLIFParameters, result: Fit, known: Mapping[str, Parameter]) -> dict[str, Parameter]:
@@ -243,18 +248,17 @@ def card_entries(parameters: FeLIFParameters, result: Fit, known: Mapping[str, P
         stem, _, index = name.rpartition("_")
         per_domain = stem in FeLIFCard.DOMAIN_UNITS
         value = float(getattr(parameters, stem)[int(index) - 1]) if per_domain else float(getattr(parameters, name))
-        source = sources.get(name) or (published[name].source if name in published else "fit")
+        given = published[name].source if name in published else NO_OFFSET
+        source = NO_OFFSET if stem == "offset_field" and parameters.domains > 1 else sources.get(name, given)
         entries[name] = Parameter(value=value, unit=unit, source=source)
     return entries | dict(known) | result.parameters(FeLIFCard.units(parameters.domains))
 
 
 def choose(trials: Sequence[Trial]) -> tuple[Trial, str]:
-    """The trial with the fewest domains among the nearly best, and why. Raises `FitError` if none can be believed."""
-    believed = [t for t in trials if t.fit is not None]
-    if not believed:
-        raise FitError(trials[0].note)
-    if len(trials) == 1:
-        return trials[0], "as asked for"
+    """The trial with the fewest domains among the nearly best that are believed, and why; the first if none is."""
+    believed = [t for t in trials if not t.fit.doubt]
+    if len(trials) == 1 or not believed:
+        return trials[0], "as asked for" if len(trials) == 1 else "none is believed: the fewest domains"
     best = min(t.voltage_rms_v for t in believed)
     chosen = next(t for t in believed if t.voltage_rms_v <= GOOD_ENOUGH * best)
     return chosen, (
@@ -271,22 +275,19 @@ def _try(
     arrays += [a for r in fitted for a in (r.stimulus.time_s, r.stimulus.i_syn_a)]
 
     def compute() -> dict[str, Any]:
-        try:
-            result, _ = fit_in_stages(fitted, start, domains)
-        except FitError as error:
-            return {"error": str(error)}
-        return asdict(replace(result, matrix=result.matrix.tolist(), residual=result.residual.tolist()))
+        result, parameters, scales = fit_in_stages(fitted, start, domains)
+        numbers = replace(result, matrix=result.matrix.tolist(), residual=result.residual.tolist())
+        values = {name: np.asarray(value).tolist() for name, value in asdict(parameters).items()}
+        return {"fit": asdict(numbers), "parameters": values, "spike_time_scale": scales.spike_time}
 
     found = remembered(["neuron", *arrays, domains, start], compute)
-    if "error" in found:
-        return Trial(domains, None, None, float("nan"), found["error"])
-    result = Fit(
-        **{**found, "free": tuple(Free(**f) for f in found["free"])}
-        | {"matrix": np.array(found["matrix"]), "residual": np.array(found["residual"])}
-    )
-    parameters = with_values(fit_felif.initial_guess(start, domains), result.values)
-    scores = [c.voltage_rms_v for c in validate_neuron(selection, parameters)]
-    return Trial(domains, result, parameters, float(np.mean(scores)) if scores else 0.0, "believed")
+    free, held = (tuple(Free(**f) for f in found["fit"][kind]) for kind in ("free", "held"))
+    numbers = {name: np.array(found["fit"][name]) for name in ("matrix", "residual")}
+    result = Fit(**{**found["fit"], "free": free, "held": held, **numbers})
+    parameters = FeLIFParameters(**found["parameters"])
+    scores = [c.voltage_rms_all_v for c in validate_neuron(selection, parameters)]
+    rms = float(np.mean(scores)) if scores else 0.0
+    return Trial(domains, result, parameters, found["spike_time_scale"], rms)
 
 
 def _envelope(recordings: list[Recording]) -> dict[str, Range]:

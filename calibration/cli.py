@@ -261,11 +261,14 @@ def calibrate_command(
 ) -> None:
     """Run the netlists in ngspice, fit the compact models, write the cards.
 
-    Simulations that were done before come from the store. Examples: `bruno calibrate`,
+    Simulations that were done before come from the store. A fit that cannot be believed is written too, marked with
+    the reason, and the exit code is 1. Examples: `bruno calibrate`,
     `bruno calibrate neuron --set vth=2.4 --out my_cards`
     """
     from calibration.calibrate import CARD_FILES, DECKS, NETLIST_OF, TARGETS, save_card, targets
+    from calibration.errors import FitError
     from calibration.farm import Farm
+    from calibration.plateau import MOST_DOMAINS
 
     names = targets(what)
     if netlist is not None and len(names) > 1:
@@ -277,7 +280,7 @@ def calibrate_command(
         raise InputError("--set goes with one of neuron and rram: bruno calibrate neuron --set vth=2.4")
     if report is not None and set(names) != set(TARGETS):
         raise InputError("--report needs both devices: bruno calibrate all --report FOLDER")
-    domain_choice = _domains(domains)
+    domain_choice = _domains(domains, MOST_DOMAINS)
     if (current_scale is not None or currents is not None) and names != ["neuron"]:
         raise InputError("--current-scale and --currents go with neuron: bruno calibrate neuron --current-scale 4")
     if current_scale is not None and not current_scale > 0:
@@ -306,20 +309,24 @@ def calibrate_command(
         path = out / CARD_FILES[name]
         written = save_card(done[name].card, path)
         if not as_json:
-            typer.echo(f"{path}: {_summary(done[name].card)}{'' if written else ' (unchanged)'}")
+            belief = "NOT TO BE BELIEVED: " if done[name].card.doubt else ""
+            typer.echo(f"{path}: {belief}{_summary(done[name].card)}{'' if written else ' (unchanged)'}")
     if report is not None:
         from calibration.report import write_report
 
         typer.echo(f"wrote {write_report(report, done['neuron'], done['rram'])}", err=as_json)
     if as_json:
         print_json({name: json.loads(result.card.to_json()) for name, result in done.items()})
+    for name, result in done.items():
+        if result.card.doubt:
+            raise FitError(f"{result.card.doubt}; {out / CARD_FILES[name]} holds the best values found, marked as such")
 
 
-def _domains(text: str) -> Any:
+def _domains(text: str, most: int) -> Any:
     if text == "auto":
         return text
-    if not text.isdigit() or not 1 <= int(text) <= 16:
-        raise InputError(f"--domains {text}: give a number from 1 to 16, or auto")
+    if not text.isdigit() or not 1 <= int(text) <= most:
+        raise InputError(f"--domains {text}: give a number from 1 to {most}, or auto")
     return int(text)
 
 

@@ -54,6 +54,8 @@ def card_show_command(path: CardArgument, as_json: JsonOption = False) -> None:
         return
     console = _console()
     console.print(f"[bold]{path}[/bold]: {card.model} card, schema {card.schema_version}, {_domains(card)}")
+    if card.doubt:
+        console.print(f"NOT TO BE BELIEVED: {card.doubt}", markup=False)
     console.print(_parameter_table(card))
     if card.envelope:
         console.print(_envelope_table(card))
@@ -133,9 +135,9 @@ def card_export_command(
 
 
 def _parameter_table(card: Card) -> Table:
-    table = Table("parameter", *(_right(h) for h in ("value", "stderr", "bounds")), "source")
+    table = Table("parameter", *(_right(h) for h in ("value", "stderr", "curvature", "bounds")), "source")
     for name, p in card.parameters.items():
-        table.add_row(name, _value(p.value, p.unit), _stderr(p), _bounds(p), p.source)
+        table.add_row(name, _value(p.value, p.unit), _stderr(p), _curvature(p), _bounds(p), p.source)
     return table
 
 
@@ -192,7 +194,15 @@ def _value(value: float | None, unit: str) -> str:
 def _stderr(p: Parameter) -> str:
     if p.stderr is None:
         return "-" if not p.vary else "missing"
-    return f"{100 * p.stderr / abs(p.value):.2g} %" if p.value else _value(p.stderr, p.unit)
+    return _share(p.stderr, p)
+
+
+def _curvature(p: Parameter) -> str:
+    return "-" if p.stderr_curvature is None else _share(p.stderr_curvature, p)
+
+
+def _share(error: float, p: Parameter) -> str:
+    return f"{100 * error / abs(p.value):.2g} %" if p.value else _value(error, p.unit)
 
 
 def _bounds(p: Parameter) -> str:

@@ -1,5 +1,6 @@
 """``bruno confidence``: profile-likelihood intervals of fitted FeLIF parameters, on request: some seconds each."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +8,7 @@ import typer
 
 from calibration.cards import calibrated_card
 from calibration.cli import JsonOption, NeuronCardOption, app, messages, print_json
+from calibration.recording import Recording
 from devices.card import FeLIFCard
 from devices.errors import InputError
 
@@ -17,6 +19,12 @@ def confidence_command(
     card: NeuronCardOption = None,
     netlist: Annotated[Path | None, typer.Option(help="What it was fitted to (default: the project's neuron).")] = None,
     figure: Annotated[Path | None, typer.Option(help="Also draw the profiles: a .png, .pdf or .svg.")] = None,
+    synthetic: Annotated[
+        int | None,
+        typer.Option(
+            min=2, help="Instead, in so many synthetic fits with misfit: how often one stderr covers the truth."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Confidence intervals of one and two sigma, which unlike a standard error need not be symmetric.
@@ -35,10 +43,15 @@ def confidence_command(
         figure_format(figure)
     path = card or calibrated_card("felif")
     source, fitted = netlist or NEURON_NETLIST, FeLIFCard.load(path)
+    if fitted.doubt:
+        raise InputError(f"{path}: its fit is not to be believed ({fitted.doubt}), so it has no confidence intervals")
     overrides = fitted.provenance.overrides
     if neuron_deck(source).sha256(overrides) != fitted.provenance.sha256:
         raise InputError(f"{path} was not fitted to {source} as it is now; recalibrate, or name its --netlist")
     recordings = fit_recordings(source, overrides, Farm(progress="neuron in ngspice"), Drive.of(fitted.fit))
+    if synthetic is not None:
+        _print_coverage(recordings, fitted, synthetic, as_json)
+        return
     with messages.status("following the profiles"):
         found = neuron_confidence(recordings, fitted, parameter or None)
     if figure is not None:
@@ -65,3 +78,18 @@ def confidence_command(
             f"{s:g} sigma {lo:.5g} ... {hi:.5g}" for s, lo, hi in zip(c.sigmas, c.low, c.high, strict=True)
         )
         typer.echo(f"{name:26s} {c.best:.5g} {unit}   {spans}")
+
+
+def _print_coverage(recordings: list[Recording], card: FeLIFCard, fits: int, as_json: bool) -> None:
+    from calibration.coverage import coverage
+    from devices.felif import FeLIFParameters
+
+    with messages.status(f"{fits} synthetic fits"):
+        found = coverage(recordings, FeLIFParameters.from_card(card), fits)
+    if as_json:
+        print_json(asdict(found))
+        return
+    for name, share in found.stderr.items():
+        typer.echo(f"{name:26s} stderr {share:4.0%}   curvature {found.curvature[name]:4.0%}")
+    stderr, curvature = found.mean()
+    typer.echo(f"{'mean':26s} stderr {stderr:4.0%}   curvature {curvature:4.0%}   of {found.fits} fits (ideal: 68 %)")

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import block_diag
 
-from calibration.fitting import Fit, Free, fit
+from calibration.fitting import Fit, Free, belief, best_fit
 from devices.card import LevelDistributions, RRAMCard
 from devices.card_parts import Covariance, Parameter, Provenance, Range
 from devices.rram import RRAMParameters, conductance
@@ -99,7 +99,7 @@ def relative_reset_error(sweep: ResetSweep, parameters: ResetParameters) -> Arra
 def fit_filament(sweep: Sweep, g_hrs_s: float, known: Mapping[str, float]) -> tuple[Fit, RRAMParameters]:
     """Fit the filament model with what is `known` (``read_voltage`` at least) to `sweep`.
 
-    Raises `FitError` where the result cannot be believed.
+    The standard errors are clustered by geometry; `Fit.doubt` says where the result cannot be believed.
     """
     base = {name: value for name, (value, _source) in FIXED.items()}
     base |= {"g_hrs": g_hrs_s, **known}
@@ -107,12 +107,17 @@ def fit_filament(sweep: Sweep, g_hrs_s: float, known: Mapping[str, float]) -> tu
     def residual(values: dict[str, float]) -> Array:
         return relative_error(sweep, RRAMParameters(**(base | values)))
 
-    result = fit(residual, FREE, what="RRAM filament fit")
+    geometry = np.stack([sweep.length_m, sweep.radius_m], axis=1)
+    groups = np.unique(geometry, axis=0, return_inverse=True)[1].ravel()
+    result = best_fit(residual, FREE, what="RRAM filament fit", groups=groups)
     return result, RRAMParameters(**(base | result.values))
 
 
 def fit_reset(sweep: ResetSweep, filament: RRAMParameters) -> tuple[Fit, ResetParameters]:
-    """Fit RESET to `sweep` with the fitted `filament`. Raises `FitError` where the result cannot be believed."""
+    """Fit RESET to `sweep` with the fitted `filament`; each RESET is a group of its own.
+
+    Few of them lie at the onset, so its parameters are loose; what they are for, the conductance, is validated.
+    """
 
     def parameters(values: dict[str, float]) -> ResetParameters:
         return ResetParameters(**{name.removeprefix("reset_"): v for name, v in values.items()}, filament=filament)
@@ -120,7 +125,8 @@ def fit_reset(sweep: ResetSweep, filament: RRAMParameters) -> tuple[Fit, ResetPa
     def residual(values: dict[str, float]) -> Array:
         return relative_reset_error(sweep, parameters(values))
 
-    result = fit(residual, FREE_RESET, what="RRAM RESET fit")
+    groups = np.arange(sweep.g_s.size)
+    result = best_fit(residual, FREE_RESET, what="RRAM RESET fit", groups=groups, loosest=np.inf)
     return result, parameters(result.values)
 
 
@@ -165,7 +171,8 @@ def rram_card(
             "v_reset": _range(data.reset.v_reset_v, "V"),
             "conductance_before_reset": _range(data.reset.g_before_s, "S"),
         },
-        fit={"rth_variant": variant}
+        fit=belief(set_fit, reset_fit)
+        | {"rth_variant": variant}
         | _errors(relative_error(data.fitted, filament))
         | {"reset": _errors(relative_reset_error(data.reset, reset))},
         validation=_errors(relative_error(data.held_out, filament))
@@ -176,8 +183,10 @@ def rram_card(
 
 
 def _joined(fits: Sequence[Fit]) -> Covariance:
-    """The covariances of fits that share no parameter, as one."""
-    names = [f.name for each in fits for f in each.free]
+    """The covariances of fits that share no parameter, as one; empty if one of them has none."""
+    names = [name for each in fits for name in each.covariance().names]
+    if not all(each.matrix.size for each in fits):
+        return Covariance()
     return Covariance(names=names, matrix=block_diag(*(each.matrix for each in fits)).tolist())
 
 

@@ -201,7 +201,7 @@ def comparison_table(comparisons: list[NeuronComparison], what: str = "Held out"
 
 
 def parameter_table(card: Card) -> Table:
-    """Value, standard error, bounds and source of every parameter."""
+    """Value, standard errors, bounds and source of every parameter."""
 
     def number(value: float | None) -> str:
         return "–" if value is None else f"{value:.5g}"
@@ -211,6 +211,7 @@ def parameter_table(card: Card) -> Table:
             name,
             number(p.value),
             number(p.stderr),
+            number(p.stderr_curvature),
             p.unit,
             f"{number(p.min)} … {number(p.max)}" if p.vary else "fixed",
             p.source,
@@ -218,7 +219,9 @@ def parameter_table(card: Card) -> Table:
         for name, p in card.parameters.items()
     ]
     return Table(
-        f"Parameters of the {card.model} card", ["parameter", "value", "stderr", "unit", "bounds", "source"], rows
+        f"Parameters of the {card.model} card",
+        ["parameter", "value", "stderr", "of the curvature", "unit", "bounds", "source"],
+        rows,
     )
 
 
@@ -232,7 +235,7 @@ def _rram_table(rram: RRAMCalibration) -> Table:
 
 def _domains_tried(card: Card) -> list[Table]:
     tried = card.fit["domains_tried"]
-    errors = ["–" if t["voltage_rms_v"] is None else f"{1e3 * t['voltage_rms_v']:.1f} mV" for t in tried]
+    errors = [f"{1e3 * t['voltage_rms_v']:.1f} mV" for t in tried]
     rows = [[str(t["domains"]), error, t["note"]] for t, error in zip(tried, errors, strict=True)]
     return [Table("Domains tried, on stimuli held out from the fit", ["domains", "V rms", ""], rows)] if tried else []
 

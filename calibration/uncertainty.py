@@ -1,31 +1,41 @@
 """How far fitted numbers can be believed, beyond the standard error: confidence intervals by profile likelihood.
 
-    F(p_i) = (chi^2(p_i) / chi^2_min - 1) (N - P)      chi^2(p_i): all other parameters fitted anew at a fixed p_i
+    F(p_i) = (chi^2(p_i) / chi^2_min - 1) (N - P) / r^2     chi^2(p_i): all other parameters fitted anew at a fixed p_i
 
 The interval of k standard deviations is where the F-distribution with 1 and N - P degrees of freedom reaches the
-probability of k normal ones. Unlike the standard error it is asymmetric where the model bends. Source: lmfit's
+probability of k normal ones. Unlike the standard error it is asymmetric where the model bends. The profile has the
+curvature's width, as if all N residuals were independent; r, the fit's standard error over the curvature's
+(`calibration.fitting`), widens it to what the misfit of the model allows. Source: lmfit's
 `conf_interval`; Bates & Watts, *Nonlinear Regression Analysis*, Wiley 1988, chapter 6. It takes some hundred fits a
-parameter, hence on request.
+parameter, hence on request. A search that fails is an error, not an interval.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import lmfit
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
+from scipy.stats import f as f_distribution
 from scipy.stats import norm
 
 from calibration.errors import FitError
 from calibration.fit_felif import Scales, first_spike_residual, free_parameters, with_values
-from calibration.fitting import Fit, Free
+from calibration.fitting import NO_FURTHER_GAIN, Fit, Free
 from calibration.recording import Recording
 from devices.card import FeLIFCard
 from devices.errors import InputError
 from devices.felif import FeLIFParameters
 
 Array = NDArray[np.float64]
+
+LOWER = 1e-4
+"""A fit along a profile whose sum of squares is lower by this share has found a better minimum."""
+FURTHEST = 0.2
+"""Standard errors that a refit may move a parameter of the fit whose intervals are asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,21 +63,55 @@ def confidence_intervals(
 ) -> dict[str, Confidence]:
     """Profile-likelihood intervals of `names` (default: all) around `fit`, of the same `residual` it was made with.
 
-    Works in the fit's scaled coordinates. Raises `InputError` for an unknown name, `FitError` where a profile does
-    not close (the data set no limit on that side).
+    Works in the fit's scaled coordinates. Raises `InputError` for an unknown name, `FitError` where `fit` is not at a
+    minimum, a fit along a profile fails, or a profile does not close (the data set no limit on that side).
     """
     free = {f.name: f for f in fit.free}
     chosen = list(free) if names is None else list(names)
     if unknown := [name for name in chosen if name not in free]:
         raise InputError(f"'{unknown[0]}' was not fitted; there are {', '.join(free)}")
     minimizer, result = _at_minimum(residual, fit)
+    return {name: _profile_of(free[name], fit, minimizer, result, tuple(sigmas)) for name in chosen}
+
+
+def _profile_of(
+    free: Free,
+    fit: Fit,
+    minimizer: lmfit.Minimizer,
+    result: Any,
+    sigmas: tuple[float, ...],
+) -> Confidence:
+    widening = fit.stderr[free.name] / fit.stderr_curvature[free.name]
+
+    def probability(best: Any, new: Any) -> float:
+        at = f"{free.value(float(new.params[free.name].value)):g}"
+        if not new.success and new.ier not in NO_FURTHER_GAIN:
+            raise FitError(f"the fit with '{free.name}' held at {at} failed ({' '.join(str(new.message).split())})")
+        if new.chisqr < (1.0 - LOWER) * best.chisqr:
+            raise FitError(f"with '{free.name}' at {at} the fit is better than at the card's values: calibrate anew")
+        return float(f_distribution.cdf((new.chisqr / best.chisqr - 1.0) * best.nfree / widening**2, 1, best.nfree))
+
     try:
-        found, traces = lmfit.conf_interval(
-            minimizer, result, p_names=chosen, sigmas=list(sigmas), trace=True, maxiter=200
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # lmfit warns where a profile does not reach its sigmas
+            found, traces = lmfit.conf_interval(
+                minimizer,
+                result,
+                p_names=[free.name],
+                prob_func=probability,
+                sigmas=list(sigmas),
+                trace=True,
+                maxiter=200,
+            )
+    except FitError as error:
+        raise FitError(f"no confidence interval of '{free.name}': {error}") from None
+    except UserWarning:
+        raise FitError(
+            f"no confidence interval of '{free.name}': the data set no limit on one side; add data or fix it"
+        ) from None
     except (lmfit.MinimizerException, ValueError) as error:
-        raise FitError(f"no confidence interval of {', '.join(chosen)}: {error}") from None
-    return {name: _confidence(free[name], fit, found[name], traces[name], tuple(sigmas)) for name in chosen}
+        raise FitError(f"no confidence interval of '{free.name}': {error}") from None
+    return _confidence(free, fit, found[free.name], traces[free.name], sigmas)
 
 
 def neuron_confidence(
@@ -77,7 +121,8 @@ def neuron_confidence(
     sigmas: Sequence[float] = (1.0, 2.0),
     scales: Scales | None = None,
 ) -> dict[str, Confidence]:
-    """`confidence_intervals` of a FeLIF `card` on the `recordings` that it was fitted to."""
+    """`confidence_intervals` of a FeLIF `card` on the `recordings` that it was fitted to; `scales` are the card's."""
+    scales = scales or Scales(spike_time=card.fit.get("spike_time_scale", Scales.spike_time))
     at = FeLIFParameters.from_card(card)
     free = tuple(f for f in free_parameters(at) if f.name in card.covariance.names)
     covariance = np.asarray(card.covariance.matrix)
@@ -86,17 +131,16 @@ def neuron_confidence(
 
     def residual(values: dict[str, float]) -> Array:
         trial = with_values(at, values)
-        return np.concatenate([first_spike_residual(r, trial, scales or Scales()) for r in recordings])
+        return np.concatenate([first_spike_residual(r, trial, scales) for r in recordings])
 
     values = {f.name: card[f.name] for f in free}
     stderr = dict(zip(values, np.sqrt(np.diag(matrix)).tolist(), strict=True))
-    fit = Fit(free, values, stderr, matrix, residual(values), 0)
+    curvature = {name: card.parameters[name].stderr_curvature or error for name, error in stderr.items()}
+    fit = Fit(free, values, stderr, curvature, matrix, residual(values), 0)
     return confidence_intervals(residual, fit, names, sigmas)
 
 
-def _at_minimum(
-    residual: Callable[[dict[str, float]], Array], fit: Fit
-) -> tuple[lmfit.Minimizer, lmfit.minimizer.MinimizerResult]:
+def _at_minimum(residual: Callable[[dict[str, float]], Array], fit: Fit) -> tuple[lmfit.Minimizer, Any]:
     """lmfit's own objects at the minimum, its standard errors replaced by those of `fit`."""
     parameters = lmfit.Parameters()
     for f in fit.free:
@@ -109,6 +153,14 @@ def _at_minimum(
     result = minimizer.minimize(method="leastsq", epsfcn=1e-10, ftol=1e-9, xtol=1e-9)
     for f in fit.free:
         result.params[f.name].stderr = fit.stderr[f.name] / f.slope(fit.values[f.name])
+        moved = f.value(float(result.params[f.name].value)) - fit.values[f.name]
+        if abs(moved) > FURTHEST * fit.stderr[f.name]:
+            raise FitError(
+                f"no confidence interval: '{f.name}' = {fit.values[f.name]:g} is not at the minimum of its fit, which "
+                f"is {abs(moved) / fit.stderr[f.name]:.2g} standard errors away: calibrate anew"
+            )
+    if not result.success and result.ier not in NO_FURTHER_GAIN:
+        raise FitError(f"no confidence interval: the search for the minimum failed ({result.message.strip()})")
     return minimizer, result
 
 

@@ -1,8 +1,9 @@
 """How far a compact model is from SPICE, in figures of merit.
 
-Spikes are compared by their times. Voltage and polarization are compared up to the first spike of either, where both
-have the same history, and over the whole trace but for the spikes: around each spike of either, from 20 us before it to
-the end of the dead time, a pointwise difference would measure the height of the spike and not the quality of the model.
+Spikes are compared by their times. Voltage and polarization are compared up to 20 us before the first spike of either,
+where both have the same history, and over the whole trace but for the spikes: around each spike of either, from 20 us
+before it to the end of the dead time, a pointwise difference would measure the height of the spike and how finely it is
+sampled, and not the quality of the model.
 """
 
 from collections.abc import Sequence
@@ -76,7 +77,8 @@ def compare(spice: Waveform, model: Waveform, stimulus: str = "", dead_time_s: f
     errors = np.array([])
     if intervals > 0:
         errors = np.abs(np.diff(others)[:intervals] / np.diff(spikes)[:intervals] - 1.0)
-    first_s = np.linspace(0.0, min([t_stop_s, *spikes[:1], *others[:1]]), SAMPLES, endpoint=False)
+    ends = [t_stop_s, *(max(spike - GUARD_S, spike / 2) for spike in (*spikes[:1], *others[:1]))]
+    first_s = np.linspace(0.0, min(ends), SAMPLES, endpoint=False)
     all_s = np.linspace(0.0, t_stop_s, SAMPLES)
     all_s = all_s[between_spikes(all_s, np.concatenate([spikes, others]), dead_time_s)]
 

@@ -21,7 +21,7 @@ from devices.errors import CardError
 from devices.files import write_atomic
 from devices.reading import load_json
 
-SCHEMA_VERSION = "1.0.0"
+SCHEMA_VERSION = "1.1.0"
 
 
 def load_card_json(path: Path | str) -> dict[str, Any]:
@@ -100,6 +100,11 @@ class Card(Strict):
 
     def __getitem__(self, name: str) -> float:
         return self.parameters[name].value
+
+    @property
+    def doubt(self) -> str:
+        """Why the fit of this card is not to be believed; empty where it is, or where there was none."""
+        return "" if self.fit.get("believed", True) else str(self.fit.get("doubt", "not said"))
 
     @classmethod
     def build(cls, parameters: dict[str, Parameter], domains: int = 1, **fields: Any) -> Self:

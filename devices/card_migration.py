@@ -12,6 +12,11 @@ starts from. What changed:
   ``v_floor``, ``v_compliance`` (-5 V and 26 mV: the membrane was free, as in the published model), and the
   discharge current jumped at 0 V (``leak_v_smooth``: 10 mV, see `devices.felif`).
 
+1.0 -> 1.1
+
+- ``stderr`` was what the curvature of the fit gave. That is ``stderr_curvature`` now, and ``stderr`` includes the
+  misfit of the model; a card of 1.0 knows only the first, so both say the same.
+
 A version that no step leads away from, and any newer major version, is refused by name.
 """
 
@@ -57,6 +62,8 @@ def migrate(raw: Raw, current: str) -> Raw:
         except (AttributeError, TypeError, ValueError) as error:
             raise CardError(f"not a card of version {version} ({error})") from None
         version = step[0]
+    if version.startswith("1.0."):
+        raw = _to_1_1(raw) | {"schema_version": "1.1.0"}
     return raw
 
 
@@ -86,6 +93,13 @@ def _to_1_0(raw: Raw) -> Raw:
         ]
     envelope = {name: _min_max_for_range(entry) for name, entry in raw.get("envelope", {}).items()}
     return raw | {"parameters": parameters, "envelope": envelope}
+
+
+def _to_1_1(raw: Raw) -> Raw:
+    for entry in raw["parameters"].values() if isinstance(raw.get("parameters"), dict) else ():
+        if isinstance(entry, dict) and "stderr" in entry:
+            entry.setdefault("stderr_curvature", entry["stderr"])
+    return raw
 
 
 def _vary_for_fixed(entry: Raw) -> Raw:

@@ -18,7 +18,10 @@ class Parameter(Strict):
     value: float
     unit: str
     stderr: float | None = None
-    """One standard error of a fitted value; None where the value was not fitted."""
+    """One standard error of a fitted value, the misfit of the model included (clustered over stimuli, in the
+    calibrations of this project); None where the value was not fitted."""
+    stderr_curvature: float | None = None
+    """What the curvature of the fit at its minimum gives, as if the model were right and all residuals independent."""
     min: float | None = None
     max: float | None = None
     vary: bool = False

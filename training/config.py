@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from devices.errors import InputError
 from devices.reading import load_yaml, parse_yaml, shown
@@ -102,11 +102,23 @@ class NeuronConfig(_Strict):
     card: str = "calibrated"
     """``calibrated``, ``published``, or the path of a card."""
     gradient: Literal["bruno", "tangent", "bptt", "checkpoint", "coarse"] = "bruno"
-    spread: Literal["none", "card", "covariance"] | dict[str, Number] = "none"
-    """How the neurons' devices differ: not at all, by the card's variability, by its fit's covariance, or by relative
-    standard deviations of named parameters. Drawn with the weights' devices (synapse.redraw_every)."""
+    spread: Literal["none", "card", "fit_ambiguity"] | dict[str, Number] = "none"
+    """How the neurons' devices differ: not at all, by the card's variability, or by relative standard deviations of
+    named parameters. ``fit_ambiguity`` draws what the fit leaves open (the card's covariance) instead: no spread of
+    devices, but what a network makes of not knowing them better. Drawn with the weights' devices
+    (synapse.redraw_every)."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Further keyword arguments of the neuron: solver, surrogate, ...; those of FeLIF alone do not concern a LIF."""
+
+    @field_validator("spread", mode="before")
+    @classmethod
+    def _no_covariance(cls, spread: Any) -> Any:
+        if spread == "covariance":
+            raise ValueError(
+                "'covariance' is now called fit_ambiguity: it is what the fit leaves open, not how devices differ "
+                "(that is spread: card)"
+            )
+        return spread
 
 
 class SynapseConfig(_Strict):

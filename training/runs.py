@@ -36,6 +36,12 @@ class Cards:
         if felif is None:
             felif = FeLIFCard.load(_card_path(config.neuron.card, "felif"))
         rram = RRAMCard.load(_card_path(config.synapse.card, "rram")) if config.synapse.kind == "rram" else None
+        for kind, name, card in (("neuron", config.neuron.card, felif), ("synapse", config.synapse.card, rram)):
+            if card is not None and card.doubt and name == "calibrated":
+                raise CardError(
+                    f"{_card_path(name, card.model)}: its fit is not to be believed ({card.doubt}); calibrate anew, or "
+                    f"name the file in {kind}.card to train with it all the same"
+                )
         return cls(felif, rram)
 
     def by_name(self) -> dict[str, Card]:

@@ -2,10 +2,11 @@
 
     p_j = p (1 + sigma L z_j),   L L^T = correlation     card (its SPICE Monte-Carlo)
     p_j = p (1 + sigma z_j)                              sigmas given by name
-    p_j = p + (L z_j),   L L^T = covariance         covariance (the fit's own)
+    p_j = p + (L z_j),   L L^T = covariance         fit_ambiguity: what the fit of the card leaves open
 
-z is standard normal, cut at three standard deviations. The paper draws A, Ea, Ps, I0, t_hzo and t_int by the
-second rule (Fehlings et al., arXiv 2505.17791).
+The last is no difference between devices: it asks what a network makes of not knowing the mean device better. z is
+standard normal, cut at three standard deviations. The paper draws A, Ea, Ps, I0, t_hzo and t_int by the second rule
+(Fehlings et al., arXiv 2505.17791).
 """
 
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ CUT = 3.0
 OF_ANY_SIGN = ("offset_field", "v_reset", "v_floor", "polarization_reset")
 
 Spread = str | Mapping[str, float]
-"""``card``, ``covariance``, or relative standard deviations by parameter name."""
+"""``card``, ``fit_ambiguity``, or relative standard deviations by parameter name."""
 
 
 def sample_parameters(
@@ -34,7 +35,7 @@ def sample_parameters(
 
     Raises `InputError` where the card says nothing of spread, or where a device would be unphysical.
     """
-    drawn = _from_covariance(card, count, rng) if spread == "covariance" else _by_sigmas(card, spread, count, rng)
+    drawn = _from_covariance(card, count, rng) if spread == "fit_ambiguity" else _by_sigmas(card, spread, count, rng)
     for name, values in drawn.items():
         if not name.startswith(OF_ANY_SIGN) and np.any(values * card[name] <= 0.0):
             raise InputError(
@@ -52,7 +53,7 @@ def sample_parameters(
 def _by_sigmas(card: FeLIFCard, spread: Spread, count: int, rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
     sigmas = dict(card.variability) if spread == "card" else dict(spread) if isinstance(spread, Mapping) else None
     if sigmas is None:
-        raise InputError(f"unknown spread '{spread}'; there are none, card, covariance, or sigmas by parameter name")
+        raise InputError(f"unknown spread '{spread}'; there are none, card, fit_ambiguity, or sigmas by parameter name")
     if not sigmas:
         raise InputError(
             "the FeLIF card says nothing of variability; calibrate with --monte-carlo, "

@@ -7,12 +7,15 @@ import signal
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from devices.card_parts import Covariance
-from devices.errors import InputError
+from devices.errors import CardError, InputError
 from tests.training.test_neurons import three_domain_card
+from training.config import NeuronConfig, RunConfig
 from training.networks import build_network
 from training.progress import Interrupted, Silent
+from training.runs import Cards
 from training.spread import sample_parameters
 from training.sweep import Range, load_sweep, sweep
 from training.trainer import train
@@ -109,8 +112,23 @@ def test_sigmas_by_name_give_that_spread(felif_card):
         assert drawn[name].std() / felif_card[name] == pytest.approx(sigma, rel=0.03)
 
 
-def test_the_covariance_gives_correlated_parameters(felif_card):
-    drawn = sample_parameters(felif_card, "covariance", 20000, np.random.default_rng(0))
+def test_the_ambiguity_of_the_fit_is_no_spread_of_devices_and_called_so():
+    with pytest.raises(ValidationError, match="'covariance' is now called fit_ambiguity"):
+        NeuronConfig(spread="covariance")
+    assert NeuronConfig(spread="fit_ambiguity").spread == "fit_ambiguity"
+
+
+def test_a_card_that_is_not_believed_trains_only_where_it_is_named(felif_card, tmp_path, monkeypatch):
+    path = tmp_path / "data" / "calibrated" / "felif.json"
+    felif_card.model_copy(update={"fit": {"believed": False, "doubt": "it is loose"}}).save(path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CardError, match=r"it is loose.*neuron\.card"):
+        Cards.of(RunConfig())
+    assert Cards.of(RunConfig(neuron=NeuronConfig(card=str(path)))).felif.doubt == "it is loose"
+
+
+def test_the_ambiguity_of_the_fit_gives_correlated_parameters(felif_card):
+    drawn = sample_parameters(felif_card, "fit_ambiguity", 20000, np.random.default_rng(0))
     names, correlation = felif_card.correlation()
     assert np.corrcoef([drawn[name] for name in names]) == pytest.approx(correlation, abs=0.03)
 
@@ -137,7 +155,7 @@ def test_the_weights_of_the_domains_add_up_whatever_is_drawn():
     card = three_domain_card().model_copy(
         update={"covariance": Covariance(names=names, matrix=[[4e-4, 1e-4], [1e-4, 1e-4]])}
     )
-    for spread in ("covariance", {"domain_weight_3": 0.2}):
+    for spread in ("fit_ambiguity", {"domain_weight_3": 0.2}):
         drawn = sample_parameters(card, spread, 50, np.random.default_rng(0))
         whole = drawn["domain_weight_1"] + drawn.get("domain_weight_2", 0.5) + drawn["domain_weight_3"]
         np.testing.assert_allclose(whole, 1.0, rtol=1e-12)

@@ -1,5 +1,6 @@
 """The deck of a neuron: a testbench as it is, or one written around a circuit of the user's own."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from calibration.errors import NetlistError
@@ -16,7 +17,8 @@ def neuron_deck(path: Path | str) -> Netlist:
     """The testbench at `path`, or one written around the neuron circuit at `path`.
 
     A circuit is a file without ``.tran`` that defines one subcircuit with the pins inj vm spk pl pn vdd; its
-    parameters become deck-level parameters. What a file includes counts only where it defines no subcircuit itself.
+    parameters become deck-level parameters. What a file includes counts only where it defines no subcircuit itself,
+    and what is a part of another circuit with these pins does not count.
     Raises `NetlistError` where pins, nodes or sources are missing, or where several circuits fit.
     """
     netlist = Netlist.load(path)
@@ -33,6 +35,7 @@ def circuit_of(library: Netlist) -> Subcircuit:
     if not fitting:
         found = ", ".join(f"subcircuit {c.name} has the pins {' '.join(c.pins)}" for c in circuits)
         raise NetlistError(f"{circuits[0].line.where}: {found}, but must have {' '.join(NEURON_PINS)}, in this order")
+    fitting = [circuit for circuit in fitting if not _is_part(circuit, fitting, library)] or fitting
     if len(fitting) > 1:
         names = " and ".join(c.name for c in fitting)
         raise NetlistError(
@@ -41,6 +44,13 @@ def circuit_of(library: Netlist) -> Subcircuit:
             f"'X1 {' '.join(NEURON_PINS)} {fitting[0].name}' and '.ends'"
         )
     return fitting[0]
+
+
+def _is_part(circuit: Subcircuit, others: Sequence[Subcircuit], library: Netlist) -> bool:
+    """Whether one of `others` has an instance of `circuit` in its body."""
+    names = {other.name for other in others if other is not circuit}
+    bodies = (s for s in library.statements if s.scope in names and s.card.startswith("x"))
+    return any(circuit.name in s.words for s in bodies)
 
 
 def _complete(netlist: Netlist) -> Netlist:

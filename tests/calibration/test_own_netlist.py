@@ -144,5 +144,4 @@ def test_effects_of_a_parameter_that_a_circuit_lacks_name_one_that_it_has(my_neu
     assert numbers["first_spike_s"][0] < numbers["first_spike_s"][1]
     mine = my_neuron.with_name("mine.cir")
     mine.write_text(NEURON_NETLIST.read_text().replace("../", f"{NETLISTS}/").replace("vth=2.5", "vth={5/2}"))
-    with pytest.raises(NetlistError, match=r"mine.cir:\d+: .param vth is an expression"):
-        parameter_effects(netlist=mine)
+    assert neuron_deck(mine).params["vth"].value == 2.5, "an expression is the number that ngspice makes of it"

@@ -150,6 +150,8 @@ def run_bench(
 ) -> None:
     """Run one bench, write its two tables and its figure, and print the numbers."""
     from calibration.farm import Farm
+    from calibration.netlist import Netlist
+    from calibration.neuron_deck import neuron_deck
     from calibration.plots import figure_format, new_figure, save
 
     options: dict[str, Any] = {"workers": workers} if workers else {}
@@ -157,6 +159,8 @@ def run_bench(
     refuse_folder(out)
     if figure is not None:
         figure_format(figure)
+    reads = neuron_deck if "neuron" in bench.__module__ else Netlist.load
+    announce(reads(netlist).with_params(overrides))
     result = bench(netlist=netlist, overrides=overrides, farm=farm)
     numbers = out.with_suffix(".numbers.csv")
     write_atomic(out, result.traces.to_csv(index=False, float_format="%.9g"))

@@ -1,7 +1,7 @@
 """``bruno simulate rram``: program the RRAM cell with a current and read it, in ngspice or by the model."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -67,17 +67,17 @@ def _rram_in_spice(
     variant: str | None,
     netlist: Path | None,
     overrides: dict[str, float],
-) -> dict[str, float]:
+) -> dict[str, Any]:
     from calibration.experiments import RRAM_NETLIST, RRAMRun, read_rrams, rram_geometry
     from calibration.netlist import Netlist
 
     path = netlist or RRAM_NETLIST
     deck = Netlist.load(path).with_params(overrides)
-    announce(deck)
+    said = announce(deck)
     own = rram_geometry(deck)
     with messages.status("ngspice runs"):
         g_s, v = read_rrams([RRAMRun(i_prog, length, radius, variant, overrides=overrides)], path)[0].tolist()
-    return {"g_s": g_s, "length_m": length or own[0], "radius_m": radius or own[1], "read_voltage_v": v}
+    return {"g_s": g_s, "length_m": length or own[0], "radius_m": radius or own[1], "read_voltage_v": v, "taken": said}
 
 
 def _rram_model(

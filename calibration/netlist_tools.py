@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from calibration.errors import NetlistError
-from calibration.experiments import RRAM_VECTORS, NeuronRun, neuron_job
+from calibration.experiments import RRAM_VECTORS, NeuronRun, neuron_job, tightened
 from calibration.fecap_bench import FECAP_VECTORS
 from calibration.lines import Line
 from calibration.netlist import Netlist
@@ -87,7 +87,7 @@ def check(path: Path | str, overrides: Mapping[str, float] | None = None) -> Net
     first_steps = deck.t_stop_s() / 1000
     deck.params  # noqa: B018  (ngspice evaluates every one)
     if is_neuron:
-        job = neuron_job(deck, NeuronRun(Stimulus.dc(1e-9), first_steps))
+        job = neuron_job(tightened(deck), NeuronRun(Stimulus.dc(1e-9), first_steps))
     else:
         job = Job.from_netlist(deck, _vectors(deck), first_steps, str(path))
     with Worker(CHECK_LIMIT_S) as worker:

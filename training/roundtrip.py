@@ -20,6 +20,8 @@ from pydantic_core import to_jsonable_python
 from calibration.crossbar import crossbar_job
 from calibration.errors import CalibrationError
 from calibration.farm import Farm
+from calibration.netlist_tools import taken
+from calibration.neuron_deck import neuron_deck
 from calibration.ngspice import ngspice_version
 from calibration.validation import matched_fraction, rate_error
 from devices.errors import InputError
@@ -100,6 +102,7 @@ def validate_run(
     layer = choose_layer(network, options.layer)
     neuron = felif_layers(network)[layer]
     circuit = find_circuit(neuron.card, options.level, options.netlist)
+    tell(taken(neuron_deck(circuit.netlist).with_params(circuit.overrides)).sentence)
     with threads(config.threads):
         notes = [*circuit.notes, *_other_data(run_dir, task), *_follow_circuit(network)]
         recorded = record(network, task, layer, _pieces(task, options.pieces), options.milliseconds)

@@ -24,7 +24,8 @@ from pathlib import Path
 WORK = Path(__file__).with_name("work.py")
 ROOT = Path(__file__).parents[2]
 ENTRY_BYTES = 4096
-HITS_PER_S = {"worker": 0.8, "parent": 0.08, "flip": 2.0, "disk": 0.15}
+HITS_PER_JOB = {"worker": 0.03, "parent": 0.003, "flip": 0.08, "disk": 0.005}
+"""How often each happens, over the time that an undisturbed job takes on this machine."""
 MOST_STARTS = 200
 
 
@@ -46,12 +47,13 @@ def start(count: int, store: Path, *more: str) -> "subprocess.Popen[str]":
     )
 
 
-def calm_digests(count: int, store: Path) -> list[str]:
-    """The digest of each undisturbed result."""
+def undisturbed(count: int, store: Path) -> tuple[list[str], float]:
+    """The digest of each undisturbed result, and how long a job takes in s."""
+    started_s = time.monotonic()
     with start(count, store) as work:
         lines = work.stdout.read().splitlines()
     assert lines[-1:] == ["done"], lines[-1:]
-    return [line.split()[1] for line in lines[:-1]]
+    return [line.split()[1] for line in lines[:-1]], (time.monotonic() - started_s) / count
 
 
 @contextlib.contextmanager
@@ -75,15 +77,17 @@ def children(pid: int) -> list[int]:
 class Disturber(threading.Thread):
     """Lets things happen to `work`, which stores its results in `store`, until it is told to stop."""
 
-    def __init__(self, work: "subprocess.Popen[str]", store: Path, dice: random.Random, done: Counter[str]) -> None:
+    def __init__(
+        self, work: "subprocess.Popen[str]", store: Path, job_s: float, dice: random.Random, done: Counter[str]
+    ) -> None:
         super().__init__()
-        self.work, self.store, self.dice, self.done = work, store, dice, done
+        self.work, self.store, self.job_s, self.dice, self.done = work, store, job_s, dice, done
         self.over = threading.Event()
 
     def run(self) -> None:
-        kinds, rates = zip(*HITS_PER_S.items(), strict=True)
-        while not self.over.wait(self.dice.expovariate(sum(rates))):
-            kind = self.dice.choices(kinds, rates)[0]
+        kinds, hits = zip(*HITS_PER_JOB.items(), strict=True)
+        while not self.over.wait(self.dice.expovariate(sum(hits) / self.job_s)):
+            kind = self.dice.choices(kinds, hits)[0]
             with contextlib.suppress(OSError, IndexError):  # whom it was meant for has gone
                 getattr(self, f"hit_{kind}")()
 
@@ -129,8 +133,9 @@ class Disturber(threading.Thread):
         ballast.unlink()
 
 
-def disturbed(count: int, folder: Path, calm: list[str], dice: random.Random) -> Outcome:
-    """Run `count` jobs to their end with a store in `folder`, whatever happens, and compare with `calm`."""
+def disturbed(folder: Path, calm: list[str], job_s: float, dice: random.Random) -> Outcome:
+    """Run the jobs of `calm` to their end with a store in `folder`, whatever happens, and compare."""
+    count = len(calm)
     outcome = Outcome()
     store = folder / "store"
     with small_disk(store, max(count * ENTRY_BYTES, 1 << 20)) as mounted:
@@ -141,7 +146,7 @@ def disturbed(count: int, folder: Path, calm: list[str], dice: random.Random) ->
             limited = not mounted and outcome.starts % 2 == 1
             outcome.done["full disk"] += limited
             with start(count, store, *(["512"] if limited else [])) as work:
-                disturber = Disturber(work, store, dice, outcome.done)
+                disturber = Disturber(work, store, job_s, dice, outcome.done)
                 disturber.start()
                 seen = set()
                 for line in work.stdout:
@@ -160,12 +165,11 @@ def disturbed(count: int, folder: Path, calm: list[str], dice: random.Random) ->
 
 def main() -> None:
     count, seed = int(sys.argv[1]), int((sys.argv[2:] or ["0"])[0])
-    started_s = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        calm = calm_digests(count, Path(folder) / "calm")
-        print(f"{count} undisturbed results in {time.monotonic() - started_s:.0f} s", flush=True)
+        calm, job_s = undisturbed(count, Path(folder) / "calm")
+        print(f"{count} undisturbed results in {count * job_s:.0f} s", flush=True)
         started_s = time.monotonic()
-        outcome = disturbed(count, Path(folder), calm, random.Random(seed))
+        outcome = disturbed(Path(folder), calm, job_s, random.Random(seed))
     print(f"{outcome.results} disturbed ones in {time.monotonic() - started_s:.0f} s and {outcome.starts} starts")
     print(", ".join(f"{number} times {what}" for what, number in outcome.done.items()))
     print(f"{len(outcome.wrong)} lost or different")

@@ -9,7 +9,7 @@ CARDS := data/calibrated
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .NOTPARALLEL:
-.PHONY: all setup ngspice browser calibrate train validate report bench paper docs test chaos lint format help clean
+.PHONY: all setup ngspice browser calibrate train validate report bench paper docs test chaos fuzz lint format help clean
 
 all: calibrate train validate report ## set up, calibrate, train on Bach chorales, check in SPICE, write the reports (10 minutes on 2 cores)
 	@echo
@@ -63,6 +63,9 @@ test: setup browser ## the whole test suite (10 minutes on 2 cores)
 
 chaos: setup ## 5,000 simulations under signals, a full disk and a damaged store: every result as undisturbed (10 minutes on 2 cores)
 	$(VENV)/bin/python tests/chaos/chaos.py 5000
+
+fuzz: setup ## 20,000 damaged and hostile files of every kind: nothing runs, hangs, breaks or passes for another (an hour on 2 cores)
+	$(VENV)/bin/python tests/fuzz/fuzz.py 20000
 
 lint: setup ## ruff (format, lint) and mypy
 	$(VENV)/bin/ruff format --check .

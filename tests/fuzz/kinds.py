@@ -1,0 +1,347 @@
+"""What is fuzzed: for each kind of file its seeds, whole lines that it could carry, and how it is read.
+
+Files go through the commands themselves where that is quick, else through the function with which the command reads
+them. Each returns the exit code and what was printed; `Believed` is raised where a changed number was taken for good.
+"""
+
+import contextlib
+import io
+import os
+import random
+import shutil
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from calibration.cli import app, run
+from devices.errors import BrunoError
+
+ROOT = Path(__file__).parents[2]
+CARDS = ROOT / "data" / "calibrated"
+NETLISTS = ROOT / "spice_netlists"
+CASES = ROOT / "tests" / "cases"
+
+
+class Believed(Exception):
+    """A number that was changed on disk came out as if nothing had been."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Exit code and what was printed."""
+
+    code: object
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file: `weight` of all inputs are of it."""
+
+    weight: float
+    seeds: Callable[[], list[bytes]]
+    read: Callable[[Path, bytes, random.Random], Outcome]
+    lines: tuple[bytes, ...] = ()
+
+
+def bruno(*args: object) -> Outcome:
+    """``bruno ARGS`` in this process."""
+    import training.cli  # noqa: F401 - adds its commands
+
+    out, err = io.StringIO(), io.StringIO()
+    sys.argv = ["bruno", *map(str, args)]
+    code: object = None
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            run(app)
+        except SystemExit as leaving:
+            code = leaving.code or 0
+    return Outcome(code, out.getvalue(), err.getvalue())
+
+
+def called(function: Callable[[], object]) -> Outcome:
+    """`function` as a command would call it: the project's own errors are sentences with an exit code."""
+    try:
+        function()
+    except BrunoError as error:
+        return Outcome(error.exit_code, "", str(error))
+    return Outcome(0, "", "")
+
+
+def _written(folder: Path, name: str, data: bytes) -> Path:
+    (folder / name).write_bytes(data)
+    return folder / name
+
+
+def _card(folder: Path, data: bytes, rng: random.Random) -> Outcome:
+    path = _written(folder, "card.json", data)
+    felif = b'"felif"' in data[:400].lower()
+    commands = [
+        ("card", "check", path),
+        ("card", "show", path),
+        ("card", "diff", path, CARDS / ("felif.json" if felif else "rram.json")),
+        ("card", "export", path, "--out", folder / "exported"),
+        ("simulate", "neuron", "--card", path, "--dc", "20n", "--t-stop", "1m", "--out", folder / "trace.csv")
+        if felif
+        else ("simulate", "rram", "--card", path, "--i-prog", "60u"),
+    ]
+    return bruno(*rng.choice(commands))
+
+
+@cache
+def _stimuli() -> list[bytes]:
+    from devices import Stimulus
+
+    steps = Stimulus.steps(np.random.default_rng(0).normal(5e-9, 4e-9, 4)).to_csv_text()
+    return [steps.encode(), Stimulus.dc(2e-8).to_csv_text().encode(), b"time_s,i_syn_a\n0,0\n1e-4,5e-9\n3e-3,5e-9\n"]
+
+
+def _stimulus(folder: Path, data: bytes, rng: random.Random) -> Outcome:
+    path = _written(folder, "stimulus.csv", data)
+    return bruno("simulate", "neuron", "--stimulus", path, "--t-stop", "2m", "--out", folder / "trace.csv")
+
+
+@cache
+def _tables() -> list[bytes]:
+    text = (CASES / "fecap" / "loop.csv").read_text()
+    german = text.replace(",", ";").replace(".", ",")
+    framed = "Sample: HZO\nArea [um2],25\n\n" + text.replace("\n", "\nus,V,uC/cm2\n", 1) + "End of data\n"
+    return [text.encode(), german.encode("utf-16"), framed.encode("latin-1"), text.replace(",", "\t").encode()]
+
+
+def _table(folder: Path, data: bytes, rng: random.Random) -> Outcome:
+    from calibration.fecap_measurement import Columns, read_measurement
+
+    columns = Columns("t", "v", "q", "charge", "us", "V", "uC/cm2")
+    return called(lambda: read_measurement(_written(folder, "measured.csv", data), columns, None))
+
+
+def _dialect(folder: Path, data: bytes, rng: random.Random) -> Outcome:
+    """A table written in another way must give the same numbers, or be refused."""
+    from devices.tables import read_table
+
+    text = data.decode()
+    base = np.array([row.split(",") for row in text.split()[1:]], dtype=float)
+    delimiter = rng.choice(",;\t|  ")
+    text = text.replace(",", delimiter)
+    if rng.random() < 0.3:
+        text = text.replace(".", ",")
+    rows = text.splitlines()
+    for _ in range(rng.randrange(4)):
+        at = rng.choice((0, 1, len(rows), rng.randrange(len(rows))))
+        rows.insert(at, rng.choice(("", "# note", "Sample: 12", "us;V;uC/cm2", "us,V,uC/cm2", "1,2", "end", "a,b,c,d")))
+    text = rng.choice(("\n", "\r\n", "\r")).join(row + rng.choice(("", delimiter, " ")) for row in rows)
+    path = _written(folder, "measured.csv", text.encode(rng.choice(("utf-8", "utf-16", "utf-8-sig", "cp1252"))))
+
+    def compare() -> None:
+        found = read_table(path, ["t", "v", "q"])
+        got = np.stack(list(found.columns.values()), axis=1)
+        if got.shape != base.shape or not np.array_equal(got, base):
+            raise Believed(f"{got.shape} numbers for {base.shape}, or others")
+
+    return called(compare)
+
+
+def _wave(folder: Path, data: bytes, rng: random.Random) -> Outcome:
+    from devices import Waveform
+
+    path = _written(folder, "trace.csv", data)
+    if rng.random() < 0.3:
+        _written(folder, "trace.spikes.csv", data)
+    return called(lambda: Waveform.from_csv(path))
+
+
+def _yamls(*patterns: str) -> list[bytes]:
+    return [path.read_bytes() for pattern in patterns for path in sorted(ROOT.glob(pattern))]
+
+
+def _config(folder: Path, data: bytes, rng: random.Random) -> Outcome:
+    from training.config import load_config
+    from training.runs import Cards
+
+    path = _written(folder, "config.yaml", data)
+    return called(lambda: Cards.of(load_config(path)))
+
+
+SWEEP = b"""task: pulses
+seeds: [0, 1]
+settings: {training.epochs: 1, network.hidden: [4]}
+grid: {network.neuron: [felif, lif], synapse.bits: [3, 8]}
+"""
+SEARCH = b"task: pulses\nsearch: {training.learning_rate: {low: 1e-3, high: 1e-2, log: true}}\ntrials: 2\n"
+
+
+def _sweep(folder: Path, data: bytes, rng: random.Random) -> Outcome:
+    from training.sweep import load_sweep
+
+    path = _written(folder, "sweep.yaml", data)
+    return called(lambda: load_sweep(path).check())
+
+
+def _variation(folder: Path, data: bytes, rng: random.Random) -> Outcome:
+    from calibration.variation import Variation
+
+    path = _written(folder, "rram.variation.yaml", data)
+    return called(lambda: Variation.load(path))
+
+
+@cache
+def _run_folder() -> tuple[Path, str]:
+    """A small trained run, made once a process, and what `bruno evaluate` says of it."""
+    folder = Path(os.environ["FUZZ_FOLDER"]) / f"run-{os.getpid()}"
+    settings = ["network.hidden=[4]", "training.epochs=1", "task_options={trials: 24}", "synapse.read_noise=false"]
+    made = bruno("train", "--task", "pulses", *(f"--set={each}" for each in settings), "--out", folder)
+    if made.code != 0:
+        raise RuntimeError(f"the run to damage could not be made: {made.err}")
+    return folder, _scores(bruno("evaluate", folder, "--json").out)
+
+
+def _scores(text: str) -> str:
+    return "".join(line for line in text.splitlines() if '"run"' not in line)
+
+
+RUN_FILES = (
+    "config.yaml", "cards/felif.json", "cards/rram.json", "result.json", "metrics.jsonl", "best.safetensors",
+    "checkpoint.safetensors", "checkpoint.json",
+)  # fmt: skip
+
+
+def _run(folder: Path, data: bytes, rng: random.Random) -> Outcome:
+    """One file of a run is damaged: `data` begins with the number of the file."""
+    from mutate import mutated
+
+    whole, scores = _run_folder()
+    run_folder = folder / "run"
+    shutil.copytree(whole, run_folder)
+    name = rng.choice(RUN_FILES)
+    before = (run_folder / name).read_bytes()
+    after = mutated(before, rng, list(YAML_LINES), os.environ["FUZZ_CANARY"])
+    (run_folder / name).write_bytes(after)
+    commands = (("evaluate", run_folder, "--json"), ("report", run_folder), ("train", "--out", run_folder, "--resume"))
+    command = rng.choice(commands[:2] if rng.random() < 0.9 else commands)
+    found = bruno(*command)
+    changed = name.endswith("best.safetensors") and after != before
+    if changed and command[0] == "evaluate" and found.code == 0 and _scores(found.out) != scores:
+        raise Believed(f"{name} changed, and evaluate gave other scores")
+    return found
+
+
+def _store(folder: Path, data: bytes, rng: random.Random) -> Outcome:
+    from mutate import mutated
+
+    from calibration.store import Store
+    from devices import Waveform
+
+    store = Store(folder / "kept")
+    wave = Waveform(np.linspace(0, 1, 20), {"v(a)": np.random.default_rng(1).normal(size=20)})
+    keys = ["a" * 64, "b" * 64]
+    for key in keys:
+        store.put(key, wave, "a job")
+    path = store._kept.path(keys[0])
+    path.write_bytes(mutated(path.read_bytes(), rng, [], os.environ["FUZZ_CANARY"]))
+    if rng.random() < 0.2:
+        shutil.copy(store._kept.path(keys[1]), path)
+    list(store.entries())
+    found = store.get(keys[0])
+    if found is not None and not (
+        np.array_equal(found.time_s, wave.time_s) and np.array_equal(found["v(a)"], wave["v(a)"])
+    ):
+        raise Believed("another waveform")
+    return Outcome(0, "", "")
+
+
+def _fit(folder: Path, data: bytes, rng: random.Random) -> Outcome:
+    from mutate import mutated
+
+    from calibration.memo import remembered
+
+    os.environ["BRUNO_CACHE"] = str(folder / "kept")
+    truth = {"alpha": 1.299, "ea": [1.4, 0.2]}
+    remembered(["inputs"], lambda: truth)
+    for path in (folder / "kept").rglob("*.fit"):
+        path.write_bytes(mutated(path.read_bytes(), rng, [], os.environ["FUZZ_CANARY"]))
+    if (found := remembered(["inputs"], lambda: truth)) != truth:
+        raise Believed(f"{found}")
+    return Outcome(0, "", "")
+
+
+@cache
+def _pickles() -> list[bytes]:
+    import pickle
+
+    plain = {"taps": [[1, 2.5], [3, 4.5]], "letter": "a", "grid": np.arange(6.0).reshape(2, 3)}
+    commands = [
+        b"cos\nsystem\n(S'touch CANARY'\ntR.",
+        b"\x80\x04\x95 \0\0\0\0\0\0\0\x8c\x05posix\x8c\x06system\x93\x8c\x0ctouch CANARY\x85R.",
+    ]
+    return [pickle.dumps(plain, protocol) for protocol in (2, 4, 5)] + commands
+
+
+def _pickle(folder: Path, data: bytes, rng: random.Random) -> Outcome:
+    from training.tasks.pickles import read_pickle
+
+    return called(lambda: read_pickle(_written(folder, "data.pkl", data)))
+
+
+@cache
+def _netlists() -> list[bytes]:
+    out = []
+    for path in sorted(NETLISTS.glob("testbenches/*.cir")):
+        out.append(path.read_bytes().replace(b"../", f"{NETLISTS}/".encode()))
+    return [*out, b"* rc\n.param r=1k\nR1 in out {r}\nC1 out 0 1n\nV1 in 0 PWL(0 0 1n 1)\n.tran 100n 5u 0 100n\n.end\n"]
+
+
+def _netlist(folder: Path, data: bytes, rng: random.Random) -> Outcome:
+    path = _written(folder, "deck.cir", data)
+    _written(folder, "inner.inc", b".control\nshell touch " + os.environ["FUZZ_CANARY"].encode() + b"\n.endc\n")
+    return bruno("netlist", "show" if rng.random() < 0.6 else "check", path)
+
+
+YAML_LINES = (
+    b"task: os:system", b"task: /tmp/none.py:load", b"a: &a [1]\nb: [*a, *a]", b"seed: 1\nseed: 2", b"? [1]\n: 2",
+    b"x: !!python/name:os.system", b"task_options: {trials: 99999999999999999999}", b"- 1", b"%YAML 9.9", b"---",
+)  # fmt: skip
+NETLIST_LINES = (
+    b"*# shell touch CANARY", b"*#shell touch CANARY", b"*# source inner.inc", b".control", b"shell touch CANARY",
+    b".control\nshell touch CANARY\n.endc", b".include inner.inc", b".incl inner.inc", b".inc 'inner.inc'",
+    b".INCLUDE \"inner.inc\"", b"+ inner.inc", b".lib inner.inc tt", b".lib deck.cir", b".include deck.cir", b".subckt",
+    b".ends", b".param", b".param x={y}", b".param y={x}", b".func f(x) {f(x)}", b".csparam a={1}",
+    b".option seed=random", b".model", b".tran", b".tran 1 1e30", b".save all", b".backanno", b".macro m 1 2", b".eom",
+    b"B1 0 1 V={system(1)}", b"A1 [1 2] 3 xspice", b".exec touch CANARY", b".system touch CANARY", b".end", b".if (1)",
+    b".pre_osdi CANARY", b"pre_osdi CANARY", b"* " + b"x" * 60_000, b".title `touch CANARY`", b".alter", b".probe",
+    b"R1 1 0 {" + b"(" * 3000 + b"1" + b")" * 3000 + b"}", b"*#alter r1=2", b".echo x > CANARY", b".include /dev/zero",
+    b".measure tran a FIND v(a) AT=1",
+)  # fmt: skip
+
+KINDS: dict[str, Kind] = {
+    "card": Kind(0.14, lambda: [(CARDS / f"{name}.json").read_bytes() for name in ("felif", "rram")], _card),
+    "stimulus": Kind(0.12, _stimuli, _stimulus),
+    "table": Kind(0.12, _tables, _table),
+    "dialect": Kind(0.08, lambda: [(CASES / "fecap" / "loop.csv").read_bytes()], _dialect),
+    "waveform": Kind(0.06, lambda: [b"time_s,v_mem_v,spike\n0,0,0\n1e-3,2.5,1\n2e-3,0.1,0\n", *_stimuli()], _wave),
+    "config": Kind(0.12, lambda: _yamls("training/configs/*.yaml"), _config, YAML_LINES),
+    "sweep": Kind(0.06, lambda: [SWEEP, SEARCH], _sweep, YAML_LINES),
+    "variation": Kind(0.06, lambda: _yamls("spice_netlists/testbenches/*.variation.yaml"), _variation, YAML_LINES),
+    "run": Kind(0.06, lambda: [b""], _run),
+    "store": Kind(0.06, lambda: [b""], _store),
+    "fit": Kind(0.06, lambda: [b""], _fit),
+    "pickle": Kind(0.02, _pickles, _pickle),
+    "netlist": Kind(0.04, _netlists, _netlist, NETLIST_LINES),
+}
+UNCHANGED = ("dialect", "run", "store", "fit")
+"""Kinds that do their own changes."""
+
+
+def prepare(kinds: list[str]) -> None:
+    """What is slow the first time: a run to damage, compiled kernels, ngspice."""
+    warnings.simplefilter("ignore")
+    if "run" in kinds:
+        _run_folder()
+    if {"card", "stimulus"} & set(kinds):
+        bruno("simulate", "neuron", "--dc", "20n", "--t-stop", "1m", "--out", Path(os.environ["FUZZ_FOLDER"]) / "t.csv")

@@ -56,6 +56,8 @@ MEAN = (0.4e-9, 45e-9)
 GEOMETRY = ("ldisc", "rdisc")
 SWEPT = ("iprog", "vreset")
 """Parameters that the calibration varies itself."""
+OFF_CENTRE = 0.02
+"""Relative distance of a spread's median from the deck's own geometry at which it is another cell's."""
 READ_TOLERANCE = 0.05
 """Relative, of the cell's voltage in a read against the deck's read voltage, which the card takes."""
 RESET_VOLTAGES_V = (0.9, 0.95, 1.0, 1.05, 1.2, 1.5, 2.0)
@@ -222,15 +224,15 @@ def _known(cell: _Cell, timing: RRAMTiming, deck: Netlist) -> dict[str, Paramete
 
 def _sampled(cell: _Cell, deck: Netlist, devices: int, notice: Callable[[str], None]) -> Samples:
     """Devices as declared beside the netlist. Raises `InputError` where they do not lie around the mean device."""
-    sampled = _variation(cell.netlist, notice).sample(deck, devices)
-    for name in set(GEOMETRY) & set(sampled.names):
-        middle, mean = float(np.median(sampled[name])), deck.params[name].value
-        if mean is not None and abs(middle / mean - 1) > 0.1:
+    variation = _variation(cell.netlist, notice)
+    for name, distribution in variation.distributions(deck).items():
+        middle, mean = float(distribution.median()), deck.params[name].value
+        if name in GEOMETRY and mean is not None and abs(middle / mean - 1) > OFF_CENTRE:
             raise InputError(
                 f"the variation file spreads {name} around {middle:g}, but {cell.netlist} has {name}={mean:g}; write a "
                 f"{cell.netlist.with_suffix('.variation.yaml').name} around that"
             )
-    return sampled
+    return variation.sample(deck, devices)
 
 
 def _spread(low: Sequence[float], high: Sequence[float], count: int, seed: int) -> Array:

@@ -22,7 +22,8 @@ def own_card():
     """A neuron of one's own: the published FeLIF with other values, so that its truth is known."""
     return FeLIFCard.published().with_values(
         v_threshold=2.3,
-        v_floor=0.0,
+        v_floor=-0.4,
+        v_compliance=40e-3,
         t_refractory=0.4e-3,
         thickness_int=0.8e-9,
         eps_hzo=32.0,
@@ -50,6 +51,8 @@ def test_a_circuit_of_ones_own_is_calibrated_to_its_known_truth(bruno, own_card,
         assert card[name] == pytest.approx(own_card[name], rel=tolerance), name
     assert card["v_reset"] == 0.2
     assert card.parameters["v_reset"].source == "measured after the spikes, to the millivolt"
+    assert card["v_floor"] == pytest.approx(-0.4, abs=2e-3)
+    assert card["v_compliance"] == pytest.approx(40e-3, rel=0.1)
     assert (card["area"], card.parameters["area"].source) == (30e-12, "netlist")
     assert card.parameters["c_parallel"].source == "assumed: Fehlings et al., arXiv 2505.17791"
     assert card["leak_discharge"] == pytest.approx(own_card["leak_discharge"], rel=0.02)

@@ -46,10 +46,10 @@ def one(kind_name: str, seed: int, folder: Path) -> dict[str, Any]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     os.chdir(folder)
-    began, fault, said = time.monotonic(), "", ""
+    began, fault, said, code = time.monotonic(), "", "", None
     try:
         found = kind.read(folder, data, rng)
-        said = found.err
+        said, code = found.err, found.code
         if found.code not in (0, 1, 2) or "Traceback" in found.err:
             fault = "traceback"
         elif "\x1b" in found.out + found.err:
@@ -66,7 +66,7 @@ def one(kind_name: str, seed: int, folder: Path) -> dict[str, Any]:
     if fault and data:
         (folder.parent / "failed").mkdir(exist_ok=True)
         (folder.parent / "failed" / f"{kind_name}_{seed}").write_bytes(data)
-    return {"fault": fault, "said": said[-3000:], "took_s": time.monotonic() - began}
+    return {"fault": fault, "said": said[-3000:], "took_s": time.monotonic() - began, "code": code}
 
 
 def worker(pipe: Connection, folder: str, kinds: list[str]) -> None:
@@ -140,7 +140,8 @@ def fuzz(count: int, seed: int, jobs: int, kinds: list[str], out: Path) -> dict[
     weights = [KINDS[name].weight for name in kinds]
     drawn = random.Random(seed).choices(kinds, weights, k=count)
     tasks = iter([(name, seed * 10_000_000 + n) for n, name in enumerate(drawn)])
-    counts, faults, slowest = Counter[str](), list[dict[str, Any]](), 0.0
+    counts, faults, codes = Counter[str](), list[dict[str, Any]](), Counter[str]()
+    slowest: tuple[float, str] = (0.0, "")
     done, began, said_at = 0, time.monotonic(), time.monotonic()
     workers = [Process(out, kinds) for _ in range(jobs)]
     while workers:
@@ -159,7 +160,8 @@ def fuzz(count: int, seed: int, jobs: int, kinds: list[str], out: Path) -> dict[
                 name, number = each.task
                 done += 1
                 counts[name] += 1
-                slowest = max(slowest, result["took_s"])
+                slowest = max(slowest, (round(result["took_s"], 1), f"{name} {number}"))
+                codes[f"{name} {result.get('code')}"] += 1
                 if result["fault"]:
                     faults.append({"kind": name, "seed": number, **result})
                 if result["fault"] in ("hang", "crash"):
@@ -180,9 +182,10 @@ def fuzz(count: int, seed: int, jobs: int, kinds: list[str], out: Path) -> dict[
     return {
         "inputs": done,
         "seconds": round(time.monotonic() - began, 1),
-        "slowest_s": round(slowest, 1),
+        "slowest": slowest,
         "counts": {name: by_fault[name] for name in FAULTS},
         "kinds": dict(counts),
+        "exit_codes": dict(sorted(codes.items())),
         "faults": faults[:200],
     }
 

@@ -300,7 +300,9 @@ def _netlists() -> list[bytes]:
 def _netlist(folder: Path, data: bytes, rng: random.Random) -> Outcome:
     path = _written(folder, "deck.cir", data)
     _written(folder, "inner.inc", b".control\nshell touch " + os.environ["FUZZ_CANARY"].encode() + b"\n.endc\n")
-    return bruno("netlist", "show" if rng.random() < 0.6 else "check", path)
+    if rng.random() < 0.1:
+        return bruno("simulate", "rram", "--engine", "spice", "--i-prog", "50u", "--netlist", path)
+    return bruno("netlist", "show" if rng.random() < 0.5 else "check", path)
 
 
 YAML_LINES = (

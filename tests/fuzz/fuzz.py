@@ -1,6 +1,6 @@
 """Read many damaged, hostile and odd files of every kind, and count what must not happen.
 
-python tests/fuzz/fuzz.py COUNT [--seed N] [--jobs N] [--kinds a,b] [--out FOLDER]
+python tests/fuzz/fuzz.py COUNT [--seed N] [--jobs N] [--seconds S] [--kinds a,b] [--out FOLDER]
 
 Counted are tracebacks (an exception that is no sentence of the project, an exit code that is none of 0, 1, 2), hangs
 (more than `LONGEST_S` of processor time, or `LONGEST_WAIT_S` in all), crashes of the process, commands that a file
@@ -132,8 +132,10 @@ class Process:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def fuzz(count: int, seed: int, jobs: int, kinds: list[str], out: Path) -> dict[str, Any]:
-    """Read `count` inputs in `jobs` processes; what must not happen, by kind, and the first few of each."""
+def fuzz(
+    count: int, seed: int, jobs: int, kinds: list[str], out: Path, seconds: float = float("inf")
+) -> dict[str, Any]:
+    """Read `count` inputs in `jobs` processes, or those of `seconds`; what must not happen, and the first of them."""
     sys.path[:0] = [str(HERE), str(HERE.parents[1])]
     from kinds import KINDS
 
@@ -169,7 +171,7 @@ def fuzz(count: int, seed: int, jobs: int, kinds: list[str], out: Path) -> dict[
                     workers[at] = each = Process(out, kinds)
                     continue
                 each.task = None
-            task = next(tasks, None)
+            task = next(tasks, None) if time.monotonic() - began < seconds else None
             if task is None:
                 each.end(out)
                 workers.remove(each)
@@ -199,11 +201,14 @@ def main() -> int:
     parser.add_argument("count", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--out", type=Path, default=Path("reports/fuzz"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    found = fuzz(options.count, options.seed, options.jobs, options.kinds.split(","), options.out.resolve())
+    found = fuzz(
+        options.count, options.seed, options.jobs, options.kinds.split(","), options.out.resolve(), options.seconds
+    )
     (options.out / "fuzz.json").write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps({key: value for key, value in found.items() if key != "faults"}, indent=1))
     for fault in found["faults"][:20]:

@@ -87,7 +87,8 @@ def remarks(card: Card) -> list[str]:
     if card.covariance.names:
         matrix = np.array(card.covariance.matrix)
         scale = np.sqrt(np.abs(np.diag(matrix)))
-        correlation = matrix / np.outer(scale, scale)
+        with np.errstate(all="ignore"):  # a variance of zero is remarked on below
+            correlation = matrix / np.outer(scale, scale)
         if not np.allclose(correlation, correlation.T, atol=1e-6) or np.linalg.eigvalsh(correlation).min() < -1e-6:
             found.append("the covariance is not a covariance: not symmetric, or with negative variances")
         for name, sigma in zip(card.covariance.names, scale, strict=True):

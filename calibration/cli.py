@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 
 from calibration.cards import CALIBRATED, calibrated_card
+from calibration.terminal import Terminal
 from devices.card import Card, FeLIFCard, RRAMCard
 from devices.errors import BrunoError, EnvelopeError, InputError
 from devices.files import folder_lock, refuse_folder
@@ -33,7 +33,7 @@ simulate_app = typer.Typer(
 )
 app.add_typer(simulate_app, name="simulate")
 
-messages = Console(stderr=True, highlight=False, soft_wrap=True)
+messages = Terminal(stderr=True, soft_wrap=True)
 
 
 def _print_version(asked: bool) -> None:

@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from calibration.cards import card_type, changes, load_any_card, remarks
 from calibration.cli import JsonOption, app, keep_to_this_command, print_json
+from calibration.terminal import output
 from devices.card import Card
 from devices.card_parts import Parameter
 from devices.files import write_atomic
+from devices.reading import printable
 from devices.units import format_si
 
 card_app = typer.Typer(
@@ -21,6 +23,8 @@ card_app = typer.Typer(
 )
 app.add_typer(card_app, name="card")
 
+WIDTH = 160
+"""Of a table where there is no terminal."""
 CardArgument = Annotated[Path, typer.Argument(metavar="CARD", help="A card, JSON.")]
 
 
@@ -52,10 +56,11 @@ def card_show_command(path: CardArgument, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(json.loads(card.to_json()))
         return
-    console = _console()
-    console.print(f"[bold]{path}[/bold]: {card.model} card, schema {card.schema_version}, {_domains(card)}")
+    console = output(WIDTH)
+    what = f": {card.model} card, schema {card.schema_version}, {_domains(card)}"
+    console.print(Text.assemble((printable(str(path)), "bold"), what))
     if card.doubt:
-        console.print(f"NOT TO BE BELIEVED: {card.doubt}", markup=False)
+        console.print(f"NOT TO BE BELIEVED: {card.doubt}")
     console.print(_parameter_table(card))
     if card.envelope:
         console.print(_envelope_table(card))
@@ -91,7 +96,7 @@ def card_diff_command(
         relative = "" if c.relative is None else f"{100 * c.relative:+.3g} %"
         sigmas = "" if c.sigmas is None else f"{c.sigmas:+.2g}"
         table.add_row(c.name, _value(c.first, c.unit), _value(c.second, c.unit), relative, sigmas)
-    _console().print(table)
+    output(WIDTH).print(table)
 
 
 @card_app.command("check")
@@ -150,7 +155,7 @@ def _envelope_table(card: Card) -> Table:
 
 def _figures_table(title: str, content: dict[str, Any]) -> Table:
     """Plain figures of a fit or validation as rows; a list of stimuli as one row a stimulus."""
-    rows = next((v for v in content.values() if isinstance(v, list) and v and isinstance(v[0], dict)), [])
+    rows = next((v for v in content.values() if isinstance(v, list) and v and _all_rows(v)), [])
     if rows:
         columns = list(rows[0])
         headers = [column.replace("_", " ") for column in columns]
@@ -168,9 +173,8 @@ def _figures_table(title: str, content: dict[str, Any]) -> Table:
     return table
 
 
-def _console() -> Console:
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=160)
+def _all_rows(value: list[Any]) -> bool:
+    return all(isinstance(row, dict) for row in value)
 
 
 def _domains(card: Card) -> str:

@@ -21,6 +21,7 @@ from calibration.cli import (
     parse_overrides,
     print_json,
 )
+from calibration.terminal import Terminal
 from devices.errors import InputError
 from devices.files import write_atomic
 
@@ -91,7 +92,7 @@ def fit_fecap_command(
     table = Table("parameter", "value", "stderr")
     for row in parameter_rows(found):
         table.add_row(*row)
-    Console(highlight=False).print(table)
+    Terminal().print(table)
     typer.echo(
         f"ngspice against the measurement: rms {found.rms:.4g} {measured.unit}, "
         f"{100 * found.rms / measured.span:.2f} % of the span, over {found.used.sum()} of {found.used.size} samples"

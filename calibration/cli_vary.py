@@ -19,7 +19,7 @@ from calibration.cli import (
     print_json,
 )
 from devices.errors import InputError
-from devices.files import write_atomic
+from devices.files import cell, write_atomic
 from devices.units import format_si, parse_spice_number
 
 Rows = list[dict[str, Any]]
@@ -131,8 +131,8 @@ def _cases(devices: Any) -> list[tuple[str, dict[str, float]]]:
 def _table(rows: Rows) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer.writerow({key: cell(key) for key in rows[0]})
+    writer.writerows({key: cell(value) for key, value in row.items()} for row in rows)
     return text.getvalue()
 
 

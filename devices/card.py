@@ -19,9 +19,10 @@ from devices.card_migration import migrate
 from devices.card_parts import Covariance, Parameter, Provenance, Range, Strict
 from devices.errors import CardError
 from devices.files import write_atomic
-from devices.reading import load_json
+from devices.reading import load_json, short
 
 SCHEMA_VERSION = "1.1.0"
+MOST_DOMAINS = 256
 
 
 def load_card_json(path: Path | str) -> dict[str, Any]:
@@ -44,7 +45,7 @@ class Card(Strict):
     schema_name: str = Field(alias="schema")
     schema_version: str
     model: str
-    domains: int = 1
+    domains: int = Field(default=1, ge=1, le=MOST_DOMAINS)
     parameters: dict[str, Parameter]
     covariance: Covariance = Field(default_factory=Covariance)
     variability: dict[str, float] = Field(default_factory=dict)
@@ -89,8 +90,8 @@ class Card(Strict):
             if said := refusal(name, parameter.unit, parameter.value):
                 raise ValueError(said)
         for name in [*self.covariance.names, *self.variability, *self.variability_correlation.names]:
-            if name not in units:
-                raise ValueError(f"covariance or variability names an unknown parameter '{name}'")
+            if name not in self.parameters:
+                raise ValueError(f"covariance or variability names '{name}', a parameter that the card does not have")
         return self
 
     @classmethod
@@ -157,10 +158,10 @@ class Card(Strict):
             return cls.model_validate(raw)
         except ValidationError as error:
             first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
+            key = ".".join(short(part) for part in first["loc"])
             if first["type"] == "extra_forbidden":
                 raise CardError(f"{where}: unknown key '{key}'") from None
-            reason = str(first.get("ctx", {}).get("error", first["msg"]))
+            reason = short(first.get("ctx", {}).get("error", first["msg"]), 500)
             raise CardError(f"{where}: {key + ': ' if key else ''}{reason}") from None
 
     def to_json(self) -> str:

@@ -21,10 +21,12 @@ A version that no step leads away from, and any newer major version, is refused 
 """
 
 import copy
+import re
 from collections.abc import Callable
 from typing import Any
 
 from devices.errors import CardError
+from devices.reading import short
 
 Raw = dict[str, Any]
 
@@ -45,8 +47,8 @@ def migrate(raw: Raw, current: str) -> Raw:
     Raises `CardError` for a version newer than `current`'s major, one too old to read, or none at all.
     """
     version = raw.get("schema_version")
-    if not isinstance(version, str) or not version.count(".") == 2 or not version.replace(".", "").isdigit():
-        raise CardError(f"schema_version: '{version}' is not a version such as {current}")
+    if not isinstance(version, str) or not re.fullmatch(r"[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}", version):
+        raise CardError(f"schema_version: '{short(version)}' is not a version such as {current}")
     raw = copy.deepcopy(raw)
     while _series(version) != _series(current):
         step = STEPS.get(_series(version))
@@ -59,7 +61,7 @@ def migrate(raw: Raw, current: str) -> Raw:
             )
         try:
             raw = step[1](raw) | {"schema_version": step[0]}
-        except (AttributeError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CardError(f"not a card of version {version} ({error})") from None
         version = step[0]
     if version.startswith("1.0."):

@@ -41,6 +41,8 @@ from devices.felif_constants import (
 MAX_EXPONENT = 600.0
 MAX_LEAK_EXPONENT = 200.0
 SHORTEST_STEP_MS = 1e-12
+MOST_STEPS, MOST_STEPS_PER_MS = 1e6, 1e4
+"""Of a transient: a neuron takes some hundred a millisecond, one that no device could be takes any number."""
 GAMMA = 0.25
 
 # RODAS in the form of Hairer & Wanner's code:
@@ -180,7 +182,9 @@ def transient(constants, corner_ms, corner_a, time_ms, v_start, p_start, rtol):
     threshold, v = constants[V_THRESHOLD], v_start
     t, h = corner_ms[0], 1e-3
     end = corner_ms[-1]
+    left = MOST_STEPS + MOST_STEPS_PER_MS * (end - t)
     while t < end:
+        left -= 1.0
         while corner < corner_ms.size - 2 and t >= corner_ms[corner + 1]:
             corner += 1
         ramp = (corner_a[corner + 1] - corner_a[corner]) / (corner_ms[corner + 1] - corner_ms[corner])
@@ -195,7 +199,7 @@ def transient(constants, corner_ms, corner_a, time_ms, v_start, p_start, rtol):
             error = math.inf
         if not error <= 1.0:
             h = tried * (max(0.2, 0.9 * error**-0.25) if error < 1e300 else 0.2)
-            if h < SHORTEST_STEP_MS:
+            if h < SHORTEST_STEP_MS or not left > 0.0:
                 spikes[0] = t
                 return v_out, p_out, spikes, -1
             continue
@@ -204,7 +208,7 @@ def transient(constants, corner_ms, corner_a, time_ms, v_start, p_start, rtol):
         if fired:
             tried, v_new = to_threshold(v, p, i_a, ramp, tried, v_new, rtol, constants, work, u, p_new, dp)
         arrived = corner_ms[corner + 1] if last and not fired else t + tried
-        if not arrived > t:
+        if not (arrived > t and left > 0.0):
             spikes[0] = t
             return v_out, p_out, spikes, -1
 

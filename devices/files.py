@@ -9,9 +9,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from devices.errors import BusyError, InputError
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for the start of a formula."""
 LOCK = ".lock"
 """Name of the file in a folder that says who writes there; it is gone when the command has ended."""
 
@@ -46,6 +49,11 @@ def write_atomic(path: Path | str, content: str | bytes) -> Path:
         Path(temporary).unlink(missing_ok=True)
         raise
     return path
+
+
+def cell(value: Any) -> Any:
+    """`value` as a cell of a table that a spreadsheet may open: text that it would take for a formula gets a quote."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 @contextlib.contextmanager

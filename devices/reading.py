@@ -34,7 +34,12 @@ def printable(text: str) -> str:
 
 def shown(value: object, most: int = MOST_SHOWN) -> str:
     """`value` in quotes as an error names it: printable, and not longer than `most` characters and a few."""
-    text = repr(value) if isinstance(value, str) else str(value)
+    return short(repr(value) if isinstance(value, str) else value, most)
+
+
+def short(value: object, most: int = MOST_SHOWN) -> str:
+    """The text of `value`, printable, and cut after `most` characters."""
+    text = str(value)
     return printable(text if len(text) <= most else f"{text[:most]}...")
 
 
@@ -46,22 +51,34 @@ def read_bytes(
     Raises `error` where there is none (with the words `missing`), for a folder, a pipe or a device, for more than
     `most_bytes`, and where it cannot be read.
     """
+    check_file(path, most_bytes, missing, error)
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(most_bytes + 1)
+    except OSError as failure:
+        raise error(f"{printable(str(path))}: cannot be read ({failure.strerror})") from None
+    if len(content) > most_bytes:
+        raise error(f"{printable(str(path))}: grew beyond {most_bytes:,} bytes while it was read")
+    return content
+
+
+def check_file(
+    path: Path | str, most_bytes: int, missing: str = "no such file", error: type[InputError] = InputError
+) -> None:
+    """Raise `error` as `read_bytes` does, without reading: for a file that another library opens."""
     where = printable(str(path))
     try:
         found = Path(path).stat()
-        if stat.S_ISDIR(found.st_mode):
-            raise error(f"{where} is a folder; name a file")
-        if not stat.S_ISREG(found.st_mode):
-            raise error(f"{where}: a pipe or a device, not a file")
-        with Path(path).open("rb") as file:
-            content = file.read(most_bytes + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise error(f"{where}: {missing}") from None
     except (OSError, ValueError) as failure:
         raise error(f"{where}: cannot be read ({getattr(failure, 'strerror', None) or failure})") from None
-    if len(content) > most_bytes:
+    if stat.S_ISDIR(found.st_mode):
+        raise error(f"{where} is a folder; name a file")
+    if not stat.S_ISREG(found.st_mode):
+        raise error(f"{where}: a pipe or a device, not a file")
+    if found.st_size > most_bytes:
         raise error(f"{where}: larger than the {most_bytes:,} bytes that such a file may have")
-    return content
 
 
 def read_text(

@@ -7,6 +7,7 @@ import typer
 
 from calibration.cli import JsonOption, app, keep_to_this_command, messages, print_json, run
 from devices.errors import InputError
+from devices.files import folder_lock
 from training import cli_bench, cli_paper, cli_program, cli_validate  # noqa: F401 - add their commands to the app
 from training.cli_options import TrustOption
 
@@ -156,7 +157,9 @@ def sweep_command(
     from training.progress import ConsoleReporter
     from training.sweep import load_sweep, sweep, table_csv
 
-    rows = sweep(load_sweep(plan, trust_code), out, ConsoleReporter())
+    plan_of_runs = load_sweep(plan, trust_code)
+    with folder_lock(out):
+        rows = sweep(plan_of_runs, out, ConsoleReporter())
     if as_json:
         print_json({"rows": rows})
     else:
@@ -185,8 +188,12 @@ def report_command(
         typer.echo(f"wrote {write_report(out, done['neuron'], done['rram'])}")
     else:
         from training.report import write_run_report
+        from training.runs import RunFolder
 
-        typer.echo(f"wrote {write_run_report(run_dir)}")
+        RunFolder(run_dir).load_config(trust_code=True)  # a run is there; a report runs nothing of it
+        with RunFolder(run_dir).writing():
+            written = write_run_report(run_dir)
+        typer.echo(f"wrote {written}")
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from calibration.cards import calibrated_card
 from calibration.cli import JsonOption, NeuronCardOption, app, messages, print_json
+from calibration.terminal import output
 from devices import FeLIFCard
 from devices.errors import InputError
 
@@ -80,17 +81,12 @@ def _teller(status: Any) -> Any:
 
 def show(name: str, found: Any) -> None:
     """Print the table, the figures of merit and the notes on standard output."""
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = TABLE_WIDTH
     table = Table(title=f"{name}: {found.title}", title_justify="left", title_style="bold")
     for column in found.rows[0]:
         table.add_column(column, justify="left" if isinstance(found.rows[0][column], str) else "right")
     for row in found.rows:
         table.add_row(*(_cell(value) for value in row.values()))
-    console.print(table)
+    output(TABLE_WIDTH).print(table)
     for key, value in found.summary.items():
         typer.echo(f"{key:44} {value:.4g}")
     for note in found.notes:

@@ -2,12 +2,18 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
 from calibration.cli import JsonOption, app, messages, print_json
+from devices.files import folder_lock, write_atomic
+from devices.reading import printable
 from training.cli_options import TrustOption
+
+if TYPE_CHECKING:
+    from training.synapses import RRAMLinear
 
 
 @app.command("program")
@@ -23,16 +29,26 @@ def program_command(
     g_expected_s of this very one. Example: `bruno program runs/chorales --out tables`
     """
     from devices.errors import InputError
-    from devices.files import write_atomic
     from training.evaluation import load_run
+    from training.runs import RunFolder
     from training.synapses import RRAMLinear
 
-    with messages.status(f"reading {run_dir}"):
+    with messages.status(Text(f"reading {printable(str(run_dir))}")):
         _, _, network = load_run(run_dir, partial(messages.print, markup=False), trust_code)
     arrays = {name: each for name, each in network.synapses().items() if isinstance(each, RRAMLinear)}
     if not arrays:
         raise InputError(f"{run_dir}: its weights have no devices to program; train with --bits 3, say")
     folder = out or run_dir / "programming"
+    with folder_lock(out) if out else RunFolder(run_dir).writing():
+        rows = _write_tables(arrays, folder)
+    if as_json:
+        print_json({"run": str(run_dir), "arrays": rows})
+        return
+    for row in rows:
+        typer.echo(f"{row['table']}: {row['devices']} devices, {row['inputs']} inputs, {row['outputs']} outputs")
+
+
+def _write_tables(arrays: "dict[str, RRAMLinear]", folder: Path) -> list[dict[str, Any]]:
     rows = []
     for name, array in arrays.items():
         path = folder / f"{name}.csv"
@@ -42,8 +58,4 @@ def program_command(
         rows.append(
             {"array": name, "inputs": n_in, "outputs": n_out, "devices": table.count("\n") - 1, "table": str(path)}
         )
-    if as_json:
-        print_json({"run": str(run_dir), "arrays": rows})
-        return
-    for row in rows:
-        typer.echo(f"{row['table']}: {row['devices']} devices, {row['inputs']} inputs, {row['outputs']} outputs")
+    return rows

@@ -5,10 +5,11 @@ from typing import Annotated, Any, Literal
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from calibration.cli import JsonOption, WorkersOption, app, print_json
+from calibration.terminal import Terminal
 from devices.units import format_si
 from training.cli_options import TrustOption
 
@@ -46,17 +47,19 @@ def validate_command(
     from training.progress import ConsoleReporter, warnings_to
     from training.roundtrip import Options, validate_run
     from training.roundtrip_output import write_outputs
+    from training.runs import RunFolder
 
     reporter = ConsoleReporter()
     options = Options(neurons, pieces, milliseconds, layer, level, netlist, crossbar)
     farm = Farm(workers=workers, progress="neurons in ngspice", dask=dask)
     with warnings_to(reporter):
         result = validate_run(run_dir, options, farm, reporter.line, trust_code)
-    written = write_outputs(run_dir, result)
+    with RunFolder(run_dir).writing():
+        written = write_outputs(run_dir, result)
     if as_json:
         print_json(result.figures)
         return
-    console = Console(highlight=False)
+    console = Terminal()
     console.print(table(result.figures))
     for line in summary(result.figures):
         console.print(line, markup=False, soft_wrap=True)
@@ -81,7 +84,7 @@ def table(figures: dict[str, Any]) -> Table:
             number(row["voltage_rms_v"], ".0f", 1e3),
             number(row["polarization_rms"], ".3f"),
             number(row["kernel_matched_fraction"], ".1f", 100),
-            f"[{COLOURS[row['verdict']]}]{row['verdict']}[/]",
+            Text(row["verdict"], COLOURS[row["verdict"]]),
         )
     return shown
 

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from devices.errors import InputError
-from devices.reading import load_yaml, parse_yaml, shown
+from devices.reading import load_yaml, parse_yaml, short, shown
 from devices.units import parse_spice_number
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
@@ -36,6 +36,9 @@ def _number(value: Any) -> float:
 
 
 Number = Annotated[float, BeforeValidator(_number)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+MOST = 1_000_000
+"""Of anything that is counted: more is a slip, which would fill the memory before it is noticed."""
 NeuronName = Literal["felif", "lif", "rlif", "gru", "lstm"]
 Feature = Literal["spikes", "trace", "voltage"]
 
@@ -47,13 +50,13 @@ class _Strict(BaseModel):
 class NetworkConfig(_Strict):
     """Layers between input and logits."""
 
-    hidden: list[Annotated[int, Field(ge=1)]] = Field(default=[200], min_length=1)
+    hidden: list[Annotated[int, Field(ge=1, le=MOST)]] = Field(default=[200], min_length=1, max_length=100)
     """Neurons of each hidden layer."""
     neuron: NeuronName = "felif"
     """``rlif`` is a recurrent ``lif``; ``gru`` and ``lstm`` are torch's, with the same readout."""
     recurrent: bool | None = None
     """Whether spikes come back to their own layer a millisecond later; by default so for felif. An rlif always is."""
-    readout: list[Feature] = Field(default=["spikes", "trace", "voltage"], min_length=1)
+    readout: list[Feature] = Field(default=["spikes", "trace", "voltage"], min_length=1, max_length=3)
     """What the output layer reads of the last hidden layer."""
     input_skip: bool = True
     """Whether the output layer reads the input too."""
@@ -73,15 +76,15 @@ class NetworkConfig(_Strict):
     """Standard deviation of the recurrent weights, times 1 / sqrt(neurons)."""
     bias_std: float = Field(default=0.0, ge=0)
     """Standard deviation of the hidden biases."""
-    trace_tau_steps: float = Field(default=5.0, gt=0)
+    trace_tau_steps: float = Field(default=5.0, ge=0.05, le=MOST)
     """Start value of the learned time constant of the trace, in macro steps."""
-    input_stages: int = Field(default=0, ge=0)
+    input_stages: int = Field(default=0, ge=0, le=100)
     """Stages of an RC ladder on every input line, each a channel of its own; 0: the input itself."""
-    input_tau_steps: float = Field(default=4.0, ge=1)
+    input_tau_steps: float = Field(default=4.0, ge=1, le=MOST)
     """Time constant of a stage in macro steps."""
-    readout_windows: int = Field(default=1, ge=1)
+    readout_windows: int = Field(default=1, ge=1, le=1000)
     """The output layer reads with other weights in each of so many windows of time; the last has no end."""
-    window_steps: int = Field(default=32, ge=1)
+    window_steps: int = Field(default=32, ge=1, le=MOST)
     """Macro steps of a window."""
     readout_gain: float = Field(default=1.0, gt=0)
     """What the features are multiplied with before the output weights."""
@@ -139,22 +142,22 @@ class SynapseConfig(_Strict):
     """Whether each device has its own filament."""
     read_noise: bool = True
     """Whether each reading of a device is noisy."""
-    redraw_every: int | None = Field(default=None, ge=1)
+    redraw_every: int | None = Field(default=None, ge=1, le=MOST)
     """Draw new devices every so many updates; none: one chip for the whole run."""
 
 
 class TrainingConfig(_Strict):
     """The optimiser and when it stops."""
 
-    epochs: int = Field(default=16, ge=1)
+    epochs: int = Field(default=16, ge=1, le=MOST)
     """Passes over the training part."""
-    batch_size: int = Field(default=16, ge=1)
+    batch_size: int = Field(default=16, ge=1, le=MOST)
     """Sequences an update."""
     optimizer: Literal["adamw", "adamax"] = "adamw"
     """torch's, by name."""
     learning_rate: Number = Field(default=4e-3, gt=0)
     """At the start."""
-    betas: tuple[float, float] = (0.9, 0.99)
+    betas: tuple[Decay, Decay] = (0.9, 0.99)
     """Decay of the optimiser's two running averages."""
     weight_decay: Number = Field(default=1e-4, ge=0)
     """Share of a weight that an update takes off, in units of the learning rate."""
@@ -171,7 +174,7 @@ class TrainingConfig(_Strict):
     and kept; 0: the weights themselves."""
     patience: int | None = Field(default=None, ge=1)
     """Epochs without a better validation score before training stops; none: never."""
-    length_jitter: int = Field(default=12, ge=0)
+    length_jitter: int = Field(default=12, ge=0, le=MOST)
     """Sequences of like length go together; like means within this many steps."""
 
 
@@ -186,7 +189,7 @@ class RunConfig(_Strict):
     """Same seed, same numbers: weights, devices, dropout and the order of sequences."""
     device: str = "cpu"
     """Where torch computes: cpu or cuda."""
-    threads: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1, le=1024)
     """Processor threads. More than one pays for wide layers only, and costs dearly where other work needs the cores."""
     network: NetworkConfig = Field(default_factory=NetworkConfig)
     neuron: NeuronConfig = Field(default_factory=NeuronConfig)
@@ -300,19 +303,15 @@ def parse_config(raw: dict[str, Any], where: str) -> RunConfig:
 def sentence(error: ValidationError, model: type[BaseModel]) -> str:
     """What is wrong first with the input of `model`, a misspelt key before all: the key, the reason and the value."""
     first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-    key = ".".join(map(_part, first["loc"]))
+    key = ".".join(map(short, first["loc"]))
     if first["type"] == "extra_forbidden":
         known = _known_keys(model, [str(part) for part in first["loc"][:-1]])
         close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         return f"unknown key '{key}'; " + (f"did you mean '{close[0]}'?" if close else f"known are {', '.join(known)}")
-    reason = str(first.get("ctx", {}).get("error", first["msg"]))
+    reason = short(first.get("ctx", {}).get("error", first["msg"]), 500)
     told = isinstance(first["input"], dict) or repr(first["input"]) in reason
     value = "" if told else f" (it is {shown(first['input'])})"
     return f"{key}: {reason}{value}" if key else reason
-
-
-def _part(part: str | int) -> str:
-    return shown(part).strip("'")
 
 
 def _known_keys(model: Any, path: list[str]) -> list[str]:

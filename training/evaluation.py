@@ -13,7 +13,7 @@ from training.monitor import Rates
 from training.networks import Network, build_network
 from training.parallel import own_device
 from training.progress import Reporter, Silent, threads
-from training.runs import Cards, RunFolder
+from training.runs import Cards, RunFolder, check_cards
 from training.tasks import Task, load_task
 from training.tasks.base import Example
 
@@ -65,9 +65,11 @@ def load_run(
     folder = RunFolder(Path(run_dir))
     config = folder.load_config(trust_code)
     cards = folder.load_cards(config)
+    if folder.result.is_file():
+        check_cards(folder, config, folder.read_result())
     task = load_task(config.task, config.task_options, report)
     network = make_network(config, task, cards)
-    load_model(folder.best, network)
+    load_model(folder.best, network, folder.identity(config))
     return config, task, network.eval()
 
 

@@ -12,7 +12,8 @@ and voltage, a learned gain each.
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -28,6 +29,7 @@ from training.synapses import FloatLinear, RRAMLinear, Synapse, UniformLinear
 
 TRACE_GAIN = 3.0
 VOLTAGE_CLIP = 3.0
+MOST_WEIGHTS = 100_000_000
 
 MakeSynapse = Callable[[int, int], Synapse]
 MakeNeuron = Callable[[int], nn.Module]
@@ -257,27 +259,49 @@ def synapse_maker(config: SynapseConfig, card: RRAMCard | None) -> MakeSynapse:
     )
 
 
+def weight_count(config: NetworkConfig, n_inputs: int, n_outputs: int) -> int:
+    """Weights of the network of `config`, about: those of a GRU or LSTM count once."""
+    n_inputs *= max(config.input_stages, 1)
+    widths = [n_inputs, *config.hidden]
+    forward = sum(a * b for a, b in pairwise(widths))
+    recurrent = sum(n * n for n in config.hidden) if config.is_recurrent or config.neuron in ("gru", "lstm") else 0
+    readout = widths[-1] * len(config.readout) * n_outputs * config.readout_windows
+    return forward + recurrent + readout + n_inputs * n_outputs
+
+
+@contextmanager
+def _options() -> Iterator[None]:
+    """Within the block, an option of the wrong kind becomes an `InputError`."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"neuron.options: {error}") from None
+
+
 def build_network(
     config: RunConfig, n_inputs: int, n_outputs: int, felif_card: FeLIFCard, rram_card: RRAMCard | None
 ) -> Network:
     """The network of `config`, its weights and devices drawn from torch's global random numbers."""
     from training.neurons import LIF, FeLIF
 
+    if (weights := weight_count(config.network, n_inputs, n_outputs)) > MOST_WEIGHTS:
+        raise InputError(
+            f"network: it would have {weights:,} weights, more than the {MOST_WEIGHTS:,} that are sensible"
+        )
     known = {kind: inspect.signature(kind).parameters for kind in (FeLIF, LIF)}
     if unknown := sorted(set(config.neuron.options) - set(known[FeLIF]) - set(known[LIF])):
         raise InputError(f"neuron.options: there is no '{unknown[0]}'; there are {', '.join(known[FeLIF])}")
 
     def felif(width: int) -> nn.Module:
-        try:
+        with _options():
             neuron = FeLIF(felif_card, gradient=config.neuron.gradient, **config.neuron.options)
-        except TypeError as error:
-            raise InputError(f"neuron.options: {error}") from None
         if config.neuron.spread != "none":
             neuron.devices_spread = SpreadDevices(neuron, felif_card, config.neuron.spread, width)
         return neuron
 
     def lif(width: int) -> nn.Module:
-        return LIF(**{name: value for name, value in config.neuron.options.items() if name in known[LIF]})
+        with _options():
+            return LIF(**{name: value for name, value in config.neuron.options.items() if name in known[LIF]})
 
     neurons: dict[str, MakeNeuron] = {"felif": felif, "lif": lif, "rlif": lif}
     make_synapse = synapse_maker(config.synapse, rram_card)

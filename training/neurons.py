@@ -9,6 +9,7 @@ from, column: to). `lengths` (B,) ends sequence b after so many steps: no work, 
 there on.
 """
 
+import math
 import warnings
 from collections import abc
 from pathlib import Path
@@ -253,10 +254,10 @@ class LIF(nn.Module):
         slope: float = 5.0,
     ) -> None:
         super().__init__()
-        if not (tau_s > 0.0 and c_membrane_f > 0.0 and v_threshold_v > 0.0):
+        if not all(0.0 < value < math.inf for value in (tau_s, c_membrane_f, v_threshold_v)):
             raise InputError(
                 f"tau_s ({tau_s:g}), c_membrane_f ({c_membrane_f:g}), v_threshold_v ({v_threshold_v:g}) "
-                "must be positive"
+                "must be positive and finite"
             )
         self.tau_s, self.c_membrane_f, self.v_threshold_v = tau_s, c_membrane_f, v_threshold_v
         self.surrogate = Surrogate("voltage", shape, slope)

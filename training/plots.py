@@ -105,9 +105,10 @@ def confusion(axes: Axes, counts: NDArray[np.int64], labels: list[str]) -> Axes:
     return axes
 
 
-def write_figures(folder: RunFolder, task: Task, network: Network) -> None:
-    """Write the run's pictures: training.png, and the task's own picture of the test part."""
-    history, result = folder.read_metrics(), folder.read_result()
+def write_figures(
+    folder: RunFolder, task: Task, network: Network, history: list[dict[str, Any]], result: dict[str, Any]
+) -> None:
+    """Write the pictures of a run: training.png of its `history` and `result`, and the task's own of the test part."""
     floors = {name: scores[task.metric] for name, scores in result["floors"].items()}
     spiking = bool(history[0]["activity"])
     figure = new_figure(1, 2 if spiking else 1, size=(12.8, 4.8))

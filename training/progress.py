@@ -11,9 +11,9 @@ from types import FrameType
 from typing import Protocol
 
 import torch
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from calibration.terminal import Terminal
 from devices.errors import BrunoError
 
 
@@ -58,7 +58,7 @@ class ConsoleReporter:
 
     def __init__(self, title: str = "training") -> None:
         self.title = title
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.console = Terminal(stderr=True, soft_wrap=True)
         self.bar: Progress | None = None
         self.done, self.first, self.total, self.started = 0, 0, 0, time.monotonic()
 

@@ -9,7 +9,7 @@ from calibration.page import Picture, Section, Table, write_page
 from devices.card import Card
 from training.config import RunConfig
 from training.roundtrip_report import PREFIX, validation_sections
-from training.runs import RunFolder
+from training.runs import RunFolder, check_cards, whole
 
 CAPTIONS = {
     "training": "Training and validation score against epoch, with the floors of simple models",
@@ -24,25 +24,31 @@ def write_run_report(run: Path) -> Path:
     folder = RunFolder(run)
     config = folder.load_config(trust_code=True)  # a report runs nothing of it
     result = folder.read_result()
-    metric = result["metric"]
-    lead = (
-        f"{result['task']}: test {metric} {result['test'][metric]:.4f} after epoch {result['best_epoch']} of "
-        f"{result['epochs']}, the best by validation {result.get('criterion', metric)}. Data: {result['source']}."
-    )
+    cards = folder.load_cards(config)
+    check_cards(folder, config, result)
     pictures = [
         Picture(path, CAPTIONS.get(path.stem, path.stem.replace("_", " ")))
         for path in sorted(folder.figures.glob("*.png"))
-        if not path.name.startswith(PREFIX)
+        if not path.name.startswith(PREFIX) and path.is_file() and not path.is_symlink()
     ]
-    cards: dict[str, Card] = folder.load_cards(config).by_name()
-    sections = [
-        Section("Scores", tables=[_scores(result), _effort(result)]),
-        Section("Pictures", images=pictures),
+    with whole(folder.result, f"bruno train --out {folder.path} --resume"):
+        lead = _lead(result)
+        sections = [Section("Scores", tables=[_scores(result), _effort(result)]), Section("Pictures", images=pictures)]
+        devices = [_device(name, card, result) for name, card in cards.by_name().items()]
+    sections += [
         *validation_sections(folder),
-        Section("Devices", tables=[_device(name, card, result) for name, card in cards.items()]),
+        Section("Devices", tables=devices),
         Section("Configuration", tables=[_configuration(config)]),
     ]
     return write_page(run / "report.html", f"Run {run.name}", lead, sections)
+
+
+def _lead(result: dict[str, Any]) -> str:
+    metric = result["metric"]
+    return (
+        f"{result['task']}: test {metric} {result['test'][metric]:.4f} after epoch {result['best_epoch']} of "
+        f"{result['epochs']}, the best by validation {result.get('criterion', metric)}. Data: {result['source']}."
+    )
 
 
 def _scores(result: dict[str, Any]) -> Table:

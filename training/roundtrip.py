@@ -152,7 +152,7 @@ def _pieces(task: Task, count: int) -> tuple[int, ...]:
 
 def _other_data(run_dir: Path | str, task: Task) -> list[str]:
     folder = RunFolder(Path(run_dir))
-    trained_on = folder.read_result()["source"] if folder.result.is_file() else task.source
+    trained_on = folder.read_result().get("source") if folder.result.is_file() else task.source
     return [] if trained_on == task.source else [f"trained on {trained_on}, but validated on {task.source}"]
 
 

@@ -12,7 +12,7 @@ from training.roundtrip import RoundTrip
 from training.roundtrip_compare import Trial, match_trial
 from training.roundtrip_report import PREFIX, percent, volts
 from training.roundtrip_verdict import NeuronRow
-from training.runs import RunFolder
+from training.runs import RunFolder, sealed
 
 DECKS = ("best", "median", "worst", "crossbar")
 
@@ -36,7 +36,7 @@ def write_outputs(run_dir: Path | str, result: RoundTrip) -> list[Path]:
         neurons = [row["neuron"] for row in result.figures["crossbar"]["neurons"]]
         save(crossbar_figure(result.crossbar, neurons), folder.figures / f"{PREFIX}crossbar.png")
         write_atomic(folder.path / "spice" / "crossbar.cir", result.crossbar_deck)
-    written = [write_atomic(folder.path / "validation.json", json.dumps(result.figures, indent=2) + "\n")]
+    written = [write_atomic(folder.path / "validation.json", json.dumps(sealed(result.figures), indent=2) + "\n")]
     if folder.result.is_file():
         written.append(write_run_report(folder.path))
     return written

@@ -4,8 +4,10 @@ import hashlib
 from typing import Any
 
 from calibration.page import Picture, Section, Table
+from devices.reading import read_bytes
 from devices.units import format_si
-from training.runs import RunFolder, read_object
+from training.checkpoint import MOST_BYTES
+from training.runs import RunFolder, read_object, whole
 
 PREFIX = "validation_"
 CAPTIONS = {
@@ -37,7 +39,7 @@ def failed_decks(figures: dict[str, Any]) -> str:
 
 def weights_sha256(folder: RunFolder) -> str:
     """Hash of the run's best weights: which training a validation belongs to."""
-    return hashlib.sha256(folder.best.read_bytes()).hexdigest()
+    return hashlib.sha256(read_bytes(folder.best, MOST_BYTES)).hexdigest()
 
 
 def validation_sections(folder: RunFolder) -> list[Section]:
@@ -45,8 +47,9 @@ def validation_sections(folder: RunFolder) -> list[Section]:
     path = folder.path / "validation.json"
     if not path.is_file():
         return []
-    figures = read_object(path, f"bruno validate {folder.path}")
-    if figures["weights_sha256"] != weights_sha256(folder):
+    command = f"bruno validate {folder.path}"
+    figures = read_object(path, command)
+    if figures.get("weights_sha256") != weights_sha256(folder):
         return [
             Section("In SPICE", f"The validation is of an earlier training; bruno validate {folder.path} renews it.")
         ]
@@ -55,7 +58,8 @@ def validation_sections(folder: RunFolder) -> list[Section]:
         for name, caption in CAPTIONS.items()
         if (folder.figures / f"{PREFIX}{name}.png").is_file()
     ]
-    return [Section("In SPICE", _lead(figures), images=pictures, tables=[_decision(figures), _neurons(figures)])]
+    with whole(path, command):
+        return [Section("In SPICE", _lead(figures), images=pictures, tables=[_decision(figures), _neurons(figures)])]
 
 
 def _lead(figures: dict[str, Any]) -> str:

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,14 +13,16 @@ from typing import Any
 from calibration.cards import calibrated_card
 from devices.card import Card, FeLIFCard, RRAMCard
 from devices.errors import CardError, InputError
-from devices.files import write_atomic
-from training.config import RunConfig, load_config
+from devices.files import folder_lock, write_atomic
+from devices.reading import MOST_JSON_BYTES, load_json, parse_json, read_bytes, read_text, shown
+from training.config import MAY_CHANGE_ON_RESUME, RunConfig, load_config
 
 LEFT_BEHIND = (
     "checkpoint.*", "best.safetensors", "metrics.jsonl", "result.json", "report.html", "validation.json",
     "cards/*.json", "figures/*.png", "programming/*.csv", "spice/*.cir", "tensorboard/events*",
 )  # fmt: skip
 """The files of a run."""
+SEAL = "sha256"
 PACKAGES = ("bruno-spice", "torch", "numpy", "numba", "scipy")
 
 
@@ -95,10 +99,10 @@ class RunFolder:
             for path in self.path.glob(pattern):
                 path.unlink()
 
-    def begin(self, config: RunConfig, cards: Cards) -> None:
-        """Write down what the run is made of."""
+    def begin(self, config: RunConfig, cards: Cards | None) -> None:
+        """Write down what the run is made of; `cards` is None where the run goes on with its own."""
         write_atomic(self.path / "config.yaml", config.to_yaml())
-        for name, card in cards.by_name().items():
+        for name, card in ({} if cards is None else cards.by_name()).items():
             card.save(self.path / "cards" / f"{name}.json")
 
     def load_config(self, trust_code: bool = False) -> RunConfig:
@@ -114,11 +118,38 @@ class RunFolder:
 
     def load_cards(self, config: RunConfig) -> Cards:
         """The run's own copies of its cards. Raises `CardError` where one is missing or malformed."""
-        for kind in ("felif", "rram") if config.synapse.kind == "rram" else ("felif",):
+        for kind in _kinds(config):
             if not (path := self.path / "cards" / f"{kind}.json").is_file():
                 raise CardError(f"{path}: the run's own card is missing; put it back, or train anew with --overwrite")
         rram = RRAMCard.load(self.path / "cards" / "rram.json") if config.synapse.kind == "rram" else None
         return Cards(FeLIFCard.load(self.path / "cards" / "felif.json"), rram)
+
+    def identity(self, config: RunConfig) -> str:
+        """Which run this is: SHA-256 of `config`, but for what may change on the way, and of the run's own cards.
+
+        The files of weights name it, so that a changed configuration or card is noticed.
+        """
+        parts = json.dumps([lasting(config), self.card_hashes(config)], sort_keys=True)
+        return hashlib.sha256(parts.encode()).hexdigest()
+
+    def card_hashes(self, config: RunConfig) -> dict[str, str]:
+        """SHA-256 of the run's own copy of each card, the file as it is."""
+        paths = {kind: self.path / "cards" / f"{kind}.json" for kind in _kinds(config)}
+        return {
+            kind: hashlib.sha256(read_bytes(path, MOST_JSON_BYTES, error=CardError)).hexdigest()
+            for kind, path in paths.items()
+        }
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keep the folder to this command. Raises `BusyError` where another writes there, `InputError` for a link."""
+        for path in (
+            self.path / name for name in sorted({each.partition("/")[0] for each in LEFT_BEHIND if "/" in each})
+        ):
+            if path.is_symlink():
+                raise InputError(f"{path}: a link to elsewhere; nothing is written or deleted through it")
+        with folder_lock(self.path):
+            yield
 
     def write_metrics(self, history: list[dict[str, Any]]) -> None:
         """All epochs so far."""
@@ -126,10 +157,11 @@ class RunFolder:
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """All epochs so far, as they were written."""
-        return [json.loads(line) for line in self.metrics.read_text().splitlines()]
+        lines = read_text(self.metrics, MOST_JSON_BYTES).splitlines()
+        return [parse_json(line, f"{self.metrics}:{number}") for number, line in enumerate(lines, 1)]
 
     def write_result(self, result: dict[str, Any]) -> None:
-        """The result, a dictionary of plain values."""
+        """The result, `sealed`."""
         write_atomic(self.result, json.dumps(result, indent=2) + "\n")
 
     def read_result(self) -> dict[str, Any]:
@@ -141,15 +173,61 @@ class RunFolder:
         return read_object(self.result, f"bruno train --out {self.path} --resume")
 
 
+def check_cards(folder: RunFolder, config: RunConfig, result: dict[str, Any]) -> None:
+    """Raise `CardError` where a card in the folder is not the one that its `result` was computed with."""
+    kept = result.get("card_files")
+    for kind, found in folder.card_hashes(config).items():
+        if not isinstance(kept, dict) or kept.get(kind) != found:
+            raise CardError(
+                f"{folder.path / 'cards' / kind}.json: not the card that the run was trained with; put it back, or "
+                "train anew with --overwrite"
+            )
+
+
+def lasting(config: RunConfig) -> dict[str, Any]:
+    """What is not the default of `config`, without what may change from one command on a run to the next."""
+    values = config.model_dump(mode="json", exclude_defaults=True)
+    for name in MAY_CHANGE_ON_RESUME:
+        values.get("training", {}).pop(name, None)
+    if not values.get("training"):
+        values.pop("training", None)
+    for name in ("device", "threads"):
+        values.pop(name, None)
+    return values
+
+
+def _kinds(config: RunConfig) -> tuple[str, ...]:
+    """The cards of a run."""
+    return ("felif", "rram") if config.synapse.kind == "rram" else ("felif",)
+
+
+def sealed(content: dict[str, Any]) -> dict[str, Any]:
+    """`content`, plain values, with the SHA-256 of the rest under `SEAL`; what `read_object` takes."""
+    rest = {key: value for key, value in content.items() if key != SEAL}
+    return rest | {SEAL: hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()}
+
+
 def read_object(path: Path, command: str) -> dict[str, Any]:
-    """The JSON object at `path`. Raises `InputError`, which says that `command` writes it anew, for anything else."""
+    """The `sealed` JSON object at `path`. Raises `InputError`, which says what `command` writes it anew, for others."""
     try:
-        content = json.loads(path.read_text())
-    except ValueError:
+        content = load_json(path)
+    except InputError:
         content = None
     if not isinstance(content, dict):
         raise InputError(f"{path}: damaged, not a JSON object; `{command}` writes it anew")
+    if content.get(SEAL) != sealed(content)[SEAL]:
+        raise InputError(f"{path}: changed since it was written, or of an older version; `{command}` writes it anew")
     return content
+
+
+@contextmanager
+def whole(path: Path, command: str) -> Iterator[None]:
+    """Within the block, what the object at `path` lacks is one sentence, which says that `command` writes it anew."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else shown(str(error))
+        raise InputError(f"{path}: not as it was written ({reason}); `{command}` writes it anew") from None
 
 
 def versions() -> dict[str, str]:

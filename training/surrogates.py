@@ -13,6 +13,7 @@ Source of the shapes: superspike and tanh, Fehlings et al., arXiv 2505.17791 (sl
 superspike_squared, Zenke & Ganguli 2018, Neural Computation 30(6); arctan, Fang et al. 2021, ICCV.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -46,8 +47,8 @@ class Surrogate:
             raise InputError(f"a surrogate looks at {' or '.join(QUANTITIES)}, not at '{self.on}'")
         if self.shape not in SHAPES:
             raise InputError(f"unknown surrogate shape '{self.shape}'; there are {', '.join(SHAPES)}")
-        if not self.slope > 0.0:
-            raise InputError(f"the surrogate's slope must be positive, not {self.slope:g}")
+        if not 0.0 < self.slope < math.inf:
+            raise InputError(f"the surrogate's slope must be positive and finite, not {self.slope:g}")
 
     def derivative(self, x: Tensor) -> Tensor:
         """d spike / dx at the distances `x` (any shape)."""

@@ -23,11 +23,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from devices.errors import InputError
-from devices.files import write_atomic
+from devices.files import cell, write_atomic
 from devices.reading import load_yaml
+from training.checkpoint import check_kept
 from training.config import Number, RunConfig, changed, default_config, load_config, refuse_code, sentence
 from training.progress import Interrupted, Reporter, Silent
-from training.runs import Cards, RunFolder
+from training.runs import Cards, RunFolder, whole
 from training.trainer import train
 
 Value = bool | int | float | str | list[int] | list[str] | None
@@ -180,15 +181,30 @@ def _label(settings: Mapping[str, Any]) -> str:
     )
 
 
+def _kept(config: RunConfig, folder: RunFolder) -> dict[str, Any]:
+    """The result of the ended run in `folder`. Raises `InputError` where it is damaged or another run's."""
+    result = folder.read_result()
+    check_kept(folder.best, "best", folder.identity(config))
+    if result.get("task") != config.task or result.get("seed") != config.seed:
+        raise InputError(f"{folder.result}: the result of another run")
+    with whole(folder.result, f"bruno train --out {folder.path} --resume"):
+        _statistics([result])
+    return result
+
+
 def _run(base: RunConfig, settings: Mapping[str, Any], seed: int, out: Path, reporter: Reporter) -> dict[str, Any]:
     config = changed(base, settings).with_values(seed=seed)
     whole = config.to_yaml() + json.dumps(Cards.of(config).hashes())
     name = hashlib.sha256(whole.encode()).hexdigest()[:12]
     folder = RunFolder(out / name)
     if folder.result.is_file():
-        return folder.read_result()
+        try:
+            return _kept(config, folder)
+        except InputError as error:
+            reporter.line(f"trains anew: {error}")
+            folder.result.unlink()
     reporter.line(f"{_label(settings)}, seed {seed}: {folder.path}")
-    return train(config, folder.path, resume=folder.checkpoint.is_file(), reporter=reporter)
+    return train(config, folder.path, resume=True, overwrite=True, reporter=reporter)
 
 
 def _statistics(results: Iterable[Mapping[str, Any]]) -> dict[str, float]:
@@ -208,6 +224,6 @@ def table_csv(rows: list[dict[str, Any]]) -> str:
     buffer = io.StringIO()
     flat = [{**row["settings"], **{key: value for key, value in row.items() if key != "settings"}} for row in rows]
     writer = csv.DictWriter(buffer, list(flat[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat)
+    writer.writerow({key: cell(key) for key in flat[0]})
+    writer.writerows({key: cell(value) for key, value in row.items()} for row in flat)
     return buffer.getvalue()

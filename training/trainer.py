@@ -5,6 +5,7 @@ keeps, and the order of the batches, which follows from seed and epoch. So ``--r
 middle of an epoch too.
 """
 
+import json
 import math
 import time
 from contextlib import nullcontext
@@ -18,7 +19,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from devices.errors import BrunoError, InputError
 from training.averaging import WeightAverage
 from training.board import Board
-from training.checkpoint import Progress, load_checkpoint, load_model, save_checkpoint, save_model
+from training.checkpoint import Progress, check_kept, load_checkpoint, load_model, save_checkpoint, save_model
 from training.config import RunConfig, TrainingConfig, difference
 from training.evaluation import make_network, score_part
 from training.memory import peak_bytes, settle
@@ -26,7 +27,7 @@ from training.monitor import broken_gradients, gradient_norms, rate_warnings
 from training.networks import Network
 from training.parallel import Process, own_device, processes
 from training.progress import Interrupted, Reporter, Silent, StopRequest, stop_on_signal, threads, warnings_to
-from training.runs import Cards, RunFolder, versions
+from training.runs import Cards, RunFolder, sealed, versions
 from training.tasks import Batch, Example, Task, load_task
 
 OPTIMIZERS = {"adamw": torch.optim.AdamW, "adamax": torch.optim.Adamax}
@@ -67,14 +68,20 @@ class Trainer:
         )
         self.average = WeightAverage(network, settings.average_decay) if settings.average_decay else None
         self.progress = Progress()
+        self.belongs = ""
         self.batches_per_epoch = math.ceil(len(task.parts["train"]) / settings.batch_size)
 
     def resume(self) -> None:
         """Go back to the folder's checkpoint."""
-        self.progress = load_checkpoint(self.folder.checkpoint, self.network, self.optimizer, self.device, self.average)
+        belongs = self.folder.identity(self.config)
+        parts = (self.network, self.optimizer, self.device, self.average, belongs)
+        self.progress = load_checkpoint(self.folder.checkpoint, *parts)
+        if self.progress.best_epoch >= 0:
+            check_kept(self.folder.best, "best", belongs)
 
     def run(self, stop: StopRequest) -> None:
         """Train until the last epoch, until patience ends, or until `stop`. Raises `Interrupted`."""
+        self.belongs = self.folder.identity(self.config)
         board = Board(self.folder.path / "tensorboard", self.progress.history) if self.process.is_first else None
         total = self.config.training.epochs * self.batches_per_epoch
         asked, done = self.config.training.epochs, self.progress.epoch
@@ -196,7 +203,7 @@ class Trainer:
         if progress.best_score is None or sign * score > sign * progress.best_score:
             progress.best_score, progress.best_epoch = score, progress.epoch
             if self.process.is_first:
-                save_model(self.folder.best, network)
+                save_model(self.folder.best, network, self.belongs)
         progress.wall_time_s += progress.epoch_time_s + progress.history[-1]["valid_time_s"]
         progress.epoch, progress.batch, progress.epoch_time_s, progress.sums = progress.epoch + 1, 0, 0.0, {}
 
@@ -215,7 +222,7 @@ class Trainer:
     def _save(self) -> None:
         if self.process.is_first:
             self.folder.write_metrics(self.progress.history)
-            state = (self.network, self.optimizer, self.progress, self.device, self.average)
+            state = (self.network, self.optimizer, self.progress, self.device, self.average, self.belongs)
             save_checkpoint(self.folder.checkpoint, *state)
 
 
@@ -242,7 +249,8 @@ def train(
     overwrite: begin anew in a folder that holds a run; with `resume`, only where it is another run than `config` with
     the present cards: a finished one is left as it is.
 
-    Raises `InputError` for a folder that holds a file, a run already or another run than `config`, `Interrupted` after
+    Raises `InputError` for a folder that holds a file, a run already, another run than `config` or a damaged one,
+    `BusyError` where another command writes there, `Interrupted` after
     Ctrl-C with everything saved, `BrunoError` where gradients stay without a finite value.
     """
     folder = RunFolder(Path(out_dir))
@@ -257,7 +265,8 @@ def train(
     with processes(device) as process, stop_on_signal() as stop:
         talker: Reporter = reporter if process.is_first else Silent()
         try:
-            with warnings_to(talker), threads(config.threads):
+            lock = folder.writing() if process.is_first else nullcontext()
+            with warnings_to(talker), threads(config.threads), lock:
                 return _train(config, folder, resume, overwrite, process, talker, stop)
         finally:
             talker.close()
@@ -273,7 +282,7 @@ def _train(
     stop: StopRequest,
 ) -> dict[str, Any]:
     if resume and overwrite:
-        resume = folder.checkpoint.is_file() and _is_same(config, folder)
+        resume = folder.checkpoint.is_file() and _is_same(config, folder, reporter)
         if resume and (done := _finished(config, folder)) is not None:
             reporter.line(f"{folder.path} holds this run already, with this configuration and these cards")
             return done
@@ -292,16 +301,17 @@ def _train(
     elif process.is_first:
         folder.clear()
     if process.is_first:
-        folder.begin(config, cards)
+        folder.begin(config, None if resume else cards)
+    process.wait()  # for the cards, which tell whose weights they are
     trainer.run(stop)
     process.wait()  # for the first one, which writes the best network
-    load_model(folder.best, network)
-    result = _result(trainer, cards)
+    load_model(folder.best, network, trainer.belongs)
+    result = sealed(_result(trainer, cards))
     if process.is_first:
         folder.write_result(result)
         from training.plots import write_figures
 
-        write_figures(folder, task, network)
+        write_figures(folder, task, network, trainer.progress.history, result)
     return result
 
 
@@ -327,19 +337,31 @@ def _result(trainer: Trainer, cards: Cards) -> dict[str, Any]:
         "wall_time_s": progress.wall_time_s,
         "peak_memory_bytes": peak_memory_bytes(trainer.device),
         "cards": cards.hashes(),
+        "card_files": trainer.folder.card_hashes(config),
         "versions": versions(),
     }
 
 
-def _is_same(config: RunConfig, folder: RunFolder) -> bool:
-    """Whether `folder` holds the run that `config` and the cards that it names would begin."""
-    saved = folder.load_config(trust_code=True)
-    return difference(config, saved) is None and folder.load_cards(saved).hashes() == Cards.of(config).hashes()
+def _is_same(config: RunConfig, folder: RunFolder, reporter: Reporter) -> bool:
+    """Whether `folder` holds the run that `config` and the cards that it names would begin; not where it is damaged."""
+    present = Cards.of(config).hashes()
+    try:
+        saved = folder.load_config(trust_code=True)
+        if difference(config, saved) is not None or folder.load_cards(saved).hashes() != present:
+            return False
+        belongs = folder.identity(saved)
+        state = check_kept(folder.checkpoint, "checkpoint", belongs)
+        if json.loads(state).get("best_epoch", -1) >= 0:
+            check_kept(folder.best, "best", belongs)
+    except InputError as error:
+        reporter.line(f"begins anew: {error}")
+        return False
+    return True
 
 
 def _finished(config: RunConfig, folder: RunFolder) -> dict[str, Any] | None:
     """The result of the run in `folder` where it has all the epochs that `config` asks for; None where it has not."""
-    if not folder.result.is_file() or folder.load_config() != config:
+    if not folder.result.is_file() or folder.load_config(trust_code=True) != config:
         return None
     result = folder.read_result()
     return result if result.get("epochs") == config.training.epochs else None
@@ -354,6 +376,8 @@ def _check_same(config: RunConfig, saved: RunConfig) -> None:
 def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda"):
+            raise RuntimeError
     except RuntimeError:
         raise InputError(f"device '{name}' cannot be used here; take cpu or cuda") from None
     try:

@@ -1,6 +1,7 @@
 """``bruno card`` as a user meets it."""
 
 import json
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -123,3 +124,47 @@ def test_every_card_command_explains_itself_with_an_example(bruno):
         code, out, _ = bruno("card", command, "--help")
         assert code == 0
         assert "xample" in out
+
+
+ODD_TEXTS = ["[red]x[/red]", "[/]", "[link=file:///etc/passwd]look[/link]", ":warning:", "[bold", "\\[x]", "=1+1"]
+
+
+@pytest.mark.parametrize("text", ODD_TEXTS)
+def test_markup_in_a_card_is_printed_as_it_stands(bruno, tmp_path, text):
+    raw = json.loads(Path(FELIF).read_text())
+    raw["parameters"]["area"]["source"] = raw["provenance"]["netlist"] = raw["provenance"]["command"] = text
+    raw["fit"] = {text: 1.0}
+    raw["validation"] = {"stimuli": [{text: text}], text: text}
+    path = tmp_path / f"{text.replace('/', '|')}.json"
+    path.write_text(json.dumps(raw))
+    code, out, said = bruno("card", "show", path)
+    assert (code, said) == (0, "")
+    assert out.count(text) >= 6
+    assert bruno("card", "check", path)[0] == 0
+    assert bruno("card", "diff", path, FELIF)[0] == 0
+
+
+@pytest.mark.parametrize("text", ["\x1b[31m", "\x9b31m", "\x1b]0;title\x07", "\u202e", "\b\b", "\r", "\x00"])
+def test_escape_codes_of_a_card_never_reach_the_terminal(bruno, tmp_path, text):
+    path = tmp_path / "card.json"
+    for key in ("source", "name", "model"):
+        raw = json.loads(Path(FELIF).read_text())
+        if key == "source":
+            raw["parameters"]["area"]["source"] = text
+        elif key == "name":
+            raw["parameters"][text] = raw["parameters"]["area"]
+        else:
+            raw["model"] = text
+        path.write_text(json.dumps(raw))
+        for command in ("show", "check"):
+            code, out, said = bruno("card", command, path)
+            assert (code, out) == (2, "")
+            assert "control character" in said
+            assert text not in said
+
+
+def test_a_file_name_that_would_steer_the_terminal_is_written_out(bruno, tmp_path):
+    code, out, said = bruno("card", "show", tmp_path / "\x1b[31mred\x07.json")
+    assert (code, out) == (2, "")
+    assert "\x1b" not in said
+    assert r"\x1b[31mred\x07" in said

@@ -45,7 +45,7 @@ def load_task(name: str, options: dict[str, Any] | None = None, report: Callable
         if name in TASKS:
             raise
         raise InputError(f"task '{name}': {error}") from None
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, MemoryError) as error:
         if name not in TASKS:
             raise
         raise InputError(f"task '{name}': task_options {shown(options)} do not fit it ({error})") from None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from devices.errors import InputError
 from training.tasks.base import Example
 
 
@@ -23,6 +24,12 @@ class Augmentation:
     """Largest relative change of speed."""
     drop: float = 0.0
     """Probability that an event is lost."""
+
+    def __post_init__(self) -> None:
+        for name, most in (("shift", 1e6), ("warp", 10.0), ("drop", 1.0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= most:
+                raise InputError(f"{name} must lie within 0...{most:g}, not {value!r}")
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """`example` changed by numbers from `rng`; frames that would lie outside are empty."""

@@ -5,11 +5,14 @@ bruno train --task my_task.py:load
 
 import numpy as np
 
+from devices.errors import InputError
 from training.tasks.classification import Classification, classification
 
 
 def load(trials: int = 240, steps: int = 20, seed: int = 7) -> Classification:
     """`trials` sequences of `steps` frames; the arguments are what ``task_options`` may set."""
+    if not 1 <= trials * steps <= 10_000_000:
+        raise InputError("pulses: trials times steps must lie within 1...10 million")
     rng = np.random.default_rng(seed)
     classes = np.arange(trials) % 2
     rates = np.where(classes[:, None] == [0, 1], 0.5, 0.2)

@@ -24,8 +24,8 @@ from pathlib import Path
 WORK = Path(__file__).with_name("work.py")
 ROOT = Path(__file__).parents[2]
 ENTRY_BYTES = 4096
-HITS_PER_JOB = {"worker": 0.03, "parent": 0.003, "flip": 0.08, "disk": 0.005}
-"""How often each happens, over the time that an undisturbed job takes on this machine."""
+HITS_PER_START = {"worker": 1.0, "parent": 0.05, "flip": 2.0, "disk": 0.2}
+"""How often each happens in the time that a worker takes to start: with more, no worker would live through it."""
 MOST_STARTS = 200
 
 
@@ -48,12 +48,11 @@ def start(count: int, store: Path, *more: str) -> "subprocess.Popen[str]":
 
 
 def undisturbed(count: int, store: Path) -> tuple[list[str], float]:
-    """The digest of each undisturbed result, and how long a job takes in s."""
-    started_s = time.monotonic()
+    """The digest of each result, and how long a worker takes to start in s."""
     with start(count, store) as work:
-        lines = work.stdout.read().splitlines()
+        first, *lines = work.stdout.read().splitlines()
     assert lines[-1:] == ["done"], lines[-1:]
-    return [line.split()[1] for line in lines[:-1]], (time.monotonic() - started_s) / count
+    return [line.split()[1] for line in lines[:-1]], float(first.split()[1])
 
 
 @contextlib.contextmanager
@@ -78,28 +77,40 @@ class Disturber(threading.Thread):
     """Lets things happen to `work`, which stores its results in `store`, until it is told to stop."""
 
     def __init__(
-        self, work: "subprocess.Popen[str]", store: Path, job_s: float, dice: random.Random, done: Counter[str]
+        self, work: "subprocess.Popen[str]", store: Path, start_s: float, dice: random.Random, outcome: Outcome
     ) -> None:
         super().__init__()
-        self.work, self.store, self.job_s, self.dice, self.done = work, store, job_s, dice, done
+        self.work, self.store, self.start_s, self.dice, self.outcome = work, store, start_s, dice, outcome
         self.over = threading.Event()
 
     def run(self) -> None:
-        kinds, hits = zip(*HITS_PER_JOB.items(), strict=True)
-        while not self.over.wait(self.dice.expovariate(sum(hits) / self.job_s)):
+        self.surely()
+        kinds, hits = zip(*HITS_PER_START.items(), strict=True)
+        while not self.over.wait(self.dice.expovariate(sum(hits) / self.start_s)):
             kind = self.dice.choices(kinds, hits)[0]
             with contextlib.suppress(OSError, IndexError):  # whom it was meant for has gone
                 getattr(self, f"hit_{kind}")()
+
+    def surely(self) -> None:
+        """At the very first, one worker is killed and one stopped in the midst of a job."""
+        for number in (signal.SIGKILL, signal.SIGSTOP) if self.outcome.starts == 1 else ():
+            while not self.over.wait(0.005):
+                working = [worker for worker in children(self.work.pid) if children(worker)]
+                with contextlib.suppress(OSError, IndexError):
+                    self.send(self.dice.choice(working), number)
+                    break
+
+    def send(self, victim: int, number: signal.Signals) -> None:
+        if b"ngspice_worker" in Path(f"/proc/{victim}/cmdline").read_bytes():
+            os.kill(victim, number)
+            self.outcome.done[f"{number.name} to a worker"] += 1
 
     def hit_worker(self) -> None:
         victim = self.dice.choice(children(self.work.pid))
         if self.dice.random() < 0.5:
             victim = self.dice.choice([victim, *children(victim)])
-        if b"ngspice_worker" not in Path(f"/proc/{victim}/cmdline").read_bytes():
-            return
         number = self.dice.choice([signal.SIGKILL, signal.SIGSTOP, signal.SIGINT, signal.SIGTERM])
-        os.kill(victim, number)
-        self.done[f"{number.name} to a worker"] += 1
+        self.send(victim, number)
         if number == signal.SIGSTOP and self.dice.random() < 0.5:
             self.over.wait(self.dice.uniform(0.0, 1.0))
             os.kill(victim, signal.SIGCONT)
@@ -107,18 +118,14 @@ class Disturber(threading.Thread):
     def hit_parent(self) -> None:
         number = self.dice.choice([signal.SIGKILL, signal.SIGSTOP, signal.SIGINT, signal.SIGTERM])
         self.work.send_signal(number)
-        self.done[f"{number.name} to their parent"] += 1
+        self.outcome.done[f"{number.name} to their parent"] += 1
         if number == signal.SIGSTOP:
             self.over.wait(self.dice.uniform(0.0, 2.0))
             self.work.send_signal(signal.SIGCONT)
 
     def hit_flip(self) -> None:
-        path = self.dice.choice(list(self.store.glob("??/*.wave")))
-        data = bytearray(path.read_bytes())
-        data[self.dice.randrange(len(data))] ^= 1 << self.dice.randrange(8)
-        with path.open("r+b") as file:
-            file.write(data)
-        self.done["flipped bit in the store"] += 1
+        flip(self.dice.choice(list(self.store.glob("??/*.wave"))), self.dice)
+        self.outcome.done["flipped bit in the store"] += 1
 
     def hit_disk(self) -> None:
         ballast = self.store / "ballast"
@@ -128,48 +135,72 @@ class Disturber(threading.Thread):
             while True:
                 file.write(bytes(65536))
                 file.flush()
-        self.done["full disk"] += 1
+        self.outcome.done["full disk"] += 1
         self.over.wait(self.dice.uniform(0.5, 3.0))
         ballast.unlink()
 
 
-def disturbed(folder: Path, calm: list[str], job_s: float, dice: random.Random) -> Outcome:
-    """Run the jobs of `calm` to their end with a store in `folder`, whatever happens, and compare."""
-    count = len(calm)
+def flip(path: Path, dice: random.Random) -> None:
+    """Change one bit of the file at `path`."""
+    data = bytearray(path.read_bytes())
+    data[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
+    with path.open("r+b") as file:
+        file.write(data)
+
+
+def disturbed(folder: Path, calm: list[str], start_s: float, dice: random.Random) -> Outcome:
+    """Run the jobs of `calm` to their end with a store in `folder`, whatever happens, and compare.
+
+    Then once more in peace, with a bit flipped in every fifth stored result.
+    """
     outcome = Outcome()
     store = folder / "store"
-    with small_disk(store, max(count * ENTRY_BYTES, 1 << 20)) as mounted:
+    with small_disk(store, max(len(calm) * ENTRY_BYTES, 1 << 20)) as mounted:
         finished = False
         while not finished:
             outcome.starts += 1
             assert outcome.starts < MOST_STARTS, "it never comes to its end"
             limited = not mounted and outcome.starts % 2 == 1
             outcome.done["full disk"] += limited
-            with start(count, store, *(["512"] if limited else [])) as work:
-                disturber = Disturber(work, store, job_s, dice, outcome.done)
+            with start(len(calm), store, *(["512"] if limited else [])) as work:
+                disturber = Disturber(work, store, start_s, dice, outcome)
                 disturber.start()
-                seen = set()
-                for line in work.stdout:
-                    first, _, said = line.strip().partition(" ")
-                    if first.isdigit() and (len(said) == len(calm[0]) or said.startswith("lost")):  # not cut short
-                        seen.add(int(first))
-                        if said != calm[int(first)]:
-                            outcome.wrong.append(line.strip())
-                    finished = first == "done"
+                finished = compare(work, calm, outcome)
                 disturber.over.set()
                 disturber.join()
-            outcome.results += len(seen)
-        outcome.wrong += [f"{number} missing" for number in range(count) if number not in seen]
+        for path in sorted(store.glob("??/*.wave"))[::5]:
+            flip(path, dice)
+        with start(len(calm), store) as work:
+            if not compare(work, calm, outcome):
+                outcome.wrong.append("no end in peace")
     return outcome
+
+
+def compare(work: "subprocess.Popen[str]", calm: list[str], outcome: Outcome) -> bool:
+    """Take the results of `work` as they come; whether it came to its end. Then none may be missing."""
+    seen = set()
+    finished = False
+    for line in work.stdout:
+        first, _, said = line.strip().partition(" ")
+        if first.isdigit() and (len(said) == len(calm[0]) or said.startswith("lost")):  # not cut short
+            seen.add(int(first))
+            if said != calm[int(first)]:
+                outcome.wrong.append(line.strip())
+        finished = first == "done"
+    outcome.results += len(seen)
+    if finished:
+        outcome.wrong += [f"{number} missing" for number in range(len(calm)) if number not in seen]
+    return finished
 
 
 def main() -> None:
     count, seed = int(sys.argv[1]), int((sys.argv[2:] or ["0"])[0])
     with tempfile.TemporaryDirectory() as folder:
-        calm, job_s = undisturbed(count, Path(folder) / "calm")
-        print(f"{count} undisturbed results in {count * job_s:.0f} s", flush=True)
         started_s = time.monotonic()
-        outcome = disturbed(Path(folder), calm, job_s, random.Random(seed))
+        calm, start_s = undisturbed(count, Path(folder) / "calm")
+        print(f"{count} undisturbed results in {time.monotonic() - started_s:.0f} s", flush=True)
+        started_s = time.monotonic()
+        outcome = disturbed(Path(folder), calm, start_s, random.Random(seed))
     print(f"{outcome.results} disturbed ones in {time.monotonic() - started_s:.0f} s and {outcome.starts} starts")
     print(", ".join(f"{number} times {what}" for what, number in outcome.done.items()))
     print(f"{len(outcome.wrong)} lost or different")

@@ -1,5 +1,7 @@
 """Simulate COUNT small circuits in one farm with its store in FOLDER, and print number and digest of each as a line.
 
+Before them stands how long a worker takes to start, in s, behind them ``done``.
+
 python work.py COUNT FOLDER [FILE_SIZE_LIMIT]
 """
 
@@ -7,12 +9,14 @@ import hashlib
 import resource
 import signal
 import sys
+import time
 import warnings
 from pathlib import Path
 
 from calibration.experiments import NEURON_NETLIST, NeuronRun, neuron_jobs
 from calibration.farm import Farm, Job, try_jobs
 from calibration.netlist import Netlist
+from calibration.ngspice import installed_ngspice
 from calibration.store import Store
 from devices.stimulus import Stimulus
 from devices.waveform import Waveform
@@ -45,6 +49,9 @@ def main() -> None:
     if sys.argv[3:]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
     warnings.simplefilter("ignore", RuntimeWarning)  # that the disk is full, that an entry is damaged
+    started_s = time.monotonic()
+    installed_ngspice()
+    print("start", time.monotonic() - started_s, flush=True)
     jobs = circuits(count)
     farm = Farm(workers=3, store=Store(folder))
     for first in range(0, count, BATCH):

@@ -26,7 +26,7 @@ from calibration.plateau import MOST_DOMAINS
 from calibration.provenance import circuit_parameter, provenance
 from calibration.recording import Recording, SpikeMeasures, measure_spikes
 from calibration.stimuli import Drive
-from calibration.validation import NeuronComparison, network_score, validate_neuron
+from calibration.validation import NetworkScore, NeuronComparison, network_score, validate_neuron
 from calibration.variability import neuron_variability, sampled_devices
 from devices.card import FeLIFCard
 from devices.card_parts import Parameter, Range
@@ -41,6 +41,8 @@ GOOD_ENOUGH = 1.1
 """The fewest domains are taken whose selection error is within this factor of the best."""
 MAX_EXTENSIONS = 3
 """How often a silent transient is doubled in length before the fit gives up on it."""
+LEAST_MATCHED, JUDGED_SPIKES = 0.8, 10
+"""Share of the spikes under network-like input below which a card is not to be believed, of so many at least."""
 THERMAL_VOLTAGE_V = 26e-3
 """Below it a transistor mirror loses its current."""
 CIRCUIT_PARAMETERS = {"area": "area", "thickness_hzo": "tfe", "c_parallel": "cpar", "v_compliance": "ut"}
@@ -140,12 +142,13 @@ def calibrate_neuron(
         notice(f"'{held.name}' ended on its bound and is held there: {chosen.fit.values[held.name]:g}")
     fitted_comparisons = validate_neuron(fitted, chosen.parameters)
     held_out_comparisons = validate_neuron(held_out, chosen.parameters)
+    score = network_score(held_out_comparisons)
     card = FeLIFCard.build(
         card_entries(chosen.parameters, chosen.fit, known),
         domains=chosen.domains,
         covariance=chosen.fit.covariance(),
         envelope=_envelope([*fitted, *held_out]),
-        fit=belief(chosen.fit)
+        fit=doubted(belief(chosen.fit), score)
         | {
             "domains_chosen": why,
             "domains_tried": [t.as_dict() for t in trials if selection],
@@ -157,7 +160,7 @@ def calibrate_neuron(
         },
         validation={
             "stimuli": [c.as_dict() for c in held_out_comparisons],
-            "network_like": asdict(network_score(held_out_comparisons)),
+            "network_like": asdict(score),
         },
         provenance=origin,
     )
@@ -166,6 +169,19 @@ def calibrate_neuron(
         sigma, correlation = neuron_variability(card, netlist, monte_carlo, farm, overrides)
         card = card.model_copy(update={"variability": sigma, "variability_correlation": correlation})
     return NeuronCalibration(card, fitted, held_out, fitted_comparisons, held_out_comparisons, drive)
+
+
+def doubted(belief: dict[str, Any], score: NetworkScore) -> dict[str, Any]:
+    """`belief`, or a doubt where network-like input shows another neuron: a good fit of first spikes is not enough."""
+    if not belief["believed"] or score.spikes < JUDGED_SPIKES or score.matched_fraction >= LEAST_MATCHED:
+        return belief
+    return {
+        "believed": False,
+        "doubt": (
+            f"on network-like input only {100 * score.matched_fraction:.0f} % of {score.spikes} spikes come within "
+            "1 ms of SPICE's: the model does not describe this circuit"
+        ),
+    }
 
 
 def _inhibited(measured: Inhibition, known: Mapping[str, Parameter]) -> dict[str, Parameter]:

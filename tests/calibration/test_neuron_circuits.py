@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from calibration import stimuli
+from calibration.calibrate_neuron import doubted
 from calibration.drive import PROJECT_CHARGE_C, measure_drive, spike_charge_c
 from calibration.errors import FitError, SimulationError
 from calibration.experiments import NETLISTS, NEURON_NETLIST, NeuronRun, loose_reltol, neuron_deck, simulate_neurons
@@ -15,6 +16,7 @@ from calibration.netlist import Netlist
 from calibration.recording import Recording, measure_spikes
 from calibration.spike_output import spike_times
 from calibration.stimuli import Drive
+from calibration.validation import NetworkScore
 from devices.felif import FeLIFParameters, simulate
 from devices.stimulus import Stimulus
 from devices.waveform import Waveform
@@ -162,6 +164,14 @@ def test_a_film_that_is_not_written_back_wholly_starts_where_it_comes_back_to(fe
     assert partly.polarization_reset == pytest.approx(-0.6, abs=0.01)
     assert partly.t_refractory == pytest.approx(300e-6, rel=0.03)
     assert measure_spikes([spiking(felif_card)]).polarization_reset == -1.0
+
+
+def test_a_card_that_misses_a_fifth_of_the_network_s_spikes_is_not_believed():
+    good, bad, few = (NetworkScore(2, n, share, 0.0) for n, share in ((80, 0.94), (80, 0.5), (4, 0.5)))
+    believed = {"believed": True}
+    assert doubted(believed, good) == doubted(believed, few) == believed
+    assert "only 50 % of 80 spikes come within 1 ms" in doubted(believed, bad)["doubt"]
+    assert doubted({"believed": False, "doubt": "singular"}, bad)["doubt"] == "singular"
 
 
 def test_a_deck_whose_tolerance_lets_spikes_come_early_is_simulated_more_tightly(farm, tmp_path):

@@ -1,13 +1,14 @@
 """What an engineer asks of a netlist before a run: its parameters, whether ngspice takes it, what an edit changes."""
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from calibration.errors import NetlistError
-from calibration.experiments import RRAM_VECTORS, NeuronRun, neuron_job, tightened
+from calibration.experiments import NEURON_VECTORS, RRAM_VECTORS, NeuronRun, neuron_job, tightened
 from calibration.fecap_bench import FECAP_VECTORS
 from calibration.lines import Line
 from calibration.netlist import Netlist
@@ -86,13 +87,28 @@ def check(path: Path | str, overrides: Mapping[str, float] | None = None) -> Net
     deck = (neuron_deck(path) if is_neuron else netlist).with_params(overrides or {})
     first_steps = deck.t_stop_s() / 1000
     deck.params  # noqa: B018  (ngspice evaluates every one)
+    inner = _inner_nodes(deck)
     if is_neuron:
-        job = neuron_job(tightened(deck), NeuronRun(Stimulus.dc(1e-9), first_steps))
+        job = neuron_job(tightened(deck), NeuronRun(Stimulus.dc(1e-9), first_steps), (*NEURON_VECTORS, *inner))
     else:
-        job = Job.from_netlist(deck, _vectors(deck), first_steps, str(path))
+        job = Job.from_netlist(deck, [*_vectors(deck), *inner], first_steps, str(path))
     with Worker(CHECK_LIMIT_S) as worker:
         worker.run(job)
     return deck
+
+
+def _inner_nodes(deck: Netlist) -> list[str]:
+    """A node within each instance, which ngspice must know if it has the same circuit in its flattened deck."""
+    if deck.has_card(".if"):
+        return []
+    shared = {"0", "gnd", *(word for s in deck.statements if s.card == ".global" for word in s.words)}
+    found = []
+    for instance, circuit in deck.instances():
+        elements = (s for s in deck.statements if s.scope == circuit.name and s.card[0] in "rclvibd")
+        nodes = (node for s in elements for node in s.words[1:3] if re.fullmatch(r"\w+", node))
+        inner = next((node for node in nodes if node not in shared and node not in circuit.pins), None)
+        found += [f"v({instance.card}.{inner})"] if inner else []
+    return found
 
 
 def _vectors(deck: Netlist) -> Sequence[str]:

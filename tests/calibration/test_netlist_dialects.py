@@ -9,7 +9,7 @@ from calibration.experiments import NeuronRun, neuron_job, neuron_jobs
 from calibration.netlist import Netlist
 from calibration.netlist_tools import check, taken
 from calibration.neuron_deck import neuron_deck
-from calibration.ngspice import Job
+from calibration.ngspice import Job, Worker
 from calibration.spice_words import FUNCTIONS
 from devices.stimulus import Stimulus
 
@@ -164,6 +164,17 @@ def test_show_and_check_say_what_was_taken(bruno, decks):
     assert "is not UTF-8, read as Latin-1" in err
     code, out, _ = bruno("netlist", "show", decks / "area_expression.cir")
     assert "= 1.6e-11" in out
+
+
+def test_check_finds_a_node_of_each_circuit_in_ngspice_s_flattened_deck(decks, monkeypatch):
+    seen = []
+    run = Worker.run
+    monkeypatch.setattr(Worker, "run", lambda worker, job: seen.append(job) or run(worker, job))
+    check(decks / "rram.cir")
+    assert "v(xcell.s)" in seen[-1].vectors
+    monkeypatch.setattr("calibration.netlist_tools._inner_nodes", lambda _: ["v(xcell.of_another_circuit)"])
+    with pytest.raises(NetlistError, match=r"no node 'xcell\.of_another_circuit'"):
+        check(decks / "rram.cir")
 
 
 def test_an_expression_that_ngspice_cannot_evaluate_is_named_with_its_line(tmp_path):

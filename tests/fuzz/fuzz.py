@@ -1,6 +1,7 @@
 """Read many damaged, hostile and odd files of every kind, and count what must not happen.
 
 python tests/fuzz/fuzz.py COUNT [--seed N] [--jobs N] [--seconds S] [--kinds a,b] [--out FOLDER]
+python tests/fuzz/fuzz.py 1 --kinds KIND --again SEED
 
 Counted are tracebacks (an exception that is no sentence of the project, an exit code that is none of 0, 1, 2), hangs
 (more than `LONGEST_S` of processor time, or `LONGEST_WAIT_S` in all), crashes of the process, commands that a file
@@ -69,19 +70,22 @@ def one(kind_name: str, seed: int, folder: Path) -> dict[str, Any]:
     return {"fault": fault, "said": said[-3000:], "took_s": time.monotonic() - began, "code": code}
 
 
-def worker(pipe: Connection, folder: str, kinds: list[str]) -> None:
-    """Read inputs as they are named, until the pipe closes."""
+def prepared(folder: str, kinds: list[str]) -> None:
+    """Make this process one that reads inputs of `kinds` in `folder`."""
     sys.path[:0] = [str(HERE), str(HERE.parents[1])]
-    log = os.open(f"{folder}/worker.log", os.O_CREAT | os.O_WRONLY)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
     resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
-    os.environ |= {
-        "FUZZ_CANARY": f"{folder}/PWNED", "FUZZ_FOLDER": folder, "BRUNO_CACHE": f"{folder}/cache",
-    }  # fmt: skip
+    os.environ |= {"FUZZ_CANARY": f"{folder}/PWNED", "FUZZ_FOLDER": folder, "BRUNO_CACHE": f"{folder}/cache"}
     from kinds import prepare
 
     prepare(kinds)
+
+
+def worker(pipe: Connection, folder: str, kinds: list[str]) -> None:
+    """Read inputs as they are named, until the pipe closes."""
+    log = os.open(f"{folder}/worker.log", os.O_CREAT | os.O_WRONLY)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    prepared(folder, kinds)
     pipe.send(None)
     while True:
         try:
@@ -203,6 +207,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--kinds", default=",".join(KINDS))
+    parser.add_argument("--again", type=int, help="read the one input of --kinds that this seed draws, here")
     parser.add_argument("--out", type=Path, default=Path("reports/fuzz"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

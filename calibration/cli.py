@@ -316,7 +316,7 @@ def calibrate_command(
 
         typer.echo(f"wrote {write_report(report, done['neuron'], done['rram'])}", err=as_json)
     if as_json:
-        print_json({name: json.loads(result.card.to_json()) for name, result in done.items()})
+        print_json({name: json.loads(rounded(result.card).to_json()) for name, result in done.items()})
     for name, result in done.items():
         if result.card.doubt:
             raise FitError(f"{result.card.doubt}; {out / CARD_FILES[name]} holds the best values found, marked as such")

@@ -268,6 +268,7 @@ def calibrate_command(
     from calibration.calibrate import CARD_FILES, DECKS, NETLIST_OF, TARGETS, save_card, targets
     from calibration.errors import FitError
     from calibration.farm import Farm
+    from calibration.known_digits import rounded
     from calibration.plateau import MOST_DOMAINS
 
     names = targets(what)

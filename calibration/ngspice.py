@@ -21,7 +21,7 @@ from calibration.diagnosis import diagnose
 from calibration.errors import SimulationError
 from calibration.lines import Line
 from calibration.statements import deck_text, with_options
-from calibration.worker_process import WorkerHungError, WorkerLostError, WorkerProcess, WorkerStartError
+from calibration.worker_process import NoFolderError, WorkerHungError, WorkerLostError, WorkerProcess, WorkerStartError
 from devices.waveform import Waveform
 
 if TYPE_CHECKING:
@@ -182,13 +182,16 @@ class Worker:
             if self.process is not None and self.process.alive():
                 return self._ngspice
             self._end_process()
-            self.process = WorkerProcess()
+            try:
+                self.process = WorkerProcess()
+            except NoFolderError as error:
+                raise SimulationError(
+                    f"ngspice needs a folder for temporary files, and none can be had: {error}"
+                ) from None
         try:
             greeting = self.process.greeting()
         except WorkerStartError as error:
             raise SimulationError(f"the ngspice worker process could not start: {error}") from None
-        if greeting["status"] == "no folder":
-            raise SimulationError(f"ngspice needs a folder for temporary files, and none can be had: {greeting['log']}")
         if greeting["status"] != "ready":
             raise SimulationError(f"{INSTALL}: {greeting['log']}")
         self._ngspice = Ngspice(greeting["version"], greeting["identity"])

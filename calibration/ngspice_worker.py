@@ -1,9 +1,9 @@
 """The process that holds ngspice: one fork for each job, so that nothing ngspice does outlives its job.
 
-Started as ``python ngspice_worker.py``. It loads PySpice and libngspice once, in a folder that is empty and stays so,
-then serves jobs: a frame {deck, vectors, time_limit_s, memory_limit_bytes} on standard input, a frame {status, log,
-names, points, wall_s} followed by the samples on standard output. Each job runs in a fork of this process, which
-reports through a pipe and ends; a fork that hangs is killed. The end of standard input ends everything.
+Started as ``python ngspice_worker.py`` in an empty folder. It loads PySpice and libngspice once, then serves jobs: a
+frame {deck, vectors, time_limit_s, memory_limit_bytes} on standard input, a frame {status, log, names, points, wall_s}
+followed by the samples on standard output. Each job runs in a fork of this process, which reports through a pipe and
+ends; a fork that hangs is killed. The end of standard input ends everything.
 Imports nothing of this project, so that it starts fast.
 """
 
@@ -20,23 +20,16 @@ import select
 import signal
 import struct
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-INIT = ".spiceinit"
 LOG_LIMIT = 20_000
 TICK_S = 0.25
 STOPPED_LIMIT_S = 3.0
 OWN_FAULTS = {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGSYS", "SIGTRAP", "SIGXCPU", "SIGXFSZ"}
 """Signals by which a process ends through what it did itself; any other came from outside."""
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
-
-
-class NoFolderError(Exception):
-    """No folder for temporary files can be written."""
 
 
 class Watch:
@@ -95,33 +88,6 @@ def read_frame(file: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
     if len(header) < header_size or len(payload) < payload_size:
         return None
     return json.loads(header), payload
-
-
-@contextlib.contextmanager
-def empty_folder() -> Iterator[None]:
-    """Work, from now on, in a folder of one's own, which is removed at the end: nothing can be found or put there then.
-
-    Until then it holds an empty init file, which ngspice takes instead of the one in the user's home.
-    """
-    folder = _own_folder()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        (folder / INIT).unlink()
-        folder.rmdir()
-
-
-def _own_folder() -> Path:
-    failures = []
-    for parent in filter(None, (os.environ.get("TMPDIR"), "/tmp", "/var/tmp", "/dev/shm")):
-        try:
-            folder = Path(tempfile.mkdtemp(prefix="ngspice-", dir=parent))
-            (folder / INIT).touch()
-            return folder
-        except OSError as error:
-            failures.append(f"{parent}: {error.strerror}")
-    raise NoFolderError("; ".join(failures))
 
 
 def load_ngspice(log_fd: list[int]) -> Any:
@@ -272,11 +238,8 @@ def main() -> None:
     jobs = os.fdopen(0, "rb", closefd=False)
     log_fd: list[int] = []
     try:
-        with empty_folder():
-            ngspice = load_ngspice(log_fd)
+        ngspice = load_ngspice(log_fd)
         ready = {"status": "ready", "version": str(ngspice.ngspice_version), "identity": identity(ngspice)}
-    except NoFolderError as error:
-        ready = {"status": "no folder", "log": str(error)}
     except (OSError, ImportError) as error:
         ready = {"status": "not available", "log": str(error)}
     os.dup2(null, 2)

@@ -2,17 +2,20 @@
 
 Every read and write has an end: the time limit, or a few seconds where the process stands stopped. It is then killed
 with the fork that runs its job. What of the user's surroundings could act on ngspice stays outside: the process sees
-an environment of its own, no home and an empty folder, so that neither ``.spiceinit`` nor ``SPICE_*`` is read.
+an environment of its own, no home, and a folder that is removed once it has started, so that nothing can be found or
+put there. Until then it holds an empty init file, which ngspice takes instead of the one in the user's home.
 """
 
 import contextlib
 import json
 import os
 import select
+import shutil
 import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,8 @@ WORKER = Path(__file__).with_name("ngspice_worker.py")
 START_LIMIT_S = 120.0
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH", "TMPDIR", "PYTHONHOME")
 """What a worker's environment keeps of this one."""
+TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")
+"""Where a folder may be made, after ``TMPDIR``."""
 _SIZES = struct.Struct("<QQ")
 
 
@@ -34,6 +39,10 @@ class WorkerHungError(Exception):
     """The process runs and does not answer in time."""
 
 
+class NoFolderError(Exception):
+    """No folder for temporary files can be written."""
+
+
 class WorkerStartError(Exception):
     """The process ended at its start, with these last words."""
 
@@ -42,9 +51,22 @@ def environment() -> dict[str, str]:
     """A worker's environment: this one's search paths, one thread, no home."""
     kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     if library := os.environ.get("NGSPICE_LIBRARY_PATH"):
-        kept["NGSPICE_LIBRARY_PATH"] = str(Path(library).absolute())
+        kept["NGSPICE_LIBRARY_PATH"] = str(Path(library).absolute()) if os.sep in library else library
     modules = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path if entry)
     return {**kept, "PYTHONPATH": modules, "HOME": os.devnull, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+def own_folder() -> Path:
+    """A new folder with an empty init file. Raises `NoFolderError`."""
+    failures = []
+    for parent in filter(None, (os.environ.get("TMPDIR"), *TEMPORARY)):
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="ngspice-", dir=parent)).absolute()
+            (folder / ".spiceinit").touch()
+            return folder
+        except OSError as error:
+            failures.append(f"{parent}: {error.strerror}")
+    raise NoFolderError("; ".join(failures))
 
 
 class WorkerProcess:
@@ -52,15 +74,21 @@ class WorkerProcess:
 
     def __init__(self) -> None:
         self._owner = os.getpid()
-        self._popen = subprocess.Popen(
-            [sys.executable, "-P", str(WORKER)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            env=environment(),
-            start_new_session=True,
-        )
+        self._folder = own_folder()
+        try:
+            self._popen = subprocess.Popen(
+                [sys.executable, "-P", str(WORKER)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                cwd=self._folder,
+                env=environment(),
+                start_new_session=True,
+            )
+        except BaseException:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
         assert self._popen.stdin is not None
         assert self._popen.stdout is not None
         assert self._popen.stderr is not None
@@ -86,6 +114,8 @@ class WorkerProcess:
                 words = (self._err.read() or b"").decode(errors="replace").strip().splitlines()
                 raise WorkerStartError(words[-1] if words else f"code {code}") from None
             raise
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def exchange(self, request: dict[str, Any], limit_s: float) -> tuple[dict[str, Any], bytes]:
         """Send `request` and wait for its answer, together for `limit_s` at most."""
@@ -109,6 +139,7 @@ class WorkerProcess:
         self.kill()
         if os.getpid() == self._owner:
             self._popen.wait()
+            shutil.rmtree(self._folder, ignore_errors=True)
         for pipe in (self._in, self._out, self._err):
             pipe.close()
 

@@ -98,7 +98,7 @@ def test_another_library_of_the_same_version_has_another_identity(tmp_path, monk
     with own.open("ab") as file:
         file.write(b"\0")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("NGSPICE_LIBRARY_PATH", "libngspice.so")
+    monkeypatch.setenv("NGSPICE_LIBRARY_PATH", "./libngspice.so")
     with Worker() as worker:
         other = worker.start()
     assert other.version == installed_ngspice().version
@@ -119,9 +119,7 @@ def test_a_full_disk_for_temporary_files_costs_no_simulation(calm, tmp_path, mon
     monkeypatch.setenv("TMPDIR", str(tmp_path / "full"))
     with Worker() as worker:
         assert_same(worker.run(JOB), calm)
-    own = calibration.worker_process.WORKER.read_text().replace('"/tmp", "/var/tmp", "/dev/shm"', "")
-    (tmp_path / "worker.py").write_text(own)
-    monkeypatch.setattr(calibration.worker_process, "WORKER", tmp_path / "worker.py")
+    monkeypatch.setattr(calibration.worker_process, "TEMPORARY", ())
     with Worker() as worker, pytest.raises(SimulationError, match=r"none can be had: .*full: Not a directory"):
         worker.start()
 
@@ -140,11 +138,13 @@ def killed_at_start(times, monkeypatch):
     return starts
 
 
-def test_a_worker_killed_at_its_start_is_started_again(calm, monkeypatch):
+def test_a_worker_killed_at_its_start_is_started_again_and_leaves_no_files(calm, tmp_path, monkeypatch):
     starts = killed_at_start(2, monkeypatch)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with Worker() as worker:
         assert_same(worker.run(JOB), calm)
     assert len(starts) == 3
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_workers_that_are_always_killed_end_in_one_true_error(monkeypatch):

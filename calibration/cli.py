@@ -289,10 +289,11 @@ def calibrate_command(
     currents_a = _currents(currents)
     keep_to_this_command(out, report)
     done: dict[str, Any] = {}
+    said: dict[str, Any] = {}
     for name in names:
         options: dict[str, Any] = {"overrides": overrides, "command": f"bruno calibrate {name}"}
         options["notice"] = lambda text: messages.print(text, markup=False)
-        announce(DECKS[name](netlist or NETLIST_OF[name]).with_params(overrides))
+        said[name] = announce(DECKS[name](netlist or NETLIST_OF[name]).with_params(overrides))
         if netlist is not None:
             options["netlist"] = netlist
         if name == "rram":
@@ -317,7 +318,8 @@ def calibrate_command(
 
         typer.echo(f"wrote {write_report(report, done['neuron'], done['rram'])}", err=as_json)
     if as_json:
-        print_json({name: json.loads(rounded(result.card).to_json()) for name, result in done.items()})
+        cards = {name: json.loads(rounded(result.card).to_json()) for name, result in done.items()}
+        print_json(cards | {"taken": said})
     for name, result in done.items():
         if result.card.doubt:
             raise FitError(f"{result.card.doubt}; {out / CARD_FILES[name]} holds the best values found, marked as such")

@@ -12,6 +12,9 @@ from typing import Any
 from calibration.errors import CalibrationError, ConvergenceError, NetlistError, SimulationError
 from calibration.lines import Line
 
+SHOWN = 160
+"""Characters of a statement or of ngspice's words that a message shows."""
+
 
 def diagnose(
     report: dict[str, Any],
@@ -83,7 +86,9 @@ def _at(line: Line | None, label: str, message: str) -> str:
     message = re.sub(r"^(error|warning)[:,]\s*", "", message.strip(), flags=re.IGNORECASE)
     if line is None:
         return f"{label}: {message}"
-    return f"{line.where if line.path else label}: {message} in '{line.text.strip()}'"
+    text = line.text.strip()
+    shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+    return f"{line.where if line.path else label}: {message[:SHOWN]} in '{shown}'"
 
 
 def _numbered(lines: Sequence[Line], number: int) -> Line | None:

@@ -8,6 +8,7 @@ ngspice's last digit may differ; everything else is ngspice's.
 import atexit
 import math
 import os
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -65,6 +66,8 @@ def _answers(lines: tuple[Line, ...], count: int) -> tuple[float, ...]:
     try:
         with _one_at_a_time:
             wave = _worker(os.getpid()).run(job)
+    except NetlistError as error:
+        raise NetlistError(re.sub(r"'V\d+ n\d+ 0 ", "'", str(error))) from None
     except SimulationError as error:
         raise NetlistError(f"{where}: ngspice cannot evaluate the .params ({error})") from None
     return tuple(float(wave[name][0]) for name in vectors)

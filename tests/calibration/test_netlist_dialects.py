@@ -182,6 +182,9 @@ def test_an_expression_that_ngspice_cannot_evaluate_is_named_with_its_line(tmp_p
     path.write_text("* t\n.param a=1\n.param b={a*nowhere}\nR1 a 0 {b}\n.tran 1n 1u\n")
     with pytest.raises(NetlistError, match=r"deck.cir:3: .*nowhere"):
         _ = Netlist.load(path).params
+    path.write_text("* t\n.param a=1\n.param b={a/0}\nR1 a 0 {b}\n.tran 1n 1u\n")
+    with pytest.raises(NetlistError, match=r"deck.cir:3: .*inf.* in '\{b\}'$"):
+        _ = Netlist.load(path).params
 
 
 def test_a_stop_time_of_expressions_is_ngspice_s(tmp_path):

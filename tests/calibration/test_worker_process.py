@@ -44,6 +44,7 @@ PLACES = ("HOME", "USERPROFILE", "SPICE_USERINIT_DIR", "SPICE_SCRIPTS", "SPICE_L
 
 @pytest.mark.parametrize("where", ["in the folder", "in the environment"])
 def test_no_init_file_of_the_user_acts(calm, tmp_path, monkeypatch, where):
+    usual = installed_ngspice()
     for name in (".spiceinit", "spice.rc", "spinit", "scripts/spinit"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(INIT.format(tmp_path / "ran"))
@@ -53,7 +54,7 @@ def test_no_init_file_of_the_user_acts(calm, tmp_path, monkeypatch, where):
         for place in PLACES:
             monkeypatch.setenv(place, str(tmp_path))
     with Worker() as worker:
-        assert worker.start() == installed_ngspice()
+        assert worker.start() == usual
         assert_same(worker.run(JOB), calm)
     assert not (tmp_path / "ran").exists()
 
@@ -90,6 +91,7 @@ def test_ngspice_runs_in_a_folder_where_nothing_is_and_nothing_can_be_put():
 
 
 def test_another_library_of_the_same_version_has_another_identity(tmp_path, monkeypatch):
+    usual = installed_ngspice()
     with Worker() as worker:
         worker.start()
         maps = Path(f"/proc/{worker.process.pid}/maps").read_text().split()
@@ -101,9 +103,9 @@ def test_another_library_of_the_same_version_has_another_identity(tmp_path, monk
     monkeypatch.setenv("NGSPICE_LIBRARY_PATH", "./libngspice.so")
     with Worker() as worker:
         other = worker.start()
-    assert other.version == installed_ngspice().version
-    assert other.identity != installed_ngspice().identity
-    assert JOB.key(other.identity) != JOB.key(installed_ngspice().identity)
+    assert other.version == usual.version
+    assert other.identity != usual.identity
+    assert JOB.key(other.identity) != JOB.key(usual.identity)
 
 
 def test_a_missing_library_is_named_with_what_to_install(monkeypatch):

@@ -57,7 +57,7 @@ def test_a_circuit_of_ones_own_is_calibrated_to_its_known_truth(bruno, own_card,
     assert card.parameters["c_parallel"].source == "assumed: Fehlings et al., arXiv 2505.17791"
     assert card["leak_discharge"] == pytest.approx(own_card["leak_discharge"], rel=0.02)
     worst = max(abs(row["first_spike_error"] or 0.0) for row in card.validation["stimuli"])
-    assert worst < 2e-3
+    assert worst < 3e-3
 
 
 def test_wrong_pins_are_named_before_anything_runs(bruno, tmp_path):

@@ -211,6 +211,12 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("reports/fuzz"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    if options.again is not None:
+        folder = tempfile.mkdtemp(prefix="fuzz-", dir=options.out.resolve())
+        prepared(folder, [options.kinds])
+        again = one(options.kinds, options.again, Path(folder) / "input")
+        print(f"{again}\nthe input is in {folder}")
+        return 1 if again["fault"] else 0
     found = fuzz(
         options.count, options.seed, options.jobs, options.kinds.split(","), options.out.resolve(), options.seconds
     )

@@ -34,7 +34,8 @@ def rounded(card: C) -> C:
     content = card.model_dump(by_alias=True, mode="json")
     for parameter in content["parameters"].values():
         parameter["value"] = _rounded(parameter["value"], DIGITS)
-        parameter["stderr"] = _rounded(parameter["stderr"], DIGITS_OF_FIGURES)
+        for error in ("stderr", "stderr_curvature"):
+            parameter[error] = _rounded(parameter[error], DIGITS_OF_FIGURES)
     for part in content.keys() - {"parameters", "provenance"}:
         figures = part in ("fit", "validation", "variability", "variability_correlation")
         content[part] = _rounded(content[part], DIGITS_OF_FIGURES if figures else DIGITS)

@@ -160,7 +160,7 @@ class Problem:
             if self.progress is not None:
                 self.progress(stage, count, rms(out))
 
-        return fit(self.residual, near, what="FeCAP fit", progress=report)
+        return fit(self.residual, near, what="FeCAP fit", loosest=np.inf, progress=report)
 
 
 def _drive(measured: FeCAPMeasurement, cycles: int) -> tuple[Array, Array]:

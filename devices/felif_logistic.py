@@ -14,12 +14,14 @@ from devices.felif_constants import (
     ALPHA,
     DOMAINS_FROM,
     DRIVE,
+    E_SOFT,
     K_CAP,
     K_POL,
     LN_RATE,
     P_RESET,
     V_PER_P,
     V_RESET,
+    V_THRESHOLD,
 )
 from devices.felif_simd import (
     BLOCK,
@@ -40,7 +42,7 @@ from devices.felif_simd import (
 )
 from devices.felif_simd_tangents import carry_tangents
 from devices.felif_substeps import INHIBITED, PACES, pace, substep_count, substep_ms
-from devices.felif_vector_math import LOG2_E, F, exp2, log2
+from devices.felif_vector_math import LOG2_E, F, exp2, larger, log2
 
 ZERO, ONE = F(0.0), F(1.0)
 TILE = 8192
@@ -66,13 +68,26 @@ def load_constants(w, constants, lanes):
     for j in range(BLOCK):
         per_p = w[K_CAP * BLOCK + j] * w[V_PER_P * BLOCK + j] + w[K_POL * BLOCK + j]
         w[simd.V_PER_FIELD + j] = w[V_PER_P * BLOCK + j] / per_p
+        w[simd.MEAN + j] = w[K_CAP * BLOCK + j] * w[V_THRESHOLD * BLOCK + j]
         largest = w[LN_RATE * BLOCK + j] + SLOWEST_RATE_BITS / LOG2_E
         w[simd.SMALLEST_FIELD + j] = exp2(-log2(largest) / w[ALPHA * BLOCK + j])
     for k in range(domains):
         row = k * BLOCK
         for j in range(BLOCK):
+            w[simd.MEAN + j] -= w[K_POL * BLOCK + j] * w[simd.WEIGHT + row + j]
+    for k in range(domains):
+        row = k * BLOCK
+        for j in range(BLOCK):
             per_p = w[K_CAP * BLOCK + j] * w[V_PER_P * BLOCK + j] + w[K_POL * BLOCK + j]
-            w[simd.TAKES + row + j] = w[simd.WEIGHT + row + j] * per_p
+            takes = w[simd.WEIGHT + row + j] * per_p
+            w[simd.TAKES + row + j] = takes
+            field = larger(w[simd.MEAN + j] - w[simd.OFFSET + row + j], ZERO) + w[E_SOFT * BLOCK + j]
+            inverse, alpha = w[simd.INVERSE_EA + row + j], w[ALPHA * BLOCK + j]
+            size = larger(field * inverse, w[simd.SMALLEST_FIELD + j])
+            exponent = exp2(-alpha * log2(size))
+            lam = alpha * exponent * inverse / size
+            w[simd.TAIL_FIELD + row + j] = exp2((w[LN_RATE * BLOCK + j] - exponent) * LOG2_E) / lam
+            w[simd.TAIL_LEFT + row + j] = ONE / (larger(takes, F(1e-12)) * lam)
 
 
 @kernel(fastmath=FAST_MATH)

@@ -11,9 +11,11 @@ Where the ferroelectric switches, E relaxes within microseconds onto the value a
 current. The logistic equation has that relaxation, and the onset and the end of switching, in closed form, so a substep
 may be 10 times longer than the relaxation. A substep predicts with the slope lam at its start, then corrects with the
 secant slope, D at its middle, and the leak at its middle; where the rate falls away, the secant ends where
-`FADED_E_FOLDS` are gone, as what switches later does not count. Y counts the domains that switch the way most do (the
-others follow their own rate), shared among domains in proportion to D_k (1 - e^-M_k), M_k from the rates at both ends.
-Inhibition has a closed form too: with u = (V - v_floor)/v_compliance and G = |I| h / (C v_compliance),
+`FADED_E_FOLDS` are gone, as what switches later does not count. Where the field rises, the prediction takes for lam the
+slope of the chord to where it would rise without switching, by the bound 1 - (E/E')^alpha >= 1 - E/E': ln r bends so
+much that its slope at a small field promises a rate e^40 too large. Y counts the domains that switch the way most do
+(the others follow their own rate), shared among domains in proportion to D_k (1 - e^-M_k), M_k from the rates at both
+ends. Inhibition has a closed form too: with u = (V - v_floor)/v_compliance and G = |I| h / (C v_compliance),
 e^u' - 1 = (e^u - 1) e^-G.
 
 Substeps and their number: `devices.felif_substeps`; tangents: `devices.felif_simd_tangents`.
@@ -81,10 +83,25 @@ ROWS_OF_CONSTANTS = DOMAINS_FROM
     STEADY,
 ) = ((ROWS_OF_CONSTANTS + row) * BLOCK for row in range(27))
 _DOMAIN_ROWS = ROWS_OF_CONSTANTS + 27
-(P, INVERSE_EA, OFFSET, WEIGHT, TAKES, LEFT, SIGN, EXPONENT, RATE, LAM, RATE_END, MOVED, SEEN_P, WITH) = (
-    (_DOMAIN_ROWS + group * MAX_DOMAINS) * BLOCK for group in range(14)
-)
-WORK_SIZE = (_DOMAIN_ROWS + 14 * MAX_DOMAINS) * BLOCK
+(
+    P,
+    INVERSE_EA,
+    OFFSET,
+    WEIGHT,
+    TAKES,
+    LEFT,
+    SIGN,
+    EXPONENT,
+    RATE,
+    LAM,
+    RATE_END,
+    MOVED,
+    SEEN_P,
+    WITH,
+    TAIL_FIELD,
+    TAIL_LEFT,
+) = ((_DOMAIN_ROWS + group * MAX_DOMAINS) * BLOCK for group in range(16))
+WORK_SIZE = (_DOMAIN_ROWS + 16 * MAX_DOMAINS) * BLOCK
 COLUMN = (1 + MAX_DOMAINS) * BLOCK
 SEEN_TANGENT = (2 + MAX_DOMAINS) * COLUMN
 TANGENTS_SIZE = 2 * SEEN_TANGENT
@@ -167,6 +184,7 @@ def rates_at_start(w, domains):
         w[DEPLETION + j] = ZERO
         w[AVAILABLE + j] = ZERO
         w[TAKEN + j] = ZERO
+        w[MEAN + j] = w[K_CAP * BLOCK + j] * (w[DRIVEN + j] - w[LEAK_NOW + j] * w[H + j])
     for k in range(domains):
         row = domain_row(k)
         for j in range(BLOCK):
@@ -176,19 +194,23 @@ def rates_at_start(w, domains):
         for j in range(BLOCK):
             field = w[FIELD + j] - w[OFFSET + row + j]
             sign = ONE if field >= ZERO else -ONE
-            size = (abs(field) + w[E_SOFT * BLOCK + j]) * w[INVERSE_EA + row + j]
-            size = larger(size, w[SMALLEST_FIELD + j])
+            scale, smallest = w[INVERSE_EA + row + j], w[SMALLEST_FIELD + j]
+            bare = (abs(field) + w[E_SOFT * BLOCK + j]) * scale
+            size = larger(bare, smallest)
+            rise = sign * w[MEAN + j]
+            ahead = larger(bare + rise * scale, smallest)
+            rises = rise * scale > F(1e-3) * size
             left = larger(ONE - sign * w[P + row + j], LEAST_LEFT)
             alpha = w[ALPHA * BLOCK + j]
             exponent = exp2(-alpha * log2(size)) * LOG2_E
             rate = exp2(w[LN_RATE * BLOCK + j] * LOG2_E - exponent)
-            lam = alpha * exponent * LN_2 * w[INVERSE_EA + row + j] / size
+            per_field = (ahead - size if rises else scale) / (ahead * rise if rises else size)
             taken = w[TAKES + row + j] * left * rate
             w[SIGN + row + j] = sign
             w[LEFT + row + j] = left
             w[EXPONENT + row + j] = exponent
             w[RATE + row + j] = rate
-            w[LAM + row + j] = lam
+            w[LAM + row + j] = alpha * exponent * LN_2 * per_field
             w[TAKEN + j] += sign * taken
             w[MOVED + row + j] = taken
     for k in range(domains):
@@ -237,10 +259,9 @@ def correct(w, domains):
         slope += discharge * w[PER_V_SMOOTH * BLOCK + j] * (ONE - smooth_sign * smooth_sign)
         implicit = ONE / (ONE + HALF * w[H + j] * slope)
         leak = (ohmic * (grown - ONE) + discharge * smooth_sign) * implicit
-        before = w[DRIVEN + j] - w[LEAK_NOW + j] * w[H + j]
         w[LEAK_NOW + j] = leak if v >= ZERO else -leak
         w[BY_V + j] -= w[H + j] * slope * implicit
-        w[MEAN + j] = w[K_CAP * BLOCK + j] * before - w[TAKEN + j]
+        w[MEAN + j] -= w[TAKEN + j]
         w[PART + j] = ZERO
         w[SLOPE + j] = ZERO
         w[DEPLETION + j] = ZERO
@@ -250,16 +271,17 @@ def correct(w, domains):
             sign, scale = w[SIGN + row + j], w[INVERSE_EA + row + j]
             smallest, soft = w[SMALLEST_FIELD + j], w[E_SOFT * BLOCK + j]
             field = sign * (w[FIELD + j] - w[OFFSET + row + j])
-            start = larger((field + soft) * scale, smallest)
-            end = larger((larger(field + sign * w[MEAN + j], ZERO) + soft) * scale, smallest)
-            end = larger(end, start - E_FOLDS * scale / w[LAM + row + j])
+            bare = (field + soft) * scale
+            start = larger(bare, smallest)
+            ahead = (larger(field + sign * w[MEAN + j], ZERO) + soft) * scale
+            end = larger(larger(ahead, smallest), start - E_FOLDS * scale / w[LAM + row + j])
             alpha = w[ALPHA * BLOCK + j]
             exponent = exp2(-alpha * log2(end)) * LOG2_E
             rate = exp2(w[LN_RATE * BLOCK + j] * LOG2_E - exponent)
-            moved = end - start
+            moved = ahead - bare if ahead > bare else end - start
             far = abs(moved) > F(1e-3) * end
             secant = (w[EXPONENT + row + j] - exponent) * LN_2 * scale / (moved if far else ONE)
-            lam = secant if far else HALF * (w[LAM + row + j] + alpha * exponent * LN_2 * scale / end)
+            lam = secant if far else alpha * exponent * LN_2 * scale / end
             mean = w[RATE + row + j] + rate
             w[LAM + row + j] = larger(lam, ONE)
             w[RATE_END + row + j] = mean
@@ -311,25 +333,62 @@ def distribute(w, domains):
 def advance(w, domains):
     """V and p at the end of the substep or at the crossing; FRACTION of the substep that took place, FIRED. Returns how
     many."""
+    count = ZERO
     for j in range(BLOCK):
-        v, threshold, step = w[V + j], w[V_THRESHOLD * BLOCK + j], w[H + j]
-        v_new = v + w[DRIVEN + j] - w[LEAK_NOW + j] * step - w[HALF_FLOW + j]
-        fired = (v_new >= threshold) & (step > ZERO)
-        part = (threshold - v) / (v_new - v if fired else ONE)
-        part = smaller(larger(part, ZERO), ONE) if fired else ONE
-        w[FRACTION + j] = part
+        step = w[H + j]
+        moved = w[DRIVEN + j] - w[LEAK_NOW + j] * step - w[HALF_FLOW + j]
+        fired = (w[V + j] + moved >= w[V_THRESHOLD * BLOCK + j]) & (step > ZERO)
+        w[PART + j] = moved
+        w[FRACTION + j] = ONE
         w[FIRED + j] = ONE if fired else ZERO
-        w[V + j] = threshold if fired else v_new
-        w[FREE + j] += part * step
+    for j in range(BLOCK):
+        count += w[FIRED + j]
+    if count > ZERO:
+        cross(w, domains)
+    for j in range(BLOCK):
+        w[V + j] = w[V_THRESHOLD * BLOCK + j] if w[FIRED + j] > ZERO else w[V + j] + w[PART + j]
+        w[FREE + j] += w[FRACTION + j] * w[H + j]
     for k in range(domains):
         row = domain_row(k)
         for j in range(BLOCK):
-            w[MOVED + row + j] *= w[FRACTION + j]
             w[P + row + j] += w[SIGN + row + j] * w[MOVED + row + j]
-    count = ZERO
-    for j in range(BLOCK):
-        count += w[FIRED + j]
     return count
+
+
+@kernel(fastmath=FAST_MATH)
+def cross(w, domains):
+    """FRACTION of the substep up to the crossing, and what MOVED until then.
+
+    What switches goes evenly, or comes to its end before V runs on to the threshold. The tail of a domain obeys, with
+    u = b lam D and kappa = r/(lam a), du/dkappa = -u/(1 - kappa u), so kappa = e^u E_1(u), whose inverse is
+    u = (0.56 + 0.44 e^-kappa)/(e^kappa - 1) within 2 %: what is left at the threshold, where r and lam are known.
+    """
+    for j in range(BLOCK):
+        w[MEAN + j] = ZERO
+        fired = w[FIRED + j] > ZERO
+        whole = w[PART + j] + w[HALF_FLOW + j] if fired else ONE
+        w[AVAILABLE + j] = larger(whole, F(1e-9))
+        even = (w[V_THRESHOLD * BLOCK + j] - w[V + j]) / (w[PART + j] if fired else ONE)
+        w[FRACTION + j] = even if fired else ONE
+        w[DEPLETION + j] = w[H + j] / (w[K_CAP * BLOCK + j] * w[AVAILABLE + j])
+    for k in range(domains):
+        row = domain_row(k)
+        for j in range(BLOCK):
+            kappa = smaller(larger(w[TAIL_FIELD + row + j] * w[DEPLETION + j], F(1e-6)), F(40.0)) * LOG2_E
+            grown = exp2_minus_1(kappa)
+            left = w[TAIL_LEFT + row + j] * (F(0.56) + F(0.44) / (grown + ONE)) / grown
+            moved = w[MOVED + row + j]
+            over = smaller(larger((w[LEFT + row + j] - left) / larger(moved, F(1e-9)), ZERO), ONE)
+            w[EXPONENT + row + j] = over
+            w[MEAN + j] += w[V_PER_P * BLOCK + j] * w[WEIGHT + row + j] * w[SIGN + row + j] * over * moved
+    for j in range(BLOCK):
+        part = (w[V_THRESHOLD * BLOCK + j] - w[V + j] + w[MEAN + j]) / w[AVAILABLE + j]
+        part = smaller(larger(larger(part, w[FRACTION + j]), ZERO), ONE)
+        w[FRACTION + j] = part if w[FIRED + j] > ZERO else ONE
+    for k in range(domains):
+        row = domain_row(k)
+        for j in range(BLOCK):
+            w[MOVED + row + j] *= larger(w[FRACTION + j], w[EXPONENT + row + j])
 
 
 @kernel(fastmath=FAST_MATH)

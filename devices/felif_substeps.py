@@ -13,8 +13,8 @@ PACES = (1.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 8.0)
 INHIBITED = 0
 FULL_RISE_V = 8.0
 """A driven neuron of pace k is charged by at most PACES[k] times this in a macro step; the last one by any amount."""
-FADED_E_FOLDS = 2.0
-"""A switching rate that falls within a substep has a mean slope up to so many e-folds of it: 86 % of the integral."""
+FADED_E_FOLDS = 2.5
+"""A switching rate that falls within a substep has a mean slope up to so many e-folds of it: 92 % of the integral."""
 
 
 def pace(rise_v: float) -> int:

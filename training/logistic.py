@@ -51,6 +51,10 @@ class _Domains(NamedTuple):
     """b_k: fall of E per unit of p_k at constant charge."""
     smallest_field: Tensor
     """Relative to Ea, (n,)."""
+    tail_field: Tensor
+    """r/lam at the threshold with all domains turned, in V/nm a ms."""
+    tail_left: Tensor
+    """1/(b lam) there."""
 
 
 class Substep(NamedTuple):
@@ -73,7 +77,12 @@ def domains_of(constants: Tensor) -> _Domains:
     activation, offset, weight = constants[DOMAINS_FROM:].view(3, domains, -1)
     takes = weight * (constants[K_CAP] * constants[V_PER_P] + constants[K_POL])
     smallest = (constants[LN_RATE] - SLOWEST_RATE_LOG) ** (-1.0 / constants[ALPHA])
-    return _Domains(activation, offset, weight, takes, smallest.detach())
+    field = constants[K_CAP] * constants[V_THRESHOLD] - constants[K_POL] * weight.sum(0) - offset
+    size = torch.maximum((field.clamp(min=0.0) + constants[E_SOFT]) / activation, smallest)
+    lam = constants[ALPHA] * size ** (-constants[ALPHA] - 1.0) / activation
+    rate = torch.exp(constants[LN_RATE] - size ** -constants[ALPHA])
+    tail = (rate / lam).detach(), (1.0 / (takes.clamp(min=1e-12) * lam)).detach()
+    return _Domains(activation, offset, weight, takes, smallest.detach(), *tail)
 
 
 def synaptic(v: Tensor, i_in: Tensor, h: Tensor, constants: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -124,18 +133,23 @@ def substep(
     common = constants[K_CAP] * v - constants[K_POL] * (domain.weight * p).sum(0)
     field = common - domain.offset
     sign = torch.where(field >= 0.0, 1.0, -1.0)
-    size = torch.maximum((field.abs() + constants[E_SOFT]) / domain.activation, domain.smallest_field)
+    bare = (field.abs() + constants[E_SOFT]) / domain.activation
+    size = torch.maximum(bare, domain.smallest_field)
+    rise = constants[K_CAP] * (driven - leak_now * h)
+    risen = sign * rise / domain.activation
+    ahead = torch.maximum(bare + risen, domain.smallest_field)
+    rises = risen > 1e-3 * size
     left = (1.0 - sign * p).clamp(min=1e-9)
     exponent = size ** -constants[ALPHA]
     rate = torch.exp(constants[LN_RATE] - exponent)
-    lam = constants[ALPHA] * exponent / (domain.activation * size)
+    chord = (ahead - size) / (ahead * torch.where(rises, risen, 1.0))
+    lam = constants[ALPHA] * exponent * torch.where(rises, chord, 1.0 / size) / domain.activation
     takes = domain.takes * left * rate
     majority = torch.where(sign * (sign * takes).sum(0) >= 0.0, 1.0, 0.0)
     takes = takes * majority
     flow = (sign * takes).sum(0)
     per_y = 1.0 / flow.abs().clamp(min=SMALLEST_FLOW)
     available = (majority * domain.takes * left).sum(0)
-    rise = constants[K_CAP] * (driven - leak_now * h)
     slope, depletion = (takes * lam).sum(0) * per_y, (takes * per_y * rate * per_y).sum(0)
     y = taken(flow, slope, depletion, rise, h, available)
 
@@ -144,16 +158,15 @@ def substep(
     implicit = 1.0 / (1.0 + 0.5 * h * leak_slope)
     leak_now = current * implicit
     by_v = by_v - h * leak_slope * implicit
-    ahead = (sign * (field + rise - y)).clamp(min=0.0) + constants[E_SOFT]
-    end = torch.maximum(ahead / domain.activation, domain.smallest_field)
-    end = torch.maximum(end, size - FADED_E_FOLDS / (lam * domain.activation))
+    ahead = ((sign * (field + rise - y)).clamp(min=0.0) + constants[E_SOFT]) / domain.activation
+    end = torch.maximum(ahead, domain.smallest_field)
+    end = torch.maximum(end, size - FADED_E_FOLDS / (lam.clamp(min=1.0) * domain.activation))
     exponent_end = end ** -constants[ALPHA]
     both = rate + torch.exp(constants[LN_RATE] - exponent_end)
-    moved = end - size
+    moved = torch.where(ahead > bare, ahead - bare, end - size)
     far = moved.abs() > 1e-3 * end
     secant = (exponent - exponent_end) / (domain.activation * torch.where(far, moved, 1.0))
-    average = 0.5 * (lam + constants[ALPHA] * exponent_end / (domain.activation * end))
-    lam = torch.where(far, secant, average).clamp(min=1.0)
+    lam = torch.where(far, secant, constants[ALPHA] * exponent_end / (domain.activation * end)).clamp(min=1.0)
     takes = majority * domain.takes * left * both
     per_part = 1.0 / (sign * takes).sum(0).abs().clamp(min=SMALLEST_FLOW)
     halfway = left * (1.0 - 0.5 * (y.abs() * both * per_part).clamp(max=1.0))
@@ -173,6 +186,25 @@ def substep(
     p_moved = sign * switched
     v_moved = driven - leak_now * h - constants[V_PER_P] * (domain.weight * p_moved).sum(0)
     return Substep(v_moved, p_moved, left, lam, by_v, by_i), leak_now
+
+
+def crossing(
+    v: Tensor, done: Substep, h: Tensor, fired: Tensor, constants: Tensor, domain: _Domains
+) -> tuple[Tensor, Tensor]:
+    """Share (n,) of the substep up to the crossing, and of what each domain moved until then, (K, n); without gradient.
+
+    As `devices.felif_simd.cross`.
+    """
+    flow = (constants[V_PER_P] * domain.weight * done.p_moved).sum(0)
+    whole = torch.where(fired, done.v_moved + flow, 1.0).clamp(min=1e-9)
+    missing = constants[V_THRESHOLD] - v
+    even = missing / torch.where(fired, done.v_moved, 1.0)
+    kappa = (domain.tail_field * h / (constants[K_CAP] * whole)).clamp(1e-6, 60.0)
+    left = domain.tail_left * (0.56 + 0.44 * torch.exp(-kappa)) / torch.expm1(kappa)
+    over = ((done.left - left) / done.p_moved.clamp(min=1e-9)).clamp(0.0, 1.0)
+    part = (missing + (constants[V_PER_P] * domain.weight * over * done.p_moved).sum(0)) / whole
+    part = torch.where(fired, torch.maximum(part, even).clamp(0.0, 1.0), 1.0).detach()
+    return part, torch.maximum(part, over).detach()
 
 
 def carry(s: Tensor, done: Substep, part: Tensor, constants: Tensor, domain: _Domains) -> Tensor:
@@ -264,11 +296,11 @@ def _take_substeps(constants: Tensor, state: Membrane, i_a: Tensor, substeps: in
         done, leak_now = substep(v, p, i_in, h, leak_now, constants, domain)
         v_new = v + done.v_moved
         fired = (v_new >= threshold) & (h > 0.0)
-        part = torch.where(fired, (threshold - v) / torch.where(fired, done.v_moved, 1.0), 1.0).clamp(0.0, 1.0)
-        part = part.detach()
+        part, switched = crossing(v, done, h, fired, constants, domain)
         if tangents:
-            s = carry(s, done._replace(p_moved=done.p_moved * part), part, constants, domain)
-        v, p = v + part * done.v_moved, p + part * done.p_moved
+            s = carry(s, done._replace(p_moved=done.p_moved * switched), part, constants, domain)
+        ahead = (domain.weight * (switched - part) * done.p_moved).sum(0)
+        v, p = v + part * done.v_moved - constants[V_PER_P] * ahead, p + switched * done.p_moved
         free = free + part * h
         first = spikes == 0.0
         seen = torch.where(first, torch.cat([v[None], p]), seen)

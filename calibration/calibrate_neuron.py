@@ -240,6 +240,7 @@ def start_parameters(measured: SpikeMeasures, known: Mapping[str, float] | None 
         t_refractory=measured.t_refractory,
         v_reset=measured.v_reset,
         polarization_reset=measured.polarization_reset,
+        leak="symmetric",
         **values,
     )
 

@@ -12,10 +12,11 @@ from rich.text import Text
 from calibration.cards import card_type, changes, load_any_card, remarks
 from calibration.cli import JsonOption, app, keep_to_this_command, print_json
 from calibration.terminal import output
-from devices.card import Card
+from devices.card import Card, RRAMCard
 from devices.card_parts import Parameter
 from devices.files import write_atomic
 from devices.reading import printable
+from devices.rram import CUT_SIGMA, remaining_sigma
 from devices.units import format_si
 
 card_app = typer.Typer(
@@ -67,11 +68,24 @@ def card_show_command(path: CardArgument, as_json: JsonOption = False) -> None:
     for title, content in (("fit", card.fit), ("validation", card.validation)):
         if content:
             console.print(_figures_table(title, content))
+    if isinstance(card, RRAMCard):
+        console.print(_spread_text(card))
     made = card.provenance
     if made.netlist:
         console.print(
             f"from {made.netlist} ({made.sha256[:12]}), ngspice {made.ngspice_version}, {made.date}: {made.command}"
         )
+
+
+def _spread_text(card: RRAMCard) -> str:
+    """What is drawn of the declared spread, and what is not modelled."""
+    share = 100 * remaining_sigma()
+    declared = {name: card[f"{name}_sigma"] for name in ("length", "radius")}
+    sides = ", ".join(f"{name} {100 * s:.3g} % declared, {share * s:.3g} % drawn" for name, s in declared.items())
+    return (
+        f"spread from device to device, cut off at {CUT_SIGMA:g} sigma (synapse.spread_cut): {sides}; "
+        "spread from cycle to cycle is not in the model"
+    )
 
 
 @card_app.command("diff")

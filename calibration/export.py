@@ -81,6 +81,8 @@ def felif_library(card: Card, name: str, source: str) -> str:
         onset=f"{ONSET_S / 1e3:g}",
         clear=f"{5 * PULL_S:g}",
         domain_lines=flow,
+        leak_size="V(vm)" if isinstance(card, FeLIFCard) and card.leak == "published" else "abs(V(vm))",
+        leak_said="V" if isinstance(card, FeLIFCard) and card.leak == "published" else "|V|",
     )
 
 
@@ -125,7 +127,7 @@ _FELIF = """\
 *   E_k      = k_cap V - k_dep P - Eoff_k,   P = Ps sum w_k p_k
 *   dp_k/dt  = (sign(E_k) - p_k) / tau_k,    tau_k = tau_0 exp[(Ea_k/(|E_k| + e_soft))^alpha]
 *   C dV/dt  = I_in - I_leak - area dP/dt,   C = eps0 eps_hzo area/thickness_hzo + c_parallel
-*   I_leak   = leak_density area (exp(|V|/leak_v_scale) - 1) sign(V) + leak_discharge tanh(V/leak_v_smooth)
+*   I_leak   = leak_density area (exp({leak_said}/leak_v_scale) - 1) sign(V) + leak_discharge tanh(V/leak_v_smooth)
 *   I_in     = I for I >= 0, I c((V - v_floor)/v_compliance) for I < 0;  c(u) = 1 - exp(-u) for u >= 0, u below
 *   spike at V > v_threshold; then V = v_reset, p_k = polarization_reset, held for t_refractory
 * Source: Fehlings et al., arXiv 2505.17791, with K domains and a compliance floor.
@@ -148,7 +150,7 @@ Cm vm 0 {{ctot}}
 Rm vm 0 1e15
 Bin 0 vm I = V(run)*(max(I(Vsense),0) + min(I(Vsense),0)
 + *(1 - exp(-max((V(vm)-({{v_floor}}))/({{v_compliance}}),0)) + min((V(vm)-({{v_floor}}))/({{v_compliance}}),0)))
-Bleak vm 0 I = V(run)*(({{leak_density*area}})*sgn(V(vm))*(exp(min(abs(V(vm))/({{leak_v_scale}}),60))-1)
+Bleak vm 0 I = V(run)*(({{leak_density*area}})*sgn(V(vm))*(exp(min({leak_size}/({{leak_v_scale}}),60))-1)
 + + ({{leak_discharge}})*tanh(V(vm)/({{leak_v_smooth}})))
 Bhold vm 0 I = V(h)*V(pull)*(V(vm)-({{v_reset}}))*({{ctot/{pull}}})
 Bstart vm 0 I = V(st)*V(vm)*({{ctot/{pull}}})

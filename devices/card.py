@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from devices.card_limits import refusal
 from devices.card_migration import migrate
@@ -212,6 +220,13 @@ class FeLIFCard(Card):
     }
 
     model: Literal["felif"]
+    leak: Literal["symmetric", "published"] = "symmetric"
+    """Law of the leak below 0 V: exp(|V|/V_t) as above it, or exp(V/V_t) as in the code of BRUNO's authors."""
+
+    @model_serializer(mode="wrap")
+    def _without_the_default(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = serialize(self)
+        return {name: value for name, value in content.items() if name != "leak" or value != "symmetric"}
 
     @classmethod
     def units(cls, domains: int) -> dict[str, str]:
@@ -221,9 +236,10 @@ class FeLIFCard(Card):
 
     @classmethod
     def published(cls) -> "FeLIFCard":
-        """The constants that BRUNO's authors published (arXiv 2505.17791): K = 1, membrane free to -5 V.
+        """The neuron of BRUNO's authors (arXiv 2505.17791), with the constants of their training code: K = 1, membrane
+        free to -5 V, reset to -1.5 V, and their leak, which below 0 V is the discharge current alone.
 
-        Their training code resets V to -1.5 V; pass ``.with_values(v_reset=-1.5)`` to follow it.
+        Their reset rule is that of the layer: ``FeLIF(card, reset="delayed")``.
         """
         return cls.from_values(
             {
@@ -242,7 +258,7 @@ class FeLIFCard(Card):
                 "leak_v_smooth": 10e-3,
                 "c_parallel": 15e-15,
                 "v_threshold": 2.5,
-                "v_reset": 0.0,
+                "v_reset": -1.5,
                 "polarization_reset": -1.0,
                 "t_refractory": 1e-3,
                 "v_floor": -5.0,
@@ -252,6 +268,7 @@ class FeLIFCard(Card):
                 "domain_weight_1": 1.0,
             },
             source="Fehlings et al., arXiv 2505.17791",
+            leak="published",
         )
 
 

@@ -10,7 +10,7 @@
 
     k_cap = eps_int / (t_hzo eps_int + t_int eps_hzo),   k_dep = t_int / (eps0 (t_hzo eps_int + t_int eps_hzo))
 
-Source: Fehlings et al., *Bruno*, arXiv 2505.17791 (K = 1, Eoff = 0). Three things differ from the paper:
+Source: Fehlings et al., *Bruno*, arXiv 2505.17791 (K = 1, Eoff = 0). Three things differ from the paper's text:
 
 - K domains instead of one, each with its own activation field, offset field and weight (weights sum to 1).
 - tanh(V/V_s) replaces sign(V) in the discharge current, which jumps at V = 0 and chatters there.
@@ -19,6 +19,9 @@ Source: Fehlings et al., *Bruno*, arXiv 2505.17791 (K = 1, Eoff = 0). Three thin
   sub-threshold law of a MOSFET, as in the neuron netlist. Below the floor it continues linearly, so that the
   current there is restoring and no stiffer than |I_syn| / (C v_compliance). The published card has its floor
   at -5 V, as the paper. The discharge needs no such factor: tanh already turns it around at V = 0.
+
+The authors' code has exp(V/V_t) instead of exp(|V|/V_t) in the leak, so that a membrane at -5 V leaks the discharge
+current alone: that law is a card's `leak` = ``published``, the one above ``symmetric``.
 """
 
 import math
@@ -66,6 +69,8 @@ class FeLIFParameters:
     activation_field: Array
     offset_field: Array
     domain_weight: Array
+    leak: str = "symmetric"
+    """Law of the leak below 0 V (`FeLIFCard.leak`)."""
 
     def __post_init__(self) -> None:
         for name in FeLIFCard.DOMAIN_UNITS:
@@ -82,7 +87,7 @@ class FeLIFParameters:
         domains = range(1, card.domains + 1)
         vectors = {name: np.array([card[f"{name}_{k}"] for k in domains]) for name in card.DOMAIN_UNITS}
         values: dict[str, Any] = {name: card[name] for name in card.UNITS} | vectors
-        return cls(**values)
+        return cls(**values, leak=card.leak)
 
     @property
     def domains(self) -> int:
@@ -109,11 +114,11 @@ class FeLIFParameters:
         return self.thickness_hzo * self.eps_int + self.thickness_int * self.eps_hzo
 
     def constants(self) -> Array:
-        """What the kernels read, (17 + 3 K,), in ms, V and V/nm (`devices.felif_constants`)."""
+        """What the kernels read, (18 + 3 K,), in ms, V and V/nm (`devices.felif_constants`)."""
         values = {name: getattr(self, name) for name in FeLIFCard.UNITS}
         for name in FeLIFCard.DOMAIN_UNITS:
             values |= {f"{name}_{k + 1}": value for k, value in enumerate(getattr(self, name))}
-        return np.array(constant_rows(values, self.domains, math.log), dtype=np.float64)
+        return np.array(constant_rows(values, self.domains, math.log, self.leak), dtype=np.float64)
 
 
 def derivatives(v: ArrayLike, p: ArrayLike, i_syn_a: ArrayLike, parameters: FeLIFParameters) -> tuple[Array, Array]:
@@ -128,13 +133,18 @@ def derivatives(v: ArrayLike, p: ArrayLike, i_syn_a: ArrayLike, parameters: FeLI
     rate = np.exp(-((x.activation_field / (np.abs(field) + x.e_soft)) ** x.alpha)) / x.tau_0
     dp_dt = (np.sign(field) - p) * rate
 
-    leak = x.leak_density * x.area * np.expm1(np.abs(v) / x.leak_v_scale) * np.sign(v)
+    leak = x.leak_density * x.area * np.expm1(_leak_exponent(v, x)) * np.sign(v)
     leak = leak + x.leak_discharge * np.tanh(v / x.leak_v_smooth)
     headroom = (v - x.v_floor) / x.v_compliance
     compliance = np.where(headroom >= 0.0, -np.expm1(-np.maximum(headroom, 0.0)), headroom)
     i_in = np.where(i_syn_a < 0.0, i_syn_a * compliance, i_syn_a)
     i_polarization = x.area * x.saturation_polarization * (dp_dt @ x.domain_weight)
     return (i_in - leak - i_polarization) / x.c_total, dp_dt
+
+
+def _leak_exponent(v: ArrayLike, x: FeLIFParameters) -> Array:
+    size = np.asarray(v) if x.leak == "published" else np.abs(v)
+    return size / x.leak_v_scale
 
 
 def jacobian(v: float, p: ArrayLike, i_syn_a: float, parameters: FeLIFParameters) -> Array:
@@ -152,7 +162,8 @@ def jacobian(v: float, p: ArrayLike, i_syn_a: float, parameters: FeLIFParameters
     out = np.empty((1 + p.size, 1 + p.size))
     out[1:, 0] = gain * x.k_cap
     out[1:, 1:] = -np.outer(gain, k_pol * x.domain_weight) - np.diag(rate)
-    leak_slope = x.leak_density * x.area * np.exp(np.abs(v) / x.leak_v_scale) / x.leak_v_scale
+    leak_slope = x.leak_density * x.area * np.exp(_leak_exponent(v, x)) / x.leak_v_scale
+    leak_slope *= -1.0 if v < 0.0 and x.leak == "published" else 1.0
     leak_slope += x.leak_discharge * (1.0 - np.tanh(v / x.leak_v_smooth) ** 2) / x.leak_v_smooth
     headroom = (v - x.v_floor) / x.v_compliance
     in_slope = min(i_syn_a, 0.0) * np.exp(-max(headroom, 0.0)) / x.v_compliance

@@ -3,7 +3,7 @@
     lam_seen  = surrogate part + (where no spike) lam_after
     lam_start = J^T lam_seen,   dL/dI = J_I^T lam_seen + (after a spike, event reset) late^T lam_after
 
-Arrays are flat over n = B N neurons, float32; `constants` (17 + 3 K, m): neuron j has column j % m. J is read from
+Arrays are flat over n = B N neurons, float32; `constants` (18 + 3 K, m): neuron j has column j % m. J is read from
 `tangents`, or made from the state at the start of the step (BRUNO's clamped coarse step). Working rows are those of
 `devices.felif_simd`, each used for what its new name says.
 """
@@ -25,6 +25,7 @@ from devices.felif_constants import (
     P_RESET,
     PER_V_COMPLIANCE,
     PER_V_LEAK,
+    PER_V_LEAK_BELOW,
     PER_V_SMOOTH,
     V_FLOOR,
     V_PER_P,
@@ -39,6 +40,8 @@ SHAPES = ("superspike", "superspike_squared", "tanh", "arctan")
 """Shapes of a surrogate by their number here (`training.surrogates`)."""
 SATURATED = F(1.0 - 1e-6)
 ZERO, ONE, TWO = F(0.0), F(1.0), F(2.0)
+LEAST_FREE = F(1e-3)
+"""A neuron that integrates for less of a macro step, in ms, is held throughout."""
 MOST_BITS = F(86.0)
 """Limit of a leak's exponent, as in `training.unrolled`."""
 
@@ -115,7 +118,10 @@ def to_seen(w, domains, charge, event):
 
 @kernel(fastmath=FAST_MATH)
 def coarse_step(w, domains):
-    """LAM = J^T LAM and BY_I for one explicit Euler step of 1 ms, tau detached, clamped (`training.adjoint`)."""
+    """LAM = J^T LAM and BY_I for one explicit Euler step of 1 ms, tau detached, clamped (`training.adjoint`).
+
+    A neuron that was held throughout (no time FREE, no spike) keeps its state whatever the current.
+    """
     for j in range(BLOCK):
         w[FIELD + j] = w[K_CAP * BLOCK + j] * w[V + j]
     for k in range(domains):
@@ -132,15 +138,17 @@ def coarse_step(w, domains):
             p = w[P + row + j]
             stuck = (p if here >= ZERO else -p) >= SATURATED
             kept = ZERO if stuck else ONE - share
+            kept = ONE if w[FREE + j] < LEAST_FREE and w[FIRED + j] == ZERO else kept
             lam = w[LAM_P + row + j]
             by_v = w[LAM_V + j] * w[V_PER_P * BLOCK + j] * w[WEIGHT + row + j]
             w[LAM_P + row + j] = by_v * (ONE - kept) + lam * kept
     for j in range(BLOCK):
         v, drive = w[V + j], w[DRIVE * BLOCK + j]
-        grown = exp2(smaller(abs(v) * w[PER_V_LEAK * BLOCK + j] * LOG2_E, MOST_BITS))
+        per_v = w[PER_V_LEAK * BLOCK + j] if v >= ZERO else w[PER_V_LEAK_BELOW * BLOCK + j]
+        grown = exp2(smaller(abs(v) * per_v * LOG2_E, MOST_BITS))
         turned = exp2(smaller(abs(v) * w[PER_V_SMOOTH * BLOCK + j] * (TWO * LOG2_E), F(60.0)))
         tanh = ONE - TWO / (turned + ONE)
-        slope = w[LEAK * BLOCK + j] * w[PER_V_LEAK * BLOCK + j] * grown
+        slope = w[LEAK * BLOCK + j] * per_v * grown
         slope += w[DISCHARGE * BLOCK + j] * w[PER_V_SMOOTH * BLOCK + j] * (ONE - tanh * tanh)
         above = v - w[V_FLOOR * BLOCK + j]
         headroom = above * w[PER_V_COMPLIANCE * BLOCK + j]
@@ -150,8 +158,9 @@ def coarse_step(w, domains):
         inhibited = w[I_A + j] < ZERO
         slope -= pull * w[PER_V_COMPLIANCE * BLOCK + j] * lost if inhibited else ZERO
         free = compliance * drive if abs(pull * compliance) <= abs(above) else ZERO
-        w[BY_I + j] = w[LAM_V + j] * (free if inhibited else drive)
-        w[LAM_V + j] *= ONE - smaller(slope, ONE)
+        asleep = w[FREE + j] < LEAST_FREE and w[FIRED + j] == ZERO
+        w[BY_I + j] = ZERO if asleep else w[LAM_V + j] * (free if inhibited else drive)
+        w[LAM_V + j] *= ONE if asleep else ONE - smaller(slope, ONE)
 
 
 @kernel(fastmath=FAST_MATH)
@@ -242,6 +251,7 @@ def adjoint_windows(
             load_row(w, I_A, i_a, first, count)
             for k in range(domains):
                 load_row(w, P + domain_row(k), p[k], first, count)
+            load_row(w, FREE, free, first, count)
             coarse_step(w, domains)
         if event:
             load_row(w, FREE, free, first, count)

@@ -3,6 +3,7 @@
     DRIVE = 1/C     K_CAP = k_cap     K_POL = k_dep Ps     V_PER_P = A Ps / C     LN_RATE = ln(1/tau0)
 
 so that dV/dt = DRIVE I_in - leak - V_PER_P sum_k w_k dp_k/dt and E = K_CAP V - K_POL sum_k w_k p_k (`devices.felif`).
+The leak grows with exp(PER_V_LEAK |V|) above 0 V and exp(PER_V_LEAK_BELOW |V|) below, which says the leak's law.
 The rows of `SHARED` come first, then Ea_k, Eoff_k and w_k of the K domains. The same arithmetic serves
 floats, NumPy arrays and torch tensors, so that device spread and gradients to device parameters pass through
 it.
@@ -32,6 +33,7 @@ SHARED = (
     "V_RESET",
     "P_RESET",
     "T_REFRACTORY",
+    "PER_V_LEAK_BELOW",
 )
 DOMAINS_FROM = len(SHARED)
 (
@@ -52,6 +54,7 @@ DOMAINS_FROM = len(SHARED)
     V_RESET,
     P_RESET,
     T_REFRACTORY,
+    PER_V_LEAK_BELOW,
 ) = range(DOMAINS_FROM)
 
 
@@ -60,9 +63,9 @@ def domain_count(rows: int) -> int:
     return (rows - DOMAINS_FROM) // 3
 
 
-def constant_rows(x: Mapping[str, Any], domains: int, log: Callable[[Any], Any]) -> list[Any]:
-    """The 17 + 3 K rows from card values `x` by the card's names, in SI units; `log` fits the kind of
-    number."""
+def constant_rows(x: Mapping[str, Any], domains: int, log: Callable[[Any], Any], leak: str) -> list[Any]:
+    """The 18 + 3 K rows from card values `x` by the card's names, in SI units, with the card's `leak` law; `log` fits
+    the kind of number."""
     dielectric = x["thickness_hzo"] * x["eps_int"] + x["thickness_int"] * x["eps_hzo"]
     c_total = EPS_0 * x["eps_hzo"] * x["area"] / x["thickness_hzo"] + x["c_parallel"]
     shared = {
@@ -83,6 +86,7 @@ def constant_rows(x: Mapping[str, Any], domains: int, log: Callable[[Any], Any])
         "V_RESET": x["v_reset"],
         "P_RESET": x["polarization_reset"],
         "T_REFRACTORY": x["t_refractory"] * 1e3,
+        "PER_V_LEAK_BELOW": (-1.0 if leak == "published" else 1.0) / x["leak_v_scale"],
     }
     each = range(1, domains + 1)
     activation = [x[f"activation_field_{k}"] * 1e-9 for k in each]

@@ -30,6 +30,7 @@ from devices.felif_constants import (
     P_RESET,
     PER_V_COMPLIANCE,
     PER_V_LEAK,
+    PER_V_LEAK_BELOW,
     PER_V_SMOOTH,
     T_REFRACTORY,
     V_FLOOR,
@@ -86,10 +87,11 @@ def rates(v, p, i_a, constants, dp, gain, rate):
             gain[k] = sign * (sign - p[k]) * rate[k] * constants[ALPHA] * exponent / softened
         dp[k] = (sign - p[k]) * rate[k]
         p_flow += constants[DOMAINS_FROM + 2 * domains + k] * dp[k]
-    grown = math.exp(min(abs(v) * constants[PER_V_LEAK], MAX_LEAK_EXPONENT))
+    per_v = constants[PER_V_LEAK] if v >= 0.0 else constants[PER_V_LEAK_BELOW]
+    grown = math.exp(min(abs(v) * per_v, MAX_LEAK_EXPONENT))
     smooth_sign = math.tanh(v * constants[PER_V_SMOOTH])
-    leak = math.copysign(constants[LEAK] * (grown - 1.0), v) + constants[DISCHARGE] * smooth_sign
-    slope = -constants[LEAK] * constants[PER_V_LEAK] * grown
+    leak = constants[LEAK] * (grown - 1.0) * math.copysign(1.0, v) + constants[DISCHARGE] * smooth_sign
+    slope = -constants[LEAK] * per_v * grown
     slope -= constants[DISCHARGE] * constants[PER_V_SMOOTH] * (1.0 - smooth_sign * smooth_sign)
     drive = constants[DRIVE]
     if i_a < 0.0:

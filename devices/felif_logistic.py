@@ -2,7 +2,7 @@
 
 Neurons of one pace (`devices.felif_substeps`) go through together, sorted within tiles that fit into the cache.
 
-Same arrays as `devices.felif_windows`, in float32, `constants` as (17 + 3 K, m): neuron j has column j % m.
+Same arrays as `devices.felif_windows`, in float32, `constants` as (18 + 3 K, m): neuron j has column j % m.
 """
 
 # mypy: allow-untyped-defs

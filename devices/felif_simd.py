@@ -39,6 +39,7 @@ from devices.felif_constants import (
     P_RESET,
     PER_V_COMPLIANCE,
     PER_V_LEAK,
+    PER_V_LEAK_BELOW,
     PER_V_SMOOTH,
     T_REFRACTORY,
     V_FLOOR,
@@ -129,7 +130,8 @@ def leak_at_start(w):
     for j in range(BLOCK):
         v = w[V + j]
         size = abs(v)
-        grown = exp2(smaller(size * w[PER_V_LEAK * BLOCK + j] * LOG2_E, F(60.0)))
+        per_v = w[PER_V_LEAK * BLOCK + j] if v >= ZERO else w[PER_V_LEAK_BELOW * BLOCK + j]
+        grown = exp2(smaller(size * per_v * LOG2_E, F(60.0)))
         turned = exp2(smaller(size * w[PER_V_SMOOTH * BLOCK + j] * (TWO * LOG2_E), F(60.0)))
         leak = w[LEAK * BLOCK + j] * (grown - ONE) + w[DISCHARGE * BLOCK + j] * (ONE - TWO / (turned + ONE))
         w[LEAK_NOW + j] = leak if v >= ZERO else -leak
@@ -251,11 +253,12 @@ def correct(w, domains):
     for j in range(BLOCK):
         v = w[V + j] + HALF * (w[DRIVEN + j] - w[V_PER_FIELD + j] * w[TAKEN + j])
         size = abs(v)
-        grown = exp2(smaller(size * w[PER_V_LEAK * BLOCK + j] * LOG2_E, F(60.0)))
+        per_v = w[PER_V_LEAK * BLOCK + j] if v >= ZERO else w[PER_V_LEAK_BELOW * BLOCK + j]
+        grown = exp2(smaller(size * per_v * LOG2_E, F(60.0)))
         turned = exp2(smaller(size * w[PER_V_SMOOTH * BLOCK + j] * (TWO * LOG2_E), F(60.0)))
         smooth_sign = ONE - TWO / (turned + ONE)
         ohmic, discharge = w[LEAK * BLOCK + j], w[DISCHARGE * BLOCK + j]
-        slope = ohmic * w[PER_V_LEAK * BLOCK + j] * grown
+        slope = ohmic * per_v * grown
         slope += discharge * w[PER_V_SMOOTH * BLOCK + j] * (ONE - smooth_sign * smooth_sign)
         implicit = ONE / (ONE + HALF * w[H + j] * slope)
         leak = (ohmic * (grown - ONE) + discharge * smooth_sign) * implicit

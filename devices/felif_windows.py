@@ -14,7 +14,7 @@ Spikes, in both kernels:
 - event reset: reset at the crossing, held for T_REFRACTORY (what is left goes on into the next macro step),
   then integrated on; several spikes a millisecond are possible, `spikes` counts them.
 
-Arrays: v, hold, i_a, spikes (n,), p (K, n); `constants` (m, 17 + 3 K) with m = 1 or one row a neuron, neuron j % m.
+Arrays: v, hold, i_a, spikes (n,), p (K, n); `constants` (m, 18 + 3 K) with m = 1 or one row a neuron, neuron j % m.
 `seen` (1 + K, n): state at the first crossing, or at the end where none happened; there the surrogate looks.
 `tangents` (1 + K, 2 + K, n): derivative of `seen`; `late` (1 + K, n): derivative of the final state by I after a spike;
 `free_ms` (n,): time integrated since the last reset. Each kernel works on neurons start <= j < stop.
@@ -38,6 +38,7 @@ from devices.felif_constants import (
     P_RESET,
     PER_V_COMPLIANCE,
     PER_V_LEAK,
+    PER_V_LEAK_BELOW,
     PER_V_SMOOTH,
     T_REFRACTORY,
     V_FLOOR,
@@ -82,9 +83,10 @@ def curvature(v, p, i_a, constants, gain, bend, mixed):
             steep = constants[ALPHA] * (constants[DOMAINS_FROM + k] / softened) ** constants[ALPHA]
             bend[k] = sign * gain[k] * (steep - constants[ALPHA] - 1.0) / softened
             mixed[k] = gain[k] / (sign - p[k])
-    grown = math.exp(min(abs(v) * constants[PER_V_LEAK], MAX_LEAK_EXPONENT))
+    per_v = constants[PER_V_LEAK] if v >= 0.0 else constants[PER_V_LEAK_BELOW]
+    grown = math.exp(min(abs(v) * per_v, MAX_LEAK_EXPONENT))
     smooth_sign = math.tanh(v * constants[PER_V_SMOOTH])
-    slope_v = -math.copysign(constants[LEAK] * constants[PER_V_LEAK] ** 2 * grown, v)
+    slope_v = -math.copysign(constants[LEAK] * per_v**2 * grown, v)
     slope_v += 2.0 * constants[DISCHARGE] * constants[PER_V_SMOOTH] ** 2 * smooth_sign * (1.0 - smooth_sign**2)
     drive_v = 0.0
     if i_a < 0.0:
@@ -256,14 +258,15 @@ def euler_step(v, p, i_a, dt, constants, dp, gain, rate, s):
     weight = constants[DOMAINS_FROM + 2 * domains :]
     v_per_p = constants[V_PER_P]
     _, _, drive = rates(v, p, i_a, constants, dp, gain, rate)
-    grown = math.exp(min(abs(v) * constants[PER_V_LEAK], MAX_LEAK_EXPONENT))
+    per_v = constants[PER_V_LEAK] if v >= 0.0 else constants[PER_V_LEAK_BELOW]
+    grown = math.exp(min(abs(v) * per_v, MAX_LEAK_EXPONENT))
     smooth_sign = math.tanh(v * constants[PER_V_SMOOTH])
     leak = dt * (constants[LEAK] * (grown - 1.0) + constants[DISCHARGE] * abs(smooth_sign))
-    leak_slope = dt * constants[LEAK] * constants[PER_V_LEAK] * grown
+    leak_slope = dt * constants[LEAK] * per_v * grown
     leak_slope += dt * constants[DISCHARGE] * constants[PER_V_SMOOTH] * (1.0 - smooth_sign * smooth_sign)
     if leak > abs(v):
         leak, leak_slope = abs(v), 1.0
-    leak = math.copysign(leak, v)
+    leak *= math.copysign(1.0, v)
     i_in, i_slope, i_gain = dt * drive * i_a, 0.0, dt * drive
     if i_a < 0.0:
         to_floor = constants[V_FLOOR] - v

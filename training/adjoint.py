@@ -22,7 +22,6 @@ from devices.felif_constants import (
     K_POL,
     LEAK,
     PER_V_COMPLIANCE,
-    PER_V_LEAK,
     PER_V_SMOOTH,
     V_FLOOR,
     V_PER_P,
@@ -34,6 +33,8 @@ from training.logistic import logistic_torch
 from training.sequence import Plan, Tape, weighted
 
 SATURATED = 1.0 - 1e-6
+LEAST_FREE = 1e-3
+"""A neuron that integrates for less of a macro step, in ms, is held throughout."""
 GRAIN = 256
 
 
@@ -57,11 +58,8 @@ def coarse_jacobian(v: Tensor, p: Tensor, i_a: Tensor, constants: Tensor) -> tup
         share = unrolled.switching_rate(here, activation[k], constants).clamp(max=1.0)
         stuck = torch.where(here >= 0.0, p[k], -p[k]) >= SATURATED
         kept.append(torch.where(stuck, 0.0, 1.0 - share))
-    slope = (
-        constants[LEAK]
-        * constants[PER_V_LEAK]
-        * torch.exp((v.abs() * constants[PER_V_LEAK]).clamp(max=unrolled.MAX_LEAK_EXPONENT))
-    )
+    per_v = unrolled.leak_per_v(v, constants)
+    slope = constants[LEAK] * per_v * torch.exp((v.abs() * per_v).clamp(max=unrolled.MAX_LEAK_EXPONENT))
     smooth_sign = torch.tanh(v * constants[PER_V_SMOOTH])
     slope = slope + constants[DISCHARGE] * constants[PER_V_SMOOTH] * (1.0 - smooth_sign**2)
     by_current = constants[DRIVE].expand_as(v)
@@ -229,12 +227,19 @@ def _pull_back(
     domains = len(seen_p)
     weight = constants[DOMAINS_FROM + 2 * domains :]
     by_v, kept, by_i = coarse_jacobian(tape.v[t], tape.p[t], tape.i_a[t], constants)
+    held = asleep(tape, t)
+    by_v, kept, by_i = torch.where(held, 1.0, by_v), [torch.where(held, 1.0, x) for x in kept], by_i * ~held
     start_p = [seen_v * constants[V_PER_P] * weight[k] * (1.0 - kept[k]) + seen_p[k] * kept[k] for k in range(domains)]
     return seen_v * by_v, torch.stack(start_p), seen_v * by_i
 
 
+def asleep(tape: Tape, t: int) -> Tensor:
+    """Which neurons (B, N) were held throughout macro step `t`: their state stays, whatever the current."""
+    return (tape.free[t] < LEAST_FREE) & (tape.fired[t] == 0.0)
+
+
 class _ConstantsGradient:
-    """Gradient by the constants (17 + 3 K, N or 1), summed over the sequence: autograd through one macro step at a
+    """Gradient by the constants (18 + 3 K, N or 1), summed over the sequence: autograd through one macro step at a
     time.
 
     ``bruno`` differentiates its coarse step, ``tangent`` the logistic method in float64 (`training.logistic`).
@@ -256,6 +261,7 @@ class _ConstantsGradient:
             end, after = flow(tape, t, constants)
             distance = self.plan.surrogate.distance(seen[0], seen[1:], constants)
             fired = tape.fired[t] > 0.0
+            lam_seen = torch.where(asleep(tape, t), 0.0, lam_seen)
             objective = (end * lam_seen).sum() + (torch.where(fired, after, 0.0) * lam_after).sum()
             objective = objective + (distance * by_distance).sum()
             self.total += torch.autograd.grad(objective, constants)[0]

@@ -156,7 +156,7 @@ def draw_accuracy(found: Measured) -> Figure:
     axes = figure.axes[0]
     colours = {"euler": SECOND_COLOUR, "rosenbrock": THIRD_COLOUR, "logistic": MODEL_COLOUR}
     for method, colour in colours.items():
-        mine = [row for row in found.rows if row["method"] == method]
+        mine = [row for row in found.rows if row["method"] == method and row.get("states", "random") == "random"]
         axes.plot([row["tangent_us"] for row in mine], [row["v_rms_v"] for row in mine], "o-", color=colour,
                   label=method)  # fmt: skip
         for row in mine:

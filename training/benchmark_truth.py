@@ -44,7 +44,8 @@ def right_hand_side(card: FeLIFCard) -> Callable[[float, Array, float], list[flo
             exponent = (e_a / size) ** alpha
             rate = per_ms * math.exp(-exponent) if exponent < 700.0 else 0.0
             turned.append(rate * (math.copysign(1.0, field - e_off) - p))
-        leak_a = card["leak_density"] * area * math.expm1(abs(v) / card["leak_v_scale"]) * math.copysign(1.0, v)
+        size = v if card.leak == "published" else abs(v)
+        leak_a = card["leak_density"] * area * math.expm1(size / card["leak_v_scale"]) * math.copysign(1.0, v)
         leak_a += card["leak_discharge"] * math.tanh(v / card["leak_v_smooth"])
         u = (v - card["v_floor"]) / card["v_compliance"]
         in_a = i_a if i_a >= 0.0 else i_a * (-math.expm1(-u) if u >= 0.0 else u)
@@ -69,7 +70,7 @@ def millisecond(
     while t < 1.0:
         run = solve_ivp(flow, (t, 1.0), y, "Radau", events=crossing, rtol=RTOL, atol=ATOL, args=(i_a,))
         t, y = float(run.t[-1]), run.y[:, -1]
-        if len(run.t_events[0]):
+        if run.status == 1:
             spikes += 1
             t += card["t_refractory"] * 1e3
             y = np.array([card["v_reset"], *[card["polarization_reset"]] * card.domains])

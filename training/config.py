@@ -104,6 +104,8 @@ class NeuronConfig(_Strict):
 
     card: str = "calibrated"
     """``calibrated``, ``published``, or the path of a card."""
+    values: dict[str, Number] = Field(default_factory=dict)
+    """Parameters of the card to replace, by name, in SI units, such as {v_threshold: 2.0}."""
     gradient: Literal["bruno", "tangent", "bptt", "checkpoint", "coarse"] = "bruno"
     spread: Literal["none", "card", "fit_ambiguity"] | dict[str, Number] = "none"
     """How the neurons' devices differ: not at all, by the card's variability, or by relative standard deviations of
@@ -140,6 +142,8 @@ class SynapseConfig(_Strict):
     """Full scale of the weights in units of their rms; none: the largest weight."""
     spread: bool = True
     """Whether each device has its own filament."""
+    spread_cut: float = Field(default=2.0, gt=0)
+    """Filaments lie within so many of the card's sigmas; at 2, the box of the calibration, 88 % of them remain."""
     read_noise: bool = True
     """Whether each reading of a device is noisy."""
     redraw_every: int | None = Field(default=None, ge=1, le=MOST)

@@ -189,7 +189,7 @@ def _euler_torch(constants: Tensor, state: Membrane, i_a: Tensor, accuracy: floa
     n = state.v.numel()
     columns = constants.repeat(1, n // constants.shape[1])
     window = unrolled.macro_step(state.v, state.p, state.hold, i_a, columns, int(accuracy), event)
-    free = (1.0 - window.hold).clamp(0.0, 1.0)
+    free = (1.0 - (window.hold if event else state.hold)).clamp(0.0, 1.0)
     state.v, state.p, state.hold = window.v, window.p, window.hold
     seen = torch.cat([window.seen_v[None], window.seen_p])
     return Step(window.spikes, seen, free, None, None)

@@ -76,7 +76,7 @@ class FusedBPTT(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, current_a: Tensor, constants: Tensor, surrogate: Surrogate, substeps: int) -> Tensor:
-        """Integrate; `constants` (17 + 3 K, N or 1)."""
+        """Integrate; `constants` (18 + 3 K, N or 1)."""
         steps, width = len(current_a), current_a[0].numel()
         domains = domain_count(len(constants))
         rows = np.ascontiguousarray(constants.numpy().T)

@@ -6,15 +6,17 @@ microsecond.
 
 - ``bruno``: J of ONE explicit Euler step of 1 ms with tau detached (Fehlings et al., arXiv 2505.17791),
   clamped: dt/tau <= 1, slope of leak and inhibition <= 1; the row of a domain that sits saturated is zero.
-- ``tangent``: J of the fine integration itself, carried along by the solver. The gradient of ``bptt`` at the
-  memory of ``bruno``.
+- ``tangent``: J of the fine integration itself between resets, carried along by the solver. The gradient of ``bptt``,
+  which stops at a reset too, at the memory of ``bruno``.
 - ``bptt``: autograd through all substeps. ``checkpoint``: the same, each macro step recomputed in the
   backward pass.
 - ``coarse``: one explicit Euler step of 1 ms both ways; the control, which does not learn.
 
-The first two share `FusedSequence`, the others `unrolled_sequence`. In all of them the reset is detached, a
-spike's derivative is a `Surrogate`, recurrent weights W (N, N) add s[t-1] W to the current (row: from,
-column: to; A a spike), and the sum is kept within `training.limits` where there are any.
+The first two share `FusedSequence`, the others `unrolled_sequence`. In all of them the reset is detached: with event
+reset they have 0 where the circuit's d(charge after a spike)/d(charge before it) is 1, since a crossing that comes
+earlier lets the next interval begin earlier (docs/explanation/gradients.md). A spike's derivative is a `Surrogate`,
+recurrent weights W (N, N) add s[t-1] W to the current (row: from, column: to; A a spike), and the sum is kept within
+`training.limits` where there are any.
 """
 
 from collections.abc import Callable
@@ -30,6 +32,8 @@ from training.adjoint import sweep
 from training.flows import Membrane
 from training.sequence import Plan, Result, Sequence, Tape, weighted
 from training.surrogates import Spike
+
+MACRO_MS = 1.0
 
 
 class FusedSequence(torch.autograd.Function):
@@ -69,6 +73,8 @@ class FusedSequence(torch.autograd.Function):
             want = differentiate and plan.exact
             slot = tape.slot(t) if differentiate and rows is None else None
             step = plan.solver.run(constants, flat, some.reshape(n), plan.accuracy, plan.event, want, slot)
+            if plan.delayed:
+                flat.hold = (step.spikes > 0.0).to(flat.hold.dtype) * MACRO_MS
             after = [flat.v.view(there), flat.p.view(domains, *there), flat.hold.view(there), flat.step.view(there)]
             fired = step.spikes.view(there)
             seen = step.seen.view(1 + domains, *there)
@@ -177,7 +183,8 @@ def unrolled_sequence(x: Sequence, plan: Plan, recompute: bool) -> Result:
         fired = Spike.apply(distance, window.spikes.detach(), plan.surrogate)
         shown_v, shown_p = (window.v, window.p) if plan.event else (window.seen_v, window.seen_p)
         shown = [fired, shown_v, weighted(shown_p, weight), i_a.detach()]
-        new = [window.v, window.p, window.hold, fired]
+        hold_after = window.spikes.detach() * MACRO_MS if plan.delayed else window.hold
+        new = [window.v, window.p, hold_after, fired]
         if x.lengths is not None:
             active = (x.lengths > t)[:, None]
             shown = [torch.where(active, y, 0.0) for y in shown]

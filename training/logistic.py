@@ -23,6 +23,7 @@ from devices.felif_constants import (
     P_RESET,
     PER_V_COMPLIANCE,
     PER_V_LEAK,
+    PER_V_LEAK_BELOW,
     PER_V_SMOOTH,
     T_REFRACTORY,
     V_FLOOR,
@@ -72,7 +73,7 @@ class Substep(NamedTuple):
 
 
 def domains_of(constants: Tensor) -> _Domains:
-    """The domain rows of `constants` (17 + 3 K, n or 1)."""
+    """The domain rows of `constants` (18 + 3 K, n or 1)."""
     domains = domain_count(len(constants))
     activation, offset, weight = constants[DOMAINS_FROM:].view(3, domains, -1)
     takes = weight * (constants[K_CAP] * constants[V_PER_P] + constants[K_POL])
@@ -107,10 +108,11 @@ def synaptic(v: Tensor, i_in: Tensor, h: Tensor, constants: Tensor) -> tuple[Ten
 def leak(v: Tensor, constants: Tensor) -> tuple[Tensor, Tensor]:
     """I_leak/C and its slope by V."""
     size = v.abs()
-    grown = torch.exp((size * constants[PER_V_LEAK]).clamp(max=42.0))
+    per_v = torch.where(v >= 0.0, constants[PER_V_LEAK], constants[PER_V_LEAK_BELOW])
+    grown = torch.exp((size * per_v).clamp(max=42.0))
     smooth_sign = torch.tanh(size * constants[PER_V_SMOOTH])
     current = constants[LEAK] * (grown - 1.0) + constants[DISCHARGE] * smooth_sign
-    slope = constants[LEAK] * constants[PER_V_LEAK] * grown
+    slope = constants[LEAK] * per_v * grown
     slope = slope + constants[DISCHARGE] * constants[PER_V_SMOOTH] * (1.0 - smooth_sign**2)
     return torch.where(v >= 0.0, current, -current), slope
 
@@ -280,7 +282,7 @@ def logistic_torch(
 
 
 def _take_substeps(constants: Tensor, state: Membrane, i_a: Tensor, substeps: int, event: bool, tangents: bool) -> Step:
-    """One macro step in so many `substeps`; `constants` (17 + 3 K, n)."""
+    """One macro step in so many `substeps`; `constants` (18 + 3 K, n)."""
     domain = domains_of(constants)
     v, p, hold = state.v, state.p, state.hold
     i_in = i_a * constants[DRIVE]

@@ -256,6 +256,7 @@ def synapse_maker(config: SynapseConfig, card: RRAMCard | None) -> MakeSynapse:
         clip=config.clip,
         spread=config.spread,
         noisy_reads=config.read_noise,
+        spread_cut=config.spread_cut,
     )
 
 

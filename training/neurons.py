@@ -30,7 +30,7 @@ from training.sequence import Plan, Sequence
 from training.surrogates import Spike, Surrogate
 
 FIRST_STEP_MS = 1e-2
-RESETS = ("macro", "event")
+RESETS = ("macro", "event", "delayed")
 
 
 class Outputs(NamedTuple):
@@ -66,8 +66,9 @@ class FeLIF(nn.Module):
     ``checkpoint``, ``coarse``: `training.gradients`); `solver` (a name in `training.flows.SOLVERS`, or ``auto``:
     ``logistic`` in float32, ``rosenbrock`` in float64) with its `accuracy`. Other arguments: `surrogate` (``charge`` or
     ``voltage``), its `shape` and `slope` (`training.surrogates`); `reset`: ``macro`` (at the end of the macro step,
-    BRUNO's rule; the card's refractory time plays no part) or ``event`` (at the crossing, held for t_refractory,
-    several spikes a millisecond: as the circuit); `current_limits`: ``none``, ``envelope`` (the currents that the
+    the card's refractory time plays no part), ``delayed`` (the rule of BRUNO's authors: the reset state takes the whole
+    macro step after the spike's, whose input is lost) or ``event`` (at the crossing, held for t_refractory, several
+    spikes a millisecond: as the circuit); `current_limits`: ``none``, ``envelope`` (the currents that the
     card was fitted to) or (low, high) in A, which the synaptic current, recurrence included, is clamped to, as
     saturating input mirrors do; `limit_slope`: the clamp's derivative beyond them, 0 exact, 1 straight-through.
 
@@ -139,7 +140,7 @@ class FeLIF(nn.Module):
         self.devices = dict.fromkeys(values, torch.empty(0))
 
     def constants(self) -> Tensor:
-        """What the solvers read (`devices.felif_constants`), (17 + 3 K, N or 1), float64; gradients pass to
+        """What the solvers read (`devices.felif_constants`), (18 + 3 K, N or 1), float64; gradients pass to
         devices."""
         device = self._precision.device
         values: dict[str, Tensor] = {
@@ -147,7 +148,9 @@ class FeLIF(nn.Module):
             for name, each in self.card.parameters.items()
         }
         values |= {name: getattr(self, f"device_{name}").double() for name in self.devices}
-        return torch.stack(torch.broadcast_tensors(*constant_rows(values, self.card.domains, torch.log)))
+        return torch.stack(
+            torch.broadcast_tensors(*constant_rows(values, self.card.domains, torch.log, self.card.leak))
+        )
 
     def initial_state(self, batch: int, width: int, dtype: torch.dtype | None = None) -> State:
         """The state after a reset at 0 V, for `batch` sequences and `width` neurons."""
@@ -219,7 +222,8 @@ class FeLIF(nn.Module):
         accuracy = solver.accuracy_for(self.card.domains) if self.accuracy is None else self.accuracy
         substeps = 1 if self.gradient == "coarse" else int(accuracy)
         exact = self.gradient == "tangent"
-        return Plan(solver, accuracy, self.surrogate, self.reset == "event", exact, substeps, self.limits)
+        event, delayed = self.reset == "event", self.reset == "delayed"
+        return Plan(solver, accuracy, self.surrogate, event, delayed, exact, substeps, self.limits)
 
     def _check_envelope(self, current_a: Tensor) -> None:
         span = self.card.envelope.get("i_syn")

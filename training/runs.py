@@ -39,6 +39,8 @@ class Cards:
         felif = FeLIFCard.published() if config.neuron.card == "published" else None
         if felif is None:
             felif = FeLIFCard.load(_card_path(config.neuron.card, "felif"))
+        if config.neuron.values:
+            felif = felif.with_values(**config.neuron.values)
         rram = RRAMCard.load(_card_path(config.synapse.card, "rram")) if config.synapse.kind == "rram" else None
         for kind, name, card in (("neuron", config.neuron.card, felif), ("synapse", config.synapse.card, rram)):
             if card is not None and card.doubt and name == "calibrated":

@@ -20,6 +20,8 @@ class Plan:
     accuracy: float
     surrogate: Surrogate
     event: bool
+    delayed: bool = False
+    """The reset takes the whole macro step after a spike."""
     exact: bool = False
     """Tangents rather than the coarse step."""
     substeps: int = 1000
@@ -43,7 +45,7 @@ class Sequence(NamedTuple):
     spikes: Tensor
     """(B, N) of the macro step before."""
     constants: Tensor
-    """(17 + 3 K, N or 1), float64."""
+    """(18 + 3 K, N or 1), float64."""
     recurrent_a: Tensor | None
     """(N, N)."""
     lengths: Tensor | None
@@ -88,7 +90,7 @@ class Tape:
         self.passing = new((steps, batch, width), dtype=torch.bool) if plan.limits else None
         self.seen, self.fired, self.free = empty(1 + domains), empty(), empty()
         self.tangents = empty(1 + domains, 2 + domains) if plan.exact else None
-        self.hold = empty() if plan.event else None
+        self.hold = empty() if plan.event or plan.delayed else None
         self.late = empty(1 + domains) if plan.exact and plan.event else None
 
     def slot(self, t: int) -> Step:

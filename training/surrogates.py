@@ -55,7 +55,7 @@ class Surrogate:
         return SHAPES[self.shape](self.slope * x)
 
     def distance(self, v: Tensor, p: Tensor, constants: Tensor) -> Tensor:
-        """x (...) for voltages `v` (...) and domains `p` (K, ...); `constants` (17 + 3 K, N or 1)."""
+        """x (...) for voltages `v` (...) and domains `p` (K, ...); `constants` (18 + 3 K, N or 1)."""
         per_v, per_p = self.weights(constants)
         x = v - constants[V_THRESHOLD]
         if self.on == "charge":

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from devices.card import RRAMCard
 from devices.errors import InputError
-from devices.rram import RRAMParameters, conductance, levels, read_noise, sample_geometry
+from devices.rram import CUT_SIGMA, RRAMParameters, conductance, levels, read_noise, sample_geometry
 from training.numerics import check_finite, check_precision
 
 PLUS, MINUS = 0, 1
@@ -108,7 +108,8 @@ class RRAMLinear(Synapse):
       reference column at the middle level; ``2**bits`` values).
     - `stochastic`: round at random in training (always to the nearest in evaluation).
     - `clip`: full scale in units of the rms weight, at most the largest weight; None: the largest weight.
-    - `spread`: each device has its own filament, truncated normal with the card's sigmas; else all are the mean device.
+    - `spread`: each device has its own filament, normal with the card's sigmas and cut off at `spread_cut` of them,
+      which leaves less than the card declares (`devices.rram.remaining_sigma`); else all are the mean device.
     - `noisy_reads`: add read noise.
 
     Raises `InputError` for an unknown scheme and `EnvelopeError` where the card does not reach its levels.
@@ -131,12 +132,15 @@ class RRAMLinear(Synapse):
         clip: float | None = 3.0,
         spread: bool = True,
         noisy_reads: bool = True,
+        spread_cut: float = CUT_SIGMA,
     ) -> None:
         super().__init__(n_in, n_out)
         if scheme not in ("differential", "offset"):
             raise InputError(f"unknown scheme '{scheme}'; there are differential and offset")
         self.scheme, self.stochastic, self.clip = scheme, stochastic, clip
-        self.spread, self.noisy_reads = spread, noisy_reads
+        if not spread_cut > 0.0:
+            raise InputError(f"spread_cut must be positive, in standard deviations, not {spread_cut:g}")
+        self.spread, self.noisy_reads, self.spread_cut = spread, noisy_reads, spread_cut
         self.parameters_rram = RRAMParameters.from_card(card)
         programmable = levels(card, bits)
         self.n_levels = 2**bits
@@ -160,7 +164,7 @@ class RRAMLinear(Synapse):
         rng = np.random.default_rng(int(torch.randint(2**62, (1,)).item()))
         for name in ("", "reference_"):
             length, radius = (getattr(self, f"{name}{side}_m") for side in ("length", "radius"))
-            drawn = sample_geometry(tuple(length.shape), self.parameters_rram, rng)
+            drawn = sample_geometry(tuple(length.shape), self.parameters_rram, rng, self.spread_cut)
             length.copy_(torch.from_numpy(drawn[0]))
             radius.copy_(torch.from_numpy(drawn[1]))
 

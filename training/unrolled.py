@@ -27,6 +27,7 @@ from devices.felif_constants import (
     P_RESET,
     PER_V_COMPLIANCE,
     PER_V_LEAK,
+    PER_V_LEAK_BELOW,
     PER_V_SMOOTH,
     T_REFRACTORY,
     V_FLOOR,
@@ -67,10 +68,15 @@ def switching_rate(field: Tensor, activation: Tensor, constants: Tensor) -> Tens
     return torch.exp(constants[LN_RATE] - (activation / softened) ** alpha)
 
 
+def leak_per_v(v: Tensor, constants: Tensor) -> Tensor:
+    """Slope in 1/V of the leak's exponent by |V|."""
+    return torch.where(v >= 0.0, constants[PER_V_LEAK], constants[PER_V_LEAK_BELOW])
+
+
 def euler_step(
     v: Tensor, p: Tensor, i_a: Tensor, constants: Tensor, dt_ms: float, detach_tau: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """One step of `dt_ms` from V (B, N), p (K, B, N) under `i_a` (B, N) in A; `constants` (17 + 3 K, N or
+    """One step of `dt_ms` from V (B, N), p (K, B, N) under `i_a` (B, N) in A; `constants` (18 + 3 K, N or
     1)."""
     domains = domain_count(len(constants))
     activation, offset, weight = constants[DOMAINS_FROM:].view(3, domains, -1)
@@ -85,7 +91,7 @@ def euler_step(
         total = total + weight[k] * flow
 
     size = v.abs()
-    grown = torch.expm1((size * constants[PER_V_LEAK]).clamp(max=MAX_LEAK_EXPONENT))
+    grown = torch.expm1((size * leak_per_v(v, constants)).clamp(max=MAX_LEAK_EXPONENT))
     leak = constants[LEAK] * grown + constants[DISCHARGE] * torch.tanh(size * constants[PER_V_SMOOTH])
     leak = torch.sign(v) * torch.minimum(dt_ms * leak, size)
 
@@ -101,14 +107,14 @@ def euler_step(
 def macro_step(
     v: Tensor, p: Tensor, hold: Tensor, i_a: Tensor, constants: Tensor, substeps: int, event: bool
 ) -> Window:
-    """One macro step of 1 ms in `substeps` Euler steps, spikes and resets included
-    (`devices.felif_windows`)."""
+    """One macro step of 1 ms in `substeps` Euler steps, spikes and resets included (`devices.felif_windows`)."""
     dt = 1.0 / substeps
     seen_v, seen_p, spikes = v, p, torch.zeros_like(v)
     threshold = constants[V_THRESHOLD].expand_as(v)
     if not event:
-        for _ in range(substeps):
-            running = v < threshold
+        held = torch.round(hold / dt)
+        for step in range(substeps):
+            running = (v < threshold) & (held <= step)
             v_new, p_new = euler_step(v, p, i_a, constants, dt)
             v, p = torch.where(running, v_new, v), torch.where(running, p_new, p)
         fired = v >= threshold

@@ -51,7 +51,7 @@ def both(request, felif_card, farm, tmp_path_factory):
     cards = {
         "calibrated": felif_card,
         "four domains": four_domains(felif_card),
-        "published": FeLIFCard.published().with_values(v_reset=-1.5),
+        "published": FeLIFCard.published(),
     }
     card = cards[request.param]
     library = export_card(card, tmp_path_factory.mktemp("exported"))[0]

@@ -8,14 +8,14 @@ from devices import FeLIFCard, Stimulus
 from devices.errors import InputError
 from devices.felif import FeLIFParameters, derivatives, jacobian, simulate
 
-PUBLISHED = FeLIFParameters.from_card(FeLIFCard.published())
+PUBLISHED = FeLIFParameters.from_card(FeLIFCard.published().with_values(v_reset=0.0))
 
-PUBLISHED_FLOORED = FeLIFParameters.from_card(FeLIFCard.published().with_values(v_floor=0.0))
+PUBLISHED_FLOORED = FeLIFParameters.from_card(FeLIFCard.published().with_values(v_floor=0.0, v_reset=0.0))
 
 
 def three_domains(**values: float) -> FeLIFParameters:
     """A neuron with three unequal domains and the compliance floor of a real inhibitory mirror at 0 V."""
-    base = FeLIFCard.published().with_values(v_floor=0.0, t_refractory=248e-6, **values)
+    base = FeLIFCard.published().with_values(v_floor=0.0, v_reset=0.0, t_refractory=248e-6, **values)
     shared = {name: base[name] for name in FeLIFCard.UNITS}
     return FeLIFParameters(
         **shared,
@@ -154,6 +154,7 @@ def test_identical_domains_behave_as_one():
     shared = {name: FeLIFCard.published()[name] for name in FeLIFCard.UNITS}
     split = FeLIFParameters(
         **shared,
+        leak=PUBLISHED.leak,
         activation_field=np.full(4, 12.7e8),
         offset_field=np.zeros(4),
         domain_weight=np.array([0.1, 0.2, 0.3, 0.4]),

@@ -11,7 +11,7 @@ from devices.felif_logistic import logistic_windows
 from devices.felif_windows import euler_windows, rosenbrock_windows
 from tests.devices.test_felif import three_domains
 
-FLOORED = FeLIFParameters.from_card(FeLIFCard.published().with_values(v_floor=0.0, t_refractory=248e-6))
+FLOORED = FeLIFParameters.from_card(FeLIFCard.published().with_values(v_floor=0.0, v_reset=0.0, t_refractory=248e-6))
 
 SPREAD = FeLIFParameters(
     **{name: getattr(FLOORED, name) for name in FeLIFCard.UNITS},

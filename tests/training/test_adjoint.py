@@ -29,7 +29,7 @@ def gradients(card, monkeypatch, compiled, **options):
     return current.grad, recurrent.grad, v.grad, domains.grad
 
 
-@pytest.mark.parametrize("reset", ["macro", "event"])
+@pytest.mark.parametrize("reset", ["macro", "event", "delayed"])
 @pytest.mark.parametrize("gradient", ["bruno", "tangent"])
 @pytest.mark.parametrize(
     ("card", "surrogate", "shape"),

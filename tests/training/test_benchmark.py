@@ -149,11 +149,14 @@ def test_a_process_that_dies_is_told_in_one_sentence(tmp_path):
 
 
 def test_more_substeps_are_more_accurate_and_euler_is_the_bar():
-    rows = accuracy(CARD, True, 1, lambda text: None).rows
-    error = {(row["method"], row["setting"]): row["v_rms_v"] for row in rows}
+    found = accuracy(CARD, True, 1, lambda text: None)
+    rows = found.rows
+    error = {(row["method"], row["setting"]): row["v_rms_v"] for row in rows if row["states"] == "random"}
     assert error["logistic", 6] > error["logistic", 16] > error["rosenbrock", 1e-4]
     assert error["euler", 1000] < 3e-4
     assert all(row["wrong_spikes_per_1e5"] < 2000 for row in rows)
+    assert found.summary["truth_beside_scipy_charge_max_mv"] < 1e-3
+    assert found.summary["truth_beside_scipy_wrong_spikes"] == 0
 
 
 def test_an_unknown_benchmark_is_refused_with_the_names():

@@ -12,7 +12,7 @@ from training.limits import CurrentLimits
 from training.neurons import LIF, FeLIF, State
 
 LOW_A, HIGH_A = -0.5e-9, 4e-9
-CARD = FeLIFCard.published().with_values(v_floor=0.0, t_refractory=0.25e-3)
+CARD = FeLIFCard.published().with_values(v_floor=0.0, v_reset=0.0, t_refractory=0.25e-3)
 CARD = CARD.model_copy(update={"envelope": {"i_syn": Range(min=LOW_A, max=HIGH_A, unit="A")}})
 STEPS, BATCH, WIDTH = 6, 3, 3
 SUBSTEPS = 10

@@ -10,7 +10,7 @@ from training.config import default_config
 from training.networks import build_network
 from training.neurons import LIF, FeLIF
 
-CARD = FeLIFCard.published().with_values(v_floor=0.0, t_refractory=0.25e-3)
+CARD = FeLIFCard.published().with_values(v_floor=0.0, v_reset=0.0, t_refractory=0.25e-3)
 SUBSTEPS = 250
 STEPS, BATCH, INPUTS, HIDDEN, LAST = 6, 3, 8, 6, 5
 
@@ -372,7 +372,7 @@ def test_plain_torch_takes_the_same_step_as_the_simd_kernel():
             assert ((ours - theirs) / size)[..., same].abs().max() < 2e-2
 
 
-@pytest.mark.parametrize("reset", ["macro", "event"])
+@pytest.mark.parametrize("reset", ["macro", "event", "delayed"])
 def test_gradients_reach_the_device_parameters(reset):
     names = ["v_threshold", "activation_field_1", "area", "leak_discharge", "v_reset", "polarization_reset", "alpha"]
     card = CARD.with_values(v_reset=0.05)

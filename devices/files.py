@@ -66,7 +66,7 @@ def folder_lock(folder: Path | str) -> Iterator[None]:
     folder = Path(folder)
     if folder.is_file():
         raise InputError(f"{folder} is a file; name a folder")
-    made = not folder.exists()
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     handle = _lock(folder)
     try:
@@ -74,9 +74,9 @@ def folder_lock(folder: Path | str) -> Iterator[None]:
     finally:
         (folder / LOCK).unlink(missing_ok=True)  # before it is released: whoever waits for it finds it gone
         os.close(handle)
-        if made:
-            with contextlib.suppress(OSError):  # something was written there
-                folder.rmdir()
+        with contextlib.suppress(OSError):  # something was written there
+            for each in made:
+                each.rmdir()
 
 
 def _lock(folder: Path) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 
 from devices.errors import InputError
 from devices.files import write_atomic
+from devices.reading import load_json
 from training.runs import versions
 
 CODE = ("calibration", "data", "devices", "spice_netlists", "training", "constraints.txt", "pyproject.toml")
@@ -93,14 +94,14 @@ class Results:
 def load_results(folder: Path, name: str) -> Results | None:
     """The results of the experiment `name` in `folder`; None where there are none. Raises `InputError` if malformed."""
     path = folder / f"{name}.json"
+    if not path.is_file():
+        return None
     try:
-        raw = json.loads(path.read_text())
+        raw = load_json(path)
         runs = [Run(**run) for run in raw.pop("runs")]
         seeds, wall_time_s = raw.pop("seeds"), raw.pop("wall_time_s")
         results = Results(**raw, runs=runs)
-    except FileNotFoundError:
-        return None
-    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, KeyError, AttributeError) as error:
+    except (TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{path}: not a result file ({error})") from None
     if seeds != results.seeds or wall_time_s != results.wall_time_s or results.experiment != name:
         raise InputError(f"{path}: its head does not fit its runs")

@@ -28,10 +28,9 @@ savefig.bbox: tight
 
 def test_a_matplotlibrc_of_the_users_changes_no_pixel(tmp_path):
     (tmp_path / "matplotlibrc").write_text(RC)
-    drawn = []
-    for name, more in (("plain.png", {}), ("with.png", {"MATPLOTLIBRC": str(tmp_path), "MPLBACKEND": "TkAgg"})):
-        command = [sys.executable, "-c", DRAW, str(tmp_path / name)]
-        done = subprocess.run(command, env=os.environ | more, capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stderr) == (0, "")
-        drawn.append((tmp_path / name).read_bytes())
-    assert drawn[0] == drawn[1]
+    command = [sys.executable, "-c", DRAW, str(tmp_path / "with.png")]
+    environment = os.environ | {"MATPLOTLIBRC": str(tmp_path), "MPLBACKEND": "TkAgg"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    exec(DRAW.replace("sys.argv[1]", repr(str(tmp_path / "plain.png"))), {})
+    assert (tmp_path / "with.png").read_bytes() == (tmp_path / "plain.png").read_bytes()

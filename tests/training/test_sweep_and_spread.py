@@ -17,7 +17,7 @@ from training.networks import build_network
 from training.progress import Interrupted, Silent
 from training.runs import Cards
 from training.spread import sample_parameters
-from training.sweep import Range, load_sweep, sweep
+from training.sweep import Range, load_sweep, sweep, table_csv
 from training.trainer import train
 
 pytestmark = pytest.mark.filterwarnings("ignore:the current runs from")
@@ -199,3 +199,8 @@ def test_sampled_neurons_are_part_of_the_checkpoint(small_config, tmp_path):
     from training.evaluation import evaluate
 
     assert evaluate(tmp_path / "run")["test"] == result["test"]
+
+
+def test_a_cell_that_a_spreadsheet_would_run_is_text_and_numbers_stay_numbers():
+    text = table_csv([{"settings": {"=key": "=cmd|'/c calc'!A1", "@a": "plain"}, "valid_x_mean": -1.5, "odd": "+1"}])
+    assert text.splitlines() == ["'=key,'@a,valid_x_mean,odd", "'=cmd|'/c calc'!A1,plain,-1.5,'+1"]

@@ -126,7 +126,7 @@ def test_a_figure_has_the_format_of_its_name(tmp_path, suffix, begins):
 
 
 def test_every_bench_has_its_figure():
-    names = {*fecap_bench.BENCHES, *neuron_bench.BENCHES, *rram_bench.BENCHES}
+    names = {*fecap_bench.BENCHES, "groups", *neuron_bench.BENCHES, *rram_bench.BENCHES}
     assert names == set(FIGURES)
 
 

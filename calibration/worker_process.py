@@ -75,6 +75,7 @@ class WorkerProcess:
     def __init__(self) -> None:
         self._owner = os.getpid()
         self._folder = own_folder()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGHUP))  # it keeps them blocked
         try:
             self._popen = subprocess.Popen(
                 [sys.executable, "-P", str(WORKER)],
@@ -89,6 +90,8 @@ class WorkerProcess:
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         assert self._popen.stdin is not None
         assert self._popen.stdout is not None
         assert self._popen.stderr is not None

@@ -126,7 +126,7 @@ def test_a_full_disk_for_temporary_files_costs_no_simulation(calm, tmp_path, mon
         worker.start()
 
 
-def killed_at_start(times, monkeypatch):
+def killed_at_start(times, monkeypatch, number=signal.SIGKILL):
     starts = []
 
     class Killed(WorkerProcess):
@@ -134,7 +134,7 @@ def killed_at_start(times, monkeypatch):
             super().__init__()
             starts.append(self.pid)
             if len(starts) <= times:
-                os.kill(self.pid, signal.SIGKILL)
+                os.kill(self.pid, number)
 
     monkeypatch.setattr(calibration.ngspice, "WorkerProcess", Killed)
     return starts
@@ -147,6 +147,14 @@ def test_a_worker_killed_at_its_start_is_started_again_and_leaves_no_files(calm,
         assert_same(worker.run(JOB), calm)
     assert len(starts) == 3
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_that_reaches_a_worker_at_its_start_changes_nothing(calm, monkeypatch):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it, and so would it
+    starts = killed_at_start(1, monkeypatch, signal.SIGINT)
+    with Worker() as worker:
+        assert_same(worker.run(JOB), calm)
+    assert len(starts) == 1
 
 
 def test_workers_that_are_always_killed_end_in_one_true_error(monkeypatch):

@@ -106,12 +106,13 @@ def test_held_out_stimuli_of_every_kind_keep_their_spikes_and_intervals(neuron, 
     assert result.polarization_rms_all < 0.02
 
 
-def test_six_domains_follow_the_steps_of_the_polycrystalline_film(farm):
-    six = calibrate_neuron(farm=farm, domains=6, network_traces=1)
-    assert six.card.domains == 6
-    assert sum(six.card[f"domain_weight_{k}"] for k in range(1, 7)) == pytest.approx(1.0)
+def test_five_domains_follow_the_polycrystalline_film(farm):
+    five = calibrate_neuron(farm=farm, domains=5, network_traces=1)
+    assert five.card.domains == 5
+    assert not five.card.doubt
+    assert sum(five.card[f"domain_weight_{k}"] for k in range(1, 6)) == pytest.approx(1.0)
     for stimulus in HELD_OUT:
-        result = by_stimulus(six.held_out_comparisons, stimulus)
+        result = by_stimulus(five.held_out_comparisons, stimulus)
         assert result.spikes_model == result.spikes_spice
         assert result.voltage_rms_all_v < 0.025
         assert result.polarization_rms_all < 0.01

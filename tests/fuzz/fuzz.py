@@ -74,7 +74,7 @@ def prepared(folder: str, kinds: list[str]) -> None:
     """Make this process one that reads inputs of `kinds` in `folder`."""
     sys.path[:0] = [str(HERE), str(HERE.parents[1])]
     resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
-    os.environ |= {"FUZZ_CANARY": f"{folder}/PWNED", "FUZZ_FOLDER": folder, "BRUNO_CACHE": f"{folder}/cache"}
+    os.environ |= {"FUZZ_CANARY": f"{folder}/PWNED", "FUZZ_FOLDER": folder}
     from kinds import prepare
 
     prepare(kinds)

@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from calibration.cli import app, run
 from devices.errors import BrunoError
@@ -261,13 +262,14 @@ def _fit(folder: Path, data: bytes, rng: random.Random) -> Outcome:
 
     from calibration.memo import remembered
 
-    os.environ["BRUNO_CACHE"] = str(folder / "kept")
     truth = {"alpha": 1.299, "ea": [1.4, 0.2]}
-    remembered(["inputs"], lambda: truth)
-    for path in (folder / "kept").rglob("*.fit"):
-        path.write_bytes(mutated(path.read_bytes(), rng, [], os.environ["FUZZ_CANARY"]))
-    if (found := remembered(["inputs"], lambda: truth)) != truth:
-        raise Believed(f"{found}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BRUNO_CACHE", str(folder / "kept"))
+        remembered(["inputs"], lambda: truth)
+        for path in (folder / "kept").rglob("*.fit"):
+            path.write_bytes(mutated(path.read_bytes(), rng, [], os.environ["FUZZ_CANARY"]))
+        if (found := remembered(["inputs"], lambda: truth)) != truth:
+            raise Believed(f"{found}")
     return Outcome(0, "", "")
 
 

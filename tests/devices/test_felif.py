@@ -151,7 +151,7 @@ def test_inhibition_stops_at_the_compliance_floor():
 
 
 def test_identical_domains_behave_as_one():
-    shared = {name: FeLIFCard.published()[name] for name in FeLIFCard.UNITS}
+    shared = {name: getattr(PUBLISHED, name) for name in FeLIFCard.UNITS}
     split = FeLIFParameters(
         **shared,
         leak=PUBLISHED.leak,

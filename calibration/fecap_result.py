@@ -9,6 +9,7 @@ from matplotlib.ticker import EngFormatter
 from numpy.typing import NDArray
 
 from calibration.fecap_measurement import FeCAPMeasurement
+from calibration.fecap_problem import CANDIDATES
 from calibration.fit_fecap import FeCAPFit
 from calibration.plots import MODEL_COLOUR, SECOND_COLOUR, SPICE_COLOUR, new_figure
 from devices.units import format_si
@@ -16,6 +17,8 @@ from devices.units import format_si
 SYSTEMATIC = 0.5
 """A residual whose neighbours correlate more than this is not noise: the model misses something."""
 LISTED_SAMPLES = 20
+FAR_TAU0 = 100.0
+"""A film as fast as this many times the library's, or as slow, is one whose times may be in another unit."""
 UNITS = {"charge": ("µC/cm²", 100.0), "current": ("A/cm²", 1e-4)}
 
 
@@ -90,6 +93,11 @@ def notes(found: FeCAPFit, measured: FeCAPMeasurement) -> list[str]:
     if found.missed.any():
         rows = _listed(found.missed)
         out.append(f"the model misses something at data rows {rows}: they are off together, and kept in the fit")
+    ratio = found.values["tau0"] / CANDIDATES["tau0"][0].start
+    if not 1 / FAR_TAU0 < ratio < FAR_TAU0:
+        out.append(
+            f"tau0 is {ratio:.2g} times the library's: nothing else tells times in another unit, check --time-unit"
+        )
     if found.cycles_before:
         times = f"{found.cycles_before} time{'s' if found.cycles_before > 1 else ''}"
         out.append(

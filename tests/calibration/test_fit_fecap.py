@@ -11,6 +11,7 @@ from calibration.experiments import NEURON_NETLIST
 from calibration.fecap_bench import FECAP_NETLIST, FeCAPRun, pulses, simulate_fecaps
 from calibration.fecap_measurement import Columns, clipped_samples, measurement, read_measurement
 from calibration.fecap_model import charge_density
+from calibration.fecap_result import notes
 from calibration.fit_fecap import fit_fecap
 from calibration.netlist import Netlist
 from devices.errors import InputError
@@ -116,11 +117,21 @@ def test_what_the_record_does_not_determine_has_the_netlist_s_value(farm):
     }
 
 
-@pytest.mark.parametrize("scales", [(1e6, 1, 1), (1e-3, 1, 1), (1, 1e-3, 1), (1, 1, 100)])
+@pytest.mark.parametrize("scales", [(1e6, 1, 1), (1, 1e-3, 1), (1, 1, 100)])
 def test_a_record_in_the_wrong_unit_is_a_failed_fit(record, farm, scales):
     wrong = measurement(*(scale * column for scale, column in zip(scales, record, strict=True)), "charge")
     with pytest.raises(FitError, match="check --time-unit, --voltage-unit and --charge-unit"):
         fit_fecap(wrong, farm=farm)
+
+
+def test_a_film_that_is_a_thousand_times_faster_is_said_to_be_one(record, farm):
+    """A record with its times in another unit is that of a film of another tau0: the fit alone cannot tell."""
+    time, voltage, charge = record
+    measured = measurement(1e-3 * time, voltage, charge, "charge")
+    known = {name: TRUTH[name] for name in ("ea", "sigma_a", "sigma_o", "imprint", "nmerz")}
+    found = fit_fecap(measured, known | {"tau0": 1e-3 * TRUTH["tau0"]}, ["ps", "eps"], farm=farm)
+    assert found.values["ps"] == pytest.approx(TRUTH["ps"], rel=0.01)
+    assert any("times the library's" in note and "check --time-unit" in note for note in notes(found, measured))
 
 
 def test_a_current_record_gives_the_same_film(farm):

@@ -159,7 +159,7 @@ class TrainingConfig(_Strict):
     """Sequences an update."""
     optimizer: Literal["adamw", "adamax"] = "adamw"
     """torch's, by name."""
-    learning_rate: Number = Field(default=4e-3, gt=0)
+    learning_rate: Number = Field(default=4e-3, gt=0, le=1e3)
     """At the start."""
     betas: tuple[Decay, Decay] = (0.9, 0.99)
     """Decay of the optimiser's two running averages."""

@@ -176,7 +176,8 @@ def _slopes(sweep: Sweep, mode: str, points: list[Point]) -> dict[str, float]:
 
 
 def _savings(rows: list[dict[str, Any]], main: Sweep) -> dict[str, float]:
-    """Share of BPTT's memory and time saved at the main point, and the least share saved at any larger size."""
+    """Share of BPTT's memory and time saved at the main point, and the least share saved at any larger size; whether
+    what is compared there was extrapolated (1) or all measured (0)."""
     steps = main.sizes[3] if len(main.sizes) > 3 else main.sizes[-1]
     least = steps * main.neurons * main.batch
 
@@ -191,6 +192,10 @@ def _savings(rows: list[dict[str, Any]], main: Sweep) -> dict[str, float]:
     for mode in MODES[:-1]:
         beyond = [row for row in rows if row["gradient"] == mode and size(row) >= least]
         at = next(row for row in beyond if place(row) == ("length", steps, main.neurons, main.batch))
+        saved[f"{mode}_extrapolated"] = float(at["extrapolated"] or whole[place(at)]["extrapolated"])
+        saved[f"{mode}_at_least_extrapolated"] = float(
+            any(row["extrapolated"] or whole[place(row)]["extrapolated"] for row in beyond)
+        )
         for what, key in (("memory", "peak_bytes"), ("time", "time_s")):
             shares = [1.0 - row[key] / whole[place(row)][key] for row in beyond]
             saved[f"{mode}_less_{what}"] = 1.0 - at[key] / whole[place(at)][key]

@@ -109,5 +109,5 @@ def bench_figure(bench: str) -> Callable[["Values"], Figure | None]:
 FIGURES: dict[str, Callable[["Values"], Figure | None]] = {
     "bits": bits_figure,
     "chorales": chorales_figure,
-    **{bench: bench_figure(bench) for bench in ("growth", "scale", "frameworks")},
+    **{bench: bench_figure(bench) for bench in ("growth", "fused", "scale", "frameworks")},
 }

@@ -61,6 +61,10 @@ class Values:
             text += f" ({len(values)})"
         return self.link(name, text)
 
+    def mark(self, name: str, path: str, sign: str = "‡") -> str:
+        """`sign` where the number at `path` is not zero: a footnote that depends on the result."""
+        return sign if any(self.numbers(name, path)) else ""
+
     def link(self, name: str, text: str | None = None) -> str:
         """A link to the result file of experiment `name`; "not run" where there is none."""
         return f"[{text or name}](results/{name}.json)" if self.results(name) else NOT_RUN
@@ -105,7 +109,8 @@ def text(plan: Plan, folder: Path, drawn: set[str]) -> str:
     )
     environment.filters["num"] = number
     return environment.get_template(f"{DOCUMENT}.j2").render(
-        values=values, ours=values.ours, link=values.link, results=values.results, ref=plan.references, drawn=drawn,
+        values=values, ours=values.ours, mark=values.mark, link=values.link, results=values.results,
+        ref=plan.references, drawn=drawn,
         machines=sorted({file.machine["processor"] for file in values.files.values()}),
     )  # fmt: skip
 

@@ -144,7 +144,8 @@ def coarse_step(w, domains):
             w[LAM_P + row + j] = by_v * (ONE - kept) + lam * kept
     for j in range(BLOCK):
         v, drive = w[V + j], w[DRIVE * BLOCK + j]
-        per_v = w[PER_V_LEAK * BLOCK + j] if v >= ZERO else w[PER_V_LEAK_BELOW * BLOCK + j]
+        above_0, below_0 = w[PER_V_LEAK * BLOCK + j], w[PER_V_LEAK_BELOW * BLOCK + j]
+        per_v = above_0 if v >= ZERO else below_0
         grown = exp2(smaller(abs(v) * per_v * LOG2_E, MOST_BITS))
         turned = exp2(smaller(abs(v) * w[PER_V_SMOOTH * BLOCK + j] * (TWO * LOG2_E), F(60.0)))
         tanh = ONE - TWO / (turned + ONE)

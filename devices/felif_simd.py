@@ -130,7 +130,8 @@ def leak_at_start(w):
     for j in range(BLOCK):
         v = w[V + j]
         size = abs(v)
-        per_v = w[PER_V_LEAK * BLOCK + j] if v >= ZERO else w[PER_V_LEAK_BELOW * BLOCK + j]
+        above_0, below_0 = w[PER_V_LEAK * BLOCK + j], w[PER_V_LEAK_BELOW * BLOCK + j]
+        per_v = above_0 if v >= ZERO else below_0
         grown = exp2(smaller(size * per_v * LOG2_E, F(60.0)))
         turned = exp2(smaller(size * w[PER_V_SMOOTH * BLOCK + j] * (TWO * LOG2_E), F(60.0)))
         leak = w[LEAK * BLOCK + j] * (grown - ONE) + w[DISCHARGE * BLOCK + j] * (ONE - TWO / (turned + ONE))
@@ -253,7 +254,8 @@ def correct(w, domains):
     for j in range(BLOCK):
         v = w[V + j] + HALF * (w[DRIVEN + j] - w[V_PER_FIELD + j] * w[TAKEN + j])
         size = abs(v)
-        per_v = w[PER_V_LEAK * BLOCK + j] if v >= ZERO else w[PER_V_LEAK_BELOW * BLOCK + j]
+        above_0, below_0 = w[PER_V_LEAK * BLOCK + j], w[PER_V_LEAK_BELOW * BLOCK + j]
+        per_v = above_0 if v >= ZERO else below_0
         grown = exp2(smaller(size * per_v * LOG2_E, F(60.0)))
         turned = exp2(smaller(size * w[PER_V_SMOOTH * BLOCK + j] * (TWO * LOG2_E), F(60.0)))
         smooth_sign = ONE - TWO / (turned + ONE)
@@ -349,7 +351,8 @@ def advance(w, domains):
     if count > ZERO:
         cross(w, domains)
     for j in range(BLOCK):
-        w[V + j] = w[V_THRESHOLD * BLOCK + j] if w[FIRED + j] > ZERO else w[V + j] + w[PART + j]
+        threshold, v_new = w[V_THRESHOLD * BLOCK + j], w[V + j] + w[PART + j]
+        w[V + j] = threshold if w[FIRED + j] > ZERO else v_new
         w[FREE + j] += w[FRACTION + j] * w[H + j]
     for k in range(domains):
         row = domain_row(k)
@@ -368,10 +371,10 @@ def cross(w, domains):
     """
     for j in range(BLOCK):
         w[MEAN + j] = ZERO
-        fired = w[FIRED + j] > ZERO
-        whole = w[PART + j] + w[HALF_FLOW + j] if fired else ONE
-        w[AVAILABLE + j] = larger(whole, F(1e-9))
-        even = (w[V_THRESHOLD * BLOCK + j] - w[V + j]) / (w[PART + j] if fired else ONE)
+        fired, moved = w[FIRED + j] > ZERO, w[PART + j]
+        whole = moved + w[HALF_FLOW + j]
+        w[AVAILABLE + j] = larger(whole if fired else ONE, F(1e-9))
+        even = (w[V_THRESHOLD * BLOCK + j] - w[V + j]) / (moved if fired else ONE)
         w[FRACTION + j] = even if fired else ONE
         w[DEPLETION + j] = w[H + j] / (w[K_CAP * BLOCK + j] * w[AVAILABLE + j])
     for k in range(domains):

@@ -125,7 +125,8 @@ def of_a_network(card: FeLIFCard, n: int) -> tuple[Membrane, Tensor]:
         rates = torch.where(busier[:, None] == (torch.arange(8) < 4), 0.4, 0.2)
         return (torch.rand(FRAMES, batch, 8, generator=generator) < rates).float(), busier.long()
 
-    neuron = FeLIF(card, "tangent", "logistic", reset="event", accuracy=32)
+    limits = "envelope" if "i_syn" in card.envelope else "none"
+    neuron = FeLIF(card, "tangent", "logistic", reset="event", accuracy=32, current_limits=limits)
     into, back = draw(8, NEURONS, spread=0.5), draw(NEURONS, NEURONS, spread=0.3 / NEURONS**0.5)
     read = draw(NEURONS, 2, spread=0.1)
     optimizer = torch.optim.AdamW([into, back, read], lr=1e-2)

@@ -36,6 +36,7 @@ from calibration.coverage import coverage
 from calibration.experiments import NEURON_NETLIST
 from calibration.fit_felif import fit_in_stages
 from calibration.fitting import Fit
+from calibration.known_digits import rounded
 from calibration.netlist import Netlist
 from calibration.neuron_deck import neuron_deck
 from calibration.recording import measure_spikes
@@ -49,8 +50,8 @@ from devices.waveform import Waveform
 
 @pytest.fixture
 def edited_deck():
-    """The project's neuron with its parallel capacitance in another unit."""
-    text = NEURON_NETLIST.read_text().replace("cpar=15f         ; [F]", "cpar=15         ; [fF]")
+    """The project's neuron, its parallel capacitance written into the instance instead of a parameter."""
+    text = NEURON_NETLIST.read_text().replace(".param cpar=", "* cpar=").replace("cpar={cpar}", "cpar=15f")
     return Netlist.from_text(text, NEURON_NETLIST)
 
 
@@ -298,8 +299,8 @@ def test_two_calibrations_at_once_in_one_folder_leave_one_good_card(neuron, farm
     assert [process.wait() for process in both] == [0, 0]
     assert [path.name for path in tmp_path.iterdir()] == ["felif.json"]
     made = FeLIFCard.load(tmp_path / "felif.json")
-    assert made.parameters == neuron.card.parameters
-    assert made.validation == neuron.card.validation
+    assert made.parameters == rounded(neuron.card).parameters
+    assert made.validation == rounded(neuron.card).validation
 
 
 def test_comparison_counts_what_it_should():

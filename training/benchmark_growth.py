@@ -175,30 +175,36 @@ def _slopes(sweep: Sweep, mode: str, points: list[Point]) -> dict[str, float]:
     return {name: value for name, value in found.items() if value is not None}
 
 
+def _place(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row["along"], row["steps_ms"], row["neurons"], row["batch"]
+
+
+def _from_size(rows: list[dict[str, Any]], mode: str, least: float) -> list[dict[str, Any]]:
+    """The rows of `mode` with at least so many neuron-milliseconds."""
+    return [r for r in rows if r["gradient"] == mode and r["steps_ms"] * r["neurons"] * r["batch"] >= least]
+
+
+def guessed(rows: list[dict[str, Any]], summary: dict[str, float], mode: str, larger: bool) -> bool:
+    """Whether what `mode` saves at the main point, or at it and all `larger` sizes, rests on an extrapolated row."""
+    main = tuple(summary[f"main_{name}"] for name in ("steps_ms", "neurons", "batch"))
+    whole = {_place(row): row for row in rows if row["gradient"] == "bptt"}
+    compared = _from_size(rows, mode, main[0] * main[1] * main[2])
+    if not larger:
+        compared = [row for row in compared if _place(row) == ("length", *main)]
+    return any(row["extrapolated"] or whole[_place(row)]["extrapolated"] for row in compared)
+
+
 def _savings(rows: list[dict[str, Any]], main: Sweep) -> dict[str, float]:
-    """Share of BPTT's memory and time saved at the main point, and the least share saved at any larger size; whether
-    what is compared there was extrapolated (1) or all measured (0)."""
+    """Share of BPTT's memory and time saved at the main point, and the least share saved at any larger size."""
     steps = main.sizes[3] if len(main.sizes) > 3 else main.sizes[-1]
-    least = steps * main.neurons * main.batch
-
-    def size(row: dict[str, Any]) -> int:
-        return int(row["steps_ms"] * row["neurons"] * row["batch"])
-
-    def place(row: dict[str, Any]) -> tuple[Any, ...]:
-        return row["along"], row["steps_ms"], row["neurons"], row["batch"]
-
-    whole = {place(row): row for row in rows if row["gradient"] == "bptt"}
+    whole = {_place(row): row for row in rows if row["gradient"] == "bptt"}
     saved: dict[str, float] = {"main_steps_ms": steps, "main_neurons": main.neurons, "main_batch": main.batch}
     for mode in MODES[:-1]:
-        beyond = [row for row in rows if row["gradient"] == mode and size(row) >= least]
-        at = next(row for row in beyond if place(row) == ("length", steps, main.neurons, main.batch))
-        saved[f"{mode}_extrapolated"] = float(at["extrapolated"] or whole[place(at)]["extrapolated"])
-        saved[f"{mode}_at_least_extrapolated"] = float(
-            any(row["extrapolated"] or whole[place(row)]["extrapolated"] for row in beyond)
-        )
+        beyond = _from_size(rows, mode, steps * main.neurons * main.batch)
+        at = next(row for row in beyond if _place(row) == ("length", steps, main.neurons, main.batch))
         for what, key in (("memory", "peak_bytes"), ("time", "time_s")):
-            shares = [1.0 - row[key] / whole[place(row)][key] for row in beyond]
-            saved[f"{mode}_less_{what}"] = 1.0 - at[key] / whole[place(at)][key]
+            shares = [1.0 - row[key] / whole[_place(row)][key] for row in beyond]
+            saved[f"{mode}_less_{what}"] = 1.0 - at[key] / whole[_place(at)][key]
             saved[f"{mode}_less_{what}_at_least"] = min(shares)
         for key in ("cosine", "norm_ratio"):
             if at[key] is not None:

@@ -61,9 +61,12 @@ class Values:
             text += f" ({len(values)})"
         return self.link(name, text)
 
-    def mark(self, name: str, path: str, sign: str = "‡") -> str:
-        """`sign` where the number at `path` is not zero: a footnote that depends on the result."""
-        return sign if any(self.numbers(name, path)) else ""
+    def mark(self, mode: str, larger: bool, sign: str = "‡") -> str:
+        """`sign` where what `mode` saves rests on extrapolated rows of the growth benchmark (`guessed`)."""
+        from training.benchmark_growth import guessed
+
+        found = [result["growth"] for result in self.results("bench-growth")]
+        return sign if any(guessed(each["rows"], each["summary"], mode, larger) for each in found) else ""
 
     def link(self, name: str, text: str | None = None) -> str:
         """A link to the result file of experiment `name`; "not run" where there is none."""

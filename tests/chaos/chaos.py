@@ -97,13 +97,16 @@ class Disturber(threading.Thread):
             while not self.over.wait(0.005):
                 working = [worker for worker in children(self.work.pid) if children(worker)]
                 with contextlib.suppress(OSError, IndexError):
-                    self.send(self.dice.choice(working), number)
-                    break
+                    if self.send(self.dice.choice(working), number):
+                        break
 
-    def send(self, victim: int, number: signal.Signals) -> None:
-        if b"ngspice_worker" in Path(f"/proc/{victim}/cmdline").read_bytes():
-            os.kill(victim, number)
-            self.outcome.done[f"{number.name} to a worker"] += 1
+    def send(self, victim: int, number: signal.Signals) -> bool:
+        """Whether `victim` was still a worker to send it to; one just killed has no command line any more."""
+        if b"ngspice_worker" not in Path(f"/proc/{victim}/cmdline").read_bytes():
+            return False
+        os.kill(victim, number)
+        self.outcome.done[f"{number.name} to a worker"] += 1
+        return True
 
     def hit_worker(self) -> None:
         victim = self.dice.choice(children(self.work.pid))

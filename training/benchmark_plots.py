@@ -192,8 +192,7 @@ def draw_fused(found: Measured) -> Figure:
     for axes, key, unit, label in zip(
         figure.axes, ("peak_bytes", "time_s"), "Bs", ("peak memory", "time, forward + backward"), strict=True
     ):
-        show = EngFormatter(unit, places=1)
-        bars(axes, names, [max(row[key], 1e-6) for row in found.rows], colours, lambda x, show=show: str(show(x)))  # type: ignore[misc]
+        bars(axes, names, [max(row[key], 1e-6) for row in found.rows], colours, EngFormatter(unit, places=1))
         axes.xaxis.set_major_formatter(EngFormatter(unit))
         axes.set_xlabel(label)
     figure.axes[1].set_yticklabels([])

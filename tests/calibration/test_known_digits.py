@@ -68,7 +68,7 @@ def test_no_more_digits_are_written_than_are_known(card, tmp_path):
 def test_rounding_keeps_the_covariance_one(card):
     matrix = np.array(rounded(card).covariance.matrix)
     sigma = np.sqrt(np.diag(matrix))
-    assert np.linalg.eigvalsh(matrix / np.outer(sigma, sigma)).min() > 0
+    assert np.linalg.eigvalsh(matrix / np.outer(sigma, sigma)).min() > -1e-6, "fewer clusters than parameters: zeros"
 
 
 def test_an_envelope_of_other_currents_is_another_card(felif_card):

@@ -274,7 +274,7 @@ def _integrate(
     def crossing(t: float, state: Array, leg: Leg) -> float:
         return event(t, state, leg)
 
-    crossing.direction = 1.0  # type: ignore[attr-defined]
+    crossing.direction = 1.0  # type: ignore[attr-defined]  # where scipy looks for it
     options: dict[str, Any] = {"method": "BDF", "jac": jacobian, "rtol": rtol, "atol": 0.1 * rtol, "events": crossing}
     for leg in legs:
         found = solve_ivp(slopes, (leg.start_s, leg.stop_s), y, args=(leg,), **options)

@@ -65,7 +65,7 @@ def millisecond(
         return float(y[0] - threshold)
 
     crossing: Callable[..., float] = missing
-    crossing.terminal, crossing.direction = True, 1.0  # type: ignore[attr-defined]
+    crossing.terminal, crossing.direction = True, 1.0  # type: ignore[attr-defined]  # where scipy looks for it
     t, spikes = min(hold_ms, 1.0), 0
     while t < 1.0:
         run = solve_ivp(flow, (t, 1.0), y, "Radau", events=crossing, rtol=RTOL, atol=ATOL, args=(i_a,))

@@ -64,7 +64,7 @@ test: setup browser ## the whole test suite (15 minutes on 2 cores)
 chaos: setup ## 5,000 simulations under signals, a full disk and a damaged store: every result as undisturbed (10 minutes on 2 cores)
 	$(VENV)/bin/python tests/chaos/chaos.py 5000
 
-fuzz: setup ## 20,000 damaged and hostile files of every kind: nothing runs, hangs, breaks or passes for another (an hour on 2 cores)
+fuzz: setup ## 20,000 damaged and hostile files of every kind: nothing runs, hangs, breaks or passes for another (10 minutes on 2 cores)
 	$(VENV)/bin/python tests/fuzz/fuzz.py 20000
 
 lint: setup ## ruff (format, lint) and mypy

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from calibration.errors import NetlistError
 from calibration.source_text import plain, read_lines
+from devices.files import is_file
 
 MAX_LINES = 200_000
 """Of a deck with everything written out."""
@@ -137,7 +138,7 @@ def _asked(line: Line, folder: Path) -> tuple[Path, str]:
     match = _ASKS.match(code)
     if match and (name := match["double"] or match["single"] or match["bare"]):
         path, section = _beside(name, folder), match["section"] or ""
-        if include != bool(section) or (not section and path.is_file()):
+        if include != bool(section) or (not section and is_file(path)):
             return path, section
     example = ".include FILE" if include else ".lib FILE SECTION"
     raise NetlistError(f"{line.where}: write {example} on one line, with quotes around a path that has blanks")

@@ -49,3 +49,5 @@ FUNCTIONS = frozenset((
     "ternary_fcn", "gauss", "agauss", "unif", "aunif", "limit", "v", "mod", "div",
 ))  # fmt: skip
 """Names that an expression takes for functions."""
+RANDOM = ("gauss", "agauss", "unif", "aunif", "limit", "trnoise", "trrandom")
+"""Functions and sources that draw at random; ``limit`` gives one of its two ends."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from calibration.errors import NetlistError, unknown_name
 from calibration.lines import Line
-from calibration.spice_words import KEPT, LEFT_OUT, MODELS, OPTIONS, OPTIONS_LEFT_OUT
+from calibration.spice_words import KEPT, LEFT_OUT, MODELS, OPTIONS, OPTIONS_LEFT_OUT, RANDOM
 
 MAX_STATEMENT = 4 << 20
 """Characters of one statement with its continuation lines."""
@@ -20,6 +20,7 @@ GOES_ON = "\\\\"
 """At the end of a line: the next one belongs to it."""
 PARAM_FUNCTION = re.compile(r"\.param \w+ ?\(", re.IGNORECASE)
 """``.param f(x)={...}`` is ``.func``."""
+_RANDOM = re.compile(rf"(?<![\w.])({'|'.join(RANDOM)})(?= ?\()")
 _NAME = re.compile(r"(?<![\w.])([A-Za-z_][\w.]*)\s?=(?!=)")
 
 
@@ -51,7 +52,22 @@ def statements_of(lines: Sequence[Line]) -> tuple[Statement, ...]:
     """The statements of a deck whose first line is the title. Raises `NetlistError` at the first that may not pass."""
     found = tuple(_joined(lines))
     _refuse_redefinitions(found)
+    _refuse_chance(found)
     return found
+
+
+def _refuse_chance(statements: Sequence[Statement]) -> None:
+    """ngspice draws anew in each run: the numbers shown would not be those simulated, and one draw would be kept."""
+    own = {f".func {name}" for name in RANDOM}
+    defined = {name for s in statements for name in RANDOM if re.sub(r"\s*\(.*", "", s.code.lower()) in own}
+    for statement in statements:
+        code = statement.code.lower()
+        name = next((found[1] for found in _RANDOM.finditer(code) if found[1] not in defined), None)
+        if name:
+            raise NetlistError(
+                f"{statement.line.where}: {name} draws at random, so no two runs would agree; write the nominal "
+                "value, and the spread into NAME.variation.yaml for `bruno vary`, which can draw the same again"
+            )
 
 
 def _refuse_redefinitions(statements: Sequence[Statement]) -> None:

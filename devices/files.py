@@ -19,6 +19,14 @@ LOCK = ".lock"
 """Name of the file in a folder that says who writes there; it is gone when the command has ended."""
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is a file `path`, whose name may be any text: one too long for a file system names none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def refuse_folder(path: Path) -> None:
     """Raise `InputError` where a file is to be written and `path` is a folder."""
     if path.is_dir():

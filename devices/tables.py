@@ -170,7 +170,8 @@ def _header(lines: list[str], names: Sequence[str] | None) -> tuple[int, list[st
                         said.append(f"a header behind {mark}")
                     return number, cells, delimiter, said + _skipped(lines[: number - 1], "above the header")
                 words = sum(bool(cell) and not _is_number(cell) for cell in cells)
-                score = 1000 * len(wanted & set(cells)) + (min(words, 999) if len(cells) > 1 else 0)
+                columns = 1 if delimiter == " " else min(words, 999)  # a name may hold blanks
+                score = 1000 * len(wanted & set(cells)) + (columns if len(cells) > 1 else 0)
                 if score > best[0] and words == len(cells):
                     best = score, cells
     missing = next((name for name in names if same_name(name) not in best[1]), names[0])

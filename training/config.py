@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from devices.errors import InputError
+from devices.files import is_file
 from devices.reading import load_yaml, parse_yaml, short, shown
 from devices.units import parse_spice_number
 
@@ -274,7 +275,7 @@ def parse_settings(words: Iterable[str]) -> dict[str, Any]:
 def default_config(task: str) -> RunConfig:
     """The configuration that comes with `task`; a task of the user's own starts from the plain defaults."""
     path = CONFIG_FOLDER / f"{task}.yaml"
-    return load_config(path) if task.isidentifier() and path.is_file() else RunConfig(task=task)
+    return load_config(path) if task.isidentifier() and is_file(path) else RunConfig(task=task)
 
 
 def difference(config: RunConfig, saved: RunConfig) -> str | None:

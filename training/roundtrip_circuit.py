@@ -21,6 +21,7 @@ from calibration.neuron_deck import neuron_deck
 from devices.card import FeLIFCard
 from devices.errors import InputError
 from devices.felif import FeLIFParameters, simulate
+from devices.files import is_file
 from devices.stimulus import Stimulus
 from devices.waveform import Waveform
 from training.neurons import FeLIF
@@ -68,7 +69,7 @@ def find_circuit(card: FeLIFCard, level: str = "a", netlist: Path | None = None)
     if not origin.netlist:
         raise InputError("the run's FeLIF card was not calibrated on a netlist; name one with --netlist FILE")
     places = [Path(origin.netlist), ROOT / origin.netlist]
-    found = next((place for place in places if place.is_file()), None)
+    found = next((place for place in places if is_file(place)), None)
     if found is None:
         raise InputError(f"the run's FeLIF card names the netlist {origin.netlist}, not found; give --netlist FILE")
     circuit = Circuit(found, dict(origin.overrides))

@@ -53,6 +53,10 @@ REFUSED = [
     (".codemodel x.cm", "there is no card"),
     (".pre_osdi x", "there is no card"),
     (".step param r 1 2 1", "there is no card '.step'"),
+    (".param x={agauss(1, 0.1, 3)}", "agauss draws at random"),
+    (".param x='2*UNIF (1, 0.1)'", "unif draws at random"),
+    ("R2 b 0 r={limit(1k, 10)}", "limit draws at random"),
+    ("I2 b 0 trnoise(1n 1u 0 0)", "trnoise draws at random"),
     ("@", "begins with a letter"),
     ("=x", "begins with a letter"),
     ("R2 b 0 {`touch PWNED`}", "back quote"),
@@ -81,6 +85,10 @@ def test_what_could_act_is_refused_by_name_and_line(deck, tmp_path, line, says):
         Netlist.load(deck(line))
     assert str(refused.value).startswith(f"{tmp_path / 'deck.cir'}:6: ")
     assert says in str(refused.value)
+
+
+def test_a_function_of_ones_own_may_have_the_name_of_one_that_draws(deck):
+    Netlist.load(deck(".func limit(x, top) {min(x, top)}", ".param y={limit(3, 2)}"))
 
 
 @pytest.mark.parametrize("spelled", [".include", ".inc", ".incl", ".INCLUDES", "  .Incl", ".inc_x", "\t.include"])

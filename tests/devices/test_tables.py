@@ -98,6 +98,7 @@ def test_names_are_found_whatever_micro_sign_or_blanks_they_hold(reads, base, he
         ("", "no line names the columns 't', 'v', 'q'"),
         ("t,v,q\n", "no rows"),
         ("t,V,q\n1,2,3\n", "has no column 'v', only t, V, q"),
+        ("Zeit (us),U (V),P (uC)\n1,2,3\n", r"has no column 't', only Zeit \(us\), U \(V\), P \(uC\)"),
         ("t,v,q,v\n1,2,3,4\n", "2 columns 'v'"),
         ("t,v,q\n1,2\n", "line 2 has 2 cells where the header names 3"),
         ("t,v,q\n1,2,3,4\n", "line 2 has 4 cells where the header names 3"),

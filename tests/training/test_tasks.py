@@ -262,6 +262,8 @@ def test_a_task_of_ones_own_is_a_file_and_a_function(tmp_path: Path) -> None:
         ("nonsense", "unknown task 'nonsense'"),
         (f"{mine}:lod", "has no function 'lod'"),
         (f"{tmp_path}/none.py:load", "there is no file"),
+        (f"{'a' * 5000}.py:load", "there is no file aaa"),
+        ("a" * 5000, "unknown task 'aaa"),
     ):
         with pytest.raises(InputError, match=complaint):
             load_task(name)

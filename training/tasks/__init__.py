@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from devices.errors import InputError
-from devices.reading import shown
+from devices.files import is_file
+from devices.reading import short, shown
 from training.tasks.base import PARTS, Batch, Example, Task
 
 TASKS = {
@@ -63,8 +64,8 @@ def _function(name: str, report: Callable[[str], None]) -> Callable[..., Task]:
     if not separator or not where.endswith(".py"):
         raise InputError(f"unknown task {shown(name)}; known are {', '.join(TASKS)}, or your own as file.py:function")
     path = Path(where)
-    if not path.is_file():
-        raise InputError(f"task '{name}': there is no file {where}")
+    if not is_file(path):
+        raise InputError(f"task '{name}': there is no file {short(where)}")
     report(f"task: runs {attribute} of {path.resolve()}")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from devices.card import FeLIFCard
+from devices.felif import FeLIFParameters
 from devices.felif_constants import DOMAINS_FROM, V_PER_P, domain_count
 from training.benchmark import Measured, Say, clock, counted
 from training.benchmark_truth import millisecond, right_hand_side
@@ -43,7 +44,7 @@ def accuracy(card: FeLIFCard, quick: bool, threads: int, say: Say, *, windows: i
     """Time and errors of every solver over `windows` macro steps of each set; `quick` takes 300."""
     torch.set_num_threads(threads)
     windows = 300 if quick else windows
-    constants = FeLIF(card).constants()
+    constants, domain_weight = FeLIF(card).constants(), FeLIFParameters.from_card(card).domain_weight
     rows: list[dict[str, Any]] = []
     summary: dict[str, float] = {"windows": float(windows)}
     say("accuracy: a network is trained")
@@ -58,7 +59,7 @@ def accuracy(card: FeLIFCard, quick: bool, threads: int, say: Say, *, windows: i
             _, _, tangent_s = timed(constants, start, current_a, method, setting, event, tangents=True)
             row: dict[str, Any] = {"states": name, "method": method, "setting": setting}
             row |= {"setting_name": SOLVERS[method].accuracy_name}
-            row |= {"default": setting == SOLVERS[method].accuracy_for(card.domains)}
+            row |= {"default": setting == SOLVERS[method].accuracy_for(domain_weight)}
             row |= {"forward_us": forward_s * 1e6 / windows, "tangent_us": tangent_s * 1e6 / windows}
             wrong = ours.spikes.double() != truth.spikes
             row |= errors(constants, ours_end, end, ~wrong)

@@ -83,12 +83,16 @@ class SolverInfo:
     """The precision it computes in; None: that of its input."""
     devices: tuple[str, ...] | None = None
     """Kinds of torch device it runs on; None: all."""
-    more_for_domains: float = 1.0
-    """Factor of the default for more than one domain: handing over from one to the next takes finer steps."""
+    more_for_tails: float = 1.0
+    """Factor of the default for several domains of which one holds most of the film, as `bruno calibrate` finds."""
+    more_for_shares: float = 1.0
+    """The same where none does: what takes finer steps is handing over from one large domain to the next."""
 
-    def accuracy_for(self, domains: int) -> float:
-        """The default setting for so many domains."""
-        return self.default_accuracy * (self.more_for_domains if domains > 1 else 1.0)
+    def accuracy_for(self, domain_weight: NDArray[np.float64]) -> float:
+        """The default setting for domains of such weights (K,)."""
+        if domain_weight.size == 1:
+            return self.default_accuracy
+        return self.default_accuracy * (self.more_for_tails if domain_weight.max() > 0.5 else self.more_for_shares)
 
 
 @cache
@@ -217,7 +221,9 @@ def logistic(
 
 
 SOLVERS: dict[str, SolverInfo] = {
-    "logistic": SolverInfo(logistic, 8, "substeps a macro step at small currents", None, more_for_domains=6),
+    "logistic": SolverInfo(
+        logistic, 8, "substeps a macro step at small currents", None, more_for_tails=2, more_for_shares=6
+    ),
     "rosenbrock": SolverInfo(rosenbrock, 1e-4, "relative tolerance of a step", torch.float64, ("cpu",)),
     "euler": SolverInfo(euler, 1000, "substeps a macro step", torch.float64),
 }

@@ -106,7 +106,7 @@ class FeLIF(nn.Module):
         if gradient in UNROLLED and solver not in ("auto", "euler"):
             raise InputError(f"gradient '{gradient}' goes through euler's steps, not those of {solver}")
         self.card = card if isinstance(card, FeLIFCard) else FeLIFCard.load(card)
-        FeLIFParameters.from_card(self.card)
+        self._domain_weight = FeLIFParameters.from_card(self.card).domain_weight
         self.gradient, self.solver, self.reset = gradient, solver, reset
         self.accuracy = accuracy
         self.limits = find_limits(current_limits, limit_slope, self.card)
@@ -219,7 +219,7 @@ class FeLIF(nn.Module):
             exact = dtype == torch.float64 and device.type == "cpu" and HAVE_KERNELS
             name = "rosenbrock" if exact else "logistic"
         solver = find_solver(name, device)
-        accuracy = solver.accuracy_for(self.card.domains) if self.accuracy is None else self.accuracy
+        accuracy = solver.accuracy_for(self._domain_weight) if self.accuracy is None else self.accuracy
         substeps = 1 if self.gradient == "coarse" else int(accuracy)
         exact = self.gradient == "tangent"
         event, delayed = self.reset == "event", self.reset == "delayed"

@@ -85,7 +85,7 @@ class WorkerProcess:
                 bufsize=0,
                 cwd=self._folder,
                 env=environment(),
-                start_new_session=True,
+                process_group=0,  # of the same session: if its parent dies, the system lets a stopped one go on and end
             )
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -101,7 +101,7 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """Its process id, which is that of its session too."""
+        """Its process id, which is that of its group too."""
         return self._popen.pid
 
     def greeting(self) -> dict[str, Any]:

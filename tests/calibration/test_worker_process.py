@@ -172,6 +172,31 @@ def test_a_worker_that_cannot_start_says_why(tmp_path, monkeypatch):
         worker.start()
 
 
+ORPHANED = """
+import os, signal, time
+from calibration.ngspice_worker import is_stopped
+from calibration.worker_process import WorkerProcess
+worker = WorkerProcess()
+worker.greeting()
+os.kill(worker.pid, signal.SIGSTOP)
+while not is_stopped(worker.pid):
+    time.sleep(0.01)
+print(worker.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_stopped_worker_does_not_outlive_a_killed_parent():
+    parent = subprocess.run([sys.executable, "-c", ORPHANED], capture_output=True, text=True, check=False)
+    assert parent.returncode == -signal.SIGKILL, parent.stderr
+    left = Path(f"/proc/{int(parent.stdout)}")
+    deadline_s = time.monotonic() + 20
+    while left.exists() and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    assert not left.exists()
+
+
 @pytest.mark.parametrize("size", [0, 4 << 20], ids=["small deck", "deck beyond the pipe"])
 def test_a_stopped_worker_does_not_hang(calm, monkeypatch, size):
     monkeypatch.setattr("calibration.ngspice_worker.STOPPED_LIMIT_S", 0.5)

@@ -51,7 +51,9 @@ def test_both_speed_ratios_and_the_growth_claims_are_named(everything):
     assert growth["bruno_less_memory"] > 0.99
     assert growth["main_extrapolated"] == 1
     extrapolated = [row for row in printed["growth"]["rows"] if row["extrapolated"]]
-    assert {row["gradient"] for row in extrapolated} == {"bptt"}
+    beyond_the_limits = {row["gradient"] for row in extrapolated}
+    assert "bptt" in beyond_the_limits
+    assert beyond_the_limits.isdisjoint({"bruno", "tangent"})  # checkpoint's time may be, by how busy the machine is
     assert all(row["cosine"] is None for row in extrapolated)
     exact = [row["cosine"] for row in printed["growth"]["rows"] if row["gradient"] == "tangent" and row["cosine"]]
     assert exact

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from calibration.errors import NetlistError
-from calibration.experiments import NEURON_VECTORS, RRAM_VECTORS, NeuronRun, neuron_job, tightened
+from calibration.experiments import NETLISTS, NEURON_VECTORS, RRAM_VECTORS, NeuronRun, neuron_job, tightened
 from calibration.fecap_bench import FECAP_VECTORS
 from calibration.lines import Line
 from calibration.netlist import Netlist
@@ -50,8 +50,10 @@ class Taken:
     remarks: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {"netlist": self.netlist, "circuits": self.circuits, "parameters": self.parameters}
+        """For JSON, which others read: a netlist of the project by its place there, not by where this checkout lies."""
+        root, path = NETLISTS.resolve().parent, Path(self.netlist).resolve()
+        netlist = path.relative_to(root).as_posix() if path.is_relative_to(root) else self.netlist
+        return {"netlist": netlist, "circuits": self.circuits, "parameters": self.parameters}
 
     @property
     def sentence(self) -> str:

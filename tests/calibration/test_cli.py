@@ -168,6 +168,7 @@ def test_a_report_leaves_the_json_of_a_calibration_alone(bruno, monkeypatch, tmp
     printed = json.loads(text)
     assert {name: printed[name] for name in cards} == {name: json.loads(card.to_json()) for name, card in cards.items()}
     assert set(printed["taken"]) == set(cards)
+    assert {each["netlist"].split("/")[0] for each in printed["taken"].values()} == {"spice_netlists"}
     assert one_sentence(err, f"wrote {tmp_path / 'reports' / 'calibration.html'}")
 
 

@@ -50,4 +50,4 @@ FUNCTIONS = frozenset((
 ))  # fmt: skip
 """Names that an expression takes for functions."""
 RANDOM = ("gauss", "agauss", "unif", "aunif", "limit", "trnoise", "trrandom")
-"""Functions and sources that draw at random; ``limit`` gives one of its two ends."""
+"""Functions and sources that draw at random, anew in each run of ngspice 39; ``limit`` gives one of its two ends."""

@@ -20,6 +20,9 @@ GOES_ON = "\\\\"
 """At the end of a line: the next one belongs to it."""
 PARAM_FUNCTION = re.compile(r"\.param \w+ ?\(", re.IGNORECASE)
 """``.param f(x)={...}`` is ``.func``."""
+_FUNCTION = re.compile(r"\.(?:func|param) (\w+) ?\(")
+_MODEL_TYPE = re.compile(r"\.model \S+ \w+")
+"""A type may have the name of a function that draws: XSPICE's ``limit`` is a limiter."""
 _RANDOM = re.compile(rf"(?<![\w.])({'|'.join(RANDOM)})(?= ?\()")
 _NAME = re.compile(r"(?<![\w.])([A-Za-z_][\w.]*)\s?=(?!=)")
 
@@ -58,16 +61,15 @@ def statements_of(lines: Sequence[Line]) -> tuple[Statement, ...]:
 
 def _refuse_chance(statements: Sequence[Statement]) -> None:
     """ngspice draws anew in each run: the numbers shown would not be those simulated, and one draw would be kept."""
-    own = {f".func {name}" for name in RANDOM}
-    defined = {name for s in statements for name in RANDOM if re.sub(r"\s*\(.*", "", s.code.lower()) in own}
+    own = {(s.scope, match[1]) for s in statements if (match := _FUNCTION.match(s.code.lower()))}
     for statement in statements:
-        code = statement.code.lower()
-        name = next((found[1] for found in _RANDOM.finditer(code) if found[1] not in defined), None)
-        if name:
-            raise NetlistError(
-                f"{statement.line.where}: {name} draws at random, so no two runs would agree; write the nominal "
-                "value, and the spread into NAME.variation.yaml for `bruno vary`, which can draw the same again"
-            )
+        for found in _RANDOM.finditer(_MODEL_TYPE.sub("", statement.code.lower())):
+            if own.isdisjoint({("", found[1]), (statement.scope, found[1])}):
+                raise NetlistError(
+                    f"{statement.line.where}: {found[1]} draws at random, so no two runs would agree; write the "
+                    "nominal value, and the spread into NAME.variation.yaml for `bruno vary`, which can draw the same "
+                    "again"
+                )
 
 
 def _refuse_redefinitions(statements: Sequence[Statement]) -> None:

@@ -87,8 +87,22 @@ def test_what_could_act_is_refused_by_name_and_line(deck, tmp_path, line, says):
     assert says in str(refused.value)
 
 
-def test_a_function_of_ones_own_may_have_the_name_of_one_that_draws(deck):
-    Netlist.load(deck(".func limit(x, top) {min(x, top)}", ".param y={limit(3, 2)}"))
+@pytest.mark.parametrize("define", [".func limit(x, top) {min(x, top)}", ".param limit(x, top)={min(x, top)}"])
+def test_a_function_of_ones_own_may_have_the_name_of_one_that_draws(deck, define):
+    assert Netlist.load(deck(define, ".param y={limit(3, 2)}")).params["y"].value == 2.0
+
+
+def test_a_function_of_ones_own_counts_where_it_is_defined(deck):
+    own = [".subckt s p n", ".func agauss(x, y, z) {x}", "R9 p n {agauss(1k, 1, 1)}", ".ends", "X1 b 0 s"]
+    Netlist.load(deck(*own))
+    with pytest.raises(NetlistError, match=r"deck.cir:11: agauss draws at random"):
+        Netlist.load(deck(*own, ".param y={agauss(1, 0.1, 3)}"))
+
+
+def test_a_model_may_be_of_a_type_called_as_a_function_that_draws(deck):
+    Netlist.load(deck("A1 b c lim", ".model lim limit(in_offset=0 gain=2 out_upper_limit=1.5)", "R9 c 0 1k"))
+    with pytest.raises(NetlistError, match=r"deck.cir:7: unif draws at random"):
+        Netlist.load(deck("A1 b c lim", ".model lim limit(gain={unif(2, 0.1)})", "R9 c 0 1k"))
 
 
 @pytest.mark.parametrize("spelled", [".include", ".inc", ".incl", ".INCLUDES", "  .Incl", ".inc_x", "\t.include"])

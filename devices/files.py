@@ -1,6 +1,7 @@
 """Writing files so that a reader never meets half of one, and folders that one command writes at a time."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import shlex
@@ -20,11 +21,16 @@ LOCK = ".lock"
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a file `path`, whose name may be any text: one too long for a file system names none."""
+    """Whether there is a file `path`, whose name may be any text: one too long for a file system names none.
+
+    Raises `OSError` where the file system does not tell (no permission).
+    """
     try:
         return path.is_file()
-    except OSError:
-        return False
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
 
 
 def refuse_folder(path: Path) -> None:

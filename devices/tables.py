@@ -157,7 +157,7 @@ def _header(lines: list[str], names: Sequence[str] | None) -> tuple[int, list[st
             raise _Fault("the first line must name every column")
         return 1, cells, ",", []
     wanted = {same_name(name) for name in names}
-    best: tuple[int, list[str]] = (-1, [])
+    best: tuple[float, list[str]] = (-1, [])
     for number, line in enumerate(lines[:MOST_HEAD], 1):
         bare = line.lstrip()
         mark = next((mark for mark in COMMENTS if bare.startswith(mark)), "")
@@ -170,8 +170,8 @@ def _header(lines: list[str], names: Sequence[str] | None) -> tuple[int, list[st
                         said.append(f"a header behind {mark}")
                     return number, cells, delimiter, said + _skipped(lines[: number - 1], "above the header")
                 words = sum(bool(cell) and not _is_number(cell) for cell in cells)
-                columns = 1 if delimiter == " " else min(words, 999)  # a name may hold blanks
-                score = 1000 * len(wanted & set(cells)) + (columns if len(cells) > 1 else 0)
+                telling = min(words, 999) / (1000 if delimiter == " " else 1)  # between columns names may hold blanks
+                score = 1000 * len(wanted & set(cells)) + (telling if len(cells) > 1 else 0)
                 if score > best[0] and words == len(cells):
                     best = score, cells
     missing = next((name for name in names if same_name(name) not in best[1]), names[0])

@@ -40,6 +40,11 @@ def test_a_fault_is_one_sentence_that_names_the_file_and_the_key(text: str, comp
     assert "\n" not in str(caught.value)
 
 
+def test_a_task_with_a_name_too_long_for_a_file_starts_from_the_plain_defaults() -> None:
+    name = "a" * 5000
+    assert default_config(name) == RunConfig(task=name)
+
+
 def test_numbers_take_spice_suffixes() -> None:
     assert parse_config({"network": {"unit_current_a": "10n"}}, "here").network.unit_current_a == pytest.approx(1e-8)
 

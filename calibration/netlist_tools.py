@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from calibration.errors import NetlistError
-from calibration.experiments import NETLISTS, NEURON_VECTORS, RRAM_VECTORS, NeuronRun, neuron_job, tightened
+from calibration.experiments import NEURON_VECTORS, RRAM_VECTORS, NeuronRun, neuron_job, tightened
 from calibration.fecap_bench import FECAP_VECTORS
 from calibration.lines import Line
 from calibration.netlist import Netlist
 from calibration.netlist_faults import refuse_faults
 from calibration.neuron_deck import neuron_deck
 from calibration.ngspice import Job, Worker
+from calibration.provenance import in_project
 from calibration.store import Store
 from devices.stimulus import Stimulus
 
@@ -50,9 +51,8 @@ class Taken:
     remarks: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON, which others read: a netlist of the project by its place there, not by where this checkout lies."""
-        root, path = NETLISTS.resolve().parent, Path(self.netlist).resolve()
-        netlist = path.relative_to(root).as_posix() if path.is_relative_to(root) else self.netlist
+        """For JSON."""
+        netlist = in_project(Path(self.netlist)) or self.netlist
         return {"netlist": netlist, "circuits": self.circuits, "parameters": self.parameters}
 
     @property

@@ -16,7 +16,7 @@ def provenance(deck: Netlist, overrides: Mapping[str, float], command: str) -> P
     Raises `NetlistError` for an override that the deck has no ``.param`` for.
     """
     return Provenance(
-        netlist=_relative(deck.path),
+        netlist=in_project(deck.path) or deck.path.name,
         sha256=deck.sha256(overrides),
         ngspice_version=ngspice_version(),
         command=command,
@@ -43,7 +43,7 @@ def circuit_parameter(deck: Netlist, name: str, assumed: Parameter) -> Parameter
     return Parameter(value=param.value, unit=assumed.unit, source="netlist")
 
 
-def _relative(path: Path) -> str:
-    """`path` below the project where it lies there, so that a card does not carry its maker's folders."""
-    root = Path(__file__).parents[1]
-    return path.resolve().relative_to(root).as_posix() if path.resolve().is_relative_to(root) else path.name
+def in_project(path: Path) -> str | None:
+    """`path` by its place in the project, so that what others read does not carry its maker's folders; None outside."""
+    root = Path(__file__).resolve().parents[1]
+    return path.resolve().relative_to(root).as_posix() if path.resolve().is_relative_to(root) else None

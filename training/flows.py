@@ -72,6 +72,10 @@ class Solver(Protocol):
         """One macro step. Compiled solvers write what it did into `out` and return that; others return a new `Step`."""
 
 
+MOST_OF_FILM = 0.5
+"""Weight of a domain beyond which the others are its tails."""
+
+
 @dataclass(frozen=True)
 class SolverInfo:
     """A solver and what there is to know about it."""
@@ -92,7 +96,8 @@ class SolverInfo:
         """The default setting for domains of such weights (K,)."""
         if domain_weight.size == 1:
             return self.default_accuracy
-        return self.default_accuracy * (self.more_for_tails if domain_weight.max() > 0.5 else self.more_for_shares)
+        most = domain_weight.max() > MOST_OF_FILM
+        return self.default_accuracy * (self.more_for_tails if most else self.more_for_shares)
 
 
 @cache

@@ -24,7 +24,8 @@ from calibration.farm import Farm
 from calibration.fecap_measurement import FeCAPMeasurement
 from calibration.fecap_problem import CANDIDATES, Problem, Progress, rms
 from calibration.fecap_start import CYCLES_BEFORE, START_STATES, sees_leak, started
-from calibration.fitting import Fit, jacobian, search
+from calibration.fitting import Fit, search
+from calibration.standard_errors import jacobian
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]

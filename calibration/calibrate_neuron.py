@@ -1,13 +1,14 @@
 """The neuron from netlist to card: simulate, fit in stages, choose the number of domains, validate.
 
-Three sets of stimuli (`calibration.stimuli`) are kept apart: the fit sees constant currents; the number of domains is
-chosen on a second set; the card's figures of merit come from a third. The envelope is what that third set covered.
+Three sets of stimuli (`calibration.stimuli`) are kept apart: the fit sees constant currents and a rest; the number of
+domains is chosen on a second set; the card's figures of merit come from a third. The envelope is what that third set
+covered.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,6 @@ from calibration.inhibition import Inhibition, measure_inhibition
 from calibration.memo import remembered
 from calibration.netlist import Netlist
 from calibration.neuron_deck import neuron_deck
-from calibration.plateau import MOST_DOMAINS
 from calibration.provenance import circuit_parameter, provenance
 from calibration.recording import Recording, SpikeMeasures, measure_spikes
 from calibration.stimuli import Drive
@@ -34,9 +34,10 @@ from devices.felif import FeLIFParameters, simulate
 from devices.stimulus import Stimulus
 
 Array = NDArray[np.float64]
-Domains = int | Literal["auto"]
 
-CANDIDATE_DOMAINS = tuple(range(1, MOST_DOMAINS + 1))
+DOMAINS = (1, 4)
+"""The numbers of domains that a card is chosen from: the published model's, and what it takes to find the spikes of a
+trained network again in SPICE (docs/explanation/roundtrip.md)."""
 GOOD_ENOUGH = 1.1
 """The fewest domains are taken whose selection error is within this factor of the best."""
 MAX_EXTENSIONS = 3
@@ -63,11 +64,12 @@ class NeuronCalibration:
 
     def reference(self) -> Recording:
         """The recording nearest to the paper's 308 pA, or what stands for it."""
-        return min(self.fitted, key=lambda r: abs(np.log(r.stimulus.i_syn_a[-1] / self.drive.constant_a(308e-12))))
+        steady = (r for r in self.fitted if r.steady)
+        return min(steady, key=lambda r: abs(np.log(r.stimulus.i_syn_a[-1] / self.drive.constant_a(308e-12))))
 
     def model_frequency(self, points: int = 40) -> tuple[Array, Array]:
         """Currents in A over the fitted range and the model's spike frequency in Hz there; silent ones left out."""
-        currents = np.geomspace(*_span([r.stimulus.i_syn_a[-1] for r in self.fitted]), points)
+        currents = np.geomspace(*_span([r.stimulus.i_syn_a[-1] for r in self.fitted if r.steady]), points)
         rates = []
         for current in currents:
             charge_c = 1.5 * stimuli.CHARGE_PER_RECORDING_C * self.drive.scale
@@ -102,7 +104,7 @@ def calibrate_neuron(
     netlist: Path = NEURON_NETLIST,
     overrides: Mapping[str, float] | None = None,
     farm: Farm | None = None,
-    domains: Domains = 1,
+    domains: Sequence[int] = DOMAINS,
     command: str = "bruno calibrate neuron",
     network_traces: int = 20,
     monte_carlo: int = 0,
@@ -112,7 +114,7 @@ def calibrate_neuron(
 ) -> NeuronCalibration:
     """Simulate `netlist` (pins: see spice_netlists/README.md), fit FeLIF, validate, and make the card.
 
-    `domains` is the number K of polarization domains (1 is the published model) or ``"auto"``; so many `monte_carlo`
+    `domains` are the numbers K of polarization domains to choose from (1 is the published model); so many `monte_carlo`
     devices give the card its variability (0: none); `notice` is told what goes on. The currents are those of the
     project's neuron times `current_scale`, which is measured unless given, and those of the fit `currents_a` if given.
     A fit that cannot be believed still makes a card, which says so (`Card.doubt`) and has no variability.
@@ -132,11 +134,10 @@ def calibrate_neuron(
     inhibition = measure_inhibition(record([stimuli.rest_and_floor(drive)], netlist, overrides, farm, told)[0])
     known |= _inhibited(inhibition, known)
     fitted = fit_recordings(netlist, overrides, farm, drive)
-    selection = record(stimuli.selection_runs(drive), netlist, overrides, farm) if domains == "auto" else []
+    selection = record(stimuli.selection_runs(drive), netlist, overrides, farm) if len(domains) > 1 else []
     held_out = record(stimuli.validation_runs(network_traces, drive), netlist, overrides, farm)
     start = start_parameters(measure_spikes(fitted), {name: p.value for name, p in known.items()})
-    candidates = CANDIDATE_DOMAINS if domains == "auto" else (domains,)
-    trials = [_try(k, fitted, selection, start, notice) for k in candidates]
+    trials = [_try(k, fitted, selection, start, notice) for k in sorted(domains)]
     chosen, why = choose(trials)
     for held in chosen.fit.held:
         notice(f"'{held.name}' ended on its bound and is held there: {chosen.fit.values[held.name]:g}")
@@ -210,7 +211,7 @@ def record(
 def fit_recordings(
     netlist: Path, overrides: Mapping[str, float], farm: Farm, drive: Drive | None = None
 ) -> list[Recording]:
-    """What the fit sees: constant currents; a silent transient is simulated again, twice as long."""
+    """What the fit sees (`Drive.fit_runs`); a silent transient is simulated again, twice as long."""
     runs = (drive or Drive()).fit_runs()
     recordings = record(runs, netlist, overrides, farm)
     for _ in range(MAX_EXTENSIONS):

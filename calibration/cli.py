@@ -234,7 +234,9 @@ def calibrate_command(
         Literal["var", "det"] | None,
         typer.Option(help="RRAM thermal resistance with or without radius (default: the netlist's)."),
     ] = None,
-    domains: Annotated[str, typer.Option(help="Polarization domains of FeLIF: a number, or auto.")] = "1",
+    domains: Annotated[
+        str, typer.Option(help="Polarization domains of FeLIF: a number, several to choose from, or auto (1 to 7).")
+    ] = "1,4",
     monte_carlo: Annotated[
         int | None,
         typer.Option(
@@ -325,12 +327,13 @@ def calibrate_command(
             raise FitError(f"{result.card.doubt}; {out / CARD_FILES[name]} holds the best values found, marked as such")
 
 
-def _domains(text: str, most: int) -> Any:
+def _domains(text: str, most: int) -> tuple[int, ...]:
     if text == "auto":
-        return text
-    if not text.isdigit() or not 1 <= int(text) <= most:
-        raise InputError(f"--domains {text}: give a number from 1 to {most}, or auto")
-    return int(text)
+        return tuple(range(1, most + 1))
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and len(part) < 9 and 1 <= int(part) <= most for part in parts):
+        raise InputError(f"--domains {text}: give a number from 1 to {most}, several (1,4), or auto")
+    return tuple(sorted({int(part) for part in parts}))
 
 
 FEWEST_CURRENTS = 3

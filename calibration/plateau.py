@@ -104,9 +104,9 @@ def _integral(values: Array, time_s: Array) -> Array:
 
 
 def _plateaus(recordings: Sequence[Recording], x: FeLIFParameters) -> tuple[Array, Array, Array]:
-    """Of each recording (n,), at the middle of its change of p: voltage in V, taken to p = 0; dV/dp in V; tau in s."""
+    """Of each steady one (n,), at the middle of its change of p: voltage in V, taken to p = 0; dV/dp in V; tau in s."""
     rows = []
-    for r in recordings:
+    for r in (r for r in recordings if r.steady):
         time = np.linspace(0.0, r.spice.spike_times_s[0], SAMPLES)[:-1]
         wave = r.spice.resampled(time)
         p = np.maximum.accumulate(wave["polarization"])

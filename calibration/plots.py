@@ -132,7 +132,8 @@ def frequency_against_current(
         (fitted, SPICE_COLOUR, "ngspice, fitted"),
         (held_out, "white", "ngspice, held out"),
     ):
-        points = [(r.stimulus.i_syn_a[-1], rate(r.spice)) for r in recordings if r.spice.spike_times_s.size]
+        steady = [r for r in recordings if r.steady and r.spice.spike_times_s.size]
+        points = [(r.stimulus.i_syn_a[-1], rate(r.spice)) for r in steady]
         axes.plot(*np.array(points).T, "o", ms=9, mfc=face, mec="#5f6368", mew=1.8, label=label)
     axes.set_xscale("log")
     axes.set_yscale("log")

@@ -45,6 +45,11 @@ class Recording:
         return float(self.spice.time_s[-1])
 
     @property
+    def steady(self) -> bool:
+        """Whether the current is constant after a first ramp."""
+        return self.stimulus.time_s.size == 2
+
+    @property
     def start(self) -> dict[str, float]:
         """Where the circuit starts, as `devices.felif.simulate` takes it; 0 V and -1 where it is that but for noise."""
         v_start, polarization = (round(float(self.spice[name][0]), 3) + 0.0 for name in ("v_mem_v", "polarization"))
@@ -101,7 +106,7 @@ class SpikeMeasures:
 
 
 def measure_spikes(recordings: Sequence[Recording]) -> SpikeMeasures:
-    """Threshold and reset level (medians over all spikes) and dead time of recordings at constant currents.
+    """Threshold and reset level (medians over all spikes) and dead time of recordings, of which some are `steady`.
 
     The threshold is the membrane voltage at the spike; the reset level, to the millivolt, the membrane 50 us after it,
     or half the dead time where that is shorter, or where the membrane is kicked down when it is let go, the foot of the
@@ -117,7 +122,8 @@ def measure_spikes(recordings: Sequence[Recording]) -> SpikeMeasures:
             f"no spike in SPICE under {silent[0]}: the neuron cannot be fitted there; drive it with more current, by "
             "--current-scale or --currents"
         )
-    repeated = sorted((r for r in recordings if r.spice.spike_times_s.size > 1), key=lambda r: r.spice.spike_times_s[0])
+    steady = [r for r in recordings if r.steady and r.spice.spike_times_s.size > 1]
+    repeated = sorted(steady, key=lambda r: r.spice.spike_times_s[0])
     if not repeated:
         raise FitError("no transient holds two spikes, so the dead time cannot be told; record longer")
     dead_times = [

@@ -82,9 +82,7 @@ def write_figures(folder: Path, neuron: NeuronCalibration, rram: RRAMCalibration
         out[name] = plots.save(figure, folder / f"{name}.png")
 
     figure = plots.new_figure()
-    direct = [r for r in neuron.held_out if r.stimulus.time_s.size == 2]
-    currents, rates = neuron.model_frequency()
-    plots.frequency_against_current(figure.axes[0], neuron.fitted, direct, currents, rates)
+    plots.frequency_against_current(figure.axes[0], neuron.fitted, neuron.held_out, *neuron.model_frequency())
     out["frequency"] = plots.save(figure, folder / "neuron_frequency.png")
 
     figure = plots.new_figure(2, 1, size=(9.6, 7.6), sharex=True, gridspec_kw={"height_ratios": [3, 1]})

@@ -1,8 +1,9 @@
 """The currents that a neuron is calibrated and validated with.
 
-Fitting uses constant currents over the range of training. Validation uses currents between those, and kinds of
-input that no fit has seen: pulse trains, bursts with gaps, inhibition, filtered noise, and what a neuron in a network
-gets, a new current each millisecond.
+Fitting uses constant currents over the range of training, and one that rests on the plateau: how a film relaxes with
+no current, none that flows can tell. Validation uses currents between those, and kinds of input that no fit has seen:
+pulse trains, bursts with gaps, inhibition, filtered noise, and what a neuron in a network gets, a new current each
+millisecond.
 
 The currents below are those of the project's neuron. A circuit whose spike takes another charge gets them scaled (a
 `Drive`, measured by `calibration.drive`), so that it spikes at the same rates.
@@ -24,6 +25,8 @@ CHARGE_PER_RECORDING_C = 32e-12
 DEAD_TIME_PER_RECORDING_S = 1e-3
 """A transient at constant current lasts until this much charge has flowed in, and this much longer: 2-3 spikes."""
 LONGEST_TRANSIENT_S = 0.35
+REST_CURRENT_A, REST_AFTER_S, REST_S = 3e-9, 2.6e-3, 10e-3
+"""The current of the fit that rests, after six tenths of the way to its first spike."""
 
 Run = tuple[Stimulus, float]
 """A stimulus and the end of its transient in s."""
@@ -55,10 +58,10 @@ class Drive:
         return replace(stimulus, i_syn_a=stimulus.i_syn_a * self.scale), end_s
 
     def fit_runs(self) -> list[Run]:
-        """What the fit sees."""
-        if not self.currents_a:
-            return [constant(i, self) for i in FIT_CURRENTS_A]
-        return [_dc(i, max(i - self.offset_a, FIT_CURRENTS_A[0] * self.scale) / self.scale) for i in self.currents_a]
+        """What the fit sees: constant currents, and a rest."""
+        lowest_a = FIT_CURRENTS_A[0] * self.scale
+        given = [_dc(i, max(i - self.offset_a, lowest_a) / self.scale) for i in self.currents_a]
+        return [*(given or [constant(i, self) for i in FIT_CURRENTS_A]), rest(self)]
 
 
 def constant(current_a: float, drive: Drive | None = None) -> Run:
@@ -69,6 +72,15 @@ def constant(current_a: float, drive: Drive | None = None) -> Run:
 def _dc(current_a: float, project_a: float) -> Run:
     stimulus = replace(Stimulus.dc(current_a), name=f"{format_si(current_a, 'A')} DC")
     return stimulus, min(CHARGE_PER_RECORDING_C / project_a + DEAD_TIME_PER_RECORDING_S, LONGEST_TRANSIENT_S)
+
+
+def rest(drive: Drive | None = None) -> Run:
+    """A constant current that stops on the plateau, for `REST_S`, and then goes on to the first spike."""
+    current_a = (drive or Drive()).constant_a(REST_CURRENT_A)
+    stop_s, on_s = REST_AFTER_S, REST_AFTER_S + REST_S
+    time = np.array([0.0, 10e-6, stop_s, stop_s + 1e-6, on_s, on_s + 1e-6])
+    stimulus = Stimulus(time, current_a * np.array([0.0, 1.0, 1.0, 0.0, 0.0, 1.0]), name="rest on the plateau")
+    return stimulus, on_s + CHARGE_PER_RECORDING_C / 2 / REST_CURRENT_A
 
 
 def pulse_train(current_a: float = 4e-9, width_s: float = 1e-3, period_s: float = 2.5e-3, pulses: int = 20) -> Run:

@@ -108,7 +108,7 @@ def test_held_out_stimuli_of_every_kind_keep_their_spikes_and_intervals(neuron, 
 
 
 def test_five_domains_follow_the_polycrystalline_film(farm):
-    five = calibrate_neuron(farm=farm, domains=5, network_traces=1)
+    five = calibrate_neuron(farm=farm, domains=(5,), network_traces=1)
     assert five.card.domains == 5
     assert not five.card.doubt
     assert sum(five.card[f"domain_weight_{k}"] for k in range(1, 6)) == pytest.approx(1.0)

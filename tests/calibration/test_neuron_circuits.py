@@ -37,7 +37,7 @@ def test_the_project_s_neuron_keeps_its_currents(farm):
     assert spike_charge_c(NEURON_NETLIST, {}, farm) == pytest.approx(PROJECT_CHARGE_C, rel=0.02)
     for run, same in zip(stimuli.validation_runs(2, drive), stimuli.validation_runs(2), strict=True):
         np.testing.assert_array_equal(run[0].i_syn_a, same[0].i_syn_a)
-    assert [run[0].i_syn_a[-1] for run in drive.fit_runs()] == list(stimuli.FIT_CURRENTS_A)
+    assert [run[0].i_syn_a[-1] for run in drive.fit_runs()] == [*stimuli.FIT_CURRENTS_A, stimuli.REST_CURRENT_A]
 
 
 def test_a_device_of_four_times_the_area_gets_four_times_the_currents_and_spikes_as_often(farm):
@@ -62,7 +62,7 @@ def test_a_leak_above_the_lowest_current_is_added_to_the_constant_ones(farm):
 
 def test_given_currents_and_a_given_scale_count(farm):
     given = replace(measure_drive("none.cir", {}, farm, scale=4.0), currents_a=(240e-12, 4e-9, 80e-9))
-    assert [run[0].i_syn_a[-1] for run in given.fit_runs()] == [240e-12, 4e-9, 80e-9]
+    assert [run[0].i_syn_a[-1] for run in given.fit_runs()] == [240e-12, 4e-9, 80e-9, 4 * stimuli.REST_CURRENT_A]
     assert given.fit_runs()[1][1] == pytest.approx(stimuli.constant(1e-9)[1])
 
 

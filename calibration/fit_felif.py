@@ -44,6 +44,8 @@ RTOL = 1e-8
 MAX_EVALUATIONS = 1000
 LEAST_LEAK_DENSITY = 1e-6
 """In A/m^2: no current of a calibration shows less."""
+MARGIN = 0.02
+"""Least distance of a start to a bound, as a share of the decades between the bounds."""
 STAGE_SPIKE_TIME = 0.003
 """Relative spike-time error that counts as one in the plateau stage: far from the truth the shape must lead."""
 SPIKE_TIME_SCALES = (1e-4, 1e-3, STAGE_SPIKE_TIME)
@@ -66,19 +68,24 @@ class Scales:
 
 def free_parameters(start: FeLIFParameters) -> list[Free]:
     """What the transients determine, around the values of `start`; K = 1 and K > 1 differ as the module says."""
-
     k = range(1, start.domains + 1)
     shared = [
-        Free("eps_hzo", start.eps_hzo, 3.0, 300.0),
-        Free("saturation_polarization", start.saturation_polarization, 0.01, 2.0),
-        Free("alpha", start.alpha, 0.3, 30.0),
-        Free("leak_discharge", start.leak_discharge, 1e-14, 1e-8),
-        Free("leak_density", start.leak_density, LEAST_LEAK_DENSITY, 10.0),
-        Free("thickness_int", start.thickness_int, 1e-11, 1e-8),
+        _free("eps_hzo", start.eps_hzo, 3.0, 300.0),
+        _free("saturation_polarization", start.saturation_polarization, 0.01, 2.0),
+        _free("alpha", start.alpha, 0.3, 30.0),
+        _free("leak_discharge", start.leak_discharge, 1e-14, 1e-8),
+        _free("leak_density", start.leak_density, LEAST_LEAK_DENSITY, 10.0),
+        _free("thickness_int", start.thickness_int, 1e-11, 1e-8),
     ]
-    fields = [Free(f"activation_field_{n}", float(start.activation_field[n - 1]), 0.1e8, 100e8) for n in k]
-    weights = [Free(f"domain_weight_{n}", float(start.domain_weight[n - 1]), 1e-4, 0.5) for n in k[1:]]
+    fields = [_free(f"activation_field_{n}", float(start.activation_field[n - 1]), 0.1e8, 100e8) for n in k]
+    weights = [_free(f"domain_weight_{n}", float(start.domain_weight[n - 1]), 1e-4, 0.5) for n in k[1:]]
     return [*shared, *fields, *weights]
+
+
+def _free(name: str, start: float, low: float, high: float) -> Free:
+    """Over decades from `low` to `high`; a start on a bound, where a fit with fewer domains ended, is moved inside."""
+    margin = (high / low) ** MARGIN
+    return Free(name, min(max(start, low * margin), high / margin), low, high)
 
 
 def with_values(start: FeLIFParameters, values: dict[str, float]) -> FeLIFParameters:

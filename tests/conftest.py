@@ -8,6 +8,7 @@ import pytest
 
 from calibration.cli import app, run
 from devices import FeLIFCard, RRAMCard
+from tests.support.cards import one_domain_card
 
 CARDS = Path(__file__).parents[1] / "data" / "calibrated"
 
@@ -22,6 +23,12 @@ def rram_card():
 def felif_card():
     """The committed FeLIF card."""
     return FeLIFCard.load(CARDS / "felif.json")
+
+
+@pytest.fixture(scope="session")
+def one_domain():
+    """The same neuron with one polarization domain."""
+    return one_domain_card()
 
 
 @pytest.fixture(scope="session")

@@ -154,7 +154,7 @@ def test_an_everyday_edit_of_the_circuit_is_fitted_and_believed(farm, edit):
     recordings = fit_recordings(NEURON_NETLIST, edit, farm)
     known = known_parameters(neuron_deck(NEURON_NETLIST).with_params(edit))
     start = start_parameters(measure_spikes(recordings), {name: p.value for name, p in known.items()})
-    result, parameters, _ = fit_in_stages(recordings, start)
+    result, parameters, _ = fit_in_stages(recordings, start, 4)
     assert not result.doubt
     for comparison in validate_neuron(recordings, parameters):
         assert abs(comparison.first_spike_error) < 0.01

@@ -67,8 +67,8 @@ def noisy(recording, rng, scales):
     return Recording(recording.stimulus, Waveform(wave.time_s, signals, wave.spike_times_s * jitter))
 
 
-def test_the_spikes_give_threshold_and_dead_time(felif_card):
-    parameters = replace(FeLIFParameters.from_card(felif_card), t_refractory=271e-6, v_threshold=2.3)
+def test_the_spikes_give_threshold_and_dead_time(one_domain):
+    parameters = replace(FeLIFParameters.from_card(one_domain), t_refractory=271e-6, v_threshold=2.3)
     measured = measure_spikes(recordings(parameters))
     assert measured.v_threshold == pytest.approx(2.3, rel=5e-3)
     assert measured.t_refractory == pytest.approx(271e-6, rel=5e-3)
@@ -76,16 +76,16 @@ def test_the_spikes_give_threshold_and_dead_time(felif_card):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_parameters_come_back_to_four_digits_without_noise(felif_card, seed):
-    parameters, drawn = truth(felif_card, np.random.default_rng(seed))
-    start = replace(FeLIFParameters.from_card(felif_card), t_refractory=parameters.t_refractory)
+def test_parameters_come_back_to_four_digits_without_noise(one_domain, seed):
+    parameters, drawn = truth(one_domain, np.random.default_rng(seed))
+    start = replace(FeLIFParameters.from_card(one_domain), t_refractory=parameters.t_refractory)
     result, _ = fit_neuron(recordings(parameters), start, scales=Scales(5e-3, 2e-3, 1e-4))
     for name, value in drawn.items():
         assert result.values[name] == pytest.approx(value, rel=1e-4), name
 
 
-def test_the_stages_find_the_truth_from_the_published_film(felif_card):
-    parameters, drawn = truth(felif_card, np.random.default_rng(7))
+def test_the_stages_find_the_truth_from_the_published_film(one_domain):
+    parameters, drawn = truth(one_domain, np.random.default_rng(7))
     data = recordings(parameters)
     result, _, _ = fit_in_stages(data, start_parameters(measure_spikes(data)))
     assert result.values["saturation_polarization"] == pytest.approx(drawn["saturation_polarization"], rel=5e-3)
@@ -93,8 +93,8 @@ def test_the_stages_find_the_truth_from_the_published_film(felif_card):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_charge_balance_gives_capacitance_charge_and_leak_without_a_search(felif_card, seed):
-    parameters, _ = truth(felif_card, np.random.default_rng(seed))
+def test_the_charge_balance_gives_capacitance_charge_and_leak_without_a_search(one_domain, seed):
+    parameters, _ = truth(one_domain, np.random.default_rng(seed))
     data = recordings(parameters)
     found = closed_form_start(data, start_parameters(measure_spikes(data)))
     assert found.eps_hzo == pytest.approx(parameters.eps_hzo, rel=0.02)
@@ -104,8 +104,8 @@ def test_the_charge_balance_gives_capacitance_charge_and_leak_without_a_search(f
 
 
 @pytest.mark.parametrize("domains", range(2, MOST_DOMAINS + 1))
-def test_a_film_with_tails_keeps_the_coercive_field_and_its_weights_add_up(felif_card, domains):
-    one = FeLIFParameters.from_card(felif_card)
+def test_a_film_with_tails_keeps_the_coercive_field_and_its_weights_add_up(one_domain, domains):
+    one = FeLIFParameters.from_card(one_domain)
     many = with_tails(recordings(one, (308e-12, 3e-9, 30e-9)), one, domains)
     assert many.domains == domains
     assert many.domain_weight.sum() == pytest.approx(1.0)
@@ -115,12 +115,12 @@ def test_a_film_with_tails_keeps_the_coercive_field_and_its_weights_add_up(felif
     assert spikes[1] == pytest.approx(spikes[0], rel=0.02)
 
 
-def test_with_noise_the_truth_lies_within_one_curvature_error_in_two_thirds_of_the_cases(felif_card):
+def test_with_noise_the_truth_lies_within_one_curvature_error_in_two_thirds_of_the_cases(one_domain):
     scales = Scales(voltage_v=5e-3, polarization=2e-3, spike_time=1e-4)
     rng = np.random.default_rng(11)
     inside = total = 0
     for _ in range(15):
-        parameters, drawn = truth(felif_card, rng)
+        parameters, drawn = truth(one_domain, rng)
         clean = recordings(parameters, (308e-12, 3e-9, 30e-9, 80e-12))
         result, _ = fit_neuron([noisy(r, rng, scales) for r in clean], parameters, free_near(parameters), scales)
         errors = result.stderr_curvature
@@ -134,8 +134,8 @@ def free_near(parameters):
     return [replace(f, start=f.start * 1.003) for f in free_parameters(parameters)]
 
 
-def test_two_domains_come_back_with_their_fields_and_weights(felif_card):
-    nominal = FeLIFParameters.from_card(felif_card)
+def test_two_domains_come_back_with_their_fields_and_weights(one_domain):
+    nominal = FeLIFParameters.from_card(one_domain)
     two = replace(
         nominal,
         thickness_int=3e-10,
@@ -152,8 +152,8 @@ def test_two_domains_come_back_with_their_fields_and_weights(felif_card):
     np.testing.assert_allclose(fitted.activation_field, two.activation_field, rtol=1e-4)
 
 
-def test_what_the_data_do_not_identify_is_said_so(felif_card):
-    nominal = FeLIFParameters.from_card(felif_card)
+def test_what_the_data_do_not_identify_is_said_so(one_domain):
+    nominal = FeLIFParameters.from_card(one_domain)
     near = [f for f in free_near(nominal) if f.name == "saturation_polarization"]
     free = [*near, Free("e_soft", 1e-5, 1e-8, 1e-2)]
     result, _ = fit_neuron(recordings(nominal, (1e-9, 3e-9, 10e-9)), nominal, free)

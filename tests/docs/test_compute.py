@@ -89,7 +89,10 @@ def test_a_calibration_on_a_dask_cluster_writes_its_card(folder):
     place = f"127.0.0.1:{free_port()}"
     scheduler = changed(shown("scheduler"), {"scheduler": f"scheduler --no-dashboard --host tcp://{place}"})
     worker = changed(shown("dask worker"), {"head-node:8786": place})
-    calibrate = {"calibrate all": "calibrate neuron --monte-carlo 0 --network-traces 1", "head-node:8786": place}
+    calibrate = {
+        "calibrate all": "calibrate neuron --domains 4 --monte-carlo 0 --network-traces 1",
+        "head-node:8786": place,
+    }
     processes = [start(scheduler)]
     try:
         deadline = time.monotonic() + 60

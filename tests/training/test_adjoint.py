@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from devices import FeLIFCard
 from tests.devices.nudges import CARD as TWO_DOMAINS
+from tests.support.cards import one_domain_card
 from tests.training.test_neurons import three_domain_card
 from training import FeLIF, adjoint
 from training.surrogates import SHAPES
 
-ONE_DOMAIN = FeLIFCard.load("data/calibrated/felif.json")
+ONE_DOMAIN = one_domain_card()
 
 
 def gradients(card, monkeypatch, compiled, **options):

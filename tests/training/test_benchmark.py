@@ -9,8 +9,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from devices import FeLIFCard
 from devices.errors import BrunoError, InputError
+from tests.support.cards import one_domain_card
 from training import benchmark, rivals
 from training.benchmark_accuracy import accuracy
 from training.benchmark_growth import LONGEST_S, Growth, Sweep, line_through, slope
@@ -19,7 +19,7 @@ from training.benchmark_process import Cost, Job, card_file, measure_fresh, meas
 from training.benchmark_speed import contestants
 from training.cli import app
 
-CARD = FeLIFCard.load("data/calibrated/felif.json")
+CARD = one_domain_card()
 
 
 @pytest.fixture(scope="module")

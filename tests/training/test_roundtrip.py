@@ -162,11 +162,10 @@ def test_the_first_milliseconds_of_pieces_are_enough(recorded):
         assert run_network(network, short.batch).logits.shape == seen.logits.shape
 
 
-def test_a_neurons_own_device_scales_the_netlists_parameters(recorded, felif_card):
-    _, network, _ = recorded
-    neuron, circuit = felif_layers(network)["hidden.0"], find_circuit(felif_card)
+def test_a_neurons_own_device_scales_the_netlists_parameters(one_domain):
+    neuron, circuit = FeLIF(one_domain), find_circuit(one_domain)
     assert deck_overrides(circuit, neuron, 0) == {}
-    fields = felif_card["activation_field_1"] * torch.linspace(0.9, 1.1, 6, dtype=torch.float64)
+    fields = one_domain["activation_field_1"] * torch.linspace(0.9, 1.1, 6, dtype=torch.float64)
     neuron.set_devices({"activation_field_1": fields})
     assert deck_overrides(circuit, neuron, 5) == pytest.approx({"ea": 1.65 * 1.1})
     neuron.set_devices({"alpha": torch.full((6,), 1.3)})
@@ -174,12 +173,12 @@ def test_a_neurons_own_device_scales_the_netlists_parameters(recorded, felif_car
         deck_overrides(circuit, neuron, 0)
 
 
-def test_domains_that_share_a_parameter_of_the_netlist_must_differ_by_one_factor(felif_card):
-    values = {name: each.value for name, each in felif_card.parameters.items()}
+def test_domains_that_share_a_parameter_of_the_netlist_must_differ_by_one_factor(one_domain):
+    values = {name: each.value for name, each in one_domain.parameters.items()}
     for name in ("activation_field", "offset_field", "domain_weight"):
         values[f"{name}_2"] = values[f"{name}_1"]
     card = FeLIFCard.from_values(values | {"domain_weight_1": 0.5, "domain_weight_2": 0.5}, source="test", domains=2)
-    circuit, neuron = find_circuit(felif_card), FeLIF(card)
+    circuit, neuron = find_circuit(one_domain), FeLIF(card)
 
     def devices(**factors):
         neuron.set_devices({name: torch.tensor([card[name] * factor]) for name, factor in factors.items()})

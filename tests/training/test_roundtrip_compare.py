@@ -115,7 +115,7 @@ def test_the_missing_charge_falls_from_one_to_nothing(felif_card):
         v, p = np.array([v_reset, x.v_threshold]), np.array([p_reset, 1.0])
         assert missing_charge(v, p, x) == pytest.approx([1.0, 0.0])
         constants = torch.from_numpy(x.constants())[:, None]
-        learned = Surrogate(on="charge").distance(torch.tensor(1.1), torch.tensor([0.2]), constants)
+        learned = Surrogate(on="charge").distance(torch.tensor(1.1), torch.full((x.domains,), 0.2), constants)
         assert missing_charge(1.1, 0.2, x) == pytest.approx(-float(learned)), "the same as training's surrogate"
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from devices import FeLIFCard
-from devices.felif_constants import V_PER_P
+from devices.felif_constants import DOMAINS_FROM, V_PER_P
 from training.neurons import FeLIF
 
 CARD = FeLIFCard.load("data/calibrated/felif.json")
@@ -19,7 +19,9 @@ def charge_after(start_v: torch.Tensor, reset: str, **options: object) -> torch.
     state = state._replace(voltage_v=start_v[None], domains=torch.full_like(state.domains, 0.9999))
     out, end = neuron(CURRENTS_A[None, None], state)
     assert (out.spikes == 1).all()
-    return end.voltage_v[0] + neuron.constants()[V_PER_P] * end.domains[0, 0]
+    constants = neuron.constants()
+    weight = constants[DOMAINS_FROM + 2 * CARD.domains :]
+    return end.voltage_v[0] + constants[V_PER_P] * (weight * end.domains[:, 0]).sum(0)
 
 
 @pytest.mark.parametrize(

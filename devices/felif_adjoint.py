@@ -40,13 +40,11 @@ SHAPES = ("superspike", "superspike_squared", "tanh", "arctan")
 """Shapes of a surrogate by their number here (`training.surrogates`)."""
 SATURATED = F(1.0 - 1e-6)
 ZERO, ONE, TWO = F(0.0), F(1.0), F(2.0)
-LEAST_FREE = F(1e-3)
-"""A neuron that integrates for less of a macro step, in ms, is held throughout."""
 MOST_BITS = F(86.0)
 """Limit of a leak's exponent, as in `training.unrolled`."""
 
-V, P, I_A, FREE, SEEN_V, SEEN_P, FIRED = (
-    simd.V, simd.P, simd.I_IN, simd.FREE, simd.SEEN_V, simd.SEEN_P, simd.FIRED,
+V, P, I_A, LEAD, FREE, SEEN_V, SEEN_P, FIRED = (
+    simd.V, simd.P, simd.I_IN, simd.LEAD, simd.FREE, simd.SEEN_V, simd.SEEN_P, simd.FIRED,
 )  # fmt: skip
 BY_SPIKE, BY_V, BY_P, BY_I = simd.PART, simd.BY_V, simd.MEAN, simd.BY_I
 LAM_V, LAM_P, AFTER_P = simd.DRIVEN, simd.LEFT, simd.LAM
@@ -118,10 +116,7 @@ def to_seen(w, domains, charge, event):
 
 @kernel(fastmath=FAST_MATH)
 def coarse_step(w, domains):
-    """LAM = J^T LAM and BY_I for one explicit Euler step of 1 ms, tau detached, clamped (`training.adjoint`).
-
-    A neuron that was held throughout (no time FREE, no spike) keeps its state whatever the current.
-    """
+    """LAM = J^T LAM and BY_I for one explicit Euler step of LEAD ms, tau detached, clamped (`training.adjoint`)."""
     for j in range(BLOCK):
         w[FIELD + j] = w[K_CAP * BLOCK + j] * w[V + j]
     for k in range(domains):
@@ -134,16 +129,15 @@ def coarse_step(w, domains):
             here = w[FIELD + j] - w[OFFSET + row + j]
             size = larger((abs(here) + w[E_SOFT * BLOCK + j]) * w[INVERSE_EA + row + j], w[SMALLEST_FIELD + j])
             exponent = exp2(-w[ALPHA * BLOCK + j] * log2(size))
-            share = smaller(exp2((w[LN_RATE * BLOCK + j] - exponent) * LOG2_E), ONE)
+            share = smaller(w[LEAD + j] * exp2((w[LN_RATE * BLOCK + j] - exponent) * LOG2_E), ONE)
             p = w[P + row + j]
             stuck = (p if here >= ZERO else -p) >= SATURATED
-            kept = ZERO if stuck else ONE - share
-            kept = ONE if w[FREE + j] < LEAST_FREE and w[FIRED + j] == ZERO else kept
+            kept = ZERO if stuck and w[LEAD + j] > ZERO else ONE - share
             lam = w[LAM_P + row + j]
             by_v = w[LAM_V + j] * w[V_PER_P * BLOCK + j] * w[WEIGHT + row + j]
             w[LAM_P + row + j] = by_v * (ONE - kept) + lam * kept
     for j in range(BLOCK):
-        v, drive = w[V + j], w[DRIVE * BLOCK + j]
+        v, drive, lead = w[V + j], w[DRIVE * BLOCK + j], w[LEAD + j]
         above_0, below_0 = w[PER_V_LEAK * BLOCK + j], w[PER_V_LEAK_BELOW * BLOCK + j]
         per_v = above_0 if v >= ZERO else below_0
         grown = exp2(smaller(abs(v) * per_v * LOG2_E, MOST_BITS))
@@ -158,10 +152,9 @@ def coarse_step(w, domains):
         pull = drive * w[I_A + j]
         inhibited = w[I_A + j] < ZERO
         slope -= pull * w[PER_V_COMPLIANCE * BLOCK + j] * lost if inhibited else ZERO
-        free = compliance * drive if abs(pull * compliance) <= abs(above) else ZERO
-        asleep = w[FREE + j] < LEAST_FREE and w[FIRED + j] == ZERO
-        w[BY_I + j] = ZERO if asleep else w[LAM_V + j] * (free if inhibited else drive)
-        w[LAM_V + j] *= ONE if asleep else ONE - smaller(slope, ONE)
+        free = compliance * drive if lead * abs(pull * compliance) <= abs(above) else ZERO
+        w[BY_I + j] = w[LAM_V + j] * lead * (free if inhibited else drive)
+        w[LAM_V + j] *= ONE - smaller(lead * slope, ONE)
 
 
 @kernel(fastmath=FAST_MATH)
@@ -221,10 +214,10 @@ def adjoint_windows(
 ):  # fmt: skip
     """Take `lam_v` (n,) and `lam_p` (K, n) through one macro step, in place, and write `by_current` (n,), dL/dI.
 
-    `tape` holds the step's v, p (K, n), i_a, seen (1 + K, n), fired and free, in this order; `tangents` and `late` are
-    read where `exact`. `charge`: the surrogate looks at the charge, else at V; `shape` counts in `SHAPES`.
+    `tape` holds the step's v, p (K, n), i_a, seen (1 + K, n), fired, lead and free, in this order; `tangents` and
+    `late` are read where `exact`. `charge`: the surrogate looks at the charge, else at V; `shape` counts in `SHAPES`.
     """
-    v, p, i_a, seen, fired, free = tape
+    v, p, i_a, seen, fired, lead, free = tape
     domains = p.shape[0]
     w = np.empty(WORK_SIZE, np.float32)
     lanes = np.empty(BLOCK, np.uint64)
@@ -252,7 +245,7 @@ def adjoint_windows(
             load_row(w, I_A, i_a, first, count)
             for k in range(domains):
                 load_row(w, P + domain_row(k), p[k], first, count)
-            load_row(w, FREE, free, first, count)
+            load_row(w, LEAD, lead, first, count)
             coarse_step(w, domains)
         if event:
             load_row(w, FREE, free, first, count)

@@ -117,7 +117,7 @@ def load_state(w, s, v, p, hold, i_a, lanes, with_tangents):
 
 
 @kernel(fastmath=FAST_MATH)
-def store(w, v, p, hold, spikes, event, seen, free_ms, lanes, count):
+def store(w, v, p, hold, spikes, event, seen, lead_ms, free_ms, lanes, count):
     """Write a block's state, spikes and what the surrogate sees."""
     domains = p.shape[0]
     for j in range(count):
@@ -126,6 +126,7 @@ def store(w, v, p, hold, spikes, event, seen, free_ms, lanes, count):
         spikes[at] = w[simd.SPIKES + j]
         free_ms[at] = w[simd.FREE + j]
         late = fired and event
+        lead_ms[at] = w[simd.LEAD + j] if late else w[simd.FREE + j]
         seen[0, at] = w[simd.SEEN_V + j] if late else w[simd.V + j]
         cut = fired and not event
         v[at] = w[V_RESET * BLOCK + j] if cut else w[simd.V + j]
@@ -206,7 +207,9 @@ def take_substeps(w, s, domains, substeps, inhibited, event, with_tangents):
 
 
 @kernel(fastmath=FAST_MATH)
-def logistic_windows(start, stop, constants, v, p, hold, i_a, spikes, accuracy, event, seen, free_ms, tangents, late):
+def logistic_windows(
+    start, stop, constants, v, p, hold, i_a, spikes, accuracy, event, seen, lead_ms, free_ms, tangents, late
+):
     """One macro step of neurons start <= j < stop in the substeps of `devices.felif_substeps`."""
     domains = p.shape[0]
     with_tangents = tangents.shape[-1] > 0
@@ -228,7 +231,7 @@ def logistic_windows(start, stop, constants, v, p, hold, i_a, spikes, accuracy, 
                     fresh = False
                 load_state(w, s, v, p, hold, i_a, lanes, with_tangents)
                 take_substeps(w, s, domains, count_of(accuracy, k), k == INHIBITED, event, with_tangents)
-                store(w, v, p, hold, spikes, event, seen, free_ms, lanes, count)
+                store(w, v, p, hold, spikes, event, seen, lead_ms, free_ms, lanes, count)
                 if with_tangents:
                     store_tangents(w, s, tangents, late, domains, event, lanes, count)
                 first += count

@@ -74,6 +74,7 @@ ROWS_OF_CONSTANTS = DOMAINS_FROM
     PHI,
     PSI,
     SPIKES,
+    LEAD,
     FREE,
     FRACTION,
     FIRED,
@@ -82,8 +83,8 @@ ROWS_OF_CONSTANTS = DOMAINS_FROM
     MEAN,
     HALF_FLOW,
     STEADY,
-) = ((ROWS_OF_CONSTANTS + row) * BLOCK for row in range(27))
-_DOMAIN_ROWS = ROWS_OF_CONSTANTS + 27
+) = ((ROWS_OF_CONSTANTS + row) * BLOCK for row in range(28))
+_DOMAIN_ROWS = ROWS_OF_CONSTANTS + 28
 (
     P,
     INVERSE_EA,
@@ -436,5 +437,6 @@ def reset_fired(w, s, domains, with_tangents):
         w[V + j] = w[V_RESET * BLOCK + j] if fired else v
         wait = larger(w[T_REFRACTORY * BLOCK + j] - (ONE - w[FRACTION + j]) * w[H + j], ZERO)
         w[HOLD + j] = wait if fired else w[HOLD + j]
+        w[LEAD + j] = w[FREE + j] if first else w[LEAD + j]
         w[FREE + j] = ZERO if fired else w[FREE + j]
         w[SPIKES + j] += w[FIRED + j]

@@ -17,7 +17,8 @@ Spikes, in both kernels:
 Arrays: v, hold, i_a, spikes (n,), p (K, n); `constants` (m, 18 + 3 K) with m = 1 or one row a neuron, neuron j % m.
 `seen` (1 + K, n): state at the first crossing, or at the end where none happened; there the surrogate looks.
 `tangents` (1 + K, 2 + K, n): derivative of `seen`; `late` (1 + K, n): derivative of the final state by I after a spike;
-`free_ms` (n,): time integrated since the last reset. Each kernel works on neurons start <= j < stop.
+`lead_ms` (n,): time integrated up to `seen`; `free_ms` (n,): since the last reset. Each kernel works on neurons
+start <= j < stop.
 """
 
 # mypy: allow-untyped-defs
@@ -183,7 +184,7 @@ def finish(j, v, p, spikes, s, v_out, hold, constants, event, seen, tangents, la
 
 @kernel()
 def rosenbrock_windows(
-    start, stop, constants, v, p, hold, step, i_a, spikes, rtol, event, seen, free_ms, tangents, late
+    start, stop, constants, v, p, hold, step, i_a, spikes, rtol, event, seen, lead_ms, free_ms, tangents, late
 ):
     """Adaptive Rosenbrock over 1 ms; `step` (n,) keeps each neuron's step size in ms from one call to the next."""
     domains = p.shape[0]
@@ -202,7 +203,7 @@ def rosenbrock_windows(
         spikes[j] = 0
         t = min(hold[j], MACRO_MS)
         hold[j] -= t
-        since = t
+        begun = since = t
         for _ in range(MOST_STEPS):
             if not t < MACRO_MS:
                 break
@@ -229,6 +230,8 @@ def rosenbrock_windows(
             if v_now >= x[V_THRESHOLD]:
                 spikes[j] += 1
                 h = FIRST_STEP_MS
+                if spikes[j] == 1:
+                    lead_ms[j] = t - begun
                 if not event:
                     break
                 if spikes[j] == 1:
@@ -245,6 +248,8 @@ def rosenbrock_windows(
                 break
         if t < MACRO_MS and not (v_now >= x[V_THRESHOLD] and not event):
             v_now = math.nan
+        if spikes[j] == 0:
+            lead_ms[j] = MACRO_MS - begun
         free_ms[j] = MACRO_MS - since
         step[j] = h
         p[:, j] = p_now
@@ -299,7 +304,9 @@ def euler_step(v, p, i_a, dt, constants, dp, gain, rate, s):
 
 
 @kernel()
-def euler_windows(start, stop, constants, v, p, hold, i_a, spikes, substeps, event, seen, free_ms, tangents, late):
+def euler_windows(
+    start, stop, constants, v, p, hold, i_a, spikes, substeps, event, seen, lead_ms, free_ms, tangents, late
+):
     """Explicit Euler in `substeps` equal steps a macro step: 1000 make the paper's microsecond."""
     domains = p.shape[0]
     dp, gain, rate, p_now = np.empty(domains), np.empty(domains), np.empty(domains), np.empty(domains)
@@ -317,13 +324,15 @@ def euler_windows(start, stop, constants, v, p, hold, i_a, spikes, substeps, eve
         spikes[j] = 0
         held = min(round(hold[j] / dt), substeps)
         hold[j] -= held * dt
-        n, since = held, held
+        n = begun = since = held
         while n < substeps:
             if v_now < x[V_THRESHOLD]:
                 v_now = euler_step(v_now, p_now, i_a[j], dt, x, dp, gain, rate, s)
                 n += 1
             if v_now >= x[V_THRESHOLD]:
                 spikes[j] += 1
+                if spikes[j] == 1:
+                    lead_ms[j] = (n - begun) * dt
                 if not event:
                     break
                 if spikes[j] == 1:
@@ -339,6 +348,8 @@ def euler_windows(start, stop, constants, v, p, hold, i_a, spikes, substeps, eve
                 since = n
             elif v_now != v_now:
                 break
+        if spikes[j] == 0:
+            lead_ms[j] = (substeps - begun) * dt
         free_ms[j] = (substeps - since) * dt
         p[:, j] = p_now
         finish(j, v, p, spikes, s, v_now, hold, x, event, seen, tangents, late, seen_tangents)

@@ -33,8 +33,6 @@ from training.logistic import logistic_torch
 from training.sequence import Plan, Tape, weighted
 
 SATURATED = 1.0 - 1e-6
-LEAST_FREE = 1e-3
-"""A neuron that integrates for less of a macro step, in ms, is held throughout."""
 GRAIN = 256
 
 
@@ -46,17 +44,18 @@ class Shown(NamedTuple):
     polarization: Tensor
 
 
-def coarse_jacobian(v: Tensor, p: Tensor, i_a: Tensor, constants: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
-    """BRUNO's clamped Jacobian of one Euler step of 1 ms: dV'/dV, dp_k'/dp_k (dV'/dp_k follows from it),
-    dV'/dI."""
+def coarse_jacobian(
+    v: Tensor, p: Tensor, i_a: Tensor, constants: Tensor, lead_ms: Tensor
+) -> tuple[Tensor, list[Tensor], Tensor]:
+    """BRUNO's clamped Jacobian of one Euler step of `lead_ms` (B, N): dV'/dV, dp_k'/dp_k (dV'/dp_k follows), dV'/dI."""
     domains = domain_count(len(constants))
     activation, offset, weight = constants[DOMAINS_FROM:].view(3, domains, -1)
     field = constants[K_CAP] * v - constants[K_POL] * weighted(p, weight)
     kept = []
     for k in range(domains):
         here = field - offset[k]
-        share = unrolled.switching_rate(here, activation[k], constants).clamp(max=1.0)
-        stuck = torch.where(here >= 0.0, p[k], -p[k]) >= SATURATED
+        share = (lead_ms * unrolled.switching_rate(here, activation[k], constants)).clamp(max=1.0)
+        stuck = (torch.where(here >= 0.0, p[k], -p[k]) >= SATURATED) & (lead_ms > 0.0)
         kept.append(torch.where(stuck, 0.0, 1.0 - share))
     per_v = unrolled.leak_per_v(v, constants)
     slope = constants[LEAK] * per_v * torch.exp((v.abs() * per_v).clamp(max=unrolled.MAX_LEAK_EXPONENT))
@@ -71,9 +70,9 @@ def coarse_jacobian(v: Tensor, p: Tensor, i_a: Tensor, constants: Tensor) -> tup
         compliance = torch.where(headroom >= 0.0, 1.0 - lost, headroom)
         pull = constants[DRIVE] * i_a
         slope = slope - torch.where(inhibited, pull * constants[PER_V_COMPLIANCE] * lost, 0.0)
-        free = torch.where((pull * compliance).abs() <= above.abs(), compliance * constants[DRIVE], 0.0)
+        free = torch.where(lead_ms * (pull * compliance).abs() <= above.abs(), compliance * constants[DRIVE], 0.0)
         by_current = torch.where(inhibited, free, by_current)
-    return 1.0 - slope.clamp(max=1.0), kept, by_current
+    return 1.0 - (lead_ms * slope).clamp(max=1.0), kept, lead_ms * by_current
 
 
 def sweep(
@@ -197,7 +196,7 @@ def compiled_step_back(
     by_i = torch.empty_like(start_v)
     n, domains = by_i.numel(), len(lam_p)
     kept = [tape.v[t].view(n), tape.p[t].view(domains, n), tape.i_a[t].view(n), tape.seen[t].view(-1, n),
-            tape.fired[t].view(n), tape.free[t].view(n)]  # fmt: skip
+            tape.fired[t].view(n), coarse_ms(plan, tape, t).view(n), tape.free[t].view(n)]  # fmt: skip
     none = by_i.new_empty(1, 1, 0)
     tangents = none if tape.tangents is None else tape.tangents[t].view(1 + domains, 2 + domains, n)
     late = none[0] if tape.late is None else tape.late[t].view(1 + domains, n)
@@ -226,16 +225,14 @@ def _pull_back(
         return columns[0], torch.stack(columns[1:-1]), columns[-1]
     domains = len(seen_p)
     weight = constants[DOMAINS_FROM + 2 * domains :]
-    by_v, kept, by_i = coarse_jacobian(tape.v[t], tape.p[t], tape.i_a[t], constants)
-    held = asleep(tape, t)
-    by_v, kept, by_i = torch.where(held, 1.0, by_v), [torch.where(held, 1.0, x) for x in kept], by_i * ~held
+    by_v, kept, by_i = coarse_jacobian(tape.v[t], tape.p[t], tape.i_a[t], constants, coarse_ms(plan, tape, t))
     start_p = [seen_v * constants[V_PER_P] * weight[k] * (1.0 - kept[k]) + seen_p[k] * kept[k] for k in range(domains)]
     return seen_v * by_v, torch.stack(start_p), seen_v * by_i
 
 
-def asleep(tape: Tape, t: int) -> Tensor:
-    """Which neurons (B, N) were held throughout macro step `t`: their state stays, whatever the current."""
-    return (tape.free[t] < LEAST_FREE) & (tape.fired[t] == 0.0)
+def coarse_ms(plan: Plan, tape: Tape, t: int) -> Tensor:
+    """Length of the coarse step (B, N): up to the crossing, or as published a millisecond unless held throughout."""
+    return (tape.lead[t] > 0.0).to(tape.lead.dtype) if plan.whole else tape.lead[t]
 
 
 class _ConstantsGradient:
@@ -261,14 +258,14 @@ class _ConstantsGradient:
             end, after = flow(tape, t, constants)
             distance = self.plan.surrogate.distance(seen[0], seen[1:], constants)
             fired = tape.fired[t] > 0.0
-            lam_seen = torch.where(asleep(tape, t), 0.0, lam_seen)
             objective = (end * lam_seen).sum() + (torch.where(fired, after, 0.0) * lam_after).sum()
             objective = objective + (distance * by_distance).sum()
             self.total += torch.autograd.grad(objective, constants)[0]
 
     def _coarse(self, tape: Tape, t: int, constants: Tensor) -> tuple[Tensor, Tensor]:
         v, p, i_a = (y.to(constants.dtype) for y in (tape.v[t], tape.p[t], tape.i_a[t]))
-        v_end, p_end = unrolled.euler_step(v, p, i_a, constants, 1.0, detach_tau=True)
+        lead_ms = coarse_ms(self.plan, tape, t).to(constants.dtype)
+        v_end, p_end = unrolled.euler_step(v, p, i_a, constants, lead_ms, detach_tau=True)
         reset = unrolled.reset(v_end, p_end, torch.ones_like(v, dtype=torch.bool), constants)
         return torch.cat([v_end[None], p_end]), torch.cat([reset[0][None], reset[1]])
 

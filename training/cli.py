@@ -12,7 +12,7 @@ from training import cli_bench, cli_paper, cli_program, cli_validate  # noqa: F4
 from training.cli_options import TrustOption
 
 Neuron = Literal["felif", "lif", "rlif", "gru", "lstm"]
-Gradient = Literal["bruno", "tangent", "bptt", "checkpoint", "coarse"]
+Gradient = Literal["bruno", "bruno-published", "tangent", "bptt", "checkpoint", "coarse"]
 
 
 @app.command("train")

@@ -107,7 +107,7 @@ class NeuronConfig(_Strict):
     """``calibrated``, ``published``, or the path of a card."""
     values: dict[str, Number] = Field(default_factory=dict)
     """Parameters of the card to replace, by name, in SI units, such as {v_threshold: 2.0}."""
-    gradient: Literal["bruno", "tangent", "bptt", "checkpoint", "coarse"] = "bruno"
+    gradient: Literal["bruno", "bruno-published", "tangent", "bptt", "checkpoint", "coarse"] = "bruno"
     spread: Literal["none", "card", "fit_ambiguity"] | dict[str, Number] = "none"
     """How the neurons' devices differ: not at all, by the card's variability, or by relative standard deviations of
     named parameters. ``fit_ambiguity`` draws what the fit leaves open (the card's covariance) instead: no spread of

@@ -48,6 +48,8 @@ class Step:
     """How many, (n,)."""
     seen: Tensor
     """(1 + K, n): V and p at the first crossing, or at the end where there was none."""
+    lead_ms: Tensor
+    """Time integrated up to `seen`, (n,): to the first crossing, or to the end."""
     free_ms: Tensor
     """Time integrated since the last reset, (n,)."""
     tangents: Tensor | None
@@ -127,12 +129,12 @@ def _buffers(state: Membrane, tangents: bool, out: Step | None) -> tuple[Step, l
         return torch.empty(shape, dtype=state.v.dtype)
 
     if out is None:
-        out = Step(empty(n), empty(1 + domains, n), empty(n), None, None)
+        out = Step(empty(n), empty(1 + domains, n), empty(n), empty(n), None, None)
         if tangents:
             out.tangents, out.late = empty(1 + domains, 2 + domains, n), empty(1 + domains, n)
     matrix = empty(1 + domains, 2 + domains, wide) if out.tangents is None else out.tangents
     late = empty(1 + domains, wide) if out.late is None else out.late
-    return out, [x.numpy() for x in (out.spikes, out.seen, out.free_ms, matrix, late)]
+    return out, [x.numpy() for x in (out.spikes, out.seen, out.lead_ms, out.free_ms, matrix, late)]
 
 
 def _compiled(
@@ -146,11 +148,11 @@ def _compiled(
     grain: int = 1,
 ) -> Step:
     """One macro step by a compiled `kernel`, which takes `carried` from its start to its end in place."""
-    step, (spikes, seen, free, matrix, late) = buffers
+    step, (spikes, seen, lead, free, matrix, late) = buffers
     state, current = [x.numpy() for x in carried], i_a.numpy()
 
     def work(start: int, stop: int) -> None:
-        kernel(start, stop, rows, *state, current, spikes, setting, event, seen, free, matrix, late)
+        kernel(start, stop, rows, *state, current, spikes, setting, event, seen, lead, free, matrix, late)
 
     in_threads(work, current.size, grain)
     return step
@@ -201,7 +203,7 @@ def _euler_torch(constants: Tensor, state: Membrane, i_a: Tensor, accuracy: floa
     free = (1.0 - (window.hold if event else state.hold)).clamp(0.0, 1.0)
     state.v, state.p, state.hold = window.v, window.p, window.hold
     seen = torch.cat([window.seen_v[None], window.seen_p])
-    return Step(window.spikes, seen, free, None, None)
+    return Step(window.spikes, seen, window.lead_ms, free, None, None)
 
 
 def logistic(

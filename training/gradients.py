@@ -4,15 +4,18 @@ microsecond.
     forward    (V', p') = fine integration of (V, p) over 1 ms at constant I
     backward   lam = J^T lam',      dL/dI = J_I^T lam'
 
-- ``bruno``: J of ONE explicit Euler step of 1 ms with tau detached (Fehlings et al., arXiv 2505.17791),
-  clamped: dt/tau <= 1, slope of leak and inhibition <= 1; the row of a domain that sits saturated is zero.
+- ``bruno``: J of ONE explicit Euler step with tau detached (Fehlings et al., arXiv 2505.17791), clamped: dt/tau <= 1,
+  slope of leak and inhibition <= 1; the row of a domain that sits saturated is zero. dt is the part of the millisecond
+  that leads to what the surrogate sees: to its end, or to the first crossing, and not while the neuron is held.
+- ``bruno-published``: the same with dt = 1 ms wherever the crossing is. A neuron that crosses early gets the gradient
+  of a whole millisecond of current; in recurrent networks with macro reset that explodes.
 - ``tangent``: J of the fine integration itself between resets, carried along by the solver. The gradient of ``bptt``,
   which stops at a reset too, at the memory of ``bruno``.
 - ``bptt``: autograd through all substeps. ``checkpoint``: the same, each macro step recomputed in the
   backward pass.
 - ``coarse``: one explicit Euler step of 1 ms both ways; the control, which does not learn.
 
-The first two share `FusedSequence`, the others `unrolled_sequence`. In all of them the reset is detached: with event
+The first three share `FusedSequence`, the others `unrolled_sequence`. In all of them the reset is detached: with event
 reset they have 0 where the circuit's d(charge after a spike)/d(charge before it) is 1, since a crossing that comes
 earlier lets the next interval begin earlier (docs/explanation/gradients.md). A spike's derivative is a `Surrogate`,
 recurrent weights W (N, N) add s[t-1] W to the current (row: from, column: to; A a spike), and the sum is kept within
@@ -79,7 +82,8 @@ class FusedSequence(torch.autograd.Function):
             fired = step.spikes.view(there)
             seen = step.seen.view(1 + domains, *there)
             if differentiate and step is not slot:
-                tape.keep(t, rows, seen=seen, fired=fired, free=step.free_ms.view(there))
+                lead, free = step.lead_ms.view(there), step.free_ms.view(there)
+                tape.keep(t, rows, seen=seen, fired=fired, lead=lead, free=free)
                 if want:
                     assert step.tangents is not None
                     assert step.late is not None
@@ -145,7 +149,7 @@ class Recomputed(torch.autograd.Function):
         ctx.save_for_backward(*tensors)
         ctx.set_materialize_grads(False)
         window = unrolled.macro_step(*arguments)
-        ctx.mark_non_differentiable(window.hold, window.spikes)
+        ctx.mark_non_differentiable(window.hold, window.spikes, window.lead_ms)
         return tuple(window)
 
     @staticmethod
@@ -198,6 +202,7 @@ def unrolled_sequence(x: Sequence, plan: Plan, recompute: bool) -> Result:
 
 GRADIENTS: dict[str, Callable[[Sequence, Plan], Result]] = {
     "bruno": fused_sequence,
+    "bruno-published": fused_sequence,
     "tangent": fused_sequence,
     "bptt": partial(unrolled_sequence, recompute=False),
     "checkpoint": partial(unrolled_sequence, recompute=True),

@@ -275,6 +275,7 @@ def logistic_torch(
     return Step(
         whole(*(step.spikes for step in steps)),
         whole(*(step.seen for step in steps)),
+        whole(*(step.lead_ms for step in steps)),
         whole(*(step.free_ms for step in steps)),
         whole(*(step.tangents for step in steps)) if tangents else None,
         whole(*(step.late for step in steps)) if tangents else None,
@@ -288,7 +289,7 @@ def _take_substeps(constants: Tensor, state: Membrane, i_a: Tensor, substeps: in
     i_in = i_a * constants[DRIVE]
     threshold = constants[V_THRESHOLD]
     leak_now = leak(v, constants)[0]
-    spikes, free = torch.zeros_like(v), torch.zeros_like(v)
+    spikes, lead, free = (torch.zeros_like(v) for _ in range(3))
     seen = torch.cat([v[None], p])
     s = seen_s = _identity(constants, domain.weight) if tangents else v.new_empty(0)
     for step in range(substeps):
@@ -305,7 +306,7 @@ def _take_substeps(constants: Tensor, state: Membrane, i_a: Tensor, substeps: in
         v, p = v + part * done.v_moved - constants[V_PER_P] * ahead, p + switched * done.p_moved
         free = free + part * h
         first = spikes == 0.0
-        seen = torch.where(first, torch.cat([v[None], p]), seen)
+        seen, lead = torch.where(first, torch.cat([v[None], p]), seen), torch.where(first, free, lead)
         if event:
             if tangents:
                 seen_s = torch.where(first, s, seen_s)
@@ -325,9 +326,9 @@ def _take_substeps(constants: Tensor, state: Membrane, i_a: Tensor, substeps: in
         p = torch.where(quiet, p, constants[P_RESET])
     state.v, state.p, state.hold = v, p, hold
     if not tangents:
-        return Step(spikes, seen, free, None, None)
+        return Step(spikes, seen, lead, free, None, None)
     late = to_voltage(s, constants, domain.weight)[:, -1] if event else torch.zeros_like(seen)
-    return Step(spikes, seen, free, to_voltage(seen_s, constants, domain.weight), late)
+    return Step(spikes, seen, lead, free, to_voltage(seen_s, constants, domain.weight), late)
 
 
 def _identity(constants: Tensor, weight: Tensor) -> Tensor:

@@ -221,9 +221,11 @@ class FeLIF(nn.Module):
         solver = find_solver(name, device)
         accuracy = solver.accuracy_for(self._domain_weight) if self.accuracy is None else self.accuracy
         substeps = 1 if self.gradient == "coarse" else int(accuracy)
-        exact = self.gradient == "tangent"
+        exact, whole = self.gradient == "tangent", self.gradient == "bruno-published"
         event, delayed = self.reset == "event", self.reset == "delayed"
-        return Plan(solver, accuracy, self.surrogate, event, delayed, exact, substeps, self.limits)
+        return Plan(
+            solver, accuracy, self.surrogate, event, delayed, exact, whole, substeps=substeps, limits=self.limits
+        )
 
     def _check_envelope(self, current_a: Tensor) -> None:
         span = self.card.envelope.get("i_syn")

@@ -24,6 +24,8 @@ class Plan:
     """The reset takes the whole macro step after a spike."""
     exact: bool = False
     """Tangents rather than the coarse step."""
+    whole: bool = False
+    """The coarse step takes the whole millisecond, as published, wherever the crossing is."""
     substeps: int = 1000
     """Of the unrolled modes."""
     limits: CurrentLimits | None = None
@@ -88,7 +90,7 @@ class Tape:
         self.out_dtype = new(()).dtype
         self.v, self.p, self.i_a = empty(), empty(domains), empty()
         self.passing = new((steps, batch, width), dtype=torch.bool) if plan.limits else None
-        self.seen, self.fired, self.free = empty(1 + domains), empty(), empty()
+        self.seen, self.fired, self.lead, self.free = empty(1 + domains), empty(), empty(), empty()
         self.tangents = empty(1 + domains, 2 + domains) if plan.exact else None
         self.hold = empty() if plan.event or plan.delayed else None
         self.late = empty(1 + domains) if plan.exact and plan.event else None
@@ -97,7 +99,8 @@ class Tape:
         """Where macro step `t` of all batch rows is to be written."""
         tangents = None if self.tangents is None else self.tangents[t].flatten(-2)
         late = None if self.late is None else self.late[t].flatten(-2)
-        return Step(self.fired[t].flatten(), self.seen[t].flatten(-2), self.free[t].flatten(), tangents, late)
+        fired, lead, free = (x[t].flatten() for x in (self.fired, self.lead, self.free))
+        return Step(fired, self.seen[t].flatten(-2), lead, free, tangents, late)
 
     def keep(self, t: int, rows: Tensor | None, **what: Tensor) -> None:
         """Store tensors of macro step `t`, for the batch rows that were active."""

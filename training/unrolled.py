@@ -5,8 +5,8 @@
 
 One explicit Euler step (`devices.felif`), written so that it never oversteps an equilibrium: dt/tau is
 limited to 1, the leak to what brings V to 0, inhibition to what brings V to the floor. It serves three
-masters: 1000 of them a millisecond are the paper's forward pass and BPTT, one is the coarse step that BRUNO
-differentiates, with tau detached.
+masters: 1000 of them a millisecond are the paper's forward pass and BPTT, one, as long as it takes to the crossing, is
+the coarse step that BRUNO differentiates, with tau detached.
 """
 
 from typing import NamedTuple
@@ -58,6 +58,8 @@ class Window(NamedTuple):
     """Voltage (B, N) where the surrogate looks: at the first crossing, or at the end."""
     seen_p: Tensor
     """Domains (K, B, N) there."""
+    lead_ms: Tensor
+    """Time integrated up to there (B, N)."""
 
 
 def switching_rate(field: Tensor, activation: Tensor, constants: Tensor) -> Tensor:
@@ -74,10 +76,12 @@ def leak_per_v(v: Tensor, constants: Tensor) -> Tensor:
 
 
 def euler_step(
-    v: Tensor, p: Tensor, i_a: Tensor, constants: Tensor, dt_ms: float, detach_tau: bool = False
+    v: Tensor, p: Tensor, i_a: Tensor, constants: Tensor, dt_ms: float | Tensor, detach_tau: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """One step of `dt_ms` from V (B, N), p (K, B, N) under `i_a` (B, N) in A; `constants` (18 + 3 K, N or
-    1)."""
+    """One step of `dt_ms`, one or (B, N), from V (B, N), p (K, B, N) under `i_a` (B, N) in A.
+
+    `constants` (18 + 3 K, N or 1).
+    """
     domains = domain_count(len(constants))
     activation, offset, weight = constants[DOMAINS_FROM:].view(3, domains, -1)
     weighted = sum(weight[k] * p[k] for k in range(domains))
@@ -110,6 +114,7 @@ def macro_step(
     """One macro step of 1 ms in `substeps` Euler steps, spikes and resets included (`devices.felif_windows`)."""
     dt = 1.0 / substeps
     seen_v, seen_p, spikes = v, p, torch.zeros_like(v)
+    led = torch.zeros_like(hold)
     threshold = constants[V_THRESHOLD].expand_as(v)
     if not event:
         held = torch.round(hold / dt)
@@ -117,9 +122,10 @@ def macro_step(
             running = (v < threshold) & (held <= step)
             v_new, p_new = euler_step(v, p, i_a, constants, dt)
             v, p = torch.where(running, v_new, v), torch.where(running, p_new, p)
+            led = led + running
         fired = v >= threshold
         after_v, after_p = reset(v, p, fired, constants)
-        return Window(after_v, after_p, torch.zeros_like(hold), fired.to(v.dtype), v, p)
+        return Window(after_v, after_p, torch.zeros_like(hold), fired.to(v.dtype), v, p, led * dt)
 
     wait = torch.round(constants[T_REFRACTORY] / dt).expand_as(v)
     held = torch.round(hold / dt)
@@ -130,11 +136,12 @@ def macro_step(
         v, p = torch.where(running, v_new, v), torch.where(running, p_new, p)
         fired = v >= threshold
         first = spikes == 0.0
+        led = led + (first & running)
         seen_v, seen_p = torch.where(first, v, seen_v), torch.where(first, p, seen_p)
         spikes = spikes + fired
         v, p = reset(v, p, fired, constants)
         held = torch.where(fired, wait, held)
-    return Window(v, p, held * dt, spikes, seen_v, seen_p)
+    return Window(v, p, held * dt, spikes, seen_v, seen_p, led * dt)
 
 
 def reset(v: Tensor, p: Tensor, fired: Tensor, constants: Tensor) -> tuple[Tensor, Tensor]:

@@ -85,7 +85,7 @@ def test_the_compiled_right_hand_side_is_the_reference_for_any_value(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_coarse_step_is_the_reference_for_any_value(name):
-    """A short Euler step is the right-hand side; BRUNO's Jacobian is that of one step of a millisecond."""
+    """A short Euler step is the right-hand side; BRUNO's Jacobian is that of one step up to the crossing."""
     card = CARD.with_values(**{name: nudged(name)})
     v, p, i_a = (torch.tensor(x) for x in states(200))
     dv, dp = derivatives(v, p, i_a, FeLIFParameters.from_card(card))
@@ -98,9 +98,10 @@ def test_the_coarse_step_is_the_reference_for_any_value(name):
     torch.testing.assert_close(
         ((p_new - p) / short)[:, 0, calm], torch.tensor(dp.T * 1e-3)[:, calm], rtol=1e-5, atol=1e-6
     )
-    v_end, p_end = euler_step(v, p, i_a, constants, 1.0, detach_tau=True)
+    lead_ms = torch.linspace(0.01, 1.0, 200, dtype=torch.float64)[None]
+    v_end, p_end = euler_step(v, p, i_a, constants, lead_ms, detach_tau=True)
     by_v = torch.autograd.grad(v_end.sum(), v)[0]
-    ours_v, kept, _ = adjoint.coarse_jacobian(v.detach(), p.detach(), i_a, constants)
+    ours_v, kept, _ = adjoint.coarse_jacobian(v.detach(), p.detach(), i_a, constants, lead_ms)
     free = (i_a >= 0.0) & (by_v > 0.0) & (ours_v > 0.0)
     assert free.sum() > 50
     torch.testing.assert_close(ours_v[free], by_v[free], rtol=1e-9, atol=1e-9)

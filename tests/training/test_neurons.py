@@ -106,7 +106,7 @@ def test_bruno_is_close_to_the_exact_gradient_on_charge_and_too_large_on_voltage
     assert cosine > 0.98
     assert 0.8 < ratio < 1.25
     exact, _ = two_layers("tangent", surrogate="voltage", steps=12)
-    assert compare(two_layers("bruno", surrogate="voltage", steps=12)[0], exact)[1] > 3.0
+    assert compare(two_layers("bruno", surrogate="voltage", steps=12)[0], exact)[1] > 2.0
 
 
 def test_the_coarse_forward_pass_spikes_wrongly():
@@ -122,14 +122,14 @@ def one_layer_inputs(steps=6, batch=2, width=4, scale_a=3e-9):
     return current_a, domains
 
 
-def test_bruno_is_a_straight_through_estimator_on_one_coarse_step():
+def test_bruno_as_published_is_a_straight_through_estimator_on_one_coarse_step():
     """The fused gradient equals autograd of V_c + stop(V_f - V_c), the rule as Fehlings et al. state it."""
     from training.surrogates import Spike
     from training.unrolled import euler_step
 
     current_a, domains = one_layer_inputs()
     current_a = current_a.abs()
-    neuron = FeLIF(CARD, "bruno").double()
+    neuron = FeLIF(CARD, "bruno-published").double()
     start = neuron.initial_state(2, 4)._replace(domains=domains)
     constants = neuron.constants()
 

@@ -146,6 +146,8 @@ def test_a_failed_calibration_leaves_the_good_card(bruno, tmp_path):
         (["neuron", "--netlist", "mine.cir", "--monte-carlo", "8"], "mine.variation.yaml: no such variation file"),
         (["rram", "--monte-carlo", "1"], "at least 2 sampled devices, not 1"),
         (["all", "--domains", "0"], "give a number from 1 to 7, several (1,4), or auto"),
+        (["all", "--domains", "1,"], "--domains 1,: give a number from 1 to 7"),
+        (["all", "--domains", "4,8"], "--domains 4,8: give a number from 1 to 7"),
     ],
 )
 def test_a_calibration_that_cannot_end_well_is_refused_before_anything_runs(bruno, monkeypatch, tmp_path, args, said):

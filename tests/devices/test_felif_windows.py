@@ -26,19 +26,21 @@ def windows(parameters, v, p, i_a, solver="rosenbrock", accuracy=1e-10, event=Fa
     domains, n = p.shape
     dtype = np.float32 if solver == "logistic" else np.float64
     v, p, i_a = (np.array(x, dtype=dtype) for x in (v, p, i_a))
-    hold, spikes, free = (np.zeros(n, dtype) for _ in range(3))
+    hold, spikes, lead, free = (np.zeros(n, dtype) for _ in range(4))
     seen = np.zeros((1 + domains, n), dtype)
     wide = n if tangents else 0
     matrix, late = np.zeros((1 + domains, 2 + domains, wide), dtype), np.zeros((1 + domains, wide), dtype)
     constants = parameters.constants().astype(dtype)
-    rest = (spikes, accuracy, event, seen, free, matrix, late)
+    rest = (spikes, accuracy, event, seen, lead, free, matrix, late)
     if solver == "rosenbrock":
         rosenbrock_windows(0, n, constants[None], v, p, hold, np.full(n, 1e-2), i_a, *rest)
     elif solver == "euler":
         euler_windows(0, n, constants[None], v, p, hold, i_a, *rest)
     else:
         logistic_windows(0, n, constants[:, None], v, p, hold, i_a, *rest)
-    return SimpleNamespace(v=v, p=p, hold=hold, spikes=spikes, seen=seen, free=free, tangents=matrix, late=late)
+    return SimpleNamespace(
+        v=v, p=p, hold=hold, spikes=spikes, seen=seen, lead=lead, free=free, tangents=matrix, late=late
+    )
 
 
 def states(parameters, n, seed=0):
@@ -57,13 +59,14 @@ def test_adaptive_windows_in_a_row_are_the_transient(parameters):
     levels = [3e-9, -1e-9, 2e-9, 4e-9, 0.5e-9, 5e-9]
     wave = simulate(parameters, Stimulus.steps(levels, rise_s=1e-9), 6e-3, dt_s=1e-3, rtol=1e-9)
     v, p = np.zeros(1), np.full((parameters.domains, 1), -1.0)
-    hold, step, spikes, free = (np.zeros(1) for _ in range(4))
+    hold, step, spikes, lead, free = (np.zeros(1) for _ in range(5))
     seen, empty = np.zeros((1 + parameters.domains, 1)), np.zeros((1, 1, 0))
     fired = []
     for k, level in enumerate(levels):
         i_a = np.array([level])
         constants = parameters.constants()[None]
-        rosenbrock_windows(0, 1, constants, v, p, hold, step, i_a, spikes, 1e-9, True, seen, free, empty, empty[0])
+        rest = (spikes, 1e-9, True, seen, lead, free, empty, empty[0])
+        rosenbrock_windows(0, 1, constants, v, p, hold, step, i_a, *rest)
         fired.append(spikes[0])
         assert v[0] == pytest.approx(wave["v_mem_v"][k + 1], abs=2e-4)
     assert np.array_equal(fired, np.histogram(wave.spike_times_s, np.arange(7) * 1e-3)[0])
@@ -149,6 +152,7 @@ def test_event_reset_agrees_between_kernels():
     assert (truth.spikes == 1).sum() > 500
     assert np.sqrt(np.mean((truth.v - ours.v)[same] ** 2)) < 0.01
     assert np.abs(truth.free - ours.free)[same].max() < 0.01
+    assert np.abs(truth.lead - ours.lead)[same].max() < 0.01
     spiked = same & (truth.spikes > 0)
     late = truth.late[0, spiked]
     assert np.sqrt(np.mean((ours.late[0, spiked] - late) ** 2)) < 0.05 * np.sqrt(np.mean(late**2))

@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .NOTPARALLEL:
 .PHONY: all setup ngspice browser calibrate train validate report bench paper docs test chaos fuzz lint format help clean
 
-all: calibrate train validate report ## set up, calibrate, train on Bach chorales, check in SPICE, write the reports (15 minutes on 2 cores)
+all: calibrate train validate report ## set up, calibrate, train on Bach chorales, check in SPICE, write the reports (16 minutes on 2 cores)
 	@echo
 	@echo "Done. Open reports/calibration.html and $(RUN)/report.html."
 

@@ -22,9 +22,6 @@ from training.roundtrip_compare import Parting, TrialScore, missing_charge, root
 from training.roundtrip_network import Recorded
 
 Array = NDArray[np.float64]
-MARGIN = 1.5
-"""So many times the card's error is still the card's: the known one is of whole held-out stimuli, and a neuron with few
-spikes can be most of the time where the model is worst."""
 SIDES = {"spice": "SPICE", "model": "the model", "torch": "the training kernel"}
 
 
@@ -177,7 +174,7 @@ def _too_far(errors: RmsErrors, known: KnownError) -> list[str]:
     found = []
     known_v = format_si(known.voltage_rms_v, "V", 3)
     voltage, polarization, kernel = errors.voltage_v or 0.0, errors.polarization or 0.0, errors.kernel_voltage_v or 0.0
-    if voltage > MARGIN * known.voltage_rms_v or polarization > MARGIN * known.polarization_rms:
+    if voltage > known.voltage_rms_v or polarization > known.polarization_rms:
         found.append(
             f"the model is {format_si(voltage, 'V', 3)} and {polarization:.3f} of Ps (rms) from SPICE; "
             f"the card is known to {known_v} and {known.polarization_rms:.3f}"

@@ -225,8 +225,8 @@ def test_validate_from_run_to_report(bruno, run_folder):
     assert all(row["kernel_matched_fraction"] > 0.9 for row in figures["neurons"])
     for row in figures["neurons"]:
         every_spike = row["spikes_matched"] == max(row["spikes_torch"], row["spikes_spice"])
-        assert row["verdict"] == ("ok" if every_spike else "explained"), row["reason"]
-        assert row["voltage_rms_v"] < 1.5 * figures["known_error"]["voltage_rms_v"]
+        assert row["verdict"] == ("ok" if every_spike else "explained"), "within the envelope nothing is flagged"
+        assert row["voltage_rms_v"] < figures["known_error"]["voltage_rms_v"]
     assert sum(figures["verdicts"].values()) == len(figures["neurons"])
     assert figures["crossbar"]["current_error_a"] < 1e-6 * 30e-9
     kept = json.loads((run_folder / "validation.json").read_text())

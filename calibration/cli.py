@@ -235,8 +235,9 @@ def calibrate_command(
         typer.Option(help="RRAM thermal resistance with or without radius (default: the netlist's)."),
     ] = None,
     domains: Annotated[
-        str, typer.Option(help="Polarization domains of FeLIF: a number, several to choose from, or auto (1 to 7).")
-    ] = "1,4",
+        str | None,
+        typer.Option(help="Polarization domains of FeLIF: a number, several to choose from (default: 1,4), or auto."),
+    ] = None,
     monte_carlo: Annotated[
         int | None,
         typer.Option(
@@ -283,7 +284,7 @@ def calibrate_command(
         raise InputError("--set goes with one of neuron and rram: bruno calibrate neuron --set vth=2.4")
     if report is not None and set(names) != set(TARGETS):
         raise InputError("--report needs both devices: bruno calibrate all --report FOLDER")
-    domain_choice = _domains(domains, MOST_DOMAINS)
+    domain_choice = {} if domains is None else {"domains": _domains(domains, MOST_DOMAINS)}
     if (current_scale is not None or currents is not None) and names != ["neuron"]:
         raise InputError("--current-scale and --currents go with neuron: bruno calibrate neuron --current-scale 4")
     if current_scale is not None and not current_scale > 0:
@@ -303,7 +304,7 @@ def calibrate_command(
             if monte_carlo:
                 options["devices"] = monte_carlo
         else:
-            options["domains"] = domain_choice
+            options |= domain_choice
             options["overrides"] = parse_overrides(settings, groups)
             options["network_traces"] = network_traces
             options["current_scale"], options["currents_a"] = current_scale, currents_a

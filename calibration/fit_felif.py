@@ -70,22 +70,22 @@ def free_parameters(start: FeLIFParameters) -> list[Free]:
     """What the transients determine, around the values of `start`; K = 1 and K > 1 differ as the module says."""
     k = range(1, start.domains + 1)
     shared = [
-        _free("eps_hzo", start.eps_hzo, 3.0, 300.0),
-        _free("saturation_polarization", start.saturation_polarization, 0.01, 2.0),
-        _free("alpha", start.alpha, 0.3, 30.0),
-        _free("leak_discharge", start.leak_discharge, 1e-14, 1e-8),
-        _free("leak_density", start.leak_density, LEAST_LEAK_DENSITY, 10.0),
-        _free("thickness_int", start.thickness_int, 1e-11, 1e-8),
+        Free("eps_hzo", start.eps_hzo, 3.0, 300.0),
+        Free("saturation_polarization", start.saturation_polarization, 0.01, 2.0),
+        Free("alpha", start.alpha, 0.3, 30.0),
+        Free("leak_discharge", start.leak_discharge, 1e-14, 1e-8),
+        Free("leak_density", start.leak_density, LEAST_LEAK_DENSITY, 10.0),
+        Free("thickness_int", start.thickness_int, 1e-11, 1e-8),
     ]
-    fields = [_free(f"activation_field_{n}", float(start.activation_field[n - 1]), 0.1e8, 100e8) for n in k]
-    weights = [_free(f"domain_weight_{n}", float(start.domain_weight[n - 1]), 1e-4, 0.5) for n in k[1:]]
+    fields = [Free(f"activation_field_{n}", float(start.activation_field[n - 1]), 0.1e8, 100e8) for n in k]
+    weights = [Free(f"domain_weight_{n}", float(start.domain_weight[n - 1]), 1e-4, 0.5) for n in k[1:]]
     return [*shared, *fields, *weights]
 
 
-def _free(name: str, start: float, low: float, high: float) -> Free:
-    """Over decades from `low` to `high`; a start on a bound, where a fit with fewer domains ended, is moved inside."""
-    margin = (high / low) ** MARGIN
-    return Free(name, min(max(start, low * margin), high / margin), low, high)
+def _off_bounds(free: Free) -> Free:
+    """`free`, its start moved inside where the fit with one domain ended on a bound."""
+    margin = (free.max / free.min) ** MARGIN
+    return replace(free, start=min(max(free.start, free.min * margin), free.max / margin))
 
 
 def with_values(start: FeLIFParameters, values: dict[str, float]) -> FeLIFParameters:
@@ -149,7 +149,7 @@ def fit_neuron(
 
     `Fit.doubt` says where the result cannot be believed. Raises `FitError` where the model cannot be evaluated.
     """
-    free = free_parameters(start) if free is None else free
+    free = [_off_bounds(f) for f in free_parameters(start)] if free is None else free
     scales = scales or Scales()
 
     def residual(values: dict[str, float]) -> Array:

@@ -92,4 +92,4 @@ def test_a_crossing_early_in_the_millisecond_has_as_little_gradient_as_by_tangen
 ):
     ours, exact = (gain(one_domain, name, drive_a, dtype, reset=reset, solver=solver) for name in ("bruno", "tangent"))
     assert ours == pytest.approx(exact, rel=0.02)
-    assert gain(one_domain, "bruno-published", drive_a, dtype, reset=reset, solver=solver) > 0.7
+    assert gain(one_domain, "bruno-published", drive_a, dtype, reset=reset, solver=solver) > 0.6

@@ -6,7 +6,7 @@ Every message says what happened, where (file and line of the netlist where ngsp
 import difflib
 from collections.abc import Mapping
 
-from devices.errors import BrunoError, InputError
+from bruno_spice.devices.errors import BrunoError, InputError
 
 
 class CalibrationError(BrunoError):

@@ -20,8 +20,8 @@ import numba
 from numba.core import config as _config
 from numba.core.caching import IndexDataCacheFile
 
-from devices.files import write_atomic
-from devices.sources import sources_sha256
+from bruno_spice.devices.files import write_atomic
+from bruno_spice.devices.sources import sources_sha256
 
 F = TypeVar("F", bound=Callable[..., Any])
 settings: Any = _config

@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from devices.errors import BusyError, InputError
+from bruno_spice.devices.errors import BusyError, InputError
 
+ROOT = Path(__file__).resolve().parents[1]
+"""The project: the folder of `devices`, and of `data` beside it; in a checkout, of all the rest."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the start of a formula."""
 LOCK = ".lock"

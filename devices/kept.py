@@ -16,19 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from devices.errors import InputError
-from devices.files import write_atomic
+from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.files import ROOT, write_atomic
 
 MARK = b"bruno-spice kept 1 "
-_REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def default_folder() -> Path:
     """``$BRUNO_CACHE``, or ``.cache/spice`` in the repository, or ``~/.cache/bruno-spice`` for an installed package."""
     if chosen := os.environ.get("BRUNO_CACHE"):
         return Path(chosen)
-    if (_REPOSITORY / "pyproject.toml").exists():
-        return _REPOSITORY / ".cache" / "spice"
+    if (ROOT / "pyproject.toml").exists():
+        return ROOT / ".cache" / "spice"
     return Path.home() / ".cache" / "bruno-spice"
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from devices.errors import InputError
+from bruno_spice.devices.errors import InputError
 
 MOST_YAML_BYTES = 200_000
 MOST_JSON_BYTES = 20_000_000

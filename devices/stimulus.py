@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from devices.errors import StimulusError
-from devices.reading import printable
-from devices.tables import read_plain_csv
+from bruno_spice.devices.errors import StimulusError
+from bruno_spice.devices.reading import printable
+from bruno_spice.devices.tables import read_plain_csv
 
 COLUMNS = ["time_s", "i_syn_a"]
 LIMITS = {"time_s": (1e6, "s"), "i_syn_a": (1.0, "A")}

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from devices.errors import InputError, StimulusError
-from devices.reading import NOT_PLAIN, printable, read_bytes, shown
+from bruno_spice.devices.errors import InputError, StimulusError
+from bruno_spice.devices.reading import NOT_PLAIN, printable, read_bytes, shown
 
 Array = NDArray[np.float64]
 Row = tuple[int, list[str]]

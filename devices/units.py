@@ -8,8 +8,8 @@ only if they name a unit, so that a typo does not pass.
 import math
 import re
 
-from devices.errors import InputError
-from devices.reading import shown
+from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.reading import shown
 
 SPICE_SUFFIX_EXPONENT = {
     "t": 12, "g": 9, "meg": 6, "k": 3, "m": -3, "u": -6, "n": -9, "p": -12, "f": -15, "a": -18,

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from devices.errors import StimulusError
-from devices.files import write_atomic
-from devices.reading import printable
-from devices.tables import read_plain_csv
+from bruno_spice.devices.errors import StimulusError
+from bruno_spice.devices.files import write_atomic
+from bruno_spice.devices.reading import printable
+from bruno_spice.devices.tables import read_plain_csv
 
 Array = NDArray[np.float64]
 NEURON_SIGNALS = ("i_syn_a", "v_mem_v", "polarization")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from calibration.cli import app, run
-from devices import FeLIFCard, RRAMCard
+from bruno_spice.calibration.commands.shared import run
+from bruno_spice.cli import app
+from bruno_spice.devices.cards.base import FeLIFCard, RRAMCard
 from tests.support.cards import one_domain_card
 
 CARDS = Path(__file__).parents[1] / "data" / "calibrated"

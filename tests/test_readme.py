@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from training.cli import app
+from bruno_spice.cli import app
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -60,5 +60,5 @@ def test_the_rram_netlist_runs_by_hand_from_any_folder(tmp_path):
 
 
 def test_the_command_line_starts_without_loading_torch():
-    code = "import sys; import training.cli; sys.exit('torch' in sys.modules)"
+    code = "import sys; import bruno_spice.training.commands.train; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

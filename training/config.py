@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from devices.errors import InputError
-from devices.files import is_file
-from devices.reading import load_yaml, parse_yaml, short, shown
-from devices.units import parse_spice_number
+from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.files import is_file
+from bruno_spice.devices.reading import load_yaml, parse_yaml, short, shown
+from bruno_spice.devices.units import parse_spice_number
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 MAY_CHANGE_ON_RESUME = ("epochs", "patience")
@@ -101,7 +101,7 @@ class NetworkConfig(_Strict):
 
 
 class NeuronConfig(_Strict):
-    """The FeLIF neuron and its gradient; `training.neurons.FeLIF` says what each means."""
+    """The FeLIF neuron and its gradient; `training.neurons.felif.FeLIF` says what each means."""
 
     card: str = "calibrated"
     """``calibrated``, ``published``, or the path of a card."""

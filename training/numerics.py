@@ -7,7 +7,7 @@ synaptic current of 1e-8 A is zero there, and its gradient infinite.
 import torch
 from torch import Tensor
 
-from devices.errors import InputError
+from bruno_spice.devices.errors import InputError
 
 LARGEST_CURRENT_A = 1.0
 AXES = ("step", "sequence", "neuron")

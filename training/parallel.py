@@ -1,4 +1,4 @@
-"""One process or several: ``torchrun --nproc_per_node N -m training.cli train ...`` shares each batch among N.
+"""One process or several: ``torchrun --nproc_per_node N -m bruno_spice train ...`` shares each batch among N.
 
 Every process holds the same network, chip and random state and takes every N-th sequence of a batch; gradients are
 averaged by DistributedDataParallel (gloo on CPUs, nccl on CUDA), so the result is one process's to rounding.

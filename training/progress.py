@@ -13,8 +13,8 @@ from typing import Protocol
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from calibration.terminal import Terminal
-from devices.errors import BrunoError
+from bruno_spice.calibration.presentation.terminal import Terminal
+from bruno_spice.devices.errors import BrunoError
 
 
 class Interrupted(BrunoError):

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from devices.errors import InputError
-from devices.reading import printable, shown
-from devices.tables import Table, read_table, same_name
+from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.reading import printable, shown
+from bruno_spice.devices.tables import Table, read_table, same_name
 
 Array = NDArray[np.float64]
 

@@ -15,9 +15,9 @@ import typer
 import yaml
 from pydantic import BaseModel
 
-from devices import FeLIFCard, RRAMCard
-from training import config
-from training.cli import app
+from bruno_spice.cli import app
+from bruno_spice.devices.cards.base import FeLIFCard, RRAMCard
+from bruno_spice.training import config
 
 MARKER = re.compile(r"^\{\{ ([a-z ]+) \}\}$", re.MULTILINE)
 

@@ -5,11 +5,11 @@ import os
 import pytest
 from spice_references import FIRST_SPIKE_S
 
-from calibration.calibrate_rram import calibrate_rram
-from calibration.experiments import NeuronRun, simulate_neurons
-from calibration.farm import Farm
-from calibration.store import Store
-from devices.stimulus import Stimulus
+from bruno_spice.calibration.circuits.experiments import NeuronRun, simulate_neurons
+from bruno_spice.calibration.rram.calibrate import calibrate_rram
+from bruno_spice.calibration.spice.farm import Farm
+from bruno_spice.calibration.spice.store import Store
+from bruno_spice.devices.stimulus import Stimulus
 
 
 @pytest.fixture(scope="session")

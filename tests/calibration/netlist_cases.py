@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from calibration.experiments import NETLISTS
+from bruno_spice.calibration.circuits.experiments import NETLISTS
 
 CASES = Path(__file__).parents[1] / "cases" / "netlists"
 NGSPICE = shutil.which("ngspice")

@@ -4,15 +4,17 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from calibration import fecap_bench, neuron_bench, rram_bench
-from calibration.experiments import NEURON_NETLIST, RRAM_NETLIST
-from calibration.fecap_bench import BenchResult, pund, pv_loops
-from calibration.netlist import Netlist
-from calibration.netlist_tools import check, difference
-from calibration.ngspice import Worker
-from calibration.plots import new_figure, save
-from calibration.plots_bench import FIGURES
-from calibration.rram_bench import hysteresis, parasitics
+from bruno_spice.calibration.benches import fecap as fecap_bench
+from bruno_spice.calibration.benches import neuron as neuron_bench
+from bruno_spice.calibration.benches import rram as rram_bench
+from bruno_spice.calibration.benches.fecap import BenchResult, pund, pv_loops
+from bruno_spice.calibration.benches.figures import FIGURES
+from bruno_spice.calibration.benches.rram import hysteresis, parasitics
+from bruno_spice.calibration.circuits.experiments import NEURON_NETLIST, RRAM_NETLIST
+from bruno_spice.calibration.presentation.style import new_figure, save
+from bruno_spice.calibration.spice.netlist import Netlist
+from bruno_spice.calibration.spice.ngspice import Worker
+from bruno_spice.calibration.targets.inspection import check, difference
 
 
 @pytest.fixture

@@ -22,9 +22,14 @@ from browser import (
     time_range,
 )
 
-import calibration.farm
-from calibration.calibrate import TARGETS, calibrate_rram, save_card
-from calibration.calibrate_neuron import (
+import bruno_spice.calibration.spice.farm
+from bruno_spice.calibration.cards.known_digits import rounded
+from bruno_spice.calibration.circuits.deck import neuron_deck
+from bruno_spice.calibration.circuits.experiments import NEURON_NETLIST
+from bruno_spice.calibration.circuits.recording import measure_spikes
+from bruno_spice.calibration.circuits.stimuli import network_like
+from bruno_spice.calibration.fitting.least_squares import Fit
+from bruno_spice.calibration.neuron.calibrate import (
     Trial,
     calibrate_neuron,
     choose,
@@ -32,20 +37,17 @@ from calibration.calibrate_neuron import (
     known_parameters,
     start_parameters,
 )
-from calibration.coverage import coverage
-from calibration.experiments import NEURON_NETLIST
-from calibration.fit_felif import fit_in_stages
-from calibration.fitting import Fit
-from calibration.known_digits import rounded
-from calibration.netlist import Netlist
-from calibration.neuron_deck import neuron_deck
-from calibration.recording import measure_spikes
-from calibration.report import write_report
-from calibration.stimuli import network_like
-from calibration.validation import compare, network_score, validate_neuron
-from devices import FeLIFCard, RRAMCard, Stimulus
-from devices.felif import FeLIFParameters, simulate
-from devices.waveform import Waveform
+from bruno_spice.calibration.neuron.coverage import coverage
+from bruno_spice.calibration.neuron.fit import fit_in_stages
+from bruno_spice.calibration.neuron.validation import compare, network_score, validate_neuron
+from bruno_spice.calibration.spice.netlist import Netlist
+from bruno_spice.calibration.targets.calibrate import TARGETS, calibrate_rram, save_card
+from bruno_spice.calibration.targets.report import write_report
+from bruno_spice.devices.cards.base import FeLIFCard, RRAMCard
+from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+from bruno_spice.devices.ferroelectric.scalar.transient import simulate
+from bruno_spice.devices.stimulus import Stimulus
+from bruno_spice.devices.waveform import Waveform
 
 
 @pytest.fixture
@@ -268,9 +270,11 @@ def test_a_second_calibration_simulates_nothing_and_an_edited_param_only_what_de
     neuron, rram, farm, monkeypatch
 ):
     simulated = []
-    original = calibration.farm.run_with_retry
+    original = bruno_spice.calibration.spice.farm.run_with_retry
     monkeypatch.setattr(
-        calibration.farm, "run_with_retry", lambda worker, job: simulated.append(job.label) or original(worker, job)
+        bruno_spice.calibration.spice.farm,
+        "run_with_retry",
+        lambda worker, job: simulated.append(job.label) or original(worker, job),
     )
     assert calibrate_neuron(farm=farm, network_traces=3).card.parameters == neuron.card.parameters
     assert calibrate_rram(farm=farm, devices=8).card.parameters == rram.card.parameters
@@ -294,8 +298,8 @@ def test_what_no_transient_tells_comes_from_the_netlist_as_it_was_simulated(edit
 
 CALIBRATE = """
 import sys
-from calibration.calibrate import save_card
-from calibration.calibrate_neuron import calibrate_neuron
+from bruno_spice.calibration.targets.calibrate import save_card
+from bruno_spice.calibration.neuron.calibrate import calibrate_neuron
 save_card(calibrate_neuron(network_traces=3).card, sys.argv[1])
 """
 

@@ -5,13 +5,13 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from calibration import calibrate_rram as calibration_of_rram
-from calibration.experiments import RRAM_NETLIST, RRAMRun, program_rrams
-from calibration.fit_rram import Sweep, fit_filament, relative_error
-from calibration.plots_rram import rram_figure
-from calibration.rram_levels import corner_margin, overlapping
-from devices import RRAMCard
-from devices.rram import (
+from bruno_spice.calibration.circuits.experiments import RRAM_NETLIST, RRAMRun, program_rrams
+from bruno_spice.calibration.rram import calibrate as calibration_of_rram
+from bruno_spice.calibration.rram.figures import rram_figure
+from bruno_spice.calibration.rram.fit import Sweep, fit_filament, relative_error
+from bruno_spice.calibration.rram.levels import corner_margin, overlapping
+from bruno_spice.devices.cards.base import RRAMCard
+from bruno_spice.devices.rram.filament import (
     Levels,
     RRAMParameters,
     conductance,

@@ -11,10 +11,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from calibration.cards import CALIBRATED
-from calibration.experiments import NEURON_NETLIST
-from devices import Waveform
-from devices.files import folder_lock
+from bruno_spice.calibration.cards.catalogue import CALIBRATED
+from bruno_spice.calibration.circuits.experiments import NEURON_NETLIST
+from bruno_spice.devices.files import folder_lock
+from bruno_spice.devices.waveform import Waveform
 
 TAKEN = re.compile(r"\S+\.cir: x\w+ = \w+ \(\S+:\d+\); \d+ parameters: .*")
 """What every simulation says first: which circuit and which parameters it takes."""
@@ -163,8 +163,10 @@ def test_a_calibration_that_cannot_end_well_is_refused_before_anything_runs(brun
 def test_a_report_leaves_the_json_of_a_calibration_alone(bruno, monkeypatch, tmp_path, felif_card, rram_card):
     cards = {"neuron": felif_card, "rram": rram_card}
     targets = {name: lambda card=card, **_: SimpleNamespace(card=card) for name, card in cards.items()}
-    monkeypatch.setattr("calibration.calibrate.TARGETS", targets)
-    monkeypatch.setattr("calibration.report.write_report", lambda folder, *_: folder / "calibration.html")
+    monkeypatch.setattr("bruno_spice.calibration.targets.calibrate.TARGETS", targets)
+    monkeypatch.setattr(
+        "bruno_spice.calibration.targets.report.write_report", lambda folder, *_: folder / "calibration.html"
+    )
     code, text, err = bruno("calibrate", "all", "--out", tmp_path, "--report", tmp_path / "reports", "--json")
     assert code == 0, err
     printed = json.loads(text)
@@ -207,7 +209,7 @@ def test_ctrl_c_ends_with_one_sentence_and_code_1(bruno, monkeypatch, tmp_path):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("devices.felif.simulate", interrupted)
+    monkeypatch.setattr("bruno_spice.devices.ferroelectric.scalar.transient.simulate", interrupted)
     code, _, err = bruno("simulate", "neuron", "--dc", "1n", "--out", tmp_path / "t.csv")
     assert code == 1
     assert one_sentence(err, "interrupted")

@@ -6,8 +6,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from devices import FeLIFCard
-from devices.card_parts import Covariance, Parameter
+from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.cards.parts import Covariance, Parameter
 
 FELIF = "data/calibrated/felif.json"
 RRAM = "data/calibrated/rram.json"

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from test_farm import rc_jobs
 
-from calibration.errors import NetlistError
-from calibration.farm import Farm, run_jobs, try_jobs
-from calibration.store import Store
-from devices.errors import InputError
+from bruno_spice.calibration.errors import NetlistError
+from bruno_spice.calibration.spice.farm import Farm, run_jobs, try_jobs
+from bruno_spice.calibration.spice.store import Store
+from bruno_spice.devices.errors import InputError
 
 distributed = pytest.importorskip("distributed", reason="the extra [cluster] is not installed")
 

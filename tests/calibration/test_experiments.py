@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from spice_references import FIRST_SPIKE_S, RESET_TABLE_S, RRAM_CURRENTS_A, RRAM_TABLE_S
 
-from calibration.errors import NetlistError
-from calibration.experiments import (
+from bruno_spice.calibration.circuits.deck import neuron_deck
+from bruno_spice.calibration.circuits.experiments import (
     NETLISTS,
     NEURON_NETLIST,
     RRAM_NETLIST,
@@ -15,11 +15,11 @@ from calibration.experiments import (
     rram_timing,
     simulate_neurons,
 )
-from calibration.farm import run_jobs
-from calibration.lattice import DEFAULT_GROUPS, group_nodes
-from calibration.netlist import Netlist
-from calibration.neuron_deck import neuron_deck
-from devices.stimulus import Stimulus
+from bruno_spice.calibration.errors import NetlistError
+from bruno_spice.calibration.spice.farm import run_jobs
+from bruno_spice.calibration.spice.netlist import Netlist
+from bruno_spice.devices.fecap.groups import DEFAULT_GROUPS, group_nodes
+from bruno_spice.devices.stimulus import Stimulus
 
 
 @pytest.fixture(scope="module")

@@ -5,18 +5,17 @@ import json
 import numpy as np
 import pytest
 
-from calibration.experiments import NeuronRun, pwl, simulate_neurons
-from calibration.export import export_card
-from calibration.farm import run_jobs
-from calibration.netlist import Netlist
-from calibration.neuron_deck import NEURON_PINS, neuron_deck
-from calibration.ngspice import Job
-from calibration.stimuli import network_like
-from devices import FeLIFCard
-from devices.errors import InputError
-from devices.felif import simulate
-from devices.rram import RRAMParameters, conductance
-from devices.stimulus import Stimulus
+from bruno_spice.calibration.cards.export import export_card
+from bruno_spice.calibration.circuits.deck import NEURON_PINS, neuron_deck
+from bruno_spice.calibration.circuits.experiments import NeuronRun, pwl, simulate_neurons
+from bruno_spice.calibration.circuits.stimuli import network_like
+from bruno_spice.calibration.spice.farm import run_jobs
+from bruno_spice.calibration.spice.netlist import Netlist, transient_job
+from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.ferroelectric.scalar.transient import simulate
+from bruno_spice.devices.rram.filament import RRAMParameters, conductance
+from bruno_spice.devices.stimulus import Stimulus
 from tests.devices.nudges import CARD, LEVELS_A, NAMES, nudged
 
 INHIBITED = Stimulus.steps(np.array([4, 4, -1, 4, -5, -5, 4, 4, 4, -2, 8, 8]) * 1e-9, name="inhibition")
@@ -126,7 +125,7 @@ def test_result_does_not_hang_on_the_time_step(felif_card, farm, tmp_path):
     stimulus = Stimulus.dc(20e-9)
     deck = neuron_deck(library).with_source("Istim", *pwl(stimulus, 1e-3))
     decks = [deck.with_tran(None, step) for step in (20e-6, 1e-6)]
-    waves = run_jobs([Job.from_netlist(d, ("v(spk)",), 1e-3) for d in decks], farm)
+    waves = run_jobs([transient_job(d, ("v(spk)",), 1e-3) for d in decks], farm)
     coarse, fine = (wave.crossings("v(spk)", 1.65)[0] for wave in waves)
     assert coarse == pytest.approx(fine, rel=1e-4)
 
@@ -157,7 +156,7 @@ def test_the_filament_in_ngspice_has_the_models_conductance(rram_card, farm, tmp
         f"V{k + 2} n1 m{k} 0\nX{k} m{k} 0 rram iprog={i} length={a} radius={b}" for k, (i, a, b) in enumerate(points)
     ]
     netlist = Netlist.from_text("* filaments\n" + "\n".join(deck), tmp_path / "deck.cir")
-    wave = run_jobs([Job.from_netlist(netlist, [f"i(v{k + 2})" for k in range(len(points))], 10e-9)], farm)[0]
+    wave = run_jobs([transient_job(netlist, [f"i(v{k + 2})" for k in range(len(points))], 10e-9)], farm)[0]
     measured = [wave[f"i(v{k + 2})"][-1] / 0.2 for k in range(len(points))]
     parameters = RRAMParameters.from_card(rram_card)
     np.testing.assert_allclose(measured, [conductance(*point, parameters) for point in points], rtol=1e-6)

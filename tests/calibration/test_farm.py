@@ -11,20 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import devices.kept
-from calibration.errors import ConvergenceError, NetlistError
-from calibration.farm import Farm, run_jobs, try_jobs
-from calibration.netlist import Netlist
-from calibration.ngspice import Job, Worker, installed_ngspice
-from calibration.store import Store
-from devices.kept import Kept
+import bruno_spice.devices.kept
+from bruno_spice.calibration.errors import ConvergenceError, NetlistError
+from bruno_spice.calibration.spice.farm import Farm, run_jobs, try_jobs
+from bruno_spice.calibration.spice.netlist import Netlist, transient_job
+from bruno_spice.calibration.spice.ngspice import Worker, installed_ngspice
+from bruno_spice.calibration.spice.store import Store
+from bruno_spice.devices.kept import Kept
 
 RC = "* rc\n.param r=1k ; [Ohm] load\nR1 in out {r}\nC1 out 0 1n\nV1 in 0 PWL(0 0 1n 1)\n.tran 10n 5u 0 10n\n"
 
 
 def rc_jobs(resistances):
     netlist = Netlist.from_text(RC, "rc.cir")
-    return [Job.from_netlist(netlist.with_params({"r": r}), ["v(out)"], None) for r in resistances]
+    return [transient_job(netlist.with_params({"r": r}), ["v(out)"], None) for r in resistances]
 
 
 @pytest.fixture
@@ -87,7 +87,8 @@ def test_a_damaged_store_is_said_once_a_command(tmp_path):
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from test_farm import rc_jobs\nfrom pathlib import Path\n"
-        "from calibration.farm import Farm, run_jobs\nfrom calibration.store import Store\n"
+        "from bruno_spice.calibration.spice.farm import Farm, run_jobs\n"
+        "from bruno_spice.calibration.spice.store import Store\n"
         "store = Store(Path(sys.argv[2])); jobs = rc_jobs([1e3, 2e3, 3e3, 4e3]); run_jobs(jobs, Farm(store=store))\n"
         "for entry in store.entries(): entry.path.write_bytes(b'0')\n"
         "run_jobs(jobs, Farm(store=store))\n"
@@ -115,7 +116,7 @@ def test_a_full_disk_loses_the_store_and_not_the_result(own, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(devices.kept, "write_atomic", refuse)
+    monkeypatch.setattr(bruno_spice.devices.kept, "write_atomic", refuse)
     with pytest.warns(RuntimeWarning, match="used but not kept: cannot write to .*No space left"):
         wave = run_jobs(rc_jobs([1e3]), own)[0]
     assert wave.time_s[-1] == pytest.approx(5e-6)
@@ -184,7 +185,7 @@ def test_the_tighter_options_reach_ngspice(own):
 
 def slow_jobs(count, t_stop_s=2e-3):
     netlist = Netlist.from_text(RC, "rc.cir").with_tran(t_stop_s, 10e-9)
-    return [Job.from_netlist(netlist.with_params({"r": 1e3 + k}), ["v(out)"], t_stop_s) for k in range(count)]
+    return [transient_job(netlist.with_params({"r": 1e3 + k}), ["v(out)"], t_stop_s) for k in range(count)]
 
 
 def children(pid):
@@ -254,7 +255,8 @@ def test_ctrl_c_ends_the_workers_and_leaves_nothing_half_written(tmp_path):
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from test_farm import slow_jobs\n"
         "from pathlib import Path\n"
-        "from calibration.farm import Farm, run_jobs\nfrom calibration.store import Store\n"
+        "from bruno_spice.calibration.spice.farm import Farm, run_jobs\n"
+        "from bruno_spice.calibration.spice.store import Store\n"
         "print('go', flush=True)\n"
         "run_jobs(slow_jobs(40), Farm(workers=2, store=Store(Path(sys.argv[2]))))\n"
     )
@@ -292,7 +294,8 @@ def test_two_processes_can_share_a_store(tmp_path):
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from test_farm import rc_jobs\n"
         "from pathlib import Path\n"
-        "from calibration.farm import Farm, run_jobs\nfrom calibration.store import Store\n"
+        "from bruno_spice.calibration.spice.farm import Farm, run_jobs\n"
+        "from bruno_spice.calibration.spice.store import Store\n"
         "waves = run_jobs(rc_jobs([1e3 + k for k in range(12)]), Farm(workers=2, store=Store(Path(sys.argv[2]))))\n"
         "print(sum(float(w['v(out)'].sum()) for w in waves))\n"
     )

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from calibration.errors import SimulationError
-from calibration.fecap_bench import (
+from bruno_spice.calibration.benches.fecap import (
     FeCAPRun,
     forc,
     kinetics,
@@ -13,6 +12,7 @@ from calibration.fecap_bench import (
     simulate_fecaps,
     temperature,
 )
+from bruno_spice.calibration.errors import SimulationError
 
 EPS_0 = 8.8541878e-12
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibration.fecap_measurement import Columns, measurement, read_measurement
-from calibration.fecap_model import charge_density
-from calibration.fecap_problem import Problem
-from calibration.fecap_start import CYCLES_BEFORE, START_STATES, started
-from calibration.fit_fecap import _far, fit_fecap
+from bruno_spice.calibration.fecap.fit import _far, fit_fecap
+from bruno_spice.calibration.fecap.measurement import Columns, measurement, read_measurement
+from bruno_spice.calibration.fecap.problem import Problem
+from bruno_spice.calibration.fecap.start import CYCLES_BEFORE, START_STATES, started
+from bruno_spice.devices.fecap.film import charge_density
 
 RECORDS = Path(__file__).parents[1] / "cases" / "fecap"
 KNOWN = {"tfe": 10e-9, "nmerz": 4.44, "tau0": 0.57e-6}

@@ -7,7 +7,7 @@ import sys
 DRAW = """
 import sys
 from pathlib import Path
-from calibration.plots import new_figure, save
+from bruno_spice.calibration.presentation.style import new_figure, save
 figure = new_figure(1, 2)
 figure.axes[0].plot([1, 2, 3], [1e-9, 3e-9, 2e-9], label="a_b & 50 %")
 figure.axes[0].set_title("$x^2$ of n_1")

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from calibration.film_study import group_convergence
-from calibration.plots import new_figure
-from calibration.plots_bench import FIGURES
-from devices.errors import InputError
+from bruno_spice.calibration.benches.figures import FIGURES
+from bruno_spice.calibration.benches.film_study import group_convergence
+from bruno_spice.calibration.presentation.style import new_figure
+from bruno_spice.devices.errors import InputError
 
 
 @pytest.fixture(scope="module")

@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from calibration.errors import FitError
-from calibration.experiments import NEURON_NETLIST
-from calibration.fecap_bench import FECAP_NETLIST, FeCAPRun, pulses, simulate_fecaps
-from calibration.fecap_measurement import Columns, clipped_samples, measurement, read_measurement
-from calibration.fecap_model import charge_density
-from calibration.fecap_result import notes
-from calibration.fit_fecap import fit_fecap
-from calibration.netlist import Netlist
-from devices.errors import InputError
+from bruno_spice.calibration.benches.fecap import FECAP_NETLIST, FeCAPRun, pulses, simulate_fecaps
+from bruno_spice.calibration.circuits.experiments import NEURON_NETLIST
+from bruno_spice.calibration.errors import FitError
+from bruno_spice.calibration.fecap.fit import fit_fecap
+from bruno_spice.calibration.fecap.measurement import Columns, clipped_samples, measurement, read_measurement
+from bruno_spice.calibration.fecap.result import notes
+from bruno_spice.calibration.spice.netlist import Netlist
+from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.fecap.film import charge_density
 
 LIBRARY = {name: p.value for name, p in Netlist.load(FECAP_NETLIST).params.items()}
 TRUTH = {

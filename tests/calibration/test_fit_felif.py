@@ -5,16 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from calibration.calibrate_neuron import start_parameters
-from calibration.errors import FitError
-from calibration.fit_felif import Scales, fit_in_stages, fit_neuron, free_parameters, with_values
-from calibration.fitting import Free
-from calibration.plateau import MOST_DOMAINS, closed_form_start, with_tails
-from calibration.recording import Recording, measure_spikes
-from calibration.stimuli import constant
-from devices.felif import FeLIFParameters, simulate
-from devices.stimulus import Stimulus
-from devices.waveform import Waveform
+from bruno_spice.calibration.circuits.recording import Recording, measure_spikes
+from bruno_spice.calibration.circuits.stimuli import constant
+from bruno_spice.calibration.errors import FitError
+from bruno_spice.calibration.fitting.least_squares import Free
+from bruno_spice.calibration.neuron.calibrate import start_parameters
+from bruno_spice.calibration.neuron.fit import Scales, fit_in_stages, fit_neuron, free_parameters, with_values
+from bruno_spice.calibration.neuron.start import MOST_DOMAINS, closed_form_start, with_tails
+from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+from bruno_spice.devices.ferroelectric.scalar.transient import simulate
+from bruno_spice.devices.stimulus import Stimulus
+from bruno_spice.devices.waveform import Waveform
 
 CURRENTS_A = (80e-12, 308e-12, 1e-9, 5e-9, 30e-9)
 SPREAD = {

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from calibration.errors import FitError
-from calibration.fitting import Free, best_fit, fit
+from bruno_spice.calibration.errors import FitError
+from bruno_spice.calibration.fitting.least_squares import Free, best_fit, fit
 
 TIME_S = np.linspace(0, 5e-6, 200)
 R_OHM, C_F = 1e6, 1e-12

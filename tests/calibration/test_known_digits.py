@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from calibration.calibrate import save_card
-from calibration.known_digits import NOISE, rounded, same
+from bruno_spice.calibration.cards.known_digits import NOISE, rounded, same
+from bruno_spice.calibration.targets.calibrate import save_card
 
 
 def perturbed(card, relative, seed=0):

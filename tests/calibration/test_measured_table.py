@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from calibration.fecap_measurement import Columns, read_measurement
-from devices.errors import InputError
+from bruno_spice.calibration.fecap.measurement import Columns, read_measurement
+from bruno_spice.devices.errors import InputError
 
 LOOP = Path(__file__).parents[1] / "cases" / "fecap" / "loop.csv"
 PLAIN = LOOP.read_text()

@@ -1,8 +1,14 @@
 import numpy as np
 import pytest
 
-from calibration.measures import energy_j, first_spike_and_period, forc_density, loop_numbers, pulse_charges
-from devices.errors import InputError
+from bruno_spice.calibration.circuits.measures import (
+    energy_j,
+    first_spike_and_period,
+    forc_density,
+    loop_numbers,
+    pulse_charges,
+)
+from bruno_spice.devices.errors import InputError
 
 
 def hysteron_loop(ps=0.2, vc=1.0, shift=0.1, width=0.05, slope=0.01):

@@ -6,9 +6,9 @@ import json
 import numpy as np
 import pytest
 
-import devices.kept
-from calibration import memo
-from calibration.memo import remembered
+import bruno_spice.devices.kept
+from bruno_spice.calibration.fitting import memo
+from bruno_spice.calibration.fitting.memo import remembered
 
 VALUES = {"alpha": 1.2991234567890123, "tau_0": 3.3e-7}
 
@@ -88,7 +88,7 @@ def test_a_fit_that_cannot_be_kept_is_used(runs, monkeypatch, reason):
     def refuse(*_):
         raise OSError(reason, "it cannot")
 
-    monkeypatch.setattr(devices.kept, "write_atomic", refuse)
+    monkeypatch.setattr(bruno_spice.devices.kept, "write_atomic", refuse)
     with pytest.warns(RuntimeWarning, match="used but not kept: cannot write to .*fits .it cannot"):
         assert remembered(["K = 1"], lambda: VALUES) == VALUES
 

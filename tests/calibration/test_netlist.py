@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from calibration.errors import NetlistError
-from calibration.experiments import NETLISTS, NEURON_NETLIST, RRAM_NETLIST
-from calibration.lines import split_comment
-from calibration.netlist import Netlist
+from bruno_spice.calibration.circuits.experiments import NETLISTS, NEURON_NETLIST, RRAM_NETLIST
+from bruno_spice.calibration.errors import NetlistError
+from bruno_spice.calibration.spice.lines import split_comment
+from bruno_spice.calibration.spice.netlist import Netlist
 
 DECKS = sorted((NETLISTS / "testbenches").glob("*.cir"))
 

@@ -3,15 +3,15 @@
 import pytest
 from netlist_cases import by_hand, workshop
 
-from calibration.calibrate_neuron import known_parameters
-from calibration.errors import NetlistError
-from calibration.experiments import NeuronRun, neuron_job, neuron_jobs
-from calibration.netlist import Netlist
-from calibration.netlist_tools import check, taken
-from calibration.neuron_deck import neuron_deck
-from calibration.ngspice import Job, Worker
-from calibration.spice_words import FUNCTIONS
-from devices.stimulus import Stimulus
+from bruno_spice.calibration.circuits.deck import neuron_deck
+from bruno_spice.calibration.circuits.experiments import NeuronRun, neuron_job, neuron_jobs
+from bruno_spice.calibration.errors import NetlistError
+from bruno_spice.calibration.neuron.calibrate import known_parameters
+from bruno_spice.calibration.spice.netlist import Netlist, transient_job
+from bruno_spice.calibration.spice.ngspice import Worker
+from bruno_spice.calibration.spice.words import FUNCTIONS
+from bruno_spice.calibration.targets.inspection import check, taken
+from bruno_spice.devices.stimulus import Stimulus
 
 RUN = NeuronRun(Stimulus.dc(3e-9), 10e-3)
 DIALECTS = (
@@ -172,7 +172,9 @@ def test_check_finds_a_node_of_each_circuit_in_ngspice_s_flattened_deck(decks, m
     monkeypatch.setattr(Worker, "run", lambda worker, job: seen.append(job) or run(worker, job))
     check(decks / "rram.cir")
     assert "v(xcell.s)" in seen[-1].vectors
-    monkeypatch.setattr("calibration.netlist_tools._inner_nodes", lambda _: ["v(xcell.of_another_circuit)"])
+    monkeypatch.setattr(
+        "bruno_spice.calibration.targets.inspection._inner_nodes", lambda _: ["v(xcell.of_another_circuit)"]
+    )
     with pytest.raises(NetlistError, match=r"no node 'xcell\.of_another_circuit'"):
         check(decks / "rram.cir")
 
@@ -192,4 +194,4 @@ def test_a_stop_time_of_expressions_is_ngspice_s(tmp_path):
     path.write_text("* t\n.param f=1k\n.func half(x) {x/2}\nR1 a 0 1k\nV1 a 0 1\n.tran 1u '2*half( 1/f )' 0 1u UIC\n")
     deck = Netlist.load(path)
     assert deck.t_stop_s() == pytest.approx(1e-3, rel=1e-12)
-    assert ".tran 1u '2*half( 1/f )' 0 1u uic" in Job.from_netlist(deck, ["v(a)"], None).deck
+    assert ".tran 1u '2*half( 1/f )' 0 1u uic" in transient_job(deck, ["v(a)"], None).deck

@@ -5,13 +5,12 @@ import time
 import pytest
 from netlist_cases import workshop
 
-from calibration.errors import CalibrationError, NetlistError
-from calibration.experiments import RRAM_NETLIST
-from calibration.netlist import Netlist
-from calibration.netlist_faults import refuse_faults
-from calibration.netlist_tools import check
-from calibration.ngspice import Job
-from calibration.source_text import MAX_FILE_BYTES
+from bruno_spice.calibration.circuits.experiments import RRAM_NETLIST
+from bruno_spice.calibration.errors import CalibrationError, NetlistError
+from bruno_spice.calibration.spice.faults import refuse_faults
+from bruno_spice.calibration.spice.netlist import Netlist, transient_job
+from bruno_spice.calibration.spice.source_text import MAX_FILE_BYTES
+from bruno_spice.calibration.targets.inspection import check
 
 RC = "* rc\nV1 a 0 DC 1\nR1 a b 1k\nC1 b 0 1u\n.tran 10u 1m\n"
 
@@ -39,7 +38,7 @@ def deck(tmp_path, monkeypatch):
 
 
 def job(path):
-    return Job.from_netlist(Netlist.load(path), ["v(b)"], None)
+    return transient_job(Netlist.load(path), ["v(b)"], None)
 
 
 REFUSED = [
@@ -144,12 +143,12 @@ def test_a_comment_that_acts_cannot_change_what_the_plain_deck_gives(decks):
     with pytest.raises(NetlistError, match=r"hostile_u_alter.cir:40: ngspice would run '\*#alter clim=20f'"):
         Netlist.load(decks / "hostile_u_alter.cir")
     untouched = Netlist.load(RRAM_NETLIST)
-    assert "alter" not in Job.from_netlist(untouched, ["v(ae)"], 1e-6).deck
+    assert "alter" not in transient_job(untouched, ["v(ae)"], 1e-6).deck
 
 
 def test_an_edited_include_is_another_job(decks):
     def key():
-        return Job.from_netlist(Netlist.load(decks / "hostile_u_incl.cir"), ["v(ae)"], 1e-6).key("39")
+        return transient_job(Netlist.load(decks / "hostile_u_incl.cir"), ["v(ae)"], 1e-6).key("39")
 
     before = key()
     (decks / "p.inc").write_text(".param clim=20f\n")

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from calibration.convergence import convergence, spike_convergence
-from calibration.experiments import NEURON_NETLIST, NeuronRun, simulate_neurons
-from calibration.neuron_bench import (
+from bruno_spice.calibration.benches.convergence import convergence, spike_convergence
+from bruno_spice.calibration.benches.neuron import (
     NEURON_CMOS_NETLIST,
     coincidence,
     current_sweep,
@@ -11,7 +10,8 @@ from calibration.neuron_bench import (
     parameter_effects,
     pulse_trains,
 )
-from devices.stimulus import Stimulus
+from bruno_spice.calibration.circuits.experiments import NEURON_NETLIST, NeuronRun, simulate_neurons
+from bruno_spice.devices.stimulus import Stimulus
 
 
 @pytest.fixture(scope="module")

@@ -6,20 +6,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibration import stimuli
-from calibration.calibrate_neuron import doubted
-from calibration.drive import PROJECT_CHARGE_C, measure_drive, spike_charge_c
-from calibration.errors import FitError, SimulationError
-from calibration.experiments import NETLISTS, NEURON_NETLIST, NeuronRun, loose_reltol, neuron_deck, simulate_neurons
-from calibration.inhibition import measure_inhibition
-from calibration.netlist import Netlist
-from calibration.recording import Recording, measure_spikes
-from calibration.spike_output import spike_times
-from calibration.stimuli import Drive
-from calibration.validation import NetworkScore
-from devices.felif import FeLIFParameters, simulate
-from devices.stimulus import Stimulus
-from devices.waveform import Waveform
+from bruno_spice.calibration.circuits import stimuli
+from bruno_spice.calibration.circuits.drive import PROJECT_CHARGE_C, measure_drive, spike_charge_c
+from bruno_spice.calibration.circuits.experiments import (
+    NETLISTS,
+    NEURON_NETLIST,
+    NeuronRun,
+    loose_reltol,
+    neuron_deck,
+    simulate_neurons,
+)
+from bruno_spice.calibration.circuits.recording import Recording, measure_spikes
+from bruno_spice.calibration.circuits.spike_output import spike_times
+from bruno_spice.calibration.circuits.stimuli import Drive
+from bruno_spice.calibration.errors import FitError, SimulationError
+from bruno_spice.calibration.neuron.calibrate import doubted
+from bruno_spice.calibration.neuron.inhibition import measure_inhibition
+from bruno_spice.calibration.neuron.validation import NetworkScore
+from bruno_spice.calibration.spice.netlist import Netlist
+from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+from bruno_spice.devices.ferroelectric.scalar.transient import simulate
+from bruno_spice.devices.stimulus import Stimulus
+from bruno_spice.devices.waveform import Waveform
 
 CLAMPED = Path(__file__).parents[1] / "cases" / "neurons" / "clamped.lib"
 

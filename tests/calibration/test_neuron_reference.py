@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from calibration import stimuli
-from calibration.experiments import NeuronRun, simulate_neurons
-from calibration.fecap_bench import FeCAPRun, simulate_fecaps
-from calibration.fecap_model import charge_density
-from calibration.neuron_reference import FILM_NETLIST, parameters, reference_film, reference_neuron
-from devices.stimulus import Stimulus
+from bruno_spice.calibration.benches.fecap import FeCAPRun, simulate_fecaps
+from bruno_spice.calibration.benches.reference import FILM_NETLIST, parameters, reference_film, reference_neuron
+from bruno_spice.calibration.circuits import stimuli
+from bruno_spice.calibration.circuits.experiments import NeuronRun, simulate_neurons
+from bruno_spice.devices.fecap.film import charge_density
+from bruno_spice.devices.stimulus import Stimulus
 
 LOOP_S = np.array([0.0, 0.25, 0.75, 1.25, 1.75, 2.0]) * 1e-3
 LOOP_V = 2.5 * np.array([0.0, 1.0, -1.0, 1.0, -1.0, 0.0])

@@ -5,10 +5,10 @@ import time
 import numpy as np
 import pytest
 
-from calibration.errors import NetlistError, SimulationError
-from calibration.experiments import NETLISTS
-from calibration.netlist import Netlist
-from calibration.ngspice import Job, Worker, ngspice_version
+from bruno_spice.calibration.circuits.experiments import NETLISTS
+from bruno_spice.calibration.errors import NetlistError, SimulationError
+from bruno_spice.calibration.spice.netlist import Netlist, transient_job
+from bruno_spice.calibration.spice.ngspice import Worker, ngspice_version
 
 RC = "* rc\nR1 in out 1k\nC1 out 0 1n\nV1 in 0 PWL(0 0 1n 1)\n.options reltol=1e-5\n.tran 10n 5u 0 10n\n"
 
@@ -22,7 +22,7 @@ def worker():
 def run(worker, text, tmp_path, vectors=("v(out)",)):
     path = tmp_path / "deck.cir"
     path.write_text(text)
-    return worker.run(Job.from_netlist(Netlist.load(path), vectors, None))
+    return worker.run(transient_job(Netlist.load(path), vectors, None))
 
 
 def test_an_rc_circuit_charges_as_the_exponential_says(worker, tmp_path):

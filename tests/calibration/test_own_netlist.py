@@ -7,14 +7,14 @@ import json
 
 import pytest
 
-from calibration.errors import NetlistError
-from calibration.experiments import NETLISTS, NEURON_NETLIST
-from calibration.export import export_card
-from calibration.neuron_bench import parameter_effects
-from calibration.neuron_deck import neuron_deck
-from calibration.store import Store
-from calibration.variability import sampled_recordings
-from devices import FeLIFCard
+from bruno_spice.calibration.benches.neuron import parameter_effects
+from bruno_spice.calibration.cards.export import export_card
+from bruno_spice.calibration.circuits.deck import neuron_deck
+from bruno_spice.calibration.circuits.experiments import NETLISTS, NEURON_NETLIST
+from bruno_spice.calibration.errors import NetlistError
+from bruno_spice.calibration.neuron.variability import sampled_recordings
+from bruno_spice.calibration.spice.store import Store
+from bruno_spice.devices.cards.base import FeLIFCard
 
 
 @pytest.fixture(scope="module")

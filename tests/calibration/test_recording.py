@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from calibration.errors import SimulationError
-from calibration.experiments import (
+from bruno_spice.calibration.circuits.experiments import (
     NETLISTS,
     NEURON_NETLIST,
     NeuronRun,
@@ -11,10 +10,11 @@ from calibration.experiments import (
     neuron_waveform,
     simulate_neurons,
 )
-from calibration.farm import run_jobs
-from calibration.recording import refuse_early_spikes
-from devices.stimulus import Stimulus
-from devices.waveform import Waveform
+from bruno_spice.calibration.circuits.recording import refuse_early_spikes
+from bruno_spice.calibration.errors import SimulationError
+from bruno_spice.calibration.spice.farm import run_jobs
+from bruno_spice.devices.stimulus import Stimulus
+from bruno_spice.devices.waveform import Waveform
 
 TIME_S = np.linspace(0.0, 10e-3, 20001)
 

@@ -1,10 +1,7 @@
 import numpy as np
 import pytest
 
-from calibration.experiments import RRAM_NETLIST, RRAMRun, rram_jobs, rram_overrides, rram_timing
-from calibration.farm import Farm, try_jobs
-from calibration.netlist import Netlist
-from calibration.rram_bench import (
+from bruno_spice.calibration.benches.rram import (
     cycling,
     hysteresis,
     parasitics,
@@ -13,8 +10,11 @@ from calibration.rram_bench import (
     set_by_source,
     set_by_transistor,
 )
-from calibration.variation import Variation
-from devices.waveform import Waveform
+from bruno_spice.calibration.circuits.experiments import RRAM_NETLIST, RRAMRun, rram_jobs, rram_overrides, rram_timing
+from bruno_spice.calibration.spice.farm import Farm, try_jobs
+from bruno_spice.calibration.spice.netlist import Netlist
+from bruno_spice.calibration.spice.variation import Variation
+from bruno_spice.devices.waveform import Waveform
 
 
 def test_a_current_source_sets_what_a_limiter_sets(farm):

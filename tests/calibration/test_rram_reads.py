@@ -6,12 +6,19 @@ import subprocess
 import numpy as np
 import pytest
 
-from calibration.errors import NetlistError, SimulationError
-from calibration.experiments import NETLISTS, RRAM_NETLIST, RRAMRun, program_rrams, read_rrams, rram_timing
-from calibration.netlist import Netlist
-from calibration.rram_bench import RRAM_1T1R_NETLIST, cycling
-from calibration.rram_reads import Read, find_timing, read_cell
-from devices.waveform import Waveform
+from bruno_spice.calibration.benches.rram import RRAM_1T1R_NETLIST, cycling
+from bruno_spice.calibration.circuits.experiments import (
+    NETLISTS,
+    RRAM_NETLIST,
+    RRAMRun,
+    program_rrams,
+    read_rrams,
+    rram_timing,
+)
+from bruno_spice.calibration.circuits.rram_reads import Read, find_timing, read_cell
+from bruno_spice.calibration.errors import NetlistError, SimulationError
+from bruno_spice.calibration.spice.netlist import Netlist
+from bruno_spice.devices.waveform import Waveform
 
 PULSES = (
     "PWL(0 0 20n 0 30n {vset} 1.03u {vset} 1.04u 0 1.08u 0 1.09u {-vread} 1.2u {-vread}\n"

@@ -7,10 +7,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from calibration.fitting import Free, fit
-from calibration.sensitivity import sensitivity_bars, spike_time_sensitivity
-from calibration.uncertainty import confidence_intervals, profile
-from devices.errors import InputError
+from bruno_spice.calibration.fitting.least_squares import Free, fit
+from bruno_spice.calibration.neuron.confidence import confidence_intervals, profile
+from bruno_spice.calibration.neuron.sensitivity import sensitivity_bars, spike_time_sensitivity
+from bruno_spice.devices.errors import InputError
 
 TIME_S = np.linspace(0, 5e-6, 200)
 NOISE = np.random.default_rng(4).normal(0, 0.02, TIME_S.size)

@@ -5,13 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from calibration.errors import FitError
-from calibration.experiments import NEURON_NETLIST
-from calibration.recording import Recording
-from calibration.variability import CURRENTS_A, TWO_SPIKES, fit_devices, neuron_variability, spread_of
-from devices.errors import InputError
-from devices.felif import FeLIFParameters, simulate
-from devices.stimulus import Stimulus
+from bruno_spice.calibration.circuits.experiments import NEURON_NETLIST
+from bruno_spice.calibration.circuits.recording import Recording
+from bruno_spice.calibration.errors import FitError
+from bruno_spice.calibration.neuron.variability import (
+    CURRENTS_A,
+    TWO_SPIKES,
+    fit_devices,
+    neuron_variability,
+    spread_of,
+)
+from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+from bruno_spice.devices.ferroelectric.scalar.transient import simulate
+from bruno_spice.devices.stimulus import Stimulus
 
 
 def simulated(parameters):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from calibration.errors import NetlistError
-from calibration.experiments import NEURON_NETLIST, RRAM_NETLIST
-from calibration.netlist import Netlist
-from calibration.variation import Variation
-from devices.errors import InputError
+from bruno_spice.calibration.circuits.experiments import NEURON_NETLIST, RRAM_NETLIST
+from bruno_spice.calibration.errors import NetlistError
+from bruno_spice.calibration.spice.netlist import Netlist
+from bruno_spice.calibration.spice.variation import Variation
+from bruno_spice.devices.errors import InputError
 
 NEURON = Netlist.load(NEURON_NETLIST)
 

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from test_farm import children, rc_jobs, slow_jobs
 
-import calibration.ngspice
-import calibration.worker_process
-from calibration.errors import SimulationError
-from calibration.ngspice import ATTEMPTS, Worker, installed_ngspice
-from calibration.ngspice_worker import Watch
-from calibration.worker_process import WorkerProcess
+import bruno_spice.calibration.spice.ngspice
+import bruno_spice.calibration.spice.worker_process
+from bruno_spice.calibration.errors import SimulationError
+from bruno_spice.calibration.spice.ngspice import ATTEMPTS, Worker, installed_ngspice
+from bruno_spice.calibration.spice.ngspice_worker import Watch
+from bruno_spice.calibration.spice.worker_process import WorkerProcess
 
 JOB = rc_jobs([1e3])[0]
 
@@ -68,7 +68,7 @@ def test_the_init_file_in_the_home_that_the_system_knows_does_not_act(calm, tmp_
     (tmp_path / "passwd").write_text(f"root:x:0:0::{tmp_path}/:/bin/sh\n")
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from test_farm import rc_jobs\nfrom calibration.ngspice import simulate\n"
+        "from test_farm import rc_jobs\nfrom bruno_spice.calibration.spice.ngspice import simulate\n"
         "print(simulate(rc_jobs([1e3])[0]).signals['v(out)'].sum())"
     )
     inside = f'mount --bind "{tmp_path}/passwd" /etc/passwd && exec "$0" -c "$1" "$2"'
@@ -121,7 +121,7 @@ def test_a_full_disk_for_temporary_files_costs_no_simulation(calm, tmp_path, mon
     monkeypatch.setenv("TMPDIR", str(tmp_path / "full"))
     with Worker() as worker:
         assert_same(worker.run(JOB), calm)
-    monkeypatch.setattr(calibration.worker_process, "TEMPORARY", ())
+    monkeypatch.setattr(bruno_spice.calibration.spice.worker_process, "TEMPORARY", ())
     with Worker() as worker, pytest.raises(SimulationError, match=r"none can be had: .*full: Not a directory"):
         worker.start()
 
@@ -136,7 +136,7 @@ def killed_at_start(times, monkeypatch, number=signal.SIGKILL):
             if len(starts) <= times:
                 os.kill(self.pid, number)
 
-    monkeypatch.setattr(calibration.ngspice, "WorkerProcess", Killed)
+    monkeypatch.setattr(bruno_spice.calibration.spice.ngspice, "WorkerProcess", Killed)
     return starts
 
 
@@ -167,15 +167,15 @@ def test_workers_that_are_always_killed_end_in_one_true_error(monkeypatch):
 
 def test_a_worker_that_cannot_start_says_why(tmp_path, monkeypatch):
     (tmp_path / "worker.py").write_text("raise SystemError('no such luck')\n")
-    monkeypatch.setattr(calibration.worker_process, "WORKER", tmp_path / "worker.py")
+    monkeypatch.setattr(bruno_spice.calibration.spice.worker_process, "WORKER", tmp_path / "worker.py")
     with Worker() as worker, pytest.raises(SimulationError, match="could not start: SystemError: no such luck"):
         worker.start()
 
 
 ORPHANED = """
 import os, signal, time
-from calibration.ngspice_worker import is_stopped
-from calibration.worker_process import WorkerProcess
+from bruno_spice.calibration.spice.ngspice_worker import is_stopped
+from bruno_spice.calibration.spice.worker_process import WorkerProcess
 worker = WorkerProcess()
 worker.greeting()
 os.kill(worker.pid, signal.SIGSTOP)
@@ -199,7 +199,7 @@ def test_a_stopped_worker_does_not_outlive_a_killed_parent():
 
 @pytest.mark.parametrize("size", [0, 4 << 20], ids=["small deck", "deck beyond the pipe"])
 def test_a_stopped_worker_does_not_hang(calm, monkeypatch, size):
-    monkeypatch.setattr("calibration.ngspice_worker.STOPPED_LIMIT_S", 0.5)
+    monkeypatch.setattr("bruno_spice.calibration.spice.ngspice_worker.STOPPED_LIMIT_S", 0.5)
     job = rc_jobs([1e3])[0]
     object.__setattr__(job, "deck", job.deck + f"* {'x' * 60}\n" * (size // 64))
     with Worker() as worker:
@@ -216,7 +216,7 @@ def test_a_stopped_worker_does_not_hang(calm, monkeypatch, size):
 def slow():
     """A job of about half a second, and its undisturbed result."""
     job = slow_jobs(1, 4e-4)[0]
-    return job, calibration.ngspice.simulate(job)
+    return job, bruno_spice.calibration.spice.ngspice.simulate(job)
 
 
 @pytest.mark.parametrize(
@@ -257,8 +257,8 @@ time.sleep(60)
 
 def test_half_an_answer_is_waited_for_as_long_as_a_job_may_take(tmp_path, monkeypatch):
     (tmp_path / "worker.py").write_text(HALF)
-    monkeypatch.setattr(calibration.worker_process, "WORKER", tmp_path / "worker.py")
-    monkeypatch.setattr(calibration.ngspice, "_MARGIN_S", 0.5)
+    monkeypatch.setattr(bruno_spice.calibration.spice.worker_process, "WORKER", tmp_path / "worker.py")
+    monkeypatch.setattr(bruno_spice.calibration.spice.ngspice, "_MARGIN_S", 0.5)
     started_s = time.monotonic()
     with Worker(time_limit_s=0.5) as worker, pytest.raises(SimulationError, match=r"rc\.cir: .* does not answer"):
         worker.run(JOB)
@@ -280,7 +280,7 @@ def test_a_job_of_a_computer_that_was_suspended_is_not_called_late(monkeypatch):
 def test_a_limit_on_the_address_space_of_the_shell_is_kept_to(tmp_path):
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from test_farm import rc_jobs\nfrom calibration.ngspice import simulate\n"
+        "from test_farm import rc_jobs\nfrom bruno_spice.calibration.spice.ngspice import simulate\n"
         "print(simulate(rc_jobs([1e3])[0]).time_s[-1])"
     )
     command = 'ulimit -v 2000000; exec "$0" -c "$1" "$2"'

@@ -13,13 +13,13 @@ import time
 import warnings
 from pathlib import Path
 
-from calibration.experiments import NEURON_NETLIST, NeuronRun, neuron_jobs
-from calibration.farm import Farm, Job, try_jobs
-from calibration.netlist import Netlist
-from calibration.ngspice import installed_ngspice
-from calibration.store import Store
-from devices.stimulus import Stimulus
-from devices.waveform import Waveform
+from bruno_spice.calibration.circuits.experiments import NEURON_NETLIST, NeuronRun, neuron_jobs
+from bruno_spice.calibration.spice.farm import Farm, Job, try_jobs
+from bruno_spice.calibration.spice.netlist import Netlist, transient_job
+from bruno_spice.calibration.spice.ngspice import installed_ngspice
+from bruno_spice.calibration.spice.store import Store
+from bruno_spice.devices.stimulus import Stimulus
+from bruno_spice.devices.waveform import Waveform
 
 RC = "* rc\n.param r=1k\nR1 in out {r}\nC1 out 0 1n\nV1 in 0 PWL(0 0 1n 1)\n.tran 100n 5u 0 100n\n"
 NEURON_EVERY = 50
@@ -29,7 +29,7 @@ BATCH = 250
 def circuits(count: int) -> list[Job]:
     """So many different ones: RC circuits, and now and then a neuron."""
     rc = Netlist.from_text(RC, "rc.cir")
-    jobs = [Job.from_netlist(rc.with_params({"r": 1e3 + k}), ["v(out)"], None) for k in range(count)]
+    jobs = [transient_job(rc.with_params({"r": 1e3 + k}), ["v(out)"], None) for k in range(count)]
     own = range(NEURON_EVERY // 2, count, NEURON_EVERY)
     runs = [NeuronRun(Stimulus.dc(2e-8 + 1e-11 * k), 2e-4) for k in own]
     for k, job in zip(own, neuron_jobs(runs, NEURON_NETLIST), strict=True):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from devices import FeLIFCard
+from bruno_spice.devices.cards.base import FeLIFCard
 
 NUDGES = {
     "tau_0": 2.0, "e_soft": 1.5, "c_parallel": 3.0, "leak_density": 5.0, "leak_v_scale": 0.8, "leak_discharge": 1.2,

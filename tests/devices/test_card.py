@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from devices import FeLIFCard
-from devices.errors import CardError
+from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.errors import CardError
 
 
 @pytest.fixture

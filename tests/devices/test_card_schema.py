@@ -5,12 +5,11 @@ import json
 import jsonschema
 import pytest
 
-from devices import FeLIFCard, RRAMCard
-from devices.card import SCHEMA_VERSION
-from devices.card_migration import migrate
-from devices.card_parts import Parameter
-from devices.card_schema import card_schema
-from devices.errors import CardError
+from bruno_spice.devices.cards.base import SCHEMA_VERSION, FeLIFCard, RRAMCard
+from bruno_spice.devices.cards.migration import migrate
+from bruno_spice.devices.cards.parts import Parameter
+from bruno_spice.devices.cards.schema import card_schema
+from bruno_spice.devices.errors import CardError
 
 FELIF = jsonschema.Draft202012Validator(card_schema(FeLIFCard))
 RRAM = jsonschema.Draft202012Validator(card_schema(RRAMCard))

@@ -14,7 +14,7 @@ from twice import twice
 print(twice(21.0), sum(twice.stats.cache_hits.values()))
 """
 KERNEL = """
-from devices.compiled import kernel
+from bruno_spice.devices.compiled import kernel
 
 @kernel()
 def twice(x):

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from devices import FeLIFCard, Stimulus
-from devices.errors import InputError
-from devices.felif import FeLIFParameters, derivatives, jacobian, simulate
+from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.ferroelectric.felif import FeLIFParameters, derivatives, jacobian
+from bruno_spice.devices.ferroelectric.scalar.transient import simulate
+from bruno_spice.devices.stimulus import Stimulus
 
 PUBLISHED = FeLIFParameters.from_card(FeLIFCard.published().with_values(v_reset=0.0))
 

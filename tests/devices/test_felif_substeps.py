@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from devices.felif_substeps import FULL_RISE_V, INHIBITED, PACES, pace, substep_count, substep_ms
+from bruno_spice.devices.ferroelectric.paces import FULL_RISE_V, INHIBITED, PACES, pace, substep_count, substep_ms
+from bruno_spice.training.dynamics.logistic import paces_of
 from tests.devices.test_felif_windows import FLOORED, states, windows
-from training.logistic import paces_of
 
 
 @pytest.mark.parametrize("substeps", [1, 3, 4, 8, 12, 16, 40])

@@ -5,10 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from devices import FeLIFCard, Stimulus
-from devices.felif import FeLIFParameters, simulate
-from devices.felif_logistic import logistic_windows
-from devices.felif_windows import euler_windows, rosenbrock_windows
+from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+from bruno_spice.devices.ferroelectric.scalar.transient import simulate
+from bruno_spice.devices.ferroelectric.scalar.windows import euler_windows, rosenbrock_windows
+from bruno_spice.devices.ferroelectric.simd.macro_step import logistic_windows
+from bruno_spice.devices.stimulus import Stimulus
 from tests.devices.test_felif import three_domains
 
 FLOORED = FeLIFParameters.from_card(FeLIFCard.published().with_values(v_floor=0.0, v_reset=0.0, t_refractory=248e-6))

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from devices.errors import BusyError
-from devices.files import folder_lock
+from bruno_spice.devices.errors import BusyError
+from bruno_spice.devices.files import folder_lock
 
 HOLD = (
     "import sys; from devices.files import folder_lock\n"

@@ -8,8 +8,8 @@ import time
 import pytest
 import yaml
 
-from devices.errors import CardError, InputError
-from devices.reading import MOST_YAML_BYTES, load_json, load_yaml, parse_json, parse_yaml, read_bytes, shown
+from bruno_spice.devices.errors import CardError, InputError
+from bruno_spice.devices.reading import MOST_YAML_BYTES, load_json, load_yaml, parse_json, parse_yaml, read_bytes, shown
 
 ODD_YAML = {
     "deep flow": ("[" * 100_000, "nested more than"),

@@ -4,8 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.errors import EnvelopeError
-from devices.rram import (
+from bruno_spice.devices.errors import EnvelopeError
+from bruno_spice.devices.rram.filament import (
     RRAMParameters,
     conductance,
     current_range,

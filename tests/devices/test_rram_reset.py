@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.errors import EnvelopeError
-from devices.rram_reset import ResetParameters, reset_conductance
+from bruno_spice.devices.errors import EnvelopeError
+from bruno_spice.devices.rram.reset import ResetParameters, reset_conductance
 
 LENGTH_M, RADIUS_M = 0.4e-9, 45e-9
 FILAMENTS = (st.floats(0.36e-9, 0.44e-9), st.floats(41e-9, 49e-9))

@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from devices import Stimulus, Waveform
-from devices.errors import StimulusError
-from devices.files import write_atomic
-from devices.waveform import match_spikes, rms_difference
+from bruno_spice.devices.errors import StimulusError
+from bruno_spice.devices.files import write_atomic
+from bruno_spice.devices.stimulus import Stimulus
+from bruno_spice.devices.waveform import Waveform, match_spikes, rms_difference
 
 increasing = st.lists(st.floats(1e-6, 1e-2), min_size=1, max_size=20).map(np.cumsum)
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.errors import InputError
-from devices.tables import read_table
+from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.tables import read_table
 
 PLAIN = (Path(__file__).parents[1] / "cases" / "fecap" / "loop.csv").read_text()
 NAMES = ["t", "v", "q"]
@@ -152,7 +152,7 @@ def test_every_number_that_is_written_comes_back(tmp_path_factory, rows):
 def test_a_pipe_and_a_huge_file_are_refused(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="a pipe or a device"):
         read_table("/dev/zero", NAMES)
-    monkeypatch.setattr("devices.tables.MOST_BYTES", 1000)
+    monkeypatch.setattr("bruno_spice.devices.tables.MOST_BYTES", 1000)
     (tmp_path / "m.csv").write_text(PLAIN)
     with pytest.raises(InputError, match="larger than the 1,000 bytes"):
         read_table(tmp_path / "m.csv", NAMES)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.errors import InputError
-from devices.units import SPICE_SUFFIX_EXPONENT, Quantity, format_si, parse_spice_number
+from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.units import SPICE_SUFFIX_EXPONENT, Quantity, format_si, parse_spice_number
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ from typing import Any
 import pytest
 import typer
 
-from calibration.cli import run
-from training.cli import app
+from bruno_spice.calibration.commands.shared import run
+from bruno_spice.cli import app
 
 FENCE = re.compile(r"^```\s*(?P<kind>\{[^}\n]*\}|\w*)[^\n]*\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?", re.IGNORECASE)
@@ -68,12 +68,12 @@ def commands(body: str) -> list[str]:
 
 
 def known(command: str) -> tuple[Any, list[str]]:
-    """The program's entry for `command`, from ``bruno`` or ``training.cli`` on, and the words behind its name.
+    """The program's entry for `command`, from ``bruno`` or ``commands.train`` on, and the words behind its name.
 
     Fails where there is no such command, or an option is not one of its own.
     """
     words = shlex.split(command.replace("\\\n", " "), comments=True)
-    start = next(n + 1 for n, word in enumerate(words) if word in ("bruno", "training.cli"))
+    start = next(n + 1 for n, word in enumerate(words) if word in ("bruno", "bruno_spice"))
     entry, rest = typer.main.get_command(app), words[start:]
     while hasattr(entry, "commands") and rest:
         assert rest[0] in entry.commands, f"{command}: there is no '{rest[0]}'"

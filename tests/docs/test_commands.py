@@ -10,7 +10,7 @@ import pytest
 import typer
 from blocks import blocks, check, commands, difference, known, perform
 
-from training.cli import app
+from bruno_spice.cli import app
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -94,7 +94,7 @@ def test_a_page_that_shows_what_is_not_printed_is_found_out(tmp_path):
 
 
 def test_a_command_with_an_option_that_does_not_exist_is_found_out():
-    check("torchrun -m training.cli train --task chorales")
+    check("torchrun -m bruno_spice train --task chorales")
     with pytest.raises(Exception, match="--epochz"):
         check("bruno train --epochz 3")
     assert commands("a \\\n  b\ncat > f <<'END'\n# x\nEND\nc\n") == ["a \\\n  b", "cat > f <<'END'\n# x\nEND", "c"]

@@ -12,7 +12,7 @@ import pytest
 import torch
 from blocks import blocks, commands
 
-from devices import FeLIFCard
+from bruno_spice.devices.cards.base import FeLIFCard
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "howto" / "compute.md"

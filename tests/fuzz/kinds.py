@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibration.cli import app, run
-from devices.errors import BrunoError
+from bruno_spice.calibration.commands.shared import run
+from bruno_spice.cli import app
+from bruno_spice.devices.errors import BrunoError
 
 ROOT = Path(__file__).parents[2]
 CARDS = ROOT / "data" / "calibrated"
@@ -53,7 +54,6 @@ class Kind:
 
 def bruno(*args: object) -> Outcome:
     """``bruno ARGS`` in this process."""
-    import training.cli  # noqa: F401 - adds its commands
 
     out, err = io.StringIO(), io.StringIO()
     sys.argv = ["bruno", *map(str, args)]
@@ -97,7 +97,7 @@ def _card(folder: Path, data: bytes, rng: random.Random) -> Outcome:
 
 @cache
 def _stimuli() -> list[bytes]:
-    from devices import Stimulus
+    from bruno_spice.devices.stimulus import Stimulus
 
     steps = Stimulus.steps(np.random.default_rng(0).normal(5e-9, 4e-9, 4)).to_csv_text()
     return [steps.encode(), Stimulus.dc(2e-8).to_csv_text().encode(), b"time_s,i_syn_a\n0,0\n1e-4,5e-9\n3e-3,5e-9\n"]
@@ -117,7 +117,7 @@ def _tables() -> list[bytes]:
 
 
 def _table(folder: Path, data: bytes, rng: random.Random) -> Outcome:
-    from calibration.fecap_measurement import Columns, read_measurement
+    from bruno_spice.calibration.fecap.measurement import Columns, read_measurement
 
     columns = Columns("t", "v", "q", "charge", "us", "V", "uC/cm2")
     return called(lambda: read_measurement(_written(folder, "measured.csv", data), columns, None))
@@ -125,7 +125,7 @@ def _table(folder: Path, data: bytes, rng: random.Random) -> Outcome:
 
 def _dialect(folder: Path, data: bytes, rng: random.Random) -> Outcome:
     """A table written in another way must give the same numbers, or be refused."""
-    from devices.tables import read_table
+    from bruno_spice.devices.tables import read_table
 
     text = data.decode()
     base = np.array([row.split(",") for row in text.split()[1:]], dtype=float)
@@ -150,7 +150,7 @@ def _dialect(folder: Path, data: bytes, rng: random.Random) -> Outcome:
 
 
 def _wave(folder: Path, data: bytes, rng: random.Random) -> Outcome:
-    from devices import Waveform
+    from bruno_spice.devices.waveform import Waveform
 
     path = _written(folder, "trace.csv", data)
     if rng.random() < 0.3:
@@ -163,8 +163,8 @@ def _yamls(*patterns: str) -> list[bytes]:
 
 
 def _config(folder: Path, data: bytes, rng: random.Random) -> Outcome:
-    from training.config import load_config
-    from training.runs import Cards
+    from bruno_spice.training.config import load_config
+    from bruno_spice.training.runs.folder import Cards
 
     path = _written(folder, "config.yaml", data)
     return called(lambda: Cards.of(load_config(path)))
@@ -179,14 +179,14 @@ SEARCH = b"task: pulses\nsearch: {training.learning_rate: {low: 1e-3, high: 1e-2
 
 
 def _sweep(folder: Path, data: bytes, rng: random.Random) -> Outcome:
-    from training.sweep import load_sweep
+    from bruno_spice.training.studies.sweep import load_sweep
 
     path = _written(folder, "sweep.yaml", data)
     return called(lambda: load_sweep(path).check())
 
 
 def _variation(folder: Path, data: bytes, rng: random.Random) -> Outcome:
-    from calibration.variation import Variation
+    from bruno_spice.calibration.spice.variation import Variation
 
     path = _written(folder, "rram.variation.yaml", data)
     return called(lambda: Variation.load(path))
@@ -236,8 +236,8 @@ def _run(folder: Path, data: bytes, rng: random.Random) -> Outcome:
 def _store(folder: Path, data: bytes, rng: random.Random) -> Outcome:
     from mutate import mutated
 
-    from calibration.store import Store
-    from devices import Waveform
+    from bruno_spice.calibration.spice.store import Store
+    from bruno_spice.devices.waveform import Waveform
 
     store = Store(folder / "kept")
     wave = Waveform(np.linspace(0, 1, 20), {"v(a)": np.random.default_rng(1).normal(size=20)})
@@ -260,7 +260,7 @@ def _store(folder: Path, data: bytes, rng: random.Random) -> Outcome:
 def _fit(folder: Path, data: bytes, rng: random.Random) -> Outcome:
     from mutate import mutated
 
-    from calibration.memo import remembered
+    from bruno_spice.calibration.fitting.memo import remembered
 
     truth = {"alpha": 1.299, "ea": [1.4, 0.2]}
     with pytest.MonkeyPatch.context() as patch:
@@ -286,7 +286,7 @@ def _pickles() -> list[bytes]:
 
 
 def _pickle(folder: Path, data: bytes, rng: random.Random) -> Outcome:
-    from training.tasks.pickles import read_pickle
+    from bruno_spice.training.tasks.pickles import read_pickle
 
     return called(lambda: read_pickle(_written(folder, "data.pkl", data)))
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from devices import FeLIFCard
+from bruno_spice.devices.cards.base import FeLIFCard
 
 
 def one_domain_card() -> FeLIFCard:

@@ -3,11 +3,12 @@
 import pytest
 import torch
 
+from bruno_spice.training.dynamics import adjoint
+from bruno_spice.training.dynamics.surrogates import SHAPES
+from bruno_spice.training.neurons.felif import FeLIF
 from tests.devices.nudges import CARD as TWO_DOMAINS
 from tests.support.cards import one_domain_card
 from tests.training.test_neurons import three_domain_card
-from training import FeLIF, adjoint
-from training.surrogates import SHAPES
 
 ONE_DOMAIN = one_domain_card()
 
@@ -64,6 +65,6 @@ def test_frames_beyond_a_sequences_end_say_nothing_of_its_devices(gradient):
 
 
 def test_every_shape_of_the_registry_is_compiled():
-    from devices.felif_adjoint import SHAPES as COMPILED
+    from bruno_spice.devices.ferroelectric.simd.adjoint import SHAPES as COMPILED
 
     assert set(COMPILED) == set(SHAPES)

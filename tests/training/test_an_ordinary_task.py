@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from training import FeLIF, RRAMLinear
+from bruno_spice.training.neurons.felif import FeLIF
+from bruno_spice.training.synapses.rram import RRAMLinear
 
 CLASSES, CHANNELS, STEPS, SEQUENCES = 5, 12, 30, 200
 HIDDEN = (32, 24)

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from training.config import RunConfig
-from training.runs import RunFolder
-from training.tasks import Task, load_task
-from training.tasks.augmentation import Augmentation
-from training.tasks.base import Example
-from training.tasks.classification import Classification
-from training.trainer import train
+from bruno_spice.training.config import RunConfig
+from bruno_spice.training.runs.folder import RunFolder
+from bruno_spice.training.runs.trainer import train
+from bruno_spice.training.tasks import Task, load_task
+from bruno_spice.training.tasks.augmentation import Augmentation
+from bruno_spice.training.tasks.base import Example
+from bruno_spice.training.tasks.classification import Classification
 
 
 def example(frames: int = 50) -> Example:
@@ -54,7 +54,7 @@ def test_training_sees_the_variation_and_goes_on_with_it_bit_for_bit(
 
     config = small_config.with_values(training__schedule="constant")
     train(config, tmp_path / "plain")
-    monkeypatch.setattr("training.trainer.load_task", varied)
+    monkeypatch.setattr("bruno_spice.training.runs.trainer.load_task", varied)
     train(config, tmp_path / "whole")
     train(config.with_values(training__epochs=2), tmp_path / "parts")
     train(config, tmp_path / "parts", resume=True)

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.averaging import WeightAverage
-from training.config import RunConfig
-from training.evaluation import load_run
-from training.runs import RunFolder
-from training.trainer import train
+from bruno_spice.training.config import RunConfig
+from bruno_spice.training.runs.averaging import WeightAverage
+from bruno_spice.training.runs.evaluation import load_run
+from bruno_spice.training.runs.folder import RunFolder
+from bruno_spice.training.runs.trainer import train
 
 
 def test_the_average_follows_the_weights_and_gives_them_back() -> None:

@@ -9,15 +9,16 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from devices.errors import BrunoError, InputError
+from bruno_spice.cli import app
+from bruno_spice.devices.errors import BrunoError, InputError
+from bruno_spice.training.studies.benchmarks import base as benchmark
+from bruno_spice.training.studies.benchmarks import rivals
+from bruno_spice.training.studies.benchmarks.accuracy import accuracy
+from bruno_spice.training.studies.benchmarks.growth import LONGEST_S, Growth, Sweep, line_through, slope
+from bruno_spice.training.studies.benchmarks.memory import bptt_bytes, kept_bytes
+from bruno_spice.training.studies.benchmarks.process import Cost, Job, card_file, measure_fresh, measure_here
+from bruno_spice.training.studies.benchmarks.speed import contestants
 from tests.support.cards import one_domain_card
-from training import benchmark, rivals
-from training.benchmark_accuracy import accuracy
-from training.benchmark_growth import LONGEST_S, Growth, Sweep, line_through, slope
-from training.benchmark_memory import bptt_bytes, kept_bytes
-from training.benchmark_process import Cost, Job, card_file, measure_fresh, measure_here
-from training.benchmark_speed import contestants
-from training.cli import app
 
 CARD = one_domain_card()
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from training.config import default_config
-from training.evaluation import make_network
-from training.runs import Cards
-from training.tasks import Task, load_task
-from training.trainer import train
+from bruno_spice.training.config import default_config
+from bruno_spice.training.runs.evaluation import make_network
+from bruno_spice.training.runs.folder import Cards
+from bruno_spice.training.runs.trainer import train
+from bruno_spice.training.tasks import Task, load_task
 
 
 @pytest.mark.parametrize("neuron", ["felif", "rlif"])
@@ -24,7 +24,7 @@ def test_thirty_neurons_tell_letters_apart_after_three_passes_over_a_third_of_th
         monkeypatch.setattr(type(task), "floors", lambda self: {})
         return task
 
-    monkeypatch.setattr("training.trainer.load_task", third)
+    monkeypatch.setattr("bruno_spice.training.runs.trainer.load_task", third)
     config = default_config("braille7").with_values(
         network__hidden=[30], training__epochs=3, training__batch_size=16, network__neuron=neuron
     )

@@ -5,8 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from devices.errors import InputError
-from training.config import CONFIG_FOLDER, RunConfig, changed, default_config, load_config, parse_config, parse_settings
+from bruno_spice.devices.errors import InputError
+from bruno_spice.training.config import (
+    CONFIG_FOLDER,
+    RunConfig,
+    changed,
+    default_config,
+    load_config,
+    parse_config,
+    parse_settings,
+)
 
 
 @pytest.mark.parametrize("path", sorted(CONFIG_FOLDER.glob("*.yaml")), ids=lambda path: path.stem)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from devices import FeLIFCard
-from training.neurons import FeLIF
-from training.unrolled import macro_step
+from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.training.dynamics.unrolled import macro_step
+from bruno_spice.training.neurons.felif import FeLIF
 
 CARD = FeLIFCard.published()
 NA = 1e-9

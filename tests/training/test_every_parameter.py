@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from devices.felif import FeLIFParameters, derivatives
-from devices.felif_constants import DOMAINS_FROM
-from devices.felif_kernels import rates
+from bruno_spice.devices.ferroelectric.constants import DOMAINS_FROM
+from bruno_spice.devices.ferroelectric.felif import FeLIFParameters, derivatives
+from bruno_spice.devices.ferroelectric.scalar.rosenbrock import rates
+from bruno_spice.training.dynamics import adjoint
+from bruno_spice.training.dynamics.solvers import SOLVERS
+from bruno_spice.training.dynamics.unrolled import euler_step
+from bruno_spice.training.neurons.felif import FeLIF
 from tests.devices.nudges import CARD, LEVELS_A, NAMES, nudged
-from training import adjoint
-from training.flows import SOLVERS
-from training.neurons import FeLIF
-from training.unrolled import euler_step
 
 FINE = {"logistic": 96, "rosenbrock": 1e-8, "euler": 8000}
 

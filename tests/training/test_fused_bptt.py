@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from training.fused_bptt import fused_bptt
-from training.neurons import FeLIF
+from bruno_spice.training.neurons.felif import FeLIF
+from bruno_spice.training.studies.benchmarks.fused_bptt import fused_bptt
 
 
 @pytest.mark.parametrize("surrogate", ["charge", "voltage"])

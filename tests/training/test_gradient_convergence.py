@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from devices import FeLIFCard
-from training.neurons import FeLIF
+from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.training.neurons.felif import FeLIF
 
 STEPS, BATCH, INPUTS, WIDTHS = 20, 4, 8, (6, 5)
 

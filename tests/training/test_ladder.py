@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from devices import FeLIFCard
-from training.config import RunConfig
-from training.evaluation import make_network
-from training.ladder import ladder
-from training.networks import Network, SharedDropout
-from training.runs import Cards
-from training.tasks import load_task
+from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.training.config import RunConfig
+from bruno_spice.training.networks.ladder import ladder
+from bruno_spice.training.networks.network import Network, SharedDropout
+from bruno_spice.training.runs.evaluation import make_network
+from bruno_spice.training.runs.folder import Cards
+from bruno_spice.training.tasks import load_task
 
 
 def network(**settings: object) -> Network:
@@ -84,7 +84,7 @@ def test_felif_finds_the_order_of_two_events_through_its_ladder() -> None:
         network__input_skip=False, network__dropout=0.0, network__input_stages=3, network__unit_current_a=40e-9,
         network__readout_gain=5.0, neuron__options={"current_limits": "envelope"},
     )  # fmt: skip
-    from training.networks import build_network
+    from bruno_spice.training.networks.network import build_network
 
     net = build_network(config, 2, 2, FeLIFCard.load("data/calibrated/felif.json"), None)
     optimizer = torch.optim.Adam(net.parameters(), lr=0.02)

@@ -5,11 +5,13 @@ import warnings
 import pytest
 import torch
 
-from devices import FeLIFCard
-from devices.card_parts import Range
-from devices.errors import InputError
-from training.limits import CurrentLimits
-from training.neurons import LIF, FeLIF, State
+from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.cards.parts import Range
+from bruno_spice.devices.errors import InputError
+from bruno_spice.training.dynamics.limits import CurrentLimits
+from bruno_spice.training.neurons.base import State
+from bruno_spice.training.neurons.felif import FeLIF
+from bruno_spice.training.neurons.lif import LIF
 
 LOW_A, HIGH_A = -0.5e-9, 4e-9
 CARD = FeLIFCard.published().with_values(v_floor=0.0, v_reset=0.0, t_refractory=0.25e-3)

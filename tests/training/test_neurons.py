@@ -3,12 +3,13 @@
 import pytest
 import torch
 
-from devices import FeLIFCard
-from devices.card_parts import Range
-from devices.errors import InputError
-from training.config import default_config
-from training.networks import build_network
-from training.neurons import LIF, FeLIF
+from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.cards.parts import Range
+from bruno_spice.devices.errors import InputError
+from bruno_spice.training.config import default_config
+from bruno_spice.training.networks.network import build_network
+from bruno_spice.training.neurons.felif import FeLIF
+from bruno_spice.training.neurons.lif import LIF
 
 CARD = FeLIFCard.published().with_values(v_floor=0.0, v_reset=0.0, t_refractory=0.25e-3)
 SUBSTEPS = 250
@@ -124,8 +125,8 @@ def one_layer_inputs(steps=6, batch=2, width=4, scale_a=3e-9):
 
 def test_bruno_as_published_is_a_straight_through_estimator_on_one_coarse_step():
     """The fused gradient equals autograd of V_c + stop(V_f - V_c), the rule as Fehlings et al. state it."""
-    from training.surrogates import Spike
-    from training.unrolled import euler_step
+    from bruno_spice.training.dynamics.surrogates import Spike
+    from bruno_spice.training.dynamics.unrolled import euler_step
 
     current_a, domains = one_layer_inputs()
     current_a = current_a.abs()
@@ -227,8 +228,8 @@ def test_event_reset_lets_a_neuron_spike_several_times_a_millisecond():
 
 
 def test_event_reset_counts_the_spikes_of_the_transient():
-    from devices import Stimulus
-    from devices.felif import simulate
+    from bruno_spice.devices.ferroelectric.scalar.transient import simulate
+    from bruno_spice.devices.stimulus import Stimulus
 
     levels = [4e-9, 12e-9, 0.0, -1e-9, 20e-9, 6e-9, 25e-9, 3e-9]
     wave = simulate(CARD, Stimulus.steps(levels, rise_s=1e-9), 8e-3)
@@ -350,8 +351,9 @@ def test_a_solver_that_the_gradient_cannot_use_is_refused():
 
 
 def test_plain_torch_takes_the_same_step_as_the_simd_kernel():
-    from training.flows import Membrane, logistic
-    from training.logistic import logistic_torch
+    from bruno_spice.training.dynamics.logistic import logistic_torch
+    from bruno_spice.training.dynamics.membrane import Membrane
+    from bruno_spice.training.dynamics.solvers import logistic
 
     torch.manual_seed(0)
     n = 600

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from devices import FeLIFCard, felif_windows
-from devices.errors import InputError
-from devices.felif import FeLIFParameters, simulate
-from devices.stimulus import Stimulus
-from training.neurons import LIF, FeLIF
-from training.synapses import RRAMLinear
+from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+from bruno_spice.devices.ferroelectric.scalar import windows as felif_windows
+from bruno_spice.devices.ferroelectric.scalar.transient import simulate
+from bruno_spice.devices.stimulus import Stimulus
+from bruno_spice.training.neurons.felif import FeLIF
+from bruno_spice.training.neurons.lif import LIF
+from bruno_spice.training.synapses.rram import RRAMLinear
 
 CARD = FeLIFCard.published()
 STEPS, BATCH, WIDTH = 8, 2, 3

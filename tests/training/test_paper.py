@@ -10,14 +10,18 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 
-from calibration import plots
-from devices.errors import BrunoError, InputError
-from training import benchmark_plots, cli_paper, paper_figures, paper_results, paper_run
-from training.paper import Experiment, load_plan
-from training.paper_render import DOCUMENT, figures, stamp, text
-from training.paper_results import git, load_results
-from training.paper_run import Runner
-from training.progress import Interrupted
+from bruno_spice.calibration.presentation import style
+from bruno_spice.devices.errors import BrunoError, InputError
+from bruno_spice.training.commands import paper as cli_paper
+from bruno_spice.training.progress import Interrupted
+from bruno_spice.training.studies import results as paper_results
+from bruno_spice.training.studies.benchmarks import figures as benchmark_plots
+from bruno_spice.training.studies.paper import figures as paper_figures
+from bruno_spice.training.studies.paper import run as paper_run
+from bruno_spice.training.studies.paper.plan import Experiment, load_plan
+from bruno_spice.training.studies.paper.render import DOCUMENT, figures, stamp, text
+from bruno_spice.training.studies.paper.run import Runner
+from bruno_spice.training.studies.results import git, load_results
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -84,7 +88,7 @@ def digests(plan):
 def test_a_figure_is_stale_once_what_draws_it_or_a_published_number_changes(tmp_path, monkeypatch):
     plan = load_plan()
     before = digests(plan)
-    for module in (paper_figures, benchmark_plots, plots):
+    for module in (paper_figures, benchmark_plots, style):
         changed = tmp_path / "changed.py"
         changed.write_text(Path(module.__file__).read_text() + "\n")
         with monkeypatch.context() as patch:

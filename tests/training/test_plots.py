@@ -4,7 +4,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from training.plots import MOST_NUMBERED, activity_curve, confusion, new_figure, training_curve
+from bruno_spice.training.runs.figures import activity_curve, new_figure, training_curve
+from bruno_spice.training.tasks.pictures import MOST_NUMBERED, confusion
 
 
 @pytest.fixture(autouse=True)

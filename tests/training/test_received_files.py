@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from calibration.cards import load_any_card, remarks
-from calibration.variation import Variation
-from devices.errors import BrunoError, CardError, InputError
-from training.config import RunConfig, load_config
-from training.evaluation import evaluate
-from training.report import write_run_report
-from training.runs import RunFolder
-from training.sweep import load_sweep
-from training.trainer import train
+from bruno_spice.calibration.cards.catalogue import load_any_card, remarks
+from bruno_spice.calibration.spice.variation import Variation
+from bruno_spice.devices.errors import BrunoError, CardError, InputError
+from bruno_spice.training.config import RunConfig, load_config
+from bruno_spice.training.reports.run import write_run_report
+from bruno_spice.training.runs.evaluation import evaluate
+from bruno_spice.training.runs.folder import RunFolder
+from bruno_spice.training.runs.trainer import train
+from bruno_spice.training.studies.sweep import load_sweep
 
 CASES = Path(__file__).parents[1] / "cases"
 DEEP, DEEP_OBJECT, DIGITS = "[" * 50_000, '{"a":' * 40_000, "9" * 5_000

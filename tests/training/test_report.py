@@ -6,10 +6,10 @@ import pytest
 from browser import assert_readable, broken_images, console_errors, open_page
 from selenium.webdriver.common.by import By
 
-from devices.errors import CardError, InputError
-from training.config import default_config
-from training.report import write_run_report
-from training.trainer import train
+from bruno_spice.devices.errors import CardError, InputError
+from bruno_spice.training.config import default_config
+from bruno_spice.training.reports.run import write_run_report
+from bruno_spice.training.runs.trainer import train
 
 
 @pytest.fixture(scope="module")

@@ -7,27 +7,26 @@ import numpy as np
 import pytest
 import torch
 
-import training.cli  # noqa: F401  (adds its commands to the app that the fixture runs)
-from calibration.crossbar import CrossbarArray, CrossbarRun, crossbar_deck, simulate_crossbar
-from calibration.errors import NetlistError, SimulationError
-from calibration.experiments import NETLISTS, NeuronRun, neuron_jobs
-from calibration.farm import Farm, try_jobs
-from calibration.neuron_deck import neuron_deck
-from calibration.provenance import provenance
-from devices import FeLIFCard
-from devices.errors import InputError
-from devices.felif import FeLIFParameters, simulate
-from devices.stimulus import Stimulus
-from devices.waveform import Waveform
-from training import roundtrip_circuit
-from training.config import RunConfig
-from training.evaluation import load_run
-from training.neurons import FeLIF
-from training.roundtrip_circuit import deck_overrides, find_circuit, stimulus
-from training.roundtrip_compare import Trial, per_step
-from training.roundtrip_crossbar import crossbar_run
-from training.roundtrip_decision import decisions
-from training.roundtrip_network import (
+from bruno_spice.calibration.cards.provenance import provenance
+from bruno_spice.calibration.circuits.crossbar import CrossbarArray, CrossbarRun, crossbar_deck, simulate_crossbar
+from bruno_spice.calibration.circuits.deck import neuron_deck
+from bruno_spice.calibration.circuits.experiments import NETLISTS, NeuronRun, neuron_jobs
+from bruno_spice.calibration.errors import NetlistError, SimulationError
+from bruno_spice.calibration.spice.farm import Farm, try_jobs
+from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+from bruno_spice.devices.ferroelectric.scalar.transient import simulate
+from bruno_spice.devices.stimulus import Stimulus
+from bruno_spice.devices.waveform import Waveform
+from bruno_spice.training.config import RunConfig
+from bruno_spice.training.neurons.felif import FeLIF
+from bruno_spice.training.roundtrip import circuit as roundtrip_circuit
+from bruno_spice.training.roundtrip.circuit import deck_overrides, find_circuit, stimulus
+from bruno_spice.training.roundtrip.compare import Trial, per_step
+from bruno_spice.training.roundtrip.crossbar import crossbar_run
+from bruno_spice.training.roundtrip.decision import decisions
+from bruno_spice.training.roundtrip.recorded import (
     as_circuit,
     choose_neurons,
     felif_layers,
@@ -36,7 +35,8 @@ from training.roundtrip_network import (
     run_network,
     spread_over_ranks,
 )
-from training.trainer import train
+from bruno_spice.training.runs.evaluation import load_run
+from bruno_spice.training.runs.trainer import train
 
 STEPS = 10
 

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 import torch
 
-from devices.felif import FeLIFParameters
-from devices.stimulus import Stimulus
-from devices.waveform import Waveform
-from training.plots_roundtrip import voltage_figure
-from training.roundtrip_compare import Trial, match_trial, missing_charge, partings, score_trial
-from training.roundtrip_network import Shown
-from training.roundtrip_verdict import KnownError, RmsErrors, judge
-from training.surrogates import Surrogate
+from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+from bruno_spice.devices.stimulus import Stimulus
+from bruno_spice.devices.waveform import Waveform
+from bruno_spice.training.dynamics.surrogates import Surrogate
+from bruno_spice.training.roundtrip.compare import Trial, match_trial, missing_charge, partings, score_trial
+from bruno_spice.training.roundtrip.figures import voltage_figure
+from bruno_spice.training.roundtrip.recorded import Shown
+from bruno_spice.training.roundtrip.verdict import KnownError, RmsErrors, judge
 
 
 def trial_of(counts, model_s, spice_s, spice_v=2.0, torch_state=(2.0, 1.0)):

@@ -15,15 +15,15 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
-from devices.errors import BusyError, CardError, InputError
-from training import checkpoint
-from training.checkpoint import _digest
-from training.config import RunConfig
-from training.evaluation import evaluate
-from training.report import write_run_report
-from training.runs import RunFolder, sealed
-from training.sweep import SweepConfig, sweep
-from training.trainer import train
+from bruno_spice.devices.errors import BusyError, CardError, InputError
+from bruno_spice.training.config import RunConfig
+from bruno_spice.training.reports.run import write_run_report
+from bruno_spice.training.runs import checkpoint
+from bruno_spice.training.runs.checkpoint import _digest
+from bruno_spice.training.runs.evaluation import evaluate
+from bruno_spice.training.runs.folder import RunFolder, sealed
+from bruno_spice.training.runs.trainer import train
+from bruno_spice.training.studies.sweep import SweepConfig, sweep
 
 CONFIG = RunConfig.model_validate(
     {
@@ -237,7 +237,7 @@ def test_a_run_folder_that_leads_elsewhere_is_neither_written_nor_cleared(run, t
 
 LONG = """
 import sys
-from training.cli import main
+from bruno_spice.training.commands.train import main
 sys.argv = ["bruno", "train", "--task", "pulses", "--neuron", "lif", "--epochs", "100000", "--out", sys.argv[1]]
 main()
 """

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from devices import FeLIFCard
+from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.training.neurons.felif import FeLIF
 from tests.training.test_neurons import compare, three_domain_card
-from training.neurons import FeLIF
 
 STEPS, BATCH, WIDTH = 40, 8, 50
 NETWORK_RANGE_A = (-5e-9, 10e-9)

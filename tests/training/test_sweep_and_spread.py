@@ -9,16 +9,16 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from devices.card_parts import Covariance
-from devices.errors import CardError, InputError
+from bruno_spice.devices.cards.parts import Covariance
+from bruno_spice.devices.errors import CardError, InputError
+from bruno_spice.training.config import NeuronConfig, RunConfig
+from bruno_spice.training.networks.network import build_network
+from bruno_spice.training.neurons.spread import sample_parameters
+from bruno_spice.training.progress import Interrupted, Silent
+from bruno_spice.training.runs.folder import Cards
+from bruno_spice.training.runs.trainer import train
+from bruno_spice.training.studies.sweep import Range, load_sweep, sweep, table_csv
 from tests.training.test_neurons import three_domain_card
-from training.config import NeuronConfig, RunConfig
-from training.networks import build_network
-from training.progress import Interrupted, Silent
-from training.runs import Cards
-from training.spread import sample_parameters
-from training.sweep import Range, load_sweep, sweep, table_csv
-from training.trainer import train
 
 pytestmark = pytest.mark.filterwarnings("ignore:the current runs from")
 
@@ -196,7 +196,7 @@ def test_sampled_neurons_are_part_of_the_checkpoint(small_config, tmp_path):
         task_options={"trials": 40, "steps": 4},
     )  # fmt: skip
     result = train(config, tmp_path / "run")
-    from training.evaluation import evaluate
+    from bruno_spice.training.runs.evaluation import evaluate
 
     assert evaluate(tmp_path / "run")["test"] == result["test"]
 

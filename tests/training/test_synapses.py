@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from devices.card import RRAMCard
-from devices.errors import InputError
-from devices.rram import RRAMParameters, conductance, levels, read_noise
-from training.synapses import FloatLinear, RRAMLinear, Synapse, UniformLinear
+from bruno_spice.devices.cards.base import RRAMCard
+from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.rram.filament import RRAMParameters, conductance, levels, read_noise
+from bruno_spice.training.synapses.base import FloatLinear, Synapse
+from bruno_spice.training.synapses.rram import RRAMLinear
+from bruno_spice.training.synapses.uniform import UniformLinear
 
 
 def filled(layer: Synapse, seed: int = 0) -> Synapse:

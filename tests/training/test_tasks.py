@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 import torch
 
-from devices.errors import InputError
-from training.tasks import Task, load_task
-from training.tasks.braille import SPLIT_SHA256, from_pickle
-from training.tasks.chorales import canonical_rolls, example, load
-from training.tasks.classification import stratified_split
-from training.tasks.corpus import corpus_rolls, part_of
-from training.tasks.own_example import load as load_own
-from training.tasks.pickles import read_pickle
-from training.tasks.sources import DataNotFound, fetch, load_arrays, local_file
+from bruno_spice.devices.errors import InputError
+from bruno_spice.training.tasks import Task, load_task
+from bruno_spice.training.tasks.braille import SPLIT_SHA256, from_pickle
+from bruno_spice.training.tasks.chorales import canonical_rolls, example, load
+from bruno_spice.training.tasks.classification import stratified_split
+from bruno_spice.training.tasks.corpus import corpus_rolls, part_of
+from bruno_spice.training.tasks.own_example import load as load_own
+from bruno_spice.training.tasks.pickles import read_pickle
+from bruno_spice.training.tasks.sources import DataNotFound, fetch, load_arrays, local_file
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_nll_is_the_sum_over_keys_averaged_over_unpadded_frames() -> None:
     rng = np.random.default_rng(0)
     pieces = [(rng.random((n, 88)) < 0.1).astype(np.uint8) for n in (9, 14)]
     task = load_own()  # any task, for its collate
-    chorales = __import__("training.tasks.chorales", fromlist=["Chorales"]).Chorales(task.parts, "made up")
+    chorales = __import__("bruno_spice.training.tasks.chorales", fromlist=["Chorales"]).Chorales(task.parts, "made up")
     batch = chorales.collate([example(piece) for piece in pieces])
     logits = torch.randn(13, 2, 88)
     probability = torch.sigmoid(logits.double())
@@ -226,12 +226,12 @@ def test_a_pickle_that_crashes_numpy_takes_its_reader_down_and_not_this_process(
 ) -> None:
     crash = tmp_path / "crash.py"
     crash.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
-    monkeypatch.setattr("training.tasks.pickles.CHILD", crash)
+    monkeypatch.setattr("bruno_spice.training.tasks.pickles.CHILD", crash)
     (tmp_path / "letters").write_bytes(pickle.dumps(LETTERS))
     with pytest.raises(InputError, match="crashed its reader with SIGSEGV"):
         read_pickle(tmp_path / "letters")
     crash.write_text("while True:\n    pass\n")
-    monkeypatch.setattr("training.tasks.pickles.TIMEOUT_S", 0.5)
+    monkeypatch.setattr("bruno_spice.training.tasks.pickles.TIMEOUT_S", 0.5)
     with pytest.raises(InputError, match="not read within"):
         read_pickle(tmp_path / "letters")
 
@@ -239,7 +239,7 @@ def test_a_pickle_that_crashes_numpy_takes_its_reader_down_and_not_this_process(
 def test_a_zip_bomb_and_a_damaged_archive_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.npy", bytes(10_000_000))
-    monkeypatch.setattr("training.tasks.sources.MOST_UNPACKED_BYTES", 1_000_000)
+    monkeypatch.setattr("bruno_spice.training.tasks.sources.MOST_UNPACKED_BYTES", 1_000_000)
     with pytest.raises(InputError, match="10,000,000 bytes unpacked"):
         load_arrays(tmp_path / "bomb.npz")
     np.savez(tmp_path / "whole.npz", a=np.arange(100.0))

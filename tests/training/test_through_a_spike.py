@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from devices import FeLIFCard
-from devices.felif_constants import DOMAINS_FROM, V_PER_P
-from training.neurons import FeLIF
+from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.ferroelectric.constants import DOMAINS_FROM, V_PER_P
+from bruno_spice.training.neurons.felif import FeLIF
 
 CARD = FeLIFCard.load("data/calibrated/felif.json")
 START_V = 2.3

@@ -11,9 +11,8 @@ import time
 import pandas as pd
 import pytest
 
-import training.cli  # noqa: F401  (adds its commands to the app that the fixture runs)
-from calibration.calibrate import TARGETS
-from training.config import load_config
+from bruno_spice.calibration.targets.calibrate import TARGETS
+from bruno_spice.training.config import load_config
 
 
 @pytest.fixture
@@ -113,7 +112,7 @@ def test_ctrl_c_saves_the_run_and_resume_ends_it(bruno, small_config, tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text(small_config.with_values(training__epochs=1000).to_yaml())
     run = tmp_path / "run"
-    command = [sys.executable, "-m", "training.cli", "train", "--config", str(config), "--out", str(run)]
+    command = [sys.executable, "-m", "bruno_spice", "train", "--config", str(config), "--out", str(run)]
     process = subprocess.Popen(
         command,
         stderr=subprocess.PIPE,
@@ -140,7 +139,9 @@ def test_the_report_of_the_calibration_says_that_it_may_simulate_and_shows_how_f
     bars = []
     for name in ("neuron", "rram"):
         monkeypatch.setitem(TARGETS, name, lambda farm: bars.append(farm.progress))
-    monkeypatch.setattr("calibration.report.write_report", lambda folder, *_: folder / "calibration.html")
+    monkeypatch.setattr(
+        "bruno_spice.calibration.targets.report.write_report", lambda folder, *_: folder / "calibration.html"
+    )
     code, _, err = bruno("report", "--out", tmp_path)
     assert code == 0, err
     assert bars == ["neuron in ngspice", "rram in ngspice"]

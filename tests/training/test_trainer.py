@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 import torch
 
-from devices import FeLIFCard
-from devices.errors import BrunoError, CardError, InputError
-from training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from training.config import RunConfig
-from training.evaluation import evaluate, load_run
-from training.monitor import Rates, rate_warnings
-from training.progress import Interrupted, Silent
-from training.runs import RunFolder
-from training.synapses import RRAMLinear
-from training.trainer import epoch_batches, schedule_factor, train
+from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.errors import BrunoError, CardError, InputError
+from bruno_spice.training.config import RunConfig
+from bruno_spice.training.progress import Interrupted, Silent
+from bruno_spice.training.runs.checkpoint import Progress, load_checkpoint, save_checkpoint
+from bruno_spice.training.runs.evaluation import evaluate, load_run
+from bruno_spice.training.runs.folder import RunFolder
+from bruno_spice.training.runs.monitor import Rates, rate_warnings
+from bruno_spice.training.runs.trainer import epoch_batches, schedule_factor, train
+from bruno_spice.training.synapses.rram import RRAMLinear
 
 pytestmark = pytest.mark.filterwarnings("ignore:the current runs from")
 
@@ -257,7 +257,7 @@ def test_updates_without_a_finite_gradient_are_left_out_and_counted(
 
 
 def test_batches_hold_every_sequence_once_and_follow_from_seed_and_epoch(small_config: RunConfig) -> None:
-    from training.tasks.own_example import load
+    from bruno_spice.training.tasks.own_example import load
 
     examples, settings = load().parts["train"], small_config.training
     batches = epoch_batches(examples, settings, 0, 0)
@@ -300,7 +300,7 @@ def test_two_processes_give_the_numbers_of_one_to_rounding(small_config: RunConf
     train(config, tmp_path / "one")
     (tmp_path / "config.yaml").write_text(config.to_yaml())
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "training.cli",
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "bruno_spice",
         "train", "--config", str(tmp_path / "config.yaml"), "--out", str(tmp_path / "two"),
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

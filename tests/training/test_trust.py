@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from training.config import RunConfig
-from training.trainer import train
+from bruno_spice.training.config import RunConfig
+from bruno_spice.training.runs.trainer import train
 
 ROOT = Path(__file__).parents[2]
 CODE = "from pathlib import Path\nPath('PWNED').touch()\n" + (ROOT / "training/tasks/own_example.py").read_text()

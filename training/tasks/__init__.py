@@ -10,16 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from devices.errors import InputError
-from devices.files import is_file
-from devices.reading import short, shown
-from training.tasks.base import PARTS, Batch, Example, Task
+from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.files import is_file
+from bruno_spice.devices.reading import short, shown
+from bruno_spice.training.tasks.base import PARTS, Batch, Example, Task
 
 TASKS = {
-    "chorales": ("training.tasks.chorales", "load"),
-    "braille7": ("training.tasks.braille", "load_braille7"),
-    "braille27": ("training.tasks.braille", "load_braille27"),
-    "pulses": ("training.tasks.own_example", "load"),
+    "chorales": ("bruno_spice.training.tasks.chorales", "load"),
+    "braille7": ("bruno_spice.training.tasks.braille", "load_braille7"),
+    "braille27": ("bruno_spice.training.tasks.braille", "load_braille27"),
+    "pulses": ("bruno_spice.training.tasks.own_example", "load"),
 }
 """Name to module and function."""
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from devices.errors import InputError
-from training.tasks.base import Example
+from bruno_spice.devices.errors import InputError
+from bruno_spice.training.tasks.base import Example
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from devices.errors import InputError
+from bruno_spice.devices.errors import InputError
 
 PARTS = ("train", "valid", "test")
 

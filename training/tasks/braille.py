@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from devices.errors import InputError
-from training.tasks.augmentation import Augmentation
-from training.tasks.classification import Classification, classification
-from training.tasks.pickles import read_pickle
-from training.tasks.sources import DataNotFound, cache_folder, load_arrays, local_file
+from bruno_spice.devices.errors import InputError
+from bruno_spice.training.tasks.augmentation import Augmentation
+from bruno_spice.training.tasks.classification import Classification, classification
+from bruno_spice.training.tasks.pickles import read_pickle
+from bruno_spice.training.tasks.sources import DataNotFound, cache_folder, load_arrays, local_file
 
 BINS = 256
 TAXELS = 12

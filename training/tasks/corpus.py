@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from devices.errors import BrunoError, InputError
-from devices.files import write_atomic
-from training.tasks.base import PARTS
-from training.tasks.sources import cache_folder, load_arrays
+from bruno_spice.devices.errors import BrunoError, InputError
+from bruno_spice.devices.files import write_atomic
+from bruno_spice.training.tasks.base import PARTS
+from bruno_spice.training.tasks.sources import cache_folder, load_arrays
 
 LOWEST_MIDI_KEY = 21
 OCTAVE_UP = 12

@@ -5,8 +5,8 @@ bruno train --task my_task.py:load
 
 import numpy as np
 
-from devices.errors import InputError
-from training.tasks.classification import Classification, classification
+from bruno_spice.devices.errors import InputError
+from bruno_spice.training.tasks.classification import Classification, classification
 
 
 def load(trials: int = 240, steps: int = 20, seed: int = 7) -> Classification:

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from devices.errors import InputError
-from devices.reading import parse_json, printable, read_bytes
+from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.reading import parse_json, printable, read_bytes
 
 CHILD = Path(__file__).with_name("pickle_child.py")
 MOST_BYTES = 500_000_000

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from devices.errors import InputError
+from bruno_spice.devices.errors import InputError
 
 CACHE_NAME = "bruno-spice"
 DOWNLOAD_TIMEOUT_S = 20

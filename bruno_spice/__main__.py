@@ -1,0 +1,5 @@
+"""``python -m bruno_spice``: the program `bruno`."""
+
+from bruno_spice.cli import main
+
+main()

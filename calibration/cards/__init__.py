@@ -1,0 +1,1 @@
+"""Cards after calibration: compared, exported, traced to their netlists."""

@@ -1,0 +1,1 @@
+"""The circuits under test: a stimulus in, a recording out."""

@@ -1,0 +1,118 @@
+"""Numbers read off waveforms: remanence, coercive voltages, switched charge, first spike, period, energy.
+
+Conventions: charge is the terminal charge per electrode area in C/m^2 (1 C/m^2 = 100 uC/cm^2), centred on the
+loop; a coercive voltage is where that charge crosses zero; remanence is where the voltage does.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.ferroelectric.scalar.transient import simulate
+from bruno_spice.devices.stimulus import Stimulus
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LoopNumbers:
+    """What a P-V loop says about a film."""
+
+    pr_plus_c_m2: float
+    pr_minus_c_m2: float
+    vc_plus_v: float
+    vc_minus_v: float
+    ps_c_m2: float
+    """Saturation: the linear part of the way back from the positive tip, extrapolated to 0 V."""
+
+    @property
+    def pr_c_m2(self) -> float:
+        """Half the remanent window."""
+        return (self.pr_plus_c_m2 - self.pr_minus_c_m2) / 2
+
+    @property
+    def vc_v(self) -> float:
+        """Half the coercive window."""
+        return (self.vc_plus_v - self.vc_minus_v) / 2
+
+    @property
+    def imprint_v(self) -> float:
+        """Shift of the loop along the voltage axis."""
+        return (self.vc_plus_v + self.vc_minus_v) / 2
+
+
+def loop_numbers(voltage_v: ArrayLike, charge_c_m2: ArrayLike) -> LoopNumbers:
+    """Numbers of one closed loop (n,) that runs from its negative tip over the positive one and back.
+
+    Raises `InputError` if a branch never crosses zero.
+    """
+    voltage = np.asarray(voltage_v, dtype=np.float64)
+    charge = np.asarray(charge_c_m2, dtype=np.float64)
+    top = int(np.argmax(voltage))
+    up, down = slice(0, top + 1), slice(top, None)
+    charge = charge - (charge.max() + charge.min()) / 2
+    linear = (voltage[down] > 0.3 * voltage[top]) & (voltage[down] < 0.6 * voltage[top])
+    line = np.polyfit(voltage[down][linear], charge[down][linear], 1)
+    return LoopNumbers(
+        pr_plus_c_m2=_crossing(voltage[down], charge[down]),
+        pr_minus_c_m2=_crossing(voltage[up], charge[up]),
+        vc_plus_v=_crossing(charge[up], voltage[up]),
+        vc_minus_v=_crossing(charge[down], voltage[down]),
+        ps_c_m2=float(line[1]),
+    )
+
+
+def pulse_charges(time_s: Array, charge_c_m2: Array, starts_s: ArrayLike, ends_s: ArrayLike) -> NDArray[np.float64]:
+    """Charge (pulses,) that flowed from each pulse's start to its end, both at 0 V."""
+    at = np.interp(np.stack([np.asarray(starts_s), np.asarray(ends_s)]), time_s, charge_c_m2)
+    return at[1] - at[0]
+
+
+def first_spike_and_period(spike_times_s: ArrayLike) -> tuple[float, float]:
+    """First spike time and mean interval in s; NaN where there are too few spikes."""
+    spikes = np.asarray(spike_times_s, dtype=np.float64)
+    first = float(spikes[0]) if spikes.size else float("nan")
+    period = float(np.diff(spikes).mean()) if spikes.size > 1 else float("nan")
+    return first, period
+
+
+def energy_j(time_s: ArrayLike, voltage_v: ArrayLike, current_a: ArrayLike, start_s: float, stop_s: float) -> float:
+    """Energy in J delivered between two times by a source with `voltage_v`, out of which `current_a` flows."""
+    time = np.asarray(time_s, dtype=np.float64)
+    inner = time[(time > start_s) & (time < stop_s)]
+    grid = np.concatenate([[start_s], inner, [stop_s]])
+    power = np.interp(grid, time, np.asarray(voltage_v)) * np.interp(grid, time, np.asarray(current_a))
+    return float(np.trapezoid(power, grid))
+
+
+def forc_density(voltage_v: ArrayLike, reversal_v: ArrayLike, charge_c_m2: ArrayLike) -> NDArray[np.float64]:
+    """First-order reversal density rho (reversals, voltages) in C/(m^2 V^2): rho = -1/2 d^2 P/(dV_r dV).
+
+    `charge_c_m2` (reversals, voltages) is the charge on the way up from each `reversal_v`, NaN below it.
+    Source: Pike, Roberts, Verosub, J. Appl. Phys. 85, 6660 (1999).
+    """
+    slope = np.gradient(np.asarray(charge_c_m2), np.asarray(voltage_v), axis=1)
+    return -0.5 * np.gradient(slope, np.asarray(reversal_v), axis=0)
+
+
+def first_spike_s(card: FeLIFCard, current_a: float, samples: int = 200, rtol: float = 1e-7) -> float | None:
+    """First spike in s of the compact model at a constant current; None where leaks keep it from ever spiking.
+
+    It is waited for until four times the charge that switches the film has flowed in, in so many `samples`.
+    """
+    charge_c = 2 * (4.0 * card["area"] * card["saturation_polarization"] + 10.0 * card["v_threshold"] * 1e-12)
+    end_s = charge_c / current_a
+    spikes = simulate(card, Stimulus.dc(current_a), end_s, dt_s=end_s / samples, rtol=rtol).spike_times_s
+    return float(spikes[0]) if spikes.size else None
+
+
+def _crossing(x: Array, y: Array) -> float:
+    """y where x crosses zero, interpolated."""
+    at = np.flatnonzero(np.diff(np.signbit(x)))
+    if not at.size:
+        raise InputError("the loop never crosses zero; raise the amplitude or lower the frequency")
+    i = int(at[0])
+    return float(y[i] + (y[i + 1] - y[i]) * -x[i] / (x[i + 1] - x[i]))

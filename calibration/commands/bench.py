@@ -1,0 +1,274 @@
+"""Commands of the SPICE bench: ``simulate fecap | neuron-bench | rram-bench``, ``cache``, ``netlist``."""
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from bruno_spice.calibration.commands.shared import (
+    GroupsOption,
+    JsonOption,
+    SetOption,
+    announce,
+    messages,
+    number_option,
+    parse_overrides,
+    print_json,
+)
+from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.files import refuse_folder, write_atomic
+
+cache_app = typer.Typer(help="Stored simulation results: list and prune.", no_args_is_help=True)
+netlist_app = typer.Typer(help="Look at netlists: parameters, errors, what an edit would re-run.", no_args_is_help=True)
+
+WorkersOption = Annotated[int | None, typer.Option(min=1, help="Worker processes (default: one a core).")]
+DaskOption = Annotated[str | None, typer.Option(metavar="tcp://HOST:PORT", help="Run on a Dask cluster instead.")]
+FigureOption = Annotated[Path | None, typer.Option(help="Also draw it: a .png, .pdf or .svg.")]
+NetlistArgument = Annotated[Path, typer.Argument(help="A testbench (.cir).")]
+
+
+def simulate_fecap_command(
+    testbench: Annotated[
+        Literal["pv", "minor", "pund", "kinetics", "forc", "temperature", "groups"],
+        typer.Option(help="What to measure; groups: how many of them make a film."),
+    ] = "pv",
+    netlist: Annotated[Path | None, typer.Option(help="FeCAP testbench (default: the project's).")] = None,
+    settings: SetOption = None,
+    groups: GroupsOption = None,
+    out: Annotated[Path, typer.Option(help="Samples; the extracted numbers go to NAME.numbers.csv beside it.")] = Path(
+        "fecap.csv"
+    ),
+    figure: FigureOption = None,
+    workers: WorkersOption = None,
+    dask: DaskOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the ferroelectric capacitor in ngspice: loops, PUND, switching kinetics, reversal curves.
+
+    Examples: `bruno simulate fecap --testbench pund --out pund.csv`,
+    `bruno simulate fecap --testbench pv --set imprint=0.2 --figure loops.png`
+    """
+    from bruno_spice.calibration.benches.fecap import BENCHES, FECAP_NETLIST
+    from bruno_spice.calibration.benches.film_study import group_convergence
+
+    run_bench(
+        {**BENCHES, "groups": group_convergence}[testbench],
+        netlist or FECAP_NETLIST,
+        parse_overrides(settings, groups),
+        out,
+        figure,
+        workers,
+        dask,
+        as_json,
+    )
+
+
+def simulate_neuron_bench_command(
+    testbench: Annotated[
+        Literal["sweep", "trains", "coincidence", "inhibition", "effects", "convergence"],
+        typer.Option(help="What to measure; convergence: whether ngspice's spikes are those of the equations."),
+    ] = "sweep",
+    level: Annotated[
+        Literal["a", "b"] | None, typer.Option(help="a: behavioural circuit (default), b: transistors.")
+    ] = None,
+    netlist: Annotated[Path | None, typer.Option(help="Neuron testbench or circuit of your own.")] = None,
+    settings: SetOption = None,
+    groups: GroupsOption = None,
+    out: Annotated[Path, typer.Option(help="Samples; the extracted numbers go to NAME.numbers.csv beside it.")] = Path(
+        "neuron.csv"
+    ),
+    figure: FigureOption = None,
+    workers: WorkersOption = None,
+    dask: DaskOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the neuron circuit in ngspice: rate and energy against current, trains, coincidence, inhibition.
+
+    Example: `bruno simulate neuron-bench --testbench sweep --level b --json`
+    """
+    from bruno_spice.calibration.benches.neuron import BENCHES, LEVELS
+
+    if level is not None and netlist is not None:
+        raise InputError("give either --level or --netlist")
+    run_bench(
+        BENCHES[testbench],
+        netlist or LEVELS[level or "a"],
+        parse_overrides(settings, groups),
+        out,
+        figure,
+        workers,
+        dask,
+        as_json,
+    )
+
+
+def simulate_rram_bench_command(
+    testbench: Annotated[
+        Literal["set", "source", "1t1r", "reset", "hysteresis", "cycling", "parasitics"],
+        typer.Option(help="What to measure."),
+    ] = "set",
+    netlist: Annotated[Path | None, typer.Option(help="RRAM testbench (default: the project's).")] = None,
+    settings: SetOption = None,
+    out: Annotated[Path, typer.Option(help="Samples; the extracted numbers go to NAME.numbers.csv beside it.")] = Path(
+        "rram.csv"
+    ),
+    figure: FigureOption = None,
+    workers: WorkersOption = None,
+    dask: DaskOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the RRAM cell in ngspice: SET by limiter, source or transistor, RESET, hysteresis, cycling.
+
+    Example: `bruno simulate rram-bench --testbench 1t1r --figure 1t1r.png`
+    """
+    from bruno_spice.calibration.benches.rram import BENCHES, RRAM_1T1R_NETLIST, RRAM_SOURCE_NETLIST
+    from bruno_spice.calibration.circuits.experiments import RRAM_NETLIST
+
+    default = {"1t1r": RRAM_1T1R_NETLIST, "source": RRAM_SOURCE_NETLIST}.get(testbench, RRAM_NETLIST)
+    run_bench(BENCHES[testbench], netlist or default, parse_overrides(settings), out, figure, workers, dask, as_json)
+
+
+def run_bench(
+    bench: Any,
+    netlist: Path,
+    overrides: dict[str, float],
+    out: Path,
+    figure: Path | None,
+    workers: int | None,
+    dask: str | None,
+    as_json: bool,
+) -> None:
+    """Run one bench, write its two tables and its figure, and print the numbers."""
+    from bruno_spice.calibration.circuits.deck import neuron_deck
+    from bruno_spice.calibration.presentation.style import figure_format, new_figure, save
+    from bruno_spice.calibration.spice.farm import Farm
+    from bruno_spice.calibration.spice.netlist import Netlist
+
+    options: dict[str, Any] = {"workers": workers} if workers else {}
+    farm = Farm(progress="ngspice", dask=dask, **options)
+    refuse_folder(out)
+    if figure is not None:
+        figure_format(figure)
+    reads = neuron_deck if "neuron" in bench.__module__ else Netlist.load
+    announce(reads(netlist).with_params(overrides))
+    result = bench(netlist=netlist, overrides=overrides, farm=farm)
+    numbers = out.with_suffix(".numbers.csv")
+    write_atomic(out, result.traces.to_csv(index=False, float_format="%.9g"))
+    write_atomic(numbers, result.numbers.to_csv(index=False, float_format="%.9g"))
+    if figure is not None:
+        from bruno_spice.calibration.benches.figures import FIGURES
+
+        drawing = new_figure()
+        FIGURES[result.name](drawing.axes[0], result)
+        save(drawing, figure)
+    if as_json:
+        print_json(json.loads(result.numbers.to_json(orient="records", double_precision=15)))
+    else:
+        typer.echo(result.numbers.to_string(index=False, float_format=lambda x: f"{x:.4g}"))
+        typer.echo(f"wrote {out}, {numbers}" + (f", {figure}" if figure else ""))
+
+
+@cache_app.command("list")
+def cache_list_command(as_json: JsonOption = False) -> None:
+    """List the stored simulation results, newest first. Example: `bruno cache list`."""
+    from bruno_spice.calibration.spice.store import Store
+
+    store = Store.default()
+    entries = list(store.entries())
+    if as_json:
+        keys = ("key", "label", "points", "size_bytes", "written_at")
+        print_json([{name: getattr(entry, name) for name in keys} for entry in entries])
+        return
+    for entry in entries:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.written_at))
+        typer.echo(
+            f"{entry.key[:12]}  {when}  {entry.size_bytes / 1e3:9.1f} kB  {entry.points:7d} points  {entry.label}"
+        )
+    total = sum(entry.size_bytes for entry in entries)
+    typer.echo(f"{len(entries)} results, {total / 1e6:.1f} MB in {store.path}")
+
+
+@cache_app.command("prune")
+def cache_prune_command(
+    older_than: Annotated[float, number_option("Only what is older than this many days.")] = 0.0,
+    keep: Annotated[float, number_option("Keep at most this many bytes, e.g. 500meg.")] = 0.0,
+) -> None:
+    """Remove stored results, oldest first. Examples: `bruno cache prune`, `bruno cache prune --keep 500meg`."""
+    from bruno_spice.calibration.spice.store import Store
+
+    if older_than < 0 or keep < 0:
+        raise InputError("--older-than and --keep must not be negative")
+    removed = Store.default().prune(older_than * 86400, int(keep))
+    typer.echo(f"removed {len(removed)} results, {sum(entry.size_bytes for entry in removed) / 1e6:.1f} MB")
+
+
+@netlist_app.command("show")
+def netlist_show_command(netlist: NetlistArgument, as_json: JsonOption = False) -> None:
+    """Show a netlist's parameters as ngspice reads them, with units and comments.
+
+    Example: `bruno netlist show my_neuron.cir`
+    """
+    from bruno_spice.calibration.spice.netlist import Netlist
+    from bruno_spice.calibration.spice.reading import plain_number
+
+    loaded = Netlist.load(netlist)
+    params = loaded.params.values()
+    for remark in loaded.remarks:
+        messages.print(remark, markup=False)
+    if as_json:
+        print_json([dataclasses.asdict(p) for p in params])
+        return
+    width = max((len(name) for name in loaded.params), default=0)
+    for p in params:
+        number = "" if p.value is None or plain_number(p.text) == p.value else f"= {p.value:.6g}"
+        typer.echo(f"{p.name:{width}}  {p.text:>10}  {p.unit:8}  {p.comment}{'  ' * bool(number)}{number}")
+    typer.echo(f"sha256 {loaded.sha256()}")
+
+
+@netlist_app.command("check")
+def netlist_check_command(netlist: NetlistArgument, settings: SetOption = None, as_json: JsonOption = False) -> None:
+    """Let ngspice read a netlist and take the first steps of its run. Example: `bruno netlist check my_neuron.cir`."""
+    from bruno_spice.calibration.targets.inspection import check
+
+    loaded = check(netlist, parse_overrides(settings))
+    said = announce(loaded)
+    unitless = [p.name for p in loaded.params.values() if not p.unit]
+    if as_json:
+        print_json({"sound": True, **said, "remarks": list(loaded.remarks), "without_unit": unitless})
+        return
+    typer.echo(f"{netlist}: ngspice takes it, {len(loaded.params)} parameters")
+    if unitless:
+        typer.echo(f"without a unit in the comment (write '; [unit] meaning'): {', '.join(unitless)}")
+
+
+@netlist_app.command("diff")
+def netlist_diff_command(
+    old: NetlistArgument,
+    new: Annotated[Path | None, typer.Argument(help="The edited one; without it, OLD with --set.")] = None,
+    settings: SetOption = None,
+) -> None:
+    """Say what changed between two netlists, and what that would re-run.
+
+    Examples: `bruno netlist diff neuron.cir my_neuron.cir`, `bruno netlist diff neuron.cir --set vth=2.4`
+    """
+    from bruno_spice.calibration.spice.netlist import Netlist
+    from bruno_spice.calibration.spice.store import Store
+    from bruno_spice.calibration.targets.inspection import difference
+
+    before = Netlist.load(old)
+    after = (Netlist.load(new) if new else before).with_params(parse_overrides(settings))
+    found = difference(before, after, Store.default())
+    for name, (was, now) in found.changed_params.items():
+        typer.echo(f".param {name}: {was or '(absent)'} -> {now or '(absent)'}")
+    for line in found.changed_lines:
+        typer.echo(line)
+    if found.same:
+        typer.echo("nothing that ngspice sees has changed: every stored result still holds")
+    else:
+        typer.echo(
+            f"everything simulated from {after.path.name} would run again ({found.stored_results} stored results of "
+            "that name), and what is fitted to it"
+        )

@@ -1,0 +1,122 @@
+"""The command line of simulation and calibration; training adds its own commands to the same app."""
+
+import json
+import sys
+import warnings
+from collections.abc import Callable
+from contextlib import ExitStack
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from bruno_spice.calibration.presentation.terminal import Terminal
+from bruno_spice.devices.errors import BrunoError, InputError
+from bruno_spice.devices.files import folder_lock
+from bruno_spice.devices.units import Quantity, parse_spice_number
+
+messages = Terminal(stderr=True, soft_wrap=True)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"bruno-spice {version('bruno-spice')}")
+        raise typer.Exit
+
+
+def options_of_all(
+    asked: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """What holds for every command."""
+
+
+def number_option(text: str) -> Any:
+    """An option that takes plain floats and SPICE suffixes; `text` is its help."""
+    return typer.Option(parser=parse_spice_number, metavar="NUMBER", help=text)
+
+
+Engine = Literal["spice", "model"]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Override a netlist .param (spice) or a card parameter (model)."),
+]
+GroupsOption = Annotated[
+    int | None,
+    typer.Option("--groups", min=1, help="Switching groups of the netlist's film; --set groups=N says the same."),
+]
+NeuronCardOption = Annotated[Path | None, typer.Option(help="FeLIF card (default: the calibrated one).")]
+WorkersOption = Annotated[int, typer.Option(min=1, help="Worker processes.")]
+_until_the_end = ExitStack()
+"""What a command holds, let go by `run`."""
+
+
+def run(application: Callable[[], Any]) -> None:
+    """Run the command line; every error ends as one sentence and exit code 2 (input) or 1 (failure)."""
+    code: Any
+    try:
+        with _until_the_end, warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: messages.print(f"warning: {message}", markup=False)
+            application()
+        code = 0
+    except SystemExit as leaving:
+        code = leaving.code
+        if code == 130:
+            messages.print("interrupted: what was finished is kept, nothing half-written is left", markup=False)
+            code = 1
+    except BrunoError as error:
+        messages.print(f"error: {error}", markup=False)
+        code = error.exit_code
+    except OSError as error:
+        messages.print(f"error: {error.filename or 'the system says'}: {error.strerror or error}", markup=False)
+        code = 1
+    sys.exit(code)
+
+
+def keep_to_this_command(*folders: Path | None) -> None:
+    """Let no other command write into `folders` until the present one has ended. Raises as `folder_lock` does."""
+    for folder in {folder.resolve(): folder for folder in folders if folder is not None}.values():
+        _until_the_end.enter_context(folder_lock(folder))
+
+
+def parse_overrides(settings: list[str] | None, groups: int | None = None) -> dict[str, float]:
+    """``["vth=2.4", ...]`` as a mapping, with the film's number of `groups`; raises `InputError` for anything else."""
+    overrides: dict[str, float] = {} if groups is None else {"groups": groups}
+    for setting in settings or []:
+        name, equals, value = setting.partition("=")
+        if not equals or not name.strip():
+            raise InputError(f"--set {setting}: write NAME=VALUE, for example --set vth=2.4")
+        overrides[name.strip().lower()] = _quantity(setting, value)
+    return overrides
+
+
+def _quantity(setting: str, value: str) -> Quantity:
+    try:
+        return Quantity.parse(value)
+    except InputError as error:
+        raise InputError(f"--set {setting}: {error}") from None
+
+
+def refuse_other_engine(engine: Engine, card: Path | None, netlist: Path | None) -> None:
+    """Raise `InputError` where a file is given that `engine` does not read."""
+    if engine == "model" and netlist is not None:
+        raise InputError("--netlist needs --engine spice")
+    if engine == "spice" and card is not None:
+        raise InputError("--card needs --engine model")
+
+
+def print_json(content: Any) -> None:
+    """Print `content` as JSON on standard output."""
+    sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def announce(deck: Any) -> dict[str, Any]:
+    """Say on standard error which circuits and parameters are taken of a netlist; return them for ``--json``."""
+    from bruno_spice.calibration.targets.inspection import taken
+
+    found = taken(deck)
+    messages.print(found.sentence, markup=False)
+    return found.as_dict()

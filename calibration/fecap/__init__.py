@@ -1,0 +1,1 @@
+"""The FeCAP netlist fitted to a measured record."""

@@ -1,0 +1,86 @@
+"""Where a FeCAP fit starts: the film's state before the record, and values that the record itself suggests.
+
+A film that rests in one state s0 is one possibility; another is that the record's own drive went over it a few times,
+as in the last of several cycles of a minor loop, after which its groups are in different states. Every such start is
+followed to its end, and the one with the fewest cycles among those that explain the record best is kept.
+
+The charge is linear in Ps, eps and j1 (a dead layer aside), so for each start these come from linear least squares.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import lsq_linear
+
+from bruno_spice.calibration.fecap.problem import CANDIDATES, Problem, rms
+from bruno_spice.calibration.fitting.least_squares import search
+
+Array = NDArray[np.float64]
+START_STATES = (-1.0, 0.0, 1.0)
+CYCLES_BEFORE = (0, 1, 4)
+START_ACTIVATION_RATIOS = (0.5, 0.6, 0.72, 0.85, 1.0, 1.2, 1.4, 2.0)
+LINEAR = {"ps": 1.0, "eps": 1.0, "j1": 100.0}
+"""Parameters in which the charge is linear, and the factor by which each is moved to see it."""
+FOLLOWED = ("ps", "ea", "eps", "j1", "sigma_a", "sigma_o", "imprint")
+SMALLEST_LEAK = 1e-3
+"""Of the record's span, rms: what a leak must add to the charge to be seen; the logarithm of less has no slope."""
+SAME = 1e-5
+"""Of the record's span: two starts that give the same charge are one."""
+AS_GOOD = 10.0
+"""A start explains a record of n samples as well as the best if its sum of squares is within 1 + AS_GOOD/n of it."""
+
+
+def started(problem: Problem, states: Sequence[float], cycles: Sequence[int]) -> Problem:
+    """`problem` at the best of the starts, each followed to its end: state before the record, and cycles before it."""
+    names = [name for name in FOLLOWED if name in problem.names]
+    ends: list[tuple[float, Problem]] = []
+    seen: list[Array] = []
+    for count in cycles if problem.repeats else cycles[:1]:
+        for state in states:
+            begin = _nearest(problem.after(count).at({"s0": state}))
+            answer = begin.residual({})
+            if any(np.abs(answer - other).max() < SAME for other in seen):
+                continue
+            seen.append(answer)
+            if problem.progress is not None:
+                problem.progress(f"start {len(seen)}", 0, rms(answer))
+            found = search(begin.residual, begin.free(names), what="FeCAP fit", tolerance=1e-4, max_evaluations=150)
+            ends.append((rms(begin.residual(found)), begin.at(found)))
+    limit = min(size for size, _ in ends) * np.sqrt(1.0 + AS_GOOD / problem.measured.time_s.size)
+    best = next(end for size, end in ends if size <= limit)
+    return best if sees_leak(best) else best.at({"j1": problem.base["j1"]})
+
+
+def sees_leak(problem: Problem) -> bool:
+    """Whether a leak is free that adds to the charge what can be seen."""
+    if "j1" not in problem.names:
+        return False
+    without = problem.residual({"j1": CANDIDATES["j1"][0].min})
+    return rms(problem.residual({}) - without) > SMALLEST_LEAK
+
+
+def _nearest(problem: Problem) -> Problem:
+    """The best of a few activation fields, with the linear parameters that suit each."""
+    ratios = START_ACTIVATION_RATIOS if "ea" in problem.names else (1.0,)
+    trials = [_linear(problem.at({"ea": problem.base["ea"] * ratio})) for ratio in ratios]
+    return min(trials, key=lambda trial: rms(trial.residual({})))
+
+
+def _linear(problem: Problem) -> Problem:
+    """The problem at the values of `LINEAR` that explain the record best, within their bounds."""
+    names = [name for name in LINEAR if name in problem.names]
+    if not names:
+        return problem
+    here = problem.residual({})
+    slopes = np.stack([problem.residual({n: problem.base[n] * (1 + LINEAR[n])}) - here for n in names], axis=1)
+    slopes /= [LINEAR[n] for n in names]
+    values = np.array([problem.base[n] for n in names])
+    low, high = (np.array([getattr(CANDIDATES[n][0], side) for n in names]) / values - 1 for side in ("min", "max"))
+    size = np.maximum(np.linalg.norm(slopes, axis=0), 1e-300)
+    moves = lsq_linear(slopes / size, -here, bounds=(low * size, high * size)).x / size
+    found = dict(zip(names, (values * (1 + moves)).tolist(), strict=True))
+    if "j1" in found:
+        adds = size[names.index("j1")] / np.sqrt(here.size)
+        found["j1"] = max(found["j1"], problem.base["j1"] * SMALLEST_LEAK / adds)
+    return problem.at(found)

@@ -1,0 +1,1 @@
+"""Least squares, standard errors, and fits that are remembered."""

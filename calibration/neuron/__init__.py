@@ -1,0 +1,1 @@
+"""The neuron's card: fit, validation, spread and confidence."""

@@ -1,0 +1,1 @@
+"""The RRAM cell's card: fit, levels and figures."""

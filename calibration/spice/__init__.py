@@ -1,0 +1,1 @@
+"""ngspice: netlists read and edited, decks run, results kept."""

@@ -1,0 +1,252 @@
+"""The simulation farm: many jobs over a few worker processes, each result kept by its content.
+
+A job that did not converge is tried once more with tighter tolerances; its result is kept as that of the deck with
+those tolerances, and a warning counts them. A job that was killed or stopped from outside is run again as it is. What
+was simulated before comes from the store. Ctrl-C ends the workers and leaves nothing half-written.
+"""
+
+import asyncio
+import os
+import queue
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bruno_spice.calibration.errors import CalibrationError, ConvergenceError, SimulationError
+from bruno_spice.calibration.spice.ngspice import (
+    MEMORY_LIMIT_BYTES,
+    TIGHTER,
+    TIME_LIMIT_S,
+    Job,
+    Ngspice,
+    Worker,
+    installed_ngspice,
+)
+from bruno_spice.calibration.spice.store import Store
+from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.waveform import Waveform
+
+__all__ = ["Farm", "Job", "run_jobs", "try_jobs"]
+
+Outcome = Waveform | CalibrationError
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What ngspice gave for a job."""
+
+    waveform: Waveform
+    tightened: bool = False
+    """Whether it took tighter tolerances than the deck's."""
+
+
+Attempt = Result | CalibrationError
+
+
+@dataclass(frozen=True)
+class Farm:
+    """Where and how jobs run."""
+
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    """Worker processes at a time."""
+    progress: str | None = None
+    """Title of the progress bar; None for none. Shown only on a terminal."""
+    store: Store | None = field(default_factory=Store.default)
+    """Where results are kept; None to simulate everything and keep nothing."""
+    dask: str | None = None
+    """Address of a Dask scheduler, ``tcp://host:port``, whose workers run the jobs instead; ngspice must be there."""
+    time_limit_s: float = TIME_LIMIT_S
+    """Longest wall time of one job."""
+    memory_limit_bytes: int = MEMORY_LIMIT_BYTES
+    """Largest address space of one job."""
+
+
+def run_jobs(jobs: Sequence[Job], farm: Farm | None = None) -> list[Waveform]:
+    """The waveforms of `jobs`, in their order. Raises the first job's `CalibrationError` that a retry did not mend."""
+    outcomes = _run(jobs, farm or Farm(), stop_at_error=True)
+    waveforms = []
+    for outcome in outcomes:
+        if isinstance(outcome, CalibrationError):
+            raise outcome
+        waveforms.append(outcome)
+    return waveforms
+
+
+def try_jobs(jobs: Sequence[Job], farm: Farm | None = None) -> list[Outcome]:
+    """The waveforms of `jobs`, in their order, with the error in the place of each job that failed."""
+    return _run(jobs, farm or Farm(), stop_at_error=False)
+
+
+def run_with_retry(worker: Worker, job: Job) -> Result:
+    """Run `job`, and once more with tighter options where it did not converge."""
+    try:
+        return Result(worker.run(job))
+    except ConvergenceError as first:
+        try:
+            return Result(worker.run(job.tightened()), tightened=True)
+        except SimulationError:
+            raise first from None
+
+
+def _run(jobs: Sequence[Job], farm: Farm, stop_at_error: bool) -> list[Outcome]:
+    identity = installed_ngspice().identity
+    keys = [job.key(identity) for job in jobs]
+    done: dict[str, Attempt] = {}
+    todo: dict[str, Job] = {}
+    for key, job in zip(keys, jobs, strict=True):
+        if key in done or key in todo:
+            continue
+        stored = _stored(job, identity, farm.store) if farm.store else None
+        if stored is not None:
+            done[key] = stored
+        else:
+            todo[key] = job
+    with _progress(farm.progress, len(todo)) as advance:
+        simulate = simulate_on_dask if farm.dask else _simulate_locally
+        for key, outcome in simulate(todo, farm):
+            done[key] = outcome
+            advance(isinstance(outcome, CalibrationError))
+            if isinstance(outcome, Result):
+                if farm.store:
+                    own = todo[key].tightened().key(identity) if outcome.tightened else key
+                    farm.store.put(own, outcome.waveform, todo[key].label)
+            elif stop_at_error:
+                raise outcome
+    _warn_of_tightened(done, dict(zip(keys, jobs, strict=True)))
+    return [outcome.waveform if isinstance(outcome, Result) else outcome for outcome in (done[key] for key in keys)]
+
+
+def _stored(job: Job, identity: str, store: Store) -> Result | None:
+    """What `store` holds of `job`, or of the retry that an earlier failure led to."""
+    if (waveform := store.get(job.key(identity))) is not None:
+        return Result(waveform)
+    waveform = store.get(job.tightened().key(identity))
+    return None if waveform is None else Result(waveform, tightened=True)
+
+
+def _warn_of_tightened(done: dict[str, Attempt], jobs: dict[str, Job]) -> None:
+    labels = [jobs[key].label for key, outcome in done.items() if isinstance(outcome, Result) and outcome.tightened]
+    if labels:
+        options = ", ".join(f"{name}={value}" for name, value in TIGHTER.items())
+        warnings.warn(
+            f"{len(labels)} of {len(done)} simulations did not converge with the deck's own options and stand as "
+            f"the retry with {options} gave them: {', '.join(labels)}",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+def simulate_on_dask(todo: dict[str, Job], farm: Farm) -> Iterator[tuple[str, Attempt]]:
+    """Outcomes by key as they come, from the workers of a Dask cluster; the same code runs there.
+
+    Raises `InputError` if Dask is not installed or the scheduler does not answer.
+    """
+    try:
+        from distributed import Client
+        from distributed import as_completed as dask_as_completed
+        from distributed.comm import connect
+        from distributed.security import Security
+    except ImportError:
+        raise InputError("--dask needs Dask; install it with pip install 'bruno-spice[cluster]'") from None
+
+    async def ask() -> None:
+        (await connect(farm.dask, timeout=10, **Security().get_connection_args("client"))).abort()
+
+    try:
+        asyncio.run(ask())  # a Client that found no scheduler could not be closed
+        client = Client(farm.dask, timeout=10, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise InputError(f"no Dask scheduler answers at {farm.dask} ({error})") from None
+    limits = (farm.time_limit_s, farm.memory_limit_bytes, installed_ngspice())
+    try:
+        futures = {client.submit(attempt_remotely, job, *limits, key=f"bruno-{key}"): key for key, job in todo.items()}
+        for future in dask_as_completed(futures, loop=client.loop):
+            yield futures[future], future.result()
+    finally:
+        client.close()
+
+
+_remote = threading.local()
+
+
+def attempt_remotely(job: Job, time_limit_s: float, memory_limit_bytes: int, ngspice: Ngspice) -> Attempt:
+    """What a Dask worker does with one job: as on this machine, in a worker process that the thread keeps."""
+    worker = getattr(_remote, "worker", None)
+    if worker is None or (worker.time_limit_s, worker.memory_limit_bytes) != (time_limit_s, memory_limit_bytes):
+        worker = _remote.worker = Worker(time_limit_s, memory_limit_bytes)
+    try:
+        if (found := worker.start()) != ngspice:
+            return SimulationError(
+                f"{job.label}: a Dask worker has ngspice {found.identity}, this machine {ngspice.identity}; "
+                "their numbers may differ, so install the same one"
+            )
+        return run_with_retry(worker, job)
+    except CalibrationError as error:
+        return error
+
+
+def _simulate_locally(todo: dict[str, Job], farm: Farm) -> Iterator[tuple[str, Attempt]]:
+    """Outcomes by key as they come, from worker processes of this machine."""
+    count = max(1, min(farm.workers, len(todo)))
+    workers = [Worker(farm.time_limit_s, farm.memory_limit_bytes) for _ in range(count)]
+    free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+    for worker in workers:
+        free.put(worker)
+
+    def attempt(job: Job) -> Attempt:
+        worker = free.get()
+        try:
+            return run_with_retry(worker, job)
+        except CalibrationError as error:
+            return error
+        finally:
+            free.put(worker)
+
+    pool = ThreadPoolExecutor(count)
+    try:
+        keys: dict[Future[Attempt], str] = {pool.submit(attempt, job): key for key, job in todo.items()}
+        for future in as_completed(keys):
+            yield keys[future], future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for worker in workers:
+            worker.close()
+        pool.shutdown()
+
+
+@contextmanager
+def _progress(title: str | None, total: int) -> Iterator[Callable[[bool], None]]:
+    """A function to call after each job, behind a bar with rate, failures and time left."""
+    console = Console(stderr=True)
+    if title is None or total == 0 or not console.is_terminal:
+        yield lambda failed: None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]} {task.fields[failures]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(title, total=total, rate="", failures="")
+        failures = 0
+
+        def advance(failed: bool) -> None:
+            nonlocal failures
+            failures += failed
+            bar.advance(task)
+            speed = bar.tasks[task].speed
+            bar.update(
+                task,
+                rate=f"{speed:.1f}/s" if speed else "",
+                failures=f"[red]{failures} failed[/red]" if failures else "",
+            )
+
+        yield advance

@@ -1,0 +1,235 @@
+"""One ngspice run: a `Job` in, a `Waveform` of the raw vectors out, or one clear error.
+
+ngspice runs inside a worker process (`calibration.spice.ngspice_worker`) through PySpice's shared-library
+binding; crashes, hangs and memory growth stay there. ngspice's exit status alone proves nothing (no
+analysis and non-convergence can look like success), so the points and the last time are checked too.
+"""
+
+import hashlib
+import json
+import math
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import numpy as np
+
+from bruno_spice.calibration.errors import SimulationError
+from bruno_spice.calibration.spice.diagnosis import diagnose
+from bruno_spice.calibration.spice.lines import Line
+from bruno_spice.calibration.spice.statements import deck_text, with_options
+from bruno_spice.calibration.spice.worker_process import (
+    NoFolderError,
+    WorkerHungError,
+    WorkerLostError,
+    WorkerProcess,
+    WorkerStartError,
+)
+from bruno_spice.devices.waveform import Waveform
+
+TIME_LIMIT_S = 300.0
+MEMORY_LIMIT_BYTES = 4 << 30
+ATTEMPTS = 10
+"""How often a job is run, at most, that is killed from outside each time; the pauses between them double."""
+_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 2.0
+_MARGIN_S = 30.0
+TIGHTER = {"reltol": 1e-6, "itl1": 1000, "itl4": 500, "gmin": 1e-13}
+T = TypeVar("T")
+INSTALL = (
+    "ngspice is not available; install it with its shared library "
+    "(Debian: ngspice libngspice0; macOS: brew install ngspice)"
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A deck ready to run: its text with everything written out, the vectors to bring back, and the end of time.
+
+    `vectors` are ngspice names, ``v(vm)`` or ``i(vsupply)``; `label` names the job in messages; `origins` say
+    where each line came from. Two jobs with the same `key` give the same waveform.
+    """
+
+    deck: str
+    vectors: tuple[str, ...]
+    t_stop_s: float
+    label: str = "simulation"
+    origins: tuple[Line, ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """The deck's lines with where they came from, as far as known."""
+        return self.origins or tuple(Line(text, None, i) for i, text in enumerate(self.deck.splitlines(), 1))
+
+    def key(self, version: str) -> str:
+        """SHA-256 of everything the result depends on: the text that ngspice reads, vectors, end, ngspice's version."""
+        parts = ["2", self.deck, list(self.vectors), self.t_stop_s, version]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def tightened(self) -> "Job":
+        """The same job with tighter tolerances and more iterations, for a second attempt."""
+        lines = with_options(self.lines, TIGHTER)
+        return replace(self, deck=deck_text(lines), origins=lines)
+
+
+@dataclass(frozen=True)
+class Ngspice:
+    """The ngspice in use: its major version, and an identity that changes with any file it runs on."""
+
+    version: str
+    identity: str
+
+
+class Worker:
+    """A worker process that runs one job at a time; started on first use, and anew where it was killed or stopped."""
+
+    def __init__(self, time_limit_s: float = TIME_LIMIT_S, memory_limit_bytes: int = MEMORY_LIMIT_BYTES) -> None:
+        self.time_limit_s = time_limit_s
+        self.memory_limit_bytes = memory_limit_bytes
+        self.process: WorkerProcess | None = None
+        self._ngspice = Ngspice("", "")
+        self._closed = threading.Event()
+        self._closing = threading.Lock()
+        self._working = threading.RLock()
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "process", None) is not None:
+            self.close()
+
+    def run(self, job: Job) -> Waveform:
+        """Simulate `job`, again where it was killed from outside; signals are named by its vectors.
+
+        Raises `NetlistError` where the deck is at fault, `SimulationError` where the run failed.
+        """
+        request = {
+            "deck": job.deck,
+            "vectors": [_vector_key(name) for name in job.vectors],
+            "time_limit_s": self.time_limit_s,
+            "memory_limit_bytes": self.memory_limit_bytes,
+        }
+        header, payload = self._again_where_lost(lambda: self._exchange(request), job.label)
+        if header["status"] != "done" or not _complete(header, payload, job):
+            limit_bytes = header.get("memory_limit_bytes", self.memory_limit_bytes)
+            raise diagnose(header, job.label, job.lines, job.t_stop_s, self.time_limit_s, limit_bytes)
+        return _waveform(header, payload, job)
+
+    def start(self) -> Ngspice:
+        """Start the worker process where none runs, and return what it runs on."""
+        return self._again_where_lost(self._start, "ngspice")
+
+    def close(self) -> None:
+        """End the worker process and whatever it runs; no job can be started afterwards."""
+        with self._closing:
+            self._closed.set()
+            if self.process is not None:
+                self.process.kill()
+        with self._working:  # a job in another thread notices and leaves
+            self._end_process()
+
+    def _again_where_lost(self, action: Callable[[], T], label: str) -> T:
+        """What `action` gives, tried anew where the process was killed or stopped from outside."""
+        with self._working:
+            for attempt in range(1, ATTEMPTS + 1):
+                try:
+                    return action()
+                except WorkerLostError as lost:
+                    self._end_process()
+                    if attempt == ATTEMPTS:
+                        raise SimulationError(
+                            f"{label}: its ngspice process was killed or stopped from outside {ATTEMPTS} times, at "
+                            f"last {lost}; see whether memory runs out or a batch system ends it, then try again"
+                        ) from None
+                    self._closed.wait(min(_PAUSE_S * 2**attempt, _LONGEST_PAUSE_S))
+                except WorkerHungError:
+                    self._end_process()
+                    raise SimulationError(
+                        f"{label}: the ngspice worker process does not answer and was killed"
+                    ) from None
+                except BaseException:
+                    self._end_process()  # an answer may still be on its way
+                    raise
+        raise AssertionError
+
+    def _exchange(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        self._start()
+        assert self.process is not None
+        header, payload = self.process.exchange(request, self.time_limit_s + _MARGIN_S)
+        if header["status"] in ("killed", "stopped"):
+            raise WorkerLostError(f"its fork was {header['status']}")
+        return header, payload
+
+    def _start(self) -> Ngspice:
+        with self._closing:
+            if self._closed.is_set():
+                raise SimulationError("the simulation farm was closed")
+            if self.process is not None and self.process.alive():
+                return self._ngspice
+            self._end_process()
+            try:
+                self.process = WorkerProcess()
+            except NoFolderError as error:
+                raise SimulationError(
+                    f"ngspice needs a folder for temporary files, and none can be had: {error}"
+                ) from None
+        try:
+            greeting = self.process.greeting()
+        except WorkerStartError as error:
+            raise SimulationError(f"the ngspice worker process could not start: {error}") from None
+        if greeting["status"] != "ready":
+            raise SimulationError(f"{INSTALL}: {greeting['log']}")
+        self._ngspice = Ngspice(greeting["version"], greeting["identity"])
+        return self._ngspice
+
+    def _end_process(self) -> None:
+        process, self.process = self.process, None
+        if process is not None:
+            process.close()
+
+
+@lru_cache(maxsize=1)
+def installed_ngspice() -> Ngspice:
+    """The ngspice in use. Raises `SimulationError` without ngspice."""
+    with Worker() as worker:
+        return worker.start()
+
+
+def ngspice_version() -> str:
+    """Major version of the ngspice library in use, for provenance. Raises `SimulationError` without ngspice."""
+    return installed_ngspice().version
+
+
+def simulate(job: Job, time_limit_s: float = TIME_LIMIT_S) -> Waveform:
+    """Run one job in a worker of its own, with neither store nor retry."""
+    with Worker(time_limit_s) as worker:
+        return worker.run(job)
+
+
+def _vector_key(name: str) -> str:
+    """How ngspice stores a vector: ``v(vm)`` as ``vm``, ``i(vdd)`` as ``vdd#branch``."""
+    match = re.fullmatch(r"([vi])\((.+)\)", name.strip().lower())
+    if not match:
+        return name.lower()
+    return match[2] if match[1] == "v" else f"{match[2]}#branch"
+
+
+def _complete(header: dict[str, Any], payload: bytes, job: Job) -> bool:
+    """Whether the samples reach the end of the analysis and are all finite."""
+    samples = np.frombuffer(payload, dtype="<f8").reshape(len(header["names"]), header["points"])
+    return (
+        header["points"] >= 2
+        and math.isclose(samples[0, -1], job.t_stop_s, rel_tol=1e-6)
+        and bool(np.isfinite(samples).all())
+    )
+
+
+def _waveform(header: dict[str, Any], payload: bytes, job: Job) -> Waveform:
+    samples = np.frombuffer(payload, dtype="<f8").reshape(len(header["names"]), header["points"])
+    return Waveform(samples[0].copy(), dict(zip(job.vectors, samples[1:].copy(), strict=True)))

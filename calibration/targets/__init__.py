@@ -1,0 +1,1 @@
+"""What can be calibrated, and what is reported of it."""

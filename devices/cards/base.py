@@ -1,0 +1,364 @@
+"""Parameter cards: what calibration found out about a device, and how far it can be believed.
+
+A card is a JSON file. Every parameter has a value, a unit, a standard error, bounds and a source; the
+card adds the covariance of the fitted ones, device-to-device variability, the envelope of validity,
+the quality of fit and validation, and the provenance. Reading is strict: an unknown key, a wrong or
+missing unit, another schema version, a non-finite number or one that no device has (`devices.cards.limits`)
+is refused with the name of the key.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import (
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from bruno_spice.devices.cards.limits import refusal
+from bruno_spice.devices.cards.migration import migrate
+from bruno_spice.devices.cards.parts import Covariance, Parameter, Provenance, Range, Strict
+from bruno_spice.devices.errors import CardError
+from bruno_spice.devices.files import write_atomic
+from bruno_spice.devices.reading import load_json, short
+
+SCHEMA_VERSION = "1.1.0"
+MOST_DOMAINS = 256
+
+
+def load_card_json(path: Path | str) -> dict[str, Any]:
+    """The JSON object in the card file at `path`, not yet checked as a card. Raises `CardError`."""
+    raw = load_json(path, "no such card; `make calibrate` writes the default ones", CardError)
+    if not isinstance(raw, dict):
+        raise CardError(f"{path}: a card is a JSON object, not a {type(raw).__name__}")
+    return raw
+
+
+class Card(Strict):
+    """What FeLIF and RRAM cards share."""
+
+    MODEL: ClassVar[str]
+    UNITS: ClassVar[dict[str, str]]
+    """Required parameters and their units."""
+    OPTIONAL_UNITS: ClassVar[dict[str, str]] = {}
+    """Parameters that a card may lack, and their units."""
+
+    schema_name: str = Field(alias="schema")
+    schema_version: str
+    model: str
+    domains: int = Field(default=1, ge=1, le=MOST_DOMAINS)
+    parameters: dict[str, Parameter]
+    covariance: Covariance = Field(default_factory=Covariance)
+    variability: dict[str, float] = Field(default_factory=dict)
+    """Device-to-device spread: relative standard deviation (sigma / value) by parameter."""
+    variability_correlation: Covariance = Field(default_factory=Covariance)
+    """Correlation matrix of that spread, in the order of its `names`."""
+    envelope: dict[str, Range] = Field(default_factory=dict)
+    fit: dict[str, Any] = Field(default_factory=dict)
+    validation: dict[str, Any] = Field(default_factory=dict)
+    provenance: Provenance = Field(default_factory=Provenance)
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
+
+    @field_validator("schema_version")
+    @classmethod
+    def _known_version(cls, version: str) -> str:
+        if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+            raise ValueError(f"version {version} is not readable here; this program reads {SCHEMA_VERSION}")
+        return version
+
+    @field_validator("fit", "validation")
+    @classmethod
+    def _finite(cls, value: dict[str, Any]) -> dict[str, Any]:
+        json.dumps(value, allow_nan=False)
+        return value
+
+    @model_validator(mode="after")
+    def _known_parameters(self) -> Self:
+        if self.schema_name != f"bruno-spice/{self.MODEL}" or self.model != self.MODEL:
+            raise ValueError(
+                f"schema '{self.schema_name}' with model '{self.model}' is not a {self.MODEL} card "
+                f"(expected 'bruno-spice/{self.MODEL}' and '{self.MODEL}')"
+            )
+        units = self.units(self.domains)
+        if unknown := sorted(set(self.parameters) - set(units)):
+            raise ValueError(f"unknown parameter '{unknown[0]}'; a {self.MODEL} card has {', '.join(units)}")
+        if missing := sorted(set(units) - set(self.OPTIONAL_UNITS) - set(self.parameters)):
+            raise ValueError(f"parameter '{missing[0]}' is missing")
+        for name, parameter in self.parameters.items():
+            if parameter.unit != units[name]:
+                raise ValueError(f"parameter '{name}' must be in {units[name]}, not '{parameter.unit}'")
+            if said := refusal(name, parameter.unit, parameter.value):
+                raise ValueError(said)
+        for name in [*self.covariance.names, *self.variability, *self.variability_correlation.names]:
+            if name not in self.parameters:
+                raise ValueError(f"covariance or variability names '{name}', a parameter that the card does not have")
+        return self
+
+    @classmethod
+    def units(cls, domains: int) -> dict[str, str]:
+        """Unit of every parameter of a card with `domains` polarization domains, the optional ones last."""
+        return cls.UNITS | cls.OPTIONAL_UNITS
+
+    def __getitem__(self, name: str) -> float:
+        return self.parameters[name].value
+
+    @property
+    def doubt(self) -> str:
+        """Why the fit of this card is not to be believed; empty where it is, or where there was none."""
+        return "" if self.fit.get("believed", True) else str(self.fit.get("doubt", "not said"))
+
+    @classmethod
+    def build(cls, parameters: dict[str, Parameter], domains: int = 1, **fields: Any) -> Self:
+        """A checked card of `parameters`; `fields` are the others: covariance, variability, envelope, fit, ..."""
+        ordered = {name: parameters[name] for name in cls.units(domains) if name in parameters}
+        raw = {
+            "schema": f"bruno-spice/{cls.MODEL}",
+            "schema_version": SCHEMA_VERSION,
+            "model": cls.MODEL,
+            "domains": domains,
+            "parameters": ordered | parameters,
+        }
+        return cls._checked(raw | fields, "card")
+
+    @classmethod
+    def from_values(cls, values: dict[str, float], source: str, domains: int = 1, **fields: Any) -> Self:
+        """A card of bare SI `values`; `source` says where they come from."""
+        units = cls.units(domains)
+        parameters = {name: Parameter(value=v, unit=units.get(name, "?"), source=source) for name, v in values.items()}
+        return cls.build(parameters, domains, **fields)
+
+    def with_values(self, **values: float) -> Self:
+        """A copy with some parameter values replaced; their bounds and errors no longer apply and are dropped."""
+        units = self.units(self.domains)
+        parameters = dict(self.parameters)
+        for name, value in values.items():
+            if name not in parameters:
+                raise CardError(f"unknown parameter '{name}'; a {self.MODEL} card has {', '.join(parameters)}")
+            if said := refusal(name, units[name], value):
+                raise CardError(said)
+            parameters[name] = Parameter(value=value, unit=units[name], source="set by hand")
+        return self.model_copy(update={"parameters": parameters})
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read and check the card at `path`, of this schema version or an older one (`devices.cards.migration`).
+
+        Raises `CardError` that names the file and the key at fault.
+        """
+        raw = load_card_json(path)
+        try:
+            raw = migrate(raw, SCHEMA_VERSION)
+        except CardError as error:
+            raise CardError(f"{path}: {error}") from None
+        return cls._checked(raw, str(path))
+
+    @classmethod
+    def _checked(cls, raw: Any, where: str) -> Self:
+        try:
+            return cls.model_validate(raw)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(short(part) for part in first["loc"])
+            if first["type"] == "extra_forbidden":
+                raise CardError(f"{where}: unknown key '{key}'") from None
+            reason = short(first.get("ctx", {}).get("error", first["msg"]), 500)
+            raise CardError(f"{where}: {key + ': ' if key else ''}{reason}") from None
+
+    def to_json(self) -> str:
+        """The card as JSON text."""
+        return json.dumps(self.model_dump(by_alias=True, mode="json"), indent=2, allow_nan=False) + "\n"
+
+    def save(self, path: Path | str) -> Path:
+        """Write the card to `path`, whole or not at all."""
+        return write_atomic(path, self.to_json())
+
+    def correlation(self) -> tuple[list[str], np.ndarray]:
+        """Names (n,) and correlation matrix (n, n) of the fitted parameters."""
+        covariance = np.asarray(self.covariance.matrix, dtype=np.float64).reshape(len(self.covariance.names), -1)
+        sigma = np.sqrt(np.diag(covariance))
+        return self.covariance.names, covariance / np.outer(sigma, sigma)
+
+
+class FeLIFCard(Card):
+    """The ferroelectric leaky integrate-and-fire neuron (equations: `devices.ferroelectric.felif`)."""
+
+    MODEL: ClassVar[str] = "felif"
+    UNITS: ClassVar[dict[str, str]] = {
+        "area": "m^2",
+        "thickness_hzo": "m",
+        "thickness_int": "m",
+        "eps_hzo": "1",
+        "eps_int": "1",
+        "saturation_polarization": "C/m^2",
+        "tau_0": "s",
+        "alpha": "1",
+        "e_soft": "V/m",
+        "leak_density": "A/m^2",
+        "leak_v_scale": "V",
+        "leak_discharge": "A",
+        "leak_v_smooth": "V",
+        "c_parallel": "F",
+        "v_threshold": "V",
+        "v_reset": "V",
+        "polarization_reset": "1",
+        "t_refractory": "s",
+        "v_floor": "V",
+        "v_compliance": "V",
+    }
+    DOMAIN_UNITS: ClassVar[dict[str, str]] = {
+        "activation_field": "V/m",
+        "offset_field": "V/m",
+        "domain_weight": "1",
+    }
+
+    model: Literal["felif"]
+    leak: Literal["symmetric", "published"] = "symmetric"
+    """Law of the leak below 0 V: exp(|V|/V_t) as above it, or exp(V/V_t) as in the code of BRUNO's authors."""
+
+    @model_serializer(mode="wrap")
+    def _without_the_default(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = serialize(self)
+        return {name: value for name, value in content.items() if name != "leak" or value != "symmetric"}
+
+    @classmethod
+    def units(cls, domains: int) -> dict[str, str]:
+        """Shared parameters, then ``activation_field_k``, ``offset_field_k``, ``domain_weight_k``, k = 1...domains."""
+        per_domain = {f"{name}_{k}": unit for k in range(1, domains + 1) for name, unit in cls.DOMAIN_UNITS.items()}
+        return cls.UNITS | per_domain
+
+    @classmethod
+    def published(cls) -> "FeLIFCard":
+        """The neuron of BRUNO's authors (arXiv 2505.17791), with the constants of their training code: K = 1, membrane
+        free to -5 V, reset to -1.5 V, and their leak, which below 0 V is the discharge current alone.
+
+        Their reset rule is that of the layer: ``FeLIF(card, reset="delayed")``.
+        """
+        return cls.from_values(
+            {
+                "area": 25e-12,
+                "thickness_hzo": 10e-9,
+                "thickness_int": 1.375e-9,
+                "eps_hzo": 25.2,
+                "eps_int": 33.0,
+                "saturation_polarization": 0.22,
+                "tau_0": 1e-13,
+                "alpha": 1.3,
+                "e_soft": 5e-6,
+                "leak_density": 1e-4,
+                "leak_v_scale": 0.32,
+                "leak_discharge": 10e-12,
+                "leak_v_smooth": 10e-3,
+                "c_parallel": 15e-15,
+                "v_threshold": 2.5,
+                "v_reset": -1.5,
+                "polarization_reset": -1.0,
+                "t_refractory": 1e-3,
+                "v_floor": -5.0,
+                "v_compliance": 26e-3,
+                "activation_field_1": 12.7e8,
+                "offset_field_1": 0.0,
+                "domain_weight_1": 1.0,
+            },
+            source="Fehlings et al., arXiv 2505.17791",
+            leak="published",
+        )
+
+
+class ProgrammedLevel(Strict):
+    """One conductance level, and where devices that differ in filament length and radius end up on it."""
+
+    g_target_s: float
+    i_prog_a: float
+    """Programming current of the mean device."""
+    g_mean_s: float
+    g_sigma_s: float
+    g_min_s: float
+    g_max_s: float
+    read_noise_s: float
+    """Standard deviation of one read of the mean device."""
+
+
+class LevelOverlap(Strict):
+    """Shares of (device, level) pairs whose conductance lies beyond the midpoint to an adjacent level, so that it
+    would be read as that one.
+    """
+
+    pairs: int
+    """Pairs simulated in SPICE."""
+    spice: float
+    """Among those, programmed once with the level's current."""
+    spice_corner_margin: float
+    """How far the extreme filaments of the box stay from the midpoint, in SPICE, in units of half a level step: above
+    0, no device within the box can overlap."""
+    model: float
+    """Among 100,000 devices of the filament model."""
+    model_with_read_noise: float
+    """The same, each read once with read noise."""
+    model_untruncated: float
+    """The same with filaments beyond the box: the normal distributions not cut off."""
+    model_verified: float
+    """Those untruncated ones after program-and-verify (`devices.rram.filament.program_and_verify`)."""
+
+
+class LevelDistributions(Strict):
+    """The 2**`bits` levels with their distributions over `devices` sampled devices, each programmed to every level."""
+
+    bits: int
+    devices: int
+    levels: list[ProgrammedLevel]
+    correlation: list[list[float]]
+    """Between the conductances of one device on two levels, (levels, levels)."""
+    overlap: LevelOverlap
+
+
+class RRAMCard(Card):
+    """The RRAM filament's conductance against programming current and geometry (equations: `devices.rram.filament`)."""
+
+    MODEL: ClassVar[str] = "rram"
+    UNITS: ClassVar[dict[str, str]] = {
+        "r_series": "Ohm",
+        "r_area": "Ohm",
+        "c_0": "1",
+        "c_1": "1",
+        "c_2": "1",
+        "c_length": "1",
+        "c_radius": "1",
+        "c_cross": "1",
+        "g_hrs": "S",
+        "g_level_min": "S",
+        "g_level_max": "S",
+        "length_mean": "m",
+        "radius_mean": "m",
+        "length_sigma": "1",
+        "radius_sigma": "1",
+        "read_voltage": "V",
+        "read_noise_conductance": "S",
+        "read_noise_resistance": "Ohm",
+        "read_noise_floor": "1",
+    }
+    OPTIONAL_UNITS: ClassVar[dict[str, str]] = {
+        "c_length_cross": "1",
+        "reset_c_0": "1",
+        "reset_c_1": "1",
+        "reset_c_2": "1",
+        "reset_c_length": "1",
+        "reset_c_radius": "1",
+        "reset_c_cross": "1",
+        "reset_onset_v": "V",
+        "reset_onset_divider": "V",
+        "reset_onset_radius": "V",
+        "reset_onset_width": "V",
+        "reset_sharpness": "1",
+    }
+
+    model: Literal["rram"]
+    levels: LevelDistributions | None = None
+    """Distributions of the 3-bit levels, from SPICE Monte-Carlo; None for a card without it."""

@@ -1,0 +1,1 @@
+"""The ferroelectric film as switching groups."""

@@ -1,0 +1,1 @@
+"""Ferroelectric neurons: their equations, once for each kind of machine."""

@@ -1,0 +1,1 @@
+"""Kernels for one neuron after the other, in float64."""

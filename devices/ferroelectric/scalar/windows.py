@@ -1,0 +1,355 @@
+"""FeLIF over one macro step (1 ms) at constant current, many neurons, float64: adaptive Rosenbrock and 1 us Euler.
+
+    S = d(V, p)/d(V_0, p_0, I):    dS/dt = J S + (0, ..., 0 | f_I)        (variational equation)
+
+The tangents of a Rosenbrock step come from the step applied to the equation and its variation together, second
+derivatives of f included, so they are the exact derivative of the numerical solution with the step sizes held.
+Those of an Euler step are exact too. An Euler step never oversteps an equilibrium: dt/tau is limited to 1,
+the leak to what brings V to 0, inhibition to what brings V to the floor.
+
+Spikes, in both kernels:
+
+- macro reset: a neuron that reaches threshold stays there until the macro step ends, then it is reset (BRUNO's training
+  rule).
+- event reset: reset at the crossing, held for T_REFRACTORY (what is left goes on into the next macro step),
+  then integrated on; several spikes a millisecond are possible, `spikes` counts them.
+
+Arrays: v, hold, i_a, spikes (n,), p (K, n); `constants` (m, 18 + 3 K) with m = 1 or one row a neuron, neuron j % m.
+`seen` (1 + K, n): state at the first crossing, or at the end where none happened; there the surrogate looks.
+`tangents` (1 + K, 2 + K, n): derivative of `seen`; `late` (1 + K, n): derivative of the final state by I after a spike;
+`lead_ms` (n,): time integrated up to `seen`; `free_ms` (n,): since the last reset. Each kernel works on neurons
+start <= j < stop.
+"""
+
+# mypy: allow-untyped-defs
+import math
+
+import numpy as np
+
+from bruno_spice.devices.compiled import kernel
+from bruno_spice.devices.ferroelectric.constants import (
+    ALPHA,
+    DISCHARGE,
+    DOMAINS_FROM,
+    DRIVE,
+    E_SOFT,
+    K_CAP,
+    K_POL,
+    LEAK,
+    P_RESET,
+    PER_V_COMPLIANCE,
+    PER_V_LEAK,
+    PER_V_LEAK_BELOW,
+    PER_V_SMOOTH,
+    T_REFRACTORY,
+    V_FLOOR,
+    V_PER_P,
+    V_RESET,
+    V_THRESHOLD,
+)
+from bruno_spice.devices.ferroelectric.scalar.rosenbrock import (
+    GAMMA,
+    MAX_LEAK_EXPONENT,
+    A,
+    C,
+    rates,
+    rosenbrock_step,
+    solve,
+    to_threshold,
+)
+
+MACRO_MS = 1.0
+SHORTEST_STEP_MS = 1e-10
+MOST_STEPS = 100_000
+"""Of the adaptive solver in a macro step; a neuron that has not arrived by then is not a number."""
+FIRST_STEP_MS = 1e-2
+
+
+@kernel()
+def curvature(v, p, i_a, constants, gain, bend, mixed):
+    """Second derivatives at one state: returns those of (I_in - I_leak) by V, V and by V, I; fills those of dp/dt.
+
+    `bend` (K,) by E, E; `mixed` (K,) by E, p with the sign turned.
+    """
+    domains = p.size
+    common = constants[K_CAP] * v
+    for k in range(domains):
+        common -= constants[K_POL] * constants[DOMAINS_FROM + 2 * domains + k] * p[k]
+    for k in range(domains):
+        field = common - constants[DOMAINS_FROM + domains + k]
+        sign = 1.0 if field >= 0.0 else -1.0
+        softened = abs(field) + constants[E_SOFT] + 1e-300
+        bend[k], mixed[k] = 0.0, 0.0
+        if gain[k] != 0.0:
+            steep = constants[ALPHA] * (constants[DOMAINS_FROM + k] / softened) ** constants[ALPHA]
+            bend[k] = sign * gain[k] * (steep - constants[ALPHA] - 1.0) / softened
+            mixed[k] = gain[k] / (sign - p[k])
+    per_v = constants[PER_V_LEAK] if v >= 0.0 else constants[PER_V_LEAK_BELOW]
+    grown = math.exp(min(abs(v) * per_v, MAX_LEAK_EXPONENT))
+    smooth_sign = math.tanh(v * constants[PER_V_SMOOTH])
+    slope_v = -math.copysign(constants[LEAK] * per_v**2 * grown, v)
+    slope_v += 2.0 * constants[DISCHARGE] * constants[PER_V_SMOOTH] ** 2 * smooth_sign * (1.0 - smooth_sign**2)
+    drive_v = 0.0
+    if i_a < 0.0:
+        drive_v = constants[DRIVE] * constants[PER_V_COMPLIANCE]
+        headroom = (v - constants[V_FLOOR]) * constants[PER_V_COMPLIANCE]
+        if headroom >= 0.0:
+            drive_v *= math.exp(-headroom)
+            slope_v -= drive_v * constants[PER_V_COMPLIANCE] * i_a
+    return slope_v, drive_v
+
+
+@kernel()
+def rosenbrock_tangents(v, p, i_a, h, constants, work, u, s, stages, second, right):
+    """Carry the tangents s (1 + K, 2 + K) through the step that left `work` and `u` (`rosenbrock_step`).
+
+    Scratch: stages (6, 1 + K), second (2, K), right (K,).
+    """
+    domains = p.size
+    weight = constants[DOMAINS_FROM + 2 * domains :]
+    k_cap, k_pol, v_per_p = constants[K_CAP], constants[K_POL], constants[V_PER_P]
+    shift = 1.0 / (GAMMA * h)
+    gain, rate = work[0, 2 : 2 + domains], work[0, 2 + domains :]
+    bend, mixed = second[0], second[1]
+    slope_v, drive_v = curvature(v, p, i_a, constants, gain, bend, mixed)
+    for column in range(s.shape[1]):
+        by_current = column == s.shape[1] - 1
+        s_field = k_cap * s[0, column]
+        for k in range(domains):
+            s_field -= k_pol * weight[k] * s[1 + k, column]
+        for stage in range(6):
+            at_v = s[0, column]
+            for j in range(stage):
+                at_v += A[stage, j] * stages[j, 0]
+            at_field, u_field = k_cap * at_v, k_cap * u[stage, 0]
+            for k in range(domains):
+                at_p = s[1 + k, column]
+                for j in range(stage):
+                    at_p += A[stage, j] * stages[j, 1 + k]
+                right[k] = at_p
+                at_field -= k_pol * weight[k] * at_p
+                u_field -= k_pol * weight[k] * u[stage, 1 + k]
+            right_v = work[stage, 0] * at_v + slope_v * s[0, column] * u[stage, 0]
+            if by_current:
+                right_v += work[stage, 1] + drive_v * u[stage, 0]
+            for k in range(domains):
+                flow = work[stage, 2 + k] * at_field - work[stage, 2 + domains + k] * right[k]
+                flow += bend[k] * s_field * u_field
+                flow -= mixed[k] * (s_field * u[stage, 1 + k] + s[1 + k, column] * u_field)
+                right_v -= v_per_p * weight[k] * flow
+                for j in range(stage):
+                    flow += C[stage, j] / h * stages[j, 1 + k]
+                right[k] = flow
+            for j in range(stage):
+                right_v += C[stage, j] / h * stages[j, 0]
+            stages[stage, 0] = solve(shift, work[0, 0], gain, rate, constants, right_v, right)
+            for k in range(domains):
+                stages[stage, 1 + k] = right[k]
+        for row in range(1 + domains):
+            moved = stages[5, row]
+            for j in range(5):
+                moved += A[5, j] * stages[j, row]
+            s[row, column] += moved
+
+
+@kernel()
+def reset_tangents(s, seen_tangents, first):
+    """At a spike: keep the tangents of the first crossing, and start again from a state that depends on nothing."""
+    if first:
+        seen_tangents[:] = s
+    s[:] = 0.0
+
+
+@kernel()
+def finish(j, v, p, spikes, s, v_out, hold, constants, event, seen, tangents, late, seen_tangents):
+    """Write neuron j's results at the end of its macro step, and reset it where the rule says so."""
+    domains = p.shape[0]
+    if spikes[j] == 0 or not event:
+        seen[0, j] = v_out
+        seen[1:, j] = p[:, j]
+    with_tangents = tangents.shape[-1] > 0
+    if with_tangents:
+        if event and spikes[j] > 0:
+            tangents[:, :, j] = seen_tangents
+            late[:, j] = s[:, domains + 1]
+        else:
+            tangents[:, :, j] = s
+            late[:, j] = 0.0
+    v[j] = v_out
+    if spikes[j] > 0 and not event:
+        v[j] = constants[V_RESET]
+        p[:, j] = constants[P_RESET]
+        hold[j] = 0.0
+
+
+@kernel()
+def rosenbrock_windows(
+    start, stop, constants, v, p, hold, step, i_a, spikes, rtol, event, seen, lead_ms, free_ms, tangents, late
+):
+    """Adaptive Rosenbrock over 1 ms; `step` (n,) keeps each neuron's step size in ms from one call to the next."""
+    domains = p.shape[0]
+    work, u = np.empty((6, 2 + 2 * domains)), np.empty((6, 1 + domains))
+    p_now, p_new, dp = np.empty(domains), np.empty(domains), np.empty(domains)
+    stages, second, right = np.empty((6, 1 + domains)), np.empty((2, domains)), np.empty(domains)
+    s, seen_tangents = np.empty((1 + domains, 2 + domains)), np.empty((1 + domains, 2 + domains))
+    with_tangents = tangents.shape[-1] > 0
+    for j in range(start, stop):
+        x = constants[j % constants.shape[0]]
+        p_now[:] = p[:, j]
+        v_now, h = v[j], min(max(step[j], SHORTEST_STEP_MS), MACRO_MS)
+        s[:] = 0.0
+        for row in range(1 + domains):
+            s[row, row] = 1.0
+        spikes[j] = 0
+        t = min(hold[j], MACRO_MS)
+        hold[j] -= t
+        begun = since = t
+        for _ in range(MOST_STEPS):
+            if not t < MACRO_MS:
+                break
+            if v_now < x[V_THRESHOLD]:
+                last = h >= MACRO_MS - t
+                tried = MACRO_MS - t if last else h
+                v_new, error = rosenbrock_step(v_now, p_now, i_a[j], 0.0, tried, rtol, x, work, u, p_new, dp)
+                if v_new != v_new:
+                    error = math.inf
+                if not error <= 1.0 and tried > SHORTEST_STEP_MS:
+                    h = max(tried * (max(0.2, 0.9 * error**-0.25) if error < 1e300 else 0.2), SHORTEST_STEP_MS)
+                    continue
+                grown = tried * min(5.0, 0.9 * (error + 1e-12) ** -0.25)
+                if v_new >= x[V_THRESHOLD]:
+                    last = False
+                    tried, v_new = to_threshold(v_now, p_now, i_a[j], 0.0, tried, v_new, rtol, x, work, u, p_new, dp)
+                    v_new = x[V_THRESHOLD]
+                if with_tangents:
+                    rosenbrock_tangents(v_now, p_now, i_a[j], tried, x, work, u, s, stages, second, right)
+                t = MACRO_MS if last else t + tried
+                v_now = v_new
+                h = max(grown, h) if last else grown
+                p_now[:] = p_new
+            if v_now >= x[V_THRESHOLD]:
+                spikes[j] += 1
+                h = FIRST_STEP_MS
+                if spikes[j] == 1:
+                    lead_ms[j] = t - begun
+                if not event:
+                    break
+                if spikes[j] == 1:
+                    seen[0, j] = v_now
+                    seen[1:, j] = p_now
+                reset_tangents(s, seen_tangents, spikes[j] == 1)
+                v_now = x[V_RESET]
+                p_now[:] = x[P_RESET]
+                held = min(x[T_REFRACTORY], MACRO_MS - t)
+                hold[j] = x[T_REFRACTORY] - held
+                t += held
+                since = t
+            elif v_now != v_now:
+                break
+        if t < MACRO_MS and not (v_now >= x[V_THRESHOLD] and not event):
+            v_now = math.nan
+        if spikes[j] == 0:
+            lead_ms[j] = MACRO_MS - begun
+        free_ms[j] = MACRO_MS - since
+        step[j] = h
+        p[:, j] = p_now
+        finish(j, v, p, spikes, s, v_now, hold, x, event, seen, tangents, late, seen_tangents)
+
+
+@kernel()
+def euler_step(v, p, i_a, dt, constants, dp, gain, rate, s):
+    """One explicit Euler step of `dt` ms, p updated in place, tangents s too unless they are empty. Returns V."""
+    domains = p.size
+    weight = constants[DOMAINS_FROM + 2 * domains :]
+    v_per_p = constants[V_PER_P]
+    _, _, drive = rates(v, p, i_a, constants, dp, gain, rate)
+    per_v = constants[PER_V_LEAK] if v >= 0.0 else constants[PER_V_LEAK_BELOW]
+    grown = math.exp(min(abs(v) * per_v, MAX_LEAK_EXPONENT))
+    smooth_sign = math.tanh(v * constants[PER_V_SMOOTH])
+    leak = dt * (constants[LEAK] * (grown - 1.0) + constants[DISCHARGE] * abs(smooth_sign))
+    leak_slope = dt * constants[LEAK] * per_v * grown
+    leak_slope += dt * constants[DISCHARGE] * constants[PER_V_SMOOTH] * (1.0 - smooth_sign * smooth_sign)
+    if leak > abs(v):
+        leak, leak_slope = abs(v), 1.0
+    leak *= math.copysign(1.0, v)
+    i_in, i_slope, i_gain = dt * drive * i_a, 0.0, dt * drive
+    if i_a < 0.0:
+        to_floor = constants[V_FLOOR] - v
+        headroom = -to_floor * constants[PER_V_COMPLIANCE]
+        i_slope = dt * constants[DRIVE] * i_a * constants[PER_V_COMPLIANCE] * math.exp(-max(headroom, 0.0))
+        if abs(i_in) > abs(to_floor):
+            i_in, i_slope, i_gain = to_floor, -1.0, 0.0
+    v_new = v + i_in - leak
+    if s.size > 0:
+        for column in range(2 + domains):
+            s_field = constants[K_CAP] * s[0, column]
+            for k in range(domains):
+                s_field -= constants[K_POL] * weight[k] * s[1 + k, column]
+            moved = s[0, column] * (1.0 + i_slope - leak_slope)
+            if column == 1 + domains:
+                moved += i_gain
+            for k in range(domains):
+                flow = -s[1 + k, column]
+                if dt * rate[k] < 1.0:
+                    flow = dt * (gain[k] * s_field - rate[k] * s[1 + k, column])
+                s[1 + k, column] += flow
+                moved -= v_per_p * weight[k] * flow
+            s[0, column] = moved
+    for k in range(domains):
+        sign = 1.0 if (dp[k] > 0.0 or (dp[k] == 0.0 and p[k] > 0.0)) else -1.0
+        flow = dt * dp[k] if dt * rate[k] < 1.0 else sign - p[k]
+        p[k] += flow
+        v_new -= v_per_p * weight[k] * flow
+    return v_new
+
+
+@kernel()
+def euler_windows(
+    start, stop, constants, v, p, hold, i_a, spikes, substeps, event, seen, lead_ms, free_ms, tangents, late
+):
+    """Explicit Euler in `substeps` equal steps a macro step: 1000 make the paper's microsecond."""
+    domains = p.shape[0]
+    dp, gain, rate, p_now = np.empty(domains), np.empty(domains), np.empty(domains), np.empty(domains)
+    with_tangents = tangents.shape[-1] > 0
+    columns = 2 + domains if with_tangents else 0
+    s, seen_tangents = np.empty((1 + domains, columns)), np.empty((1 + domains, columns))
+    dt = MACRO_MS / substeps
+    for j in range(start, stop):
+        x = constants[j % constants.shape[0]]
+        p_now[:] = p[:, j]
+        v_now = v[j]
+        s[:] = 0.0
+        for row in range(min(1 + domains, columns)):
+            s[row, row] = 1.0
+        spikes[j] = 0
+        held = min(round(hold[j] / dt), substeps)
+        hold[j] -= held * dt
+        n = begun = since = held
+        while n < substeps:
+            if v_now < x[V_THRESHOLD]:
+                v_now = euler_step(v_now, p_now, i_a[j], dt, x, dp, gain, rate, s)
+                n += 1
+            if v_now >= x[V_THRESHOLD]:
+                spikes[j] += 1
+                if spikes[j] == 1:
+                    lead_ms[j] = (n - begun) * dt
+                if not event:
+                    break
+                if spikes[j] == 1:
+                    seen[0, j] = v_now
+                    seen[1:, j] = p_now
+                reset_tangents(s, seen_tangents, spikes[j] == 1)
+                v_now = x[V_RESET]
+                p_now[:] = x[P_RESET]
+                wait = round(x[T_REFRACTORY] / dt)
+                held = min(wait, substeps - n)
+                hold[j] = (wait - held) * dt
+                n += held
+                since = n
+            elif v_now != v_now:
+                break
+        if spikes[j] == 0:
+            lead_ms[j] = (substeps - begun) * dt
+        free_ms[j] = (substeps - since) * dt
+        p[:, j] = p_now
+        finish(j, v, p, spikes, s, v_now, hold, x, event, seen, tangents, late, seen_tangents)

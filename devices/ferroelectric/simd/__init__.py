@@ -1,0 +1,1 @@
+"""Kernels for blocks of neurons, in single-precision SIMD."""

@@ -1,0 +1,268 @@
+"""One macro step of the adjoint sweep for many neurons, in single-precision SIMD: the torch of `dynamics.adjoint`.
+
+    lam_seen  = surrogate part + (where no spike) lam_after
+    lam_start = J^T lam_seen,   dL/dI = J_I^T lam_seen + (after a spike, event reset) late^T lam_after
+
+Arrays are flat over n = B N neurons, float32; `constants` (18 + 3 K, m): neuron j has column j % m. J is read from
+`tangents`, or made from the state at the start of the step (BRUNO's clamped coarse step). Working rows are those of
+`devices.ferroelectric.simd.substep`, each used for what its new name says.
+"""
+
+# mypy: allow-untyped-defs
+import numpy as np
+
+from bruno_spice.devices.compiled import FAST_MATH, inlined, kernel
+from bruno_spice.devices.ferroelectric.constants import (
+    ALPHA,
+    DISCHARGE,
+    DRIVE,
+    E_SOFT,
+    K_CAP,
+    K_POL,
+    LEAK,
+    LN_RATE,
+    P_RESET,
+    PER_V_COMPLIANCE,
+    PER_V_LEAK,
+    PER_V_LEAK_BELOW,
+    PER_V_SMOOTH,
+    V_FLOOR,
+    V_PER_P,
+    V_RESET,
+    V_THRESHOLD,
+)
+from bruno_spice.devices.ferroelectric.simd import substep as simd
+from bruno_spice.devices.ferroelectric.simd.macro_step import load_constants
+from bruno_spice.devices.ferroelectric.simd.substep import (
+    BLOCK,
+    INVERSE_EA,
+    OFFSET,
+    SMALLEST_FIELD,
+    WEIGHT,
+    WORK_SIZE,
+    domain_row,
+)
+from bruno_spice.devices.ferroelectric.simd.vector_math import LOG2_E, F, exp2, larger, log2, smaller
+
+SHAPES = ("superspike", "superspike_squared", "tanh", "arctan")
+"""Shapes of a surrogate by their number here (`training.dynamics.surrogates`)."""
+SATURATED = F(1.0 - 1e-6)
+ZERO, ONE, TWO = F(0.0), F(1.0), F(2.0)
+MOST_BITS = F(86.0)
+"""Limit of a leak's exponent, as in `training.dynamics.unrolled`."""
+
+V, P, I_A, LEAD, FREE, SEEN_V, SEEN_P, FIRED = (
+    simd.V, simd.P, simd.I_IN, simd.LEAD, simd.FREE, simd.SEEN_V, simd.SEEN_P, simd.FIRED,
+)  # fmt: skip
+BY_SPIKE, BY_V, BY_P, BY_I = simd.PART, simd.BY_V, simd.MEAN, simd.BY_I
+LAM_V, LAM_P, AFTER_P = simd.DRIVEN, simd.LEFT, simd.LAM
+DISTANCE, SWING, FIELD, KEPT, NOW = simd.TAKEN, simd.PHI, simd.FIELD, simd.RATE, simd.PSI
+
+
+@inlined
+def derivative(shape, y):
+    """The surrogate's derivative, 1 at y = 0."""
+    if shape == 0:
+        return ONE / (ONE + abs(y))
+    if shape == 1:
+        root = ONE / (ONE + abs(y))
+        return root * root
+    if shape == 2:
+        turned = exp2(smaller(abs(y) * (TWO * LOG2_E), F(60.0)))
+        tanh = ONE - TWO / (turned + ONE)
+        return ONE - tanh * tanh
+    return ONE / (ONE + y * y)
+
+
+@kernel(fastmath=FAST_MATH)
+def load_row(w, at, array, start, count):
+    """Lanes of `array` from `start`; those beyond `count` are zero."""
+    for j in range(count):
+        w[at + j] = array[start + j]
+    for j in range(count, BLOCK):
+        w[at + j] = ZERO
+
+
+@kernel(fastmath=FAST_MATH)
+def surrogate(w, domains, charge, shape, slope):
+    """SWING = the adjoint of V and p by the surrogate, per unit of charge (or V); BY_SPIKE is used up."""
+    for j in range(BLOCK):
+        swing = w[V_THRESHOLD * BLOCK + j] - w[V_RESET * BLOCK + j]
+        swing = ONE / (swing + w[V_PER_P * BLOCK + j] * (ONE - w[P_RESET * BLOCK + j]))
+        per_v = swing if charge else ONE
+        w[SWING + j] = per_v
+        w[DISTANCE + j] = (w[SEEN_V + j] - w[V_THRESHOLD * BLOCK + j]) * per_v
+    if charge:
+        for k in range(domains):
+            row = domain_row(k)
+            for j in range(BLOCK):
+                per_p = w[SWING + j] * w[V_PER_P * BLOCK + j] * w[WEIGHT + row + j]
+                w[DISTANCE + j] += per_p * (w[SEEN_P + row + j] - ONE)
+    for j in range(BLOCK):
+        w[SWING + j] *= w[BY_SPIKE + j] * derivative(shape, slope * w[DISTANCE + j])
+
+
+@kernel(fastmath=FAST_MATH)
+def to_seen(w, domains, charge, event):
+    """LAM = lam_seen; NOW, AFTER_P = lam_after where spikes are resets within the step."""
+    for j in range(BLOCK):
+        quiet = ONE if w[FIRED + j] == ZERO else ZERO
+        lam, shown = w[LAM_V + j], w[BY_V + j]
+        after = lam + shown
+        w[NOW + j] = after
+        w[LAM_V + j] = (quiet * after if event else quiet * lam + shown) + w[SWING + j]
+    for k in range(domains):
+        row = domain_row(k)
+        for j in range(BLOCK):
+            quiet = ONE if w[FIRED + j] == ZERO else ZERO
+            lam, shown = w[LAM_P + row + j], w[BY_P + j] * w[WEIGHT + row + j]
+            pull = w[SWING + j] * w[V_PER_P * BLOCK + j] * w[WEIGHT + row + j] if charge else ZERO
+            after = lam + shown
+            w[AFTER_P + row + j] = after
+            w[LAM_P + row + j] = (quiet * after if event else quiet * lam + shown) + pull
+
+
+@kernel(fastmath=FAST_MATH)
+def coarse_step(w, domains):
+    """LAM = J^T LAM and BY_I for one explicit Euler step of LEAD ms, tau detached, clamped (`dynamics.adjoint`)."""
+    for j in range(BLOCK):
+        w[FIELD + j] = w[K_CAP * BLOCK + j] * w[V + j]
+    for k in range(domains):
+        row = domain_row(k)
+        for j in range(BLOCK):
+            w[FIELD + j] -= w[K_POL * BLOCK + j] * w[WEIGHT + row + j] * w[P + row + j]
+    for k in range(domains):
+        row = domain_row(k)
+        for j in range(BLOCK):
+            here = w[FIELD + j] - w[OFFSET + row + j]
+            size = larger((abs(here) + w[E_SOFT * BLOCK + j]) * w[INVERSE_EA + row + j], w[SMALLEST_FIELD + j])
+            exponent = exp2(-w[ALPHA * BLOCK + j] * log2(size))
+            share = smaller(w[LEAD + j] * exp2((w[LN_RATE * BLOCK + j] - exponent) * LOG2_E), ONE)
+            p = w[P + row + j]
+            stuck = (p if here >= ZERO else -p) >= SATURATED
+            kept = ZERO if stuck and w[LEAD + j] > ZERO else ONE - share
+            lam = w[LAM_P + row + j]
+            by_v = w[LAM_V + j] * w[V_PER_P * BLOCK + j] * w[WEIGHT + row + j]
+            w[LAM_P + row + j] = by_v * (ONE - kept) + lam * kept
+    for j in range(BLOCK):
+        v, drive, lead = w[V + j], w[DRIVE * BLOCK + j], w[LEAD + j]
+        above_0, below_0 = w[PER_V_LEAK * BLOCK + j], w[PER_V_LEAK_BELOW * BLOCK + j]
+        per_v = above_0 if v >= ZERO else below_0
+        grown = exp2(smaller(abs(v) * per_v * LOG2_E, MOST_BITS))
+        turned = exp2(smaller(abs(v) * w[PER_V_SMOOTH * BLOCK + j] * (TWO * LOG2_E), F(60.0)))
+        tanh = ONE - TWO / (turned + ONE)
+        slope = w[LEAK * BLOCK + j] * per_v * grown
+        slope += w[DISCHARGE * BLOCK + j] * w[PER_V_SMOOTH * BLOCK + j] * (ONE - tanh * tanh)
+        above = v - w[V_FLOOR * BLOCK + j]
+        headroom = above * w[PER_V_COMPLIANCE * BLOCK + j]
+        lost = exp2(-larger(headroom, ZERO) * LOG2_E)
+        compliance = ONE - lost if headroom >= ZERO else headroom
+        pull = drive * w[I_A + j]
+        inhibited = w[I_A + j] < ZERO
+        slope -= pull * w[PER_V_COMPLIANCE * BLOCK + j] * lost if inhibited else ZERO
+        free = compliance * drive if lead * abs(pull * compliance) <= abs(above) else ZERO
+        w[BY_I + j] = w[LAM_V + j] * lead * (free if inhibited else drive)
+        w[LAM_V + j] *= ONE - smaller(lead * slope, ONE)
+
+
+@kernel(fastmath=FAST_MATH)
+def through_tangents(w, tangents, domains, start, count):
+    """LAM = J^T LAM and BY_I for the stored J (1 + K, 2 + K, n)."""
+    for j in range(BLOCK):
+        w[FIELD + j] = ZERO
+        w[BY_I + j] = ZERO
+    for k in range(domains):
+        row = domain_row(k)
+        for j in range(BLOCK):
+            w[KEPT + row + j] = ZERO
+    for r in range(1 + domains):
+        lam = LAM_V if r == 0 else LAM_P + domain_row(r - 1)
+        of_v, of_i = tangents[r, 0], tangents[r, 1 + domains]
+        for j in range(count):
+            w[FIELD + j] += w[lam + j] * of_v[start + j]
+        for j in range(count):
+            w[BY_I + j] += w[lam + j] * of_i[start + j]
+        for k in range(domains):
+            of_p = tangents[r, 1 + k]
+            row = domain_row(k)
+            for j in range(count):
+                w[KEPT + row + j] += w[lam + j] * of_p[start + j]
+    for j in range(BLOCK):
+        w[LAM_V + j] = w[FIELD + j]
+    for k in range(domains):
+        row = domain_row(k)
+        for j in range(BLOCK):
+            w[LAM_P + row + j] = w[KEPT + row + j]
+
+
+@kernel(fastmath=FAST_MATH)
+def after_spikes(w, late, domains, exact, start, count):
+    """Event reset: BY_I gains what the current does to the end of the step after a spike."""
+    for j in range(BLOCK):
+        spiked = ZERO if w[FIRED + j] == ZERO else ONE
+        w[NOW + j] *= spiked
+        if not exact:
+            w[BY_I + j] += w[DRIVE * BLOCK + j] * w[FREE + j] * w[NOW + j]
+    if not exact:
+        return
+    for j in range(count):
+        w[BY_I + j] += late[0, start + j] * w[NOW + j]
+    for k in range(domains):
+        row = domain_row(k)
+        of_p = late[1 + k]
+        for j in range(count):
+            spiked = ZERO if w[FIRED + j] == ZERO else ONE
+            w[BY_I + j] += spiked * of_p[start + j] * w[AFTER_P + row + j]
+
+
+@kernel(fastmath=FAST_MATH)
+def adjoint_windows(
+    start, stop, constants, exact, event, charge, shape, slope, tape, tangents, late, by_spikes, by_voltage,
+    by_polarization, lam_v, lam_p, by_current,
+):  # fmt: skip
+    """Take `lam_v` (n,) and `lam_p` (K, n) through one macro step, in place, and write `by_current` (n,), dL/dI.
+
+    `tape` holds the step's v, p (K, n), i_a, seen (1 + K, n), fired, lead and free, in this order; `tangents` and
+    `late` are read where `exact`. `charge`: the surrogate looks at the charge, else at V; `shape` counts in `SHAPES`.
+    """
+    v, p, i_a, seen, fired, lead, free = tape
+    domains = p.shape[0]
+    w = np.empty(WORK_SIZE, np.float32)
+    lanes = np.empty(BLOCK, np.uint64)
+    for first in range(start, stop, BLOCK):
+        count = min(BLOCK, stop - first)
+        if first == start or constants.shape[1] > 1:
+            for j in range(BLOCK):
+                lanes[j] = first + (j if j < count else 0)
+            load_constants(w, constants, lanes)
+        load_row(w, FIRED, fired, first, count)
+        load_row(w, SEEN_V, seen[0], first, count)
+        load_row(w, BY_SPIKE, by_spikes, first, count)
+        load_row(w, BY_V, by_voltage, first, count)
+        load_row(w, BY_P, by_polarization, first, count)
+        load_row(w, LAM_V, lam_v, first, count)
+        for k in range(domains):
+            load_row(w, LAM_P + domain_row(k), lam_p[k], first, count)
+            load_row(w, SEEN_P + domain_row(k), seen[1 + k], first, count)
+        surrogate(w, domains, charge, shape, slope)
+        to_seen(w, domains, charge, event)
+        if exact:
+            through_tangents(w, tangents, domains, first, count)
+        else:
+            load_row(w, V, v, first, count)
+            load_row(w, I_A, i_a, first, count)
+            for k in range(domains):
+                load_row(w, P + domain_row(k), p[k], first, count)
+            load_row(w, LEAD, lead, first, count)
+            coarse_step(w, domains)
+        if event:
+            load_row(w, FREE, free, first, count)
+            after_spikes(w, late, domains, exact, first, count)
+        for j in range(count):
+            lam_v[first + j] = w[LAM_V + j]
+        for j in range(count):
+            by_current[first + j] = w[BY_I + j]
+        for k in range(domains):
+            row = domain_row(k)
+            for j in range(count):
+                lam_p[k, first + j] = w[LAM_P + row + j]

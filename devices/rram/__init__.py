@@ -1,0 +1,1 @@
+"""The RRAM filament: SET, RESET, reads."""

@@ -1,0 +1,1 @@
+"""How a layer goes through a millisecond, and how a gradient comes back."""

@@ -1,0 +1,212 @@
+"""How a gradient passes a millisecond: BRUNO's coarse step, exact tangents, or autograd through every
+microsecond.
+
+    forward    (V', p') = fine integration of (V, p) over 1 ms at constant I
+    backward   lam = J^T lam',      dL/dI = J_I^T lam'
+
+- ``bruno``: J of ONE explicit Euler step with tau detached (Fehlings et al., arXiv 2505.17791), clamped: dt/tau <= 1,
+  slope of leak and inhibition <= 1; the row of a domain that sits saturated is zero. dt is the part of the millisecond
+  that leads to what the surrogate sees: to its end, or to the first crossing, and not while the neuron is held.
+- ``bruno-published``: the same with dt = 1 ms wherever the crossing is. A neuron that crosses early gets the gradient
+  of a whole millisecond of current; in recurrent networks with macro reset that explodes.
+- ``tangent``: J of the fine integration itself between resets, carried along by the solver. The gradient of ``bptt``,
+  which stops at a reset too, at the memory of ``bruno``.
+- ``bptt``: autograd through all substeps. ``checkpoint``: the same, each macro step recomputed in the
+  backward pass.
+- ``coarse``: one explicit Euler step of 1 ms both ways; the control, which does not learn.
+
+The first three share `FusedSequence`, the others `unrolled_sequence`. In all of them the reset is detached: with event
+reset they have 0 where the circuit's d(charge after a spike)/d(charge before it) is 1, since a crossing that comes
+earlier lets the next interval begin earlier (docs/explanation/gradients.md). A spike's derivative is a `Surrogate`,
+recurrent weights W (N, N) add s[t-1] W to the current (row: from, column: to; A a spike), and the sum is kept within
+`training.dynamics.limits` where there are any.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bruno_spice.devices.ferroelectric.constants import DOMAINS_FROM, domain_count
+from bruno_spice.training.dynamics import unrolled
+from bruno_spice.training.dynamics.adjoint import sweep
+from bruno_spice.training.dynamics.membrane import Membrane
+from bruno_spice.training.dynamics.sequence import Plan, Result, Sequence, Tape, weighted
+from bruno_spice.training.dynamics.surrogates import Spike
+
+MACRO_MS = 1.0
+
+
+class FusedSequence(torch.autograd.Function):
+    """A whole sequence through a solver, one adjoint sweep back: ``bruno`` and ``tangent``."""
+
+    @staticmethod
+    def forward(ctx: Any, plan: Plan, differentiate: bool, *inputs: Any) -> tuple[Tensor, ...]:
+        """Run `plan.solver` over the sequence; `inputs` are the fields of `Sequence`."""
+        x = Sequence(*inputs)
+        steps, batch, width = x.current_a.shape
+        domains = domain_count(len(x.constants))
+        dtype = plan.solver.dtype or x.current_a.dtype
+        constants = x.constants.to(dtype)
+        weight = constants[DOMAINS_FROM + 2 * domains :]
+        recurrent = None if x.recurrent_a is None else x.recurrent_a.to(dtype)
+        shape = (steps, batch, width)
+        new = x.current_a.new_empty
+        tape = Tape(new, shape, domains, dtype, differentiate, plan)
+        spikes, voltage, polarization, current_a = (new(shape) for _ in range(4))
+
+        state = [y.to(dtype).clone() for y in (x.v, x.p, x.hold, x.step)]
+        last = x.spikes.to(dtype)
+        for t in range(steps):
+            i_a = x.current_a[t].to(dtype)
+            if recurrent is not None:
+                i_a = i_a + last @ recurrent
+            total, i_a = i_a, i_a if plan.limits is None else plan.limits.clamp(i_a)
+            rows = _active(x.lengths, t, batch)
+            part = state if rows is None else [y[..., rows, :] for y in state]
+            some = i_a if rows is None else i_a[rows]
+            n, there = some.numel(), some.shape
+            flat = Membrane(*(y.reshape(*y.shape[:-2], n) for y in part))
+            if differentiate:
+                tape.keep(t, rows, v=part[0], p=part[1], hold=part[2], i_a=some)
+                if plan.limits is not None:
+                    tape.keep(t, rows, passing=plan.limits.passing(total if rows is None else total[rows]))
+            want = differentiate and plan.exact
+            slot = tape.slot(t) if differentiate and rows is None else None
+            step = plan.solver.run(constants, flat, some.reshape(n), plan.accuracy, plan.event, want, slot)
+            if plan.delayed:
+                flat.hold = (step.spikes > 0.0).to(flat.hold.dtype) * MACRO_MS
+            after = [flat.v.view(there), flat.p.view(domains, *there), flat.hold.view(there), flat.step.view(there)]
+            fired = step.spikes.view(there)
+            seen = step.seen.view(1 + domains, *there)
+            if differentiate and step is not slot:
+                lead, free = step.lead_ms.view(there), step.free_ms.view(there)
+                tape.keep(t, rows, seen=seen, fired=fired, lead=lead, free=free)
+                if want:
+                    assert step.tangents is not None
+                    assert step.late is not None
+                    tape.keep(t, rows, tangents=step.tangents.view(1 + domains, 2 + domains, *there))
+                    tape.keep(t, rows, late=step.late.view(1 + domains, *there))
+            shown_v, shown_p = (after[0], after[1]) if plan.event else (seen[0], seen[1:])
+            if rows is None:
+                state, last = after, fired
+                spikes[t], voltage[t], polarization[t] = fired, shown_v, weighted(shown_p, weight)
+                current_a[t] = some
+            else:
+                last = torch.zeros_like(last)
+                for column in (spikes, voltage, polarization, current_a):
+                    column[t] = 0.0
+                last[rows], spikes[t, rows] = fired, fired.to(spikes.dtype)
+                voltage[t, rows], current_a[t, rows] = shown_v.to(voltage.dtype), some.to(voltage.dtype)
+                polarization[t, rows] = weighted(shown_p, weight).to(polarization.dtype)
+                for whole, changed in zip(state, after, strict=True):
+                    whole[..., rows, :] = changed
+        out = [y.to(x.current_a.dtype) for y in state]
+        ctx.mark_non_differentiable(current_a, out[2], out[3])
+        ctx.set_materialize_grads(False)
+        if differentiate:
+            ctx.plan, ctx.tape = plan, tape
+            ctx.save_for_backward(x.constants, x.recurrent_a, x.lengths, x.spikes)
+        return (spikes, voltage, polarization, current_a, *out)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        """The adjoint sweep."""
+        constants, recurrent_a, lengths, before = ctx.saved_tensors
+        by_devices = ctx.needs_input_grad[8]
+        swept = sweep(ctx.plan, ctx.tape, gradients, constants, recurrent_a, lengths, before, by_devices)
+        return (None, None, *swept)
+
+
+def _active(lengths: Tensor | None, t: int, batch: int) -> Tensor | None:
+    """Batch rows that have not ended by macro step t; None: all of them."""
+    if lengths is None:
+        return None
+    rows = torch.nonzero(lengths > t).flatten()
+    return None if rows.numel() == batch else rows
+
+
+def fused_sequence(x: Sequence, plan: Plan) -> Result:
+    """The sequence `x` by ``bruno`` or ``tangent``."""
+    differentiate = torch.is_grad_enabled() and any(y is not None and y.requires_grad for y in x)
+    return Result(*FusedSequence.apply(plan, differentiate, *x))
+
+
+class Recomputed(torch.autograd.Function):
+    """One macro step of `unrolled.macro_step` that keeps its inputs alone and is done again in the backward pass.
+
+    torch's own checkpoint drops the values but keeps a node and a placeholder for each of some forty operations a
+    substep: more than the values of a small layer, and it grows with every millisecond.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, ...]:
+        """The fields of `unrolled.Window` from the `arguments` of `unrolled.macro_step`."""
+        *tensors, substeps, event = arguments
+        ctx.options = (substeps, event)
+        ctx.save_for_backward(*tensors)
+        ctx.set_materialize_grads(False)
+        window = unrolled.macro_step(*arguments)
+        ctx.mark_non_differentiable(window.hold, window.spikes, window.lead_ms)
+        return tuple(window)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Autograd through the step, done again."""
+        wanted = ctx.needs_input_grad[: len(ctx.saved_tensors)]
+        with torch.enable_grad():
+            tensors = [x.detach().requires_grad_(want) for x, want in zip(ctx.saved_tensors, wanted, strict=True)]
+            window = unrolled.macro_step(*tensors, *ctx.options)
+        given = [(y, g) for y, g in zip(window, gradients, strict=True) if g is not None and y.requires_grad]
+        inputs = [x for x in tensors if x.requires_grad]
+        found = iter(torch.autograd.grad([y for y, _ in given], inputs, [g for _, g in given], allow_unused=True))
+        return (*(next(found) if want else None for want in wanted), None, None)
+
+
+def unrolled_sequence(x: Sequence, plan: Plan, recompute: bool) -> Result:
+    """The sequence `x` in torch autograd: ``bptt``, ``checkpoint`` (`recompute`), ``coarse`` (one
+    substep)."""
+    dtype = x.current_a.dtype
+    constants = x.constants.to(dtype)
+    weight = constants[DOMAINS_FROM + 2 * domain_count(len(constants)) :]
+    v, p, hold, last = (y.to(dtype) for y in (x.v, x.p, x.hold, x.spikes))
+    kept: list[list[Tensor]] = [[], [], [], []]
+    for t, i_a in enumerate(x.current_a):
+        if x.recurrent_a is not None:
+            i_a = i_a + last @ x.recurrent_a.to(dtype)
+        if plan.limits is not None:
+            i_a = plan.limits.clamp(i_a)
+        arguments = (v, p, hold, i_a, constants, plan.substeps, plan.event)
+        if recompute and torch.is_grad_enabled():
+            window = unrolled.Window(*Recomputed.apply(*arguments))
+        else:
+            window = unrolled.macro_step(*arguments)
+        distance = plan.surrogate.distance(window.seen_v, window.seen_p, constants)
+        fired = Spike.apply(distance, window.spikes.detach(), plan.surrogate)
+        shown_v, shown_p = (window.v, window.p) if plan.event else (window.seen_v, window.seen_p)
+        shown = [fired, shown_v, weighted(shown_p, weight), i_a.detach()]
+        hold_after = window.spikes.detach() * MACRO_MS if plan.delayed else window.hold
+        new = [window.v, window.p, hold_after, fired]
+        if x.lengths is not None:
+            active = (x.lengths > t)[:, None]
+            shown = [torch.where(active, y, 0.0) for y in shown]
+            new = [torch.where(active, y, z) for y, z in zip(new, (v, p, hold, torch.zeros_like(v)), strict=True)]
+        v, p, hold, last = new
+        for column, y in zip(kept, shown, strict=True):
+            column.append(y)
+    spikes, voltage, polarization, current_a = (torch.stack(column) for column in kept)
+    return Result(spikes, voltage, polarization, current_a, v, p, hold, x.step.to(dtype))
+
+
+GRADIENTS: dict[str, Callable[[Sequence, Plan], Result]] = {
+    "bruno": fused_sequence,
+    "bruno-published": fused_sequence,
+    "tangent": fused_sequence,
+    "bptt": partial(unrolled_sequence, recompute=False),
+    "checkpoint": partial(unrolled_sequence, recompute=True),
+    "coarse": partial(unrolled_sequence, recompute=False),
+}
+UNROLLED = ("bptt", "checkpoint", "coarse")
+"""Those through every step of the Euler solver."""

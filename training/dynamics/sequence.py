@@ -1,0 +1,116 @@
+"""What goes into a sequence of macro steps, what comes out, and what its backward pass needs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from bruno_spice.training.dynamics.limits import CurrentLimits
+from bruno_spice.training.dynamics.membrane import Step
+from bruno_spice.training.dynamics.solvers import SolverInfo
+from bruno_spice.training.dynamics.surrogates import Surrogate
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the gradient of a sequence depends on besides tensors."""
+
+    solver: SolverInfo
+    accuracy: float
+    surrogate: Surrogate
+    event: bool
+    delayed: bool = False
+    """The reset takes the whole macro step after a spike."""
+    exact: bool = False
+    """Tangents rather than the coarse step."""
+    whole: bool = False
+    """The coarse step takes the whole millisecond, as published, wherever the crossing is."""
+    substeps: int = 1000
+    """Of the unrolled modes."""
+    limits: CurrentLimits | None = None
+
+
+class Sequence(NamedTuple):
+    """Inputs of a sequence."""
+
+    current_a: Tensor
+    """(T, B, N)."""
+    v: Tensor
+    """(B, N) at the start."""
+    p: Tensor
+    """(K, B, N)."""
+    hold: Tensor
+    """(B, N) in ms."""
+    step: Tensor
+    """(B, N) in ms."""
+    spikes: Tensor
+    """(B, N) of the macro step before."""
+    constants: Tensor
+    """(18 + 3 K, N or 1), float64."""
+    recurrent_a: Tensor | None
+    """(N, N)."""
+    lengths: Tensor | None
+    """(B,): sequence b ends after so many macro steps."""
+
+
+class Result(NamedTuple):
+    """Outputs of a sequence."""
+
+    spikes: Tensor
+    """(T, B, N)."""
+    voltage: Tensor
+    """(T, B, N): at the crossing or at the end (macro reset); at the end (event reset)."""
+    polarization: Tensor
+    """(T, B, N): sum of w_k p_k at the same instant."""
+    current_a: Tensor
+    """(T, B, N): what the neurons saw, input and recurrence within the limits; without gradient."""
+    v: Tensor
+    p: Tensor
+    hold: Tensor
+    step: Tensor
+
+
+def weighted(p: Tensor, weight: Tensor) -> Tensor:
+    """Sum of w_k p_k: `p` (K, B, N), `weight` (K, N or 1)."""
+    return (weight[:, None] * p).sum(0) if len(p) > 1 else weight[0] * p[0]
+
+
+class Tape:
+    """What the backward pass needs of each macro step."""
+
+    def __init__(
+        self, new: Callable[..., Tensor], shape: tuple[int, ...], domains: int, dtype: Any, on: bool, plan: Plan
+    ) -> None:
+        steps, batch, width = shape if on else (0, 0, 0)
+
+        def empty(*extra: int) -> Tensor:
+            return new((steps, *extra, batch, width), dtype=dtype)
+
+        self.out_dtype = new(()).dtype
+        self.v, self.p, self.i_a = empty(), empty(domains), empty()
+        self.passing = new((steps, batch, width), dtype=torch.bool) if plan.limits else None
+        self.seen, self.fired, self.lead, self.free = empty(1 + domains), empty(), empty(), empty()
+        self.tangents = empty(1 + domains, 2 + domains) if plan.exact else None
+        self.hold = empty() if plan.event or plan.delayed else None
+        self.late = empty(1 + domains) if plan.exact and plan.event else None
+
+    def slot(self, t: int) -> Step:
+        """Where macro step `t` of all batch rows is to be written."""
+        tangents = None if self.tangents is None else self.tangents[t].flatten(-2)
+        late = None if self.late is None else self.late[t].flatten(-2)
+        fired, lead, free = (x[t].flatten() for x in (self.fired, self.lead, self.free))
+        return Step(fired, self.seen[t].flatten(-2), lead, free, tangents, late)
+
+    def keep(self, t: int, rows: Tensor | None, **what: Tensor) -> None:
+        """Store tensors of macro step `t`, for the batch rows that were active."""
+        for name, value in what.items():
+            kept = getattr(self, name)
+            if kept is None:
+                continue
+            if rows is None:
+                kept[t] = value
+            else:
+                kept[t].zero_()
+                kept[t][..., rows, :] = value

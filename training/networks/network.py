@@ -1,0 +1,313 @@
+"""Networks from a configuration: input weights -> spiking layers -> readout of spikes, trace and voltage.
+
+    i_syn   = i_unit (W x[t] + W_rec s[t-1] + b)                                one value a macro step
+    tr[t]   = a tr[t-1] + (1 - a) s[t],     a = sigmoid(learned)                 a neuron its own
+    logits  = W_out [s, 3 tr, V / V_th] + W_skip x[t] + b_out
+
+With `input_stages`, x are the taps of an RC ladder on each input line (`training.networks.ladder`). With
+`readout_windows`, W_out is another matrix in each window of time. Time comes first, (T, B, N). Every W is a synapse of
+`training.synapses.rram`; biases are currents of their own and stay float. With an output neuron, the logits are its
+trace and voltage, a learned gain each.
+"""
+
+import inspect
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from bruno_spice.devices.cards.base import FeLIFCard, RRAMCard
+from bruno_spice.devices.errors import InputError
+from bruno_spice.training.config import NetworkConfig, RunConfig, SynapseConfig
+from bruno_spice.training.networks.ladder import ladder
+from bruno_spice.training.neurons.spread import SpreadDevices
+from bruno_spice.training.synapses.base import FloatLinear, Synapse
+from bruno_spice.training.synapses.rram import RRAMLinear
+from bruno_spice.training.synapses.uniform import UniformLinear
+
+TRACE_GAIN = 3.0
+VOLTAGE_CLIP = 3.0
+MOST_WEIGHTS = 100_000_000
+
+MakeSynapse = Callable[[int, int], Synapse]
+MakeNeuron = Callable[[int], nn.Module]
+"""From the number of neurons."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """`logits` (T, B, n_outputs) and what the layers did: `spikes` {layer: (T, B, N)}."""
+
+    logits: Tensor
+    spikes: dict[str, Tensor] = field(default_factory=dict)
+    features: dict[str, Tensor] = field(default_factory=dict)
+    """Of the last hidden layer: spikes, trace, voltage, each (T, B, N)."""
+
+
+class SharedDropout(nn.Module):
+    """Dropout whose mask, of a frame or a sequence, covers the whole batch before each process takes its rows of it.
+
+    So that `world_size` processes, each at the same random state, do what one would.
+    """
+
+    def __init__(self, probability: float, whole_sequence: bool = False) -> None:
+        super().__init__()
+        self.probability, self.whole_sequence = probability, whole_sequence
+        self.rank, self.world_size, self.whole_batch = 0, 1, 0
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """`inputs` (T, B, N) with elements set to zero in training, the others scaled up."""
+        if not self.training or self.probability == 0:
+            return inputs
+        steps, batch, width = inputs.shape
+        whole = self.whole_batch if self.world_size > 1 else batch
+        steps = 1 if self.whole_sequence else steps
+        mask = torch.rand(steps, whole, width, device=inputs.device, dtype=inputs.dtype) >= self.probability
+        mask = torch.nn.functional.pad(mask, (0, 0, 0, batch * self.world_size - whole), value=True)
+        return inputs * mask[:, self.rank :: self.world_size] / (1 - self.probability)
+
+
+class Trace(nn.Module):
+    """Leaky average of spikes with a learned time constant a neuron."""
+
+    def __init__(self, width: int, tau_steps: float) -> None:
+        super().__init__()
+        decay = math.exp(-1 / tau_steps)
+        self.logit_decay = nn.Parameter(torch.full((width,), math.log(decay / (1 - decay))))
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        """Trace (T, B, N) of `spikes` (T, B, N)."""
+        decay = torch.sigmoid(self.logit_decay)
+        trace = torch.zeros_like(spikes[0])
+        steps = []
+        for driven in ((1 - decay) * spikes).unbind(0):
+            trace = torch.addcmul(driven, decay, trace)
+            steps.append(trace)
+        return torch.stack(steps)
+
+
+class SpikingLayer(nn.Module):
+    """Weights, bias and neurons; recurrent where `recurrent` is given."""
+
+    def __init__(
+        self, synapse: Synapse, neuron: nn.Module, recurrent: Synapse | None, unit_current_a: float, v_unit_v: float
+    ) -> None:
+        super().__init__()
+        self.synapse, self.neuron, self.recurrent = synapse, neuron, recurrent
+        self.unit_current_a, self.v_unit_v = unit_current_a, v_unit_v
+        self.bias = nn.Parameter(torch.zeros(synapse.weight.shape[0]))
+
+    def forward(self, inputs: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Spikes and normalised voltage, each (T, B, N), for `inputs` (T, B, n_in)."""
+        current_a = (self.synapse(inputs) + self.bias) * self.unit_current_a
+        recurrent_a = None
+        if self.recurrent is not None:
+            recurrent_a = self.recurrent.effective_weight().T * self.unit_current_a
+        out, _ = self.neuron(current_a, None, recurrent_a, lengths)
+        return out.spikes, (out.voltage_v / self.v_unit_v).clamp(-VOLTAGE_CLIP, VOLTAGE_CLIP)
+
+
+class GatedLayer(nn.Module):
+    """GRU or LSTM, weights in float: a rival, not a circuit."""
+
+    def __init__(self, kind: str, n_in: int, width: int) -> None:
+        super().__init__()
+        self.cell = {"gru": nn.GRU, "lstm": nn.LSTM}[kind](n_in, width)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Hidden values (T, B, N)."""
+        hidden: Tensor = self.cell(inputs)[0]
+        return hidden
+
+
+class Network(nn.Module):
+    """The network of `config`, from `n_inputs` to `n_outputs`; see `build_network`."""
+
+    def __init__(
+        self,
+        config: NetworkConfig,
+        n_inputs: int,
+        n_outputs: int,
+        make_synapse: MakeSynapse,
+        make_neuron: dict[str, MakeNeuron],
+        v_unit_v: float,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.gated = config.neuron in ("gru", "lstm")
+        n_inputs *= max(config.input_stages, 1)
+        widths = [n_inputs, *config.hidden]
+
+        def layer(n_in: int, width: int) -> nn.Module:
+            if self.gated:
+                return GatedLayer(config.neuron, n_in, width)
+            recurrent = make_synapse(width, width) if config.is_recurrent else None
+            neuron = make_neuron[config.neuron](width)
+            return SpikingLayer(make_synapse(n_in, width), neuron, recurrent, config.unit_current_a, v_unit_v)
+
+        self.hidden = nn.ModuleList(layer(n, width) for n, width in pairwise(widths))
+        uses_trace = not self.gated and "trace" in config.readout
+        self.trace = Trace(widths[-1], config.trace_tau_steps) if uses_trace else None
+        n_features = widths[-1] * (1 if self.gated else len(config.readout))
+        self.n_outputs = n_outputs
+        self.readout = make_synapse(n_features, n_outputs * config.readout_windows)
+        self.skip = make_synapse(n_inputs, n_outputs) if config.input_skip else None
+        self.output_bias = nn.Parameter(torch.full((n_outputs,), config.output_bias))
+        self.dropout = SharedDropout(config.dropout, config.dropout_whole)
+        self.input_dropout = SharedDropout(config.input_dropout)
+        self.output_neuron: nn.Module | None = None
+        if config.output_neuron != "none":
+            self.output_neuron = make_neuron[config.output_neuron](n_outputs)
+            self.output_trace = Trace(n_outputs, config.trace_tau_steps)
+            self.output_gain = nn.Parameter(torch.tensor([10.0, 1.0]))
+        self.v_unit_v = v_unit_v
+        self._start_weights()
+
+    def _start_weights(self) -> None:
+        config = self.config
+        for depth, layer in enumerate(self.hidden):
+            if not isinstance(layer, SpikingLayer):
+                continue
+            width, n_in = layer.synapse.weight.shape
+            std = config.weight_std * (1 if depth == 0 else math.sqrt(10 / n_in))
+            nn.init.normal_(layer.synapse.weight, std=std)
+            nn.init.normal_(layer.bias, std=config.bias_std)
+            if layer.recurrent is not None:
+                nn.init.normal_(layer.recurrent.weight, std=config.recurrent_std / math.sqrt(width))
+        nn.init.normal_(self.readout.weight, std=0.05)
+        if self.skip is not None:
+            nn.init.normal_(self.skip.weight, std=0.05)
+
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Output:
+        """Logits for `inputs` (T, B, n_inputs), of which sequence b has `lengths`[b] frames; all T by default."""
+        inputs = self.input_dropout(inputs)
+        if self.config.input_stages:
+            inputs = ladder(inputs, self.config.input_stages, self.config.input_tau_steps)
+        values, spikes = inputs, {}
+        features: dict[str, Tensor] = {}
+        for depth, layer in enumerate(self.hidden):
+            if self.gated:
+                values = layer(values)
+            else:
+                values, voltage = layer(values, lengths)
+                spikes[f"hidden.{depth}"] = values
+        if self.gated:
+            read = values
+        else:
+            features = {"spikes": values, "voltage": voltage}
+            if self.trace is not None:
+                features["trace"] = TRACE_GAIN * self.trace(values)
+            read = torch.cat([features[name] for name in self.config.readout], dim=-1)
+        logits = self._read_out(self.dropout(read) * self.config.readout_gain) + self.output_bias
+        if self.skip is not None:
+            logits = logits + self.skip(inputs)
+        if self.output_neuron is not None:
+            out, _ = self.output_neuron(logits * self.config.unit_current_a, None, None, lengths)
+            spikes["output"] = out.spikes
+            voltage = (out.voltage_v / self.v_unit_v).clamp(-VOLTAGE_CLIP, VOLTAGE_CLIP)
+            logits = self.output_gain[0] * self.output_trace(out.spikes) + self.output_gain[1] * voltage
+        return Output(logits, spikes, features)
+
+    def _read_out(self, features: Tensor) -> Tensor:
+        """Logits (T, B, n_outputs): in every window of time, other weights read the features (T, B, F)."""
+        windows = self.config.readout_windows
+        if windows == 1:
+            return self.readout(features)
+        weight = self.readout.effective_weight().view(windows, self.n_outputs, -1)
+        steps = self.config.window_steps
+        parts = [features[steps * w : steps * (w + 1)] for w in range(windows - 1)]
+        parts.append(features[steps * (windows - 1) :])
+        return torch.cat([part @ each.T for part, each in zip(parts, weight, strict=True)])
+
+    def synapses(self) -> dict[str, Synapse]:
+        """Every weight matrix by its name."""
+        return {name: module for name, module in self.named_modules() if isinstance(module, Synapse)}
+
+    def redraw(self) -> None:
+        """Take another chip: new devices everywhere, from torch's global random numbers."""
+        for module in self.modules():
+            if isinstance(module, Synapse | SpreadDevices):
+                module.redraw()
+
+    def set_process(self, rank: int, world_size: int, whole_batch: int) -> None:
+        """Tell the dropouts which rows of a batch of `whole_batch` sequences this process holds."""
+        for module in self.modules():
+            if isinstance(module, SharedDropout):
+                module.rank, module.world_size, module.whole_batch = rank, world_size, whole_batch
+
+
+def synapse_maker(config: SynapseConfig, card: RRAMCard | None) -> MakeSynapse:
+    """The function that makes the weights of `config`; rram needs `card`."""
+    stochastic = config.rounding == "stochastic"
+    if config.kind == "float":
+        return FloatLinear
+    if config.kind == "uniform":
+        return lambda n_in, n_out: UniformLinear(n_in, n_out, config.bits, stochastic)
+    assert card is not None, "weights of kind rram need a card"
+    return lambda n_in, n_out: RRAMLinear(
+        n_in,
+        n_out,
+        card,
+        bits=config.bits,
+        scheme=config.scheme,
+        stochastic=stochastic,
+        clip=config.clip,
+        spread=config.spread,
+        noisy_reads=config.read_noise,
+        spread_cut=config.spread_cut,
+    )
+
+
+def weight_count(config: NetworkConfig, n_inputs: int, n_outputs: int) -> int:
+    """Weights of the network of `config`, about: those of a GRU or LSTM count once."""
+    n_inputs *= max(config.input_stages, 1)
+    widths = [n_inputs, *config.hidden]
+    forward = sum(a * b for a, b in pairwise(widths))
+    recurrent = sum(n * n for n in config.hidden) if config.is_recurrent or config.neuron in ("gru", "lstm") else 0
+    readout = widths[-1] * len(config.readout) * n_outputs * config.readout_windows
+    return forward + recurrent + readout + n_inputs * n_outputs
+
+
+@contextmanager
+def _options() -> Iterator[None]:
+    """Within the block, an option of the wrong kind becomes an `InputError`."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"neuron.options: {error}") from None
+
+
+def build_network(
+    config: RunConfig, n_inputs: int, n_outputs: int, felif_card: FeLIFCard, rram_card: RRAMCard | None
+) -> Network:
+    """The network of `config`, its weights and devices drawn from torch's global random numbers."""
+    from bruno_spice.training.neurons.felif import FeLIF
+    from bruno_spice.training.neurons.lif import LIF
+
+    if (weights := weight_count(config.network, n_inputs, n_outputs)) > MOST_WEIGHTS:
+        raise InputError(
+            f"network: it would have {weights:,} weights, more than the {MOST_WEIGHTS:,} that are sensible"
+        )
+    known = {kind: inspect.signature(kind).parameters for kind in (FeLIF, LIF)}
+    if unknown := sorted(set(config.neuron.options) - set(known[FeLIF]) - set(known[LIF])):
+        raise InputError(f"neuron.options: there is no '{unknown[0]}'; there are {', '.join(known[FeLIF])}")
+
+    def felif(width: int) -> nn.Module:
+        with _options():
+            neuron = FeLIF(felif_card, gradient=config.neuron.gradient, **config.neuron.options)
+        if config.neuron.spread != "none":
+            neuron.devices_spread = SpreadDevices(neuron, felif_card, config.neuron.spread, width)
+        return neuron
+
+    def lif(width: int) -> nn.Module:
+        with _options():
+            return LIF(**{name: value for name, value in config.neuron.options.items() if name in known[LIF]})
+
+    neurons: dict[str, MakeNeuron] = {"felif": felif, "lif": lif, "rlif": lif}
+    make_synapse = synapse_maker(config.synapse, rram_card)
+    v_unit_v = felif_card["v_threshold"]
+    return Network(config.network, n_inputs, n_outputs, make_synapse, neurons, v_unit_v)

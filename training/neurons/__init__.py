@@ -1,0 +1,1 @@
+"""Layers of spiking neurons for torch."""

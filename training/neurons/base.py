@@ -1,0 +1,31 @@
+"""What every layer of spiking neurons gives and carries."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Outputs(NamedTuple):
+    """What a layer shows, each (T, B, N)."""
+
+    spikes: Tensor
+    """Number of spikes in each macro step: 0 or 1, or more with event reset."""
+    voltage_v: Tensor
+    """Membrane voltage at the end of each macro step, before the reset of the macro rule."""
+    polarization: Tensor
+    """Sum of w_k p_k at the same instant; zero where the neuron has none."""
+    current_a: Tensor
+    """Synaptic current that the neurons saw in A: input and recurrence, within the limits; without gradient."""
+
+
+class State(NamedTuple):
+    """What a layer carries from one call to the next; (B, N) but for the domains."""
+
+    voltage_v: Tensor
+    domains: Tensor
+    """(K, B, N), each in -1...1."""
+    hold_ms: Tensor
+    step_ms: Tensor
+    """Step size that the adaptive solver would try next."""
+    spikes: Tensor
+    """Of the last macro step."""

@@ -1,0 +1,218 @@
+"""Layers of spiking neurons for PyTorch: the calibrated ferroelectric one, and the plain leaky one as its
+rival.
+
+    out, state = neuron(current_a, state=None, recurrent_a=None, lengths=None)
+
+Time comes first: `current_a` (T, B, N) in A, one value a macro step of 1 ms; `out.spikes`, `out.voltage_v`
+and `out.polarization` are (T, B, N). `recurrent_a` (N, N) in A a spike adds s[t-1] W to the current (row:
+from, column: to). `lengths` (B,) ends sequence b after so many steps: no work, no gradient and zeros from
+there on.
+"""
+
+import warnings
+from collections import abc
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.ferroelectric.constants import P_RESET, constant_rows
+from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+from bruno_spice.training.dynamics.gradients import GRADIENTS, UNROLLED
+from bruno_spice.training.dynamics.limits import find_limits
+from bruno_spice.training.dynamics.membrane import HAVE_KERNELS
+from bruno_spice.training.dynamics.sequence import Plan, Sequence
+from bruno_spice.training.dynamics.solvers import SOLVERS, find_solver
+from bruno_spice.training.dynamics.surrogates import Surrogate
+from bruno_spice.training.neurons.base import Outputs, State
+from bruno_spice.training.numerics import check_current, check_finite, check_precision
+
+FIRST_STEP_MS = 1e-2
+RESETS = ("macro", "event", "delayed")
+
+
+class FeLIF(nn.Module):
+    """A layer of ferroelectric neurons as `card` describes them (equations: `devices.ferroelectric.felif`).
+
+    Main arguments: `card` (a `FeLIFCard` or its path); `gradient` (``bruno``, ``tangent``, ``bptt``,
+    ``checkpoint``, ``coarse``: `training.dynamics.gradients`); `solver` (a name in
+    `training.dynamics.solvers.SOLVERS`, or ``auto``: ``logistic`` in float32, ``rosenbrock`` in float64) with its
+    `accuracy`. Other arguments: `surrogate` (``charge`` or ``voltage``), its `shape` and `slope`
+    (`training.dynamics.surrogates`); `reset`: ``macro`` (at the end of the macro step, the card's refractory time
+    plays no part), ``delayed`` (the rule of BRUNO's authors: the reset state takes the whole macro step after the
+    spike's, whose input is lost) or ``event`` (at the crossing, held for t_refractory, several spikes a millisecond:
+    as the circuit); `current_limits`: ``none``, ``envelope`` (the currents that the card was fitted to) or (low, high)
+    in A, which the synaptic current, recurrence included, is clamped to, as saturating input mirrors do;
+    `limit_slope`: the clamp's derivative beyond them, 0 exact, 1 straight-through.
+
+    N is that of the current, unless `set_devices` gave every neuron its own parameters. Numbers have the
+    precision of the input, float64 after ``.double()``. Raises `InputError` for an unknown name, and when called for
+    float16 or for a number that is not finite.
+    """
+
+    def __init__(
+        self,
+        card: FeLIFCard | Path | str,
+        gradient: str = "bruno",
+        solver: str = "auto",
+        surrogate: str = "charge",
+        reset: str = "macro",
+        *,
+        accuracy: float | None = None,
+        shape: str = "superspike_squared",
+        slope: float = 5.0,
+        current_limits: str | abc.Sequence[float | str] = "none",
+        limit_slope: float = 0.0,
+    ) -> None:
+        super().__init__()
+        for value, names, what in (
+            (gradient, GRADIENTS, "gradient"),
+            (solver, ("auto", *SOLVERS), "solver"),
+            (reset, RESETS, "reset"),
+        ):
+            if value not in names:
+                raise InputError(f"unknown {what} '{value}'; there are {', '.join(names)}")
+        if accuracy is not None and solver == "auto":
+            raise InputError("accuracy means something else to each solver; name the solver with it")
+        if accuracy is not None and not 1e-12 <= accuracy <= 1e6:
+            raise InputError(f"accuracy must lie within 1e-12...1e6, not {accuracy!r}")
+        if gradient in UNROLLED and solver not in ("auto", "euler"):
+            raise InputError(f"gradient '{gradient}' goes through euler's steps, not those of {solver}")
+        self.card = card if isinstance(card, FeLIFCard) else FeLIFCard.load(card)
+        self._domain_weight = FeLIFParameters.from_card(self.card).domain_weight
+        self.gradient, self.solver, self.reset = gradient, solver, reset
+        self.accuracy = accuracy
+        self.limits = find_limits(current_limits, limit_slope, self.card)
+        self.surrogate = Surrogate(surrogate, shape, slope)
+        self.devices: dict[str, Tensor] = {}
+        self._precision: Tensor
+        self.register_buffer("_precision", torch.zeros(()), persistent=False)
+        self._warned = False
+
+    def extra_repr(self) -> str:
+        """Shown by print."""
+        return f"domains={self.card.domains}, gradient={self.gradient}, solver={self.solver}, reset={self.reset}"
+
+    def set_devices(self, values: abc.Mapping[str, Tensor]) -> None:
+        """Give each neuron its own device: card parameter by name, SI units, (N,); the others keep the card's
+        value.
+
+        An `nn.Parameter` among them is trained. Replaces what an earlier call set. Raises `InputError` for an
+        unknown name.
+        """
+        for name in values:
+            if name not in self.card.parameters:
+                raise InputError(f"unknown parameter '{name}'; the card has {', '.join(self.card.parameters)}")
+        for name in self.devices:
+            delattr(self, f"device_{name}")
+        for name, value in values.items():
+            if isinstance(value, nn.Parameter):
+                self.register_parameter(f"device_{name}", value)
+            else:
+                self.register_buffer(f"device_{name}", value)
+        self.devices = dict.fromkeys(values, torch.empty(0))
+
+    def constants(self) -> Tensor:
+        """What the solvers read (`devices.ferroelectric.constants`), (18 + 3 K, N or 1), float64; gradients pass to
+        devices."""
+        device = self._precision.device
+        values: dict[str, Tensor] = {
+            name: torch.tensor([each.value], dtype=torch.float64, device=device)
+            for name, each in self.card.parameters.items()
+        }
+        values |= {name: getattr(self, f"device_{name}").double() for name in self.devices}
+        return torch.stack(
+            torch.broadcast_tensors(*constant_rows(values, self.card.domains, torch.log, self.card.leak))
+        )
+
+    def initial_state(self, batch: int, width: int, dtype: torch.dtype | None = None) -> State:
+        """The state after a reset at 0 V, for `batch` sequences and `width` neurons."""
+        dtype = dtype or self._precision.dtype
+        options: Any = {"dtype": dtype, "device": self._precision.device}
+        zeros = torch.zeros(batch, width, **options)
+        domains = self.constants()[P_RESET].detach().to(**options).expand(self.card.domains, batch, width)
+        return State(zeros, domains, zeros, torch.full_like(zeros, FIRST_STEP_MS), zeros)
+
+    def forward(
+        self,
+        current_a: Tensor,
+        state: State | None = None,
+        recurrent_a: Tensor | None = None,
+        lengths: Tensor | None = None,
+    ) -> tuple[Outputs, State]:
+        """Outputs (T, B, N) and the state after the last step, for `current_a` (T, B, N) in A."""
+        if current_a.dim() != 3:
+            raise InputError(f"the current must be (T, B, N), not {tuple(current_a.shape)}")
+        self._check_input(current_a, state, recurrent_a)
+        dtype = torch.promote_types(current_a.dtype, self._precision.dtype)
+        current_a = current_a.to(dtype)
+        _, batch, width = current_a.shape
+        constants = self.constants()
+        if constants.shape[1] not in (1, width):
+            raise InputError(f"the layer has {constants.shape[1]} devices, but the current is for {width} neurons")
+        state = self.initial_state(batch, width, dtype) if state is None else state
+        plan = self._plan(dtype, current_a.device)
+        inputs = Sequence(
+            current_a,
+            state.voltage_v,
+            state.domains,
+            state.hold_ms,
+            state.step_ms,
+            state.spikes,
+            constants,
+            recurrent_a,
+            lengths,
+        )
+        with torch.autocast(current_a.device.type, enabled=False):
+            out = GRADIENTS[self.gradient](inputs, plan)
+        self._check_envelope(out.current_a)
+        last = out.spikes[-1] if len(out.spikes) else state.spikes
+        shown = Outputs(out.spikes, out.voltage, out.polarization, out.current_a)
+        return shown, State(out.v, out.p, out.hold, out.step, last)
+
+    def _check_input(self, current_a: Tensor, state: State | None, recurrent_a: Tensor | None) -> None:
+        if self._precision.dtype not in (torch.float32, torch.float64):
+            raise InputError(
+                f"FeLIF computes in float32 or float64, not in {self._precision.dtype}; leave it in float32"
+            )
+        check_current(current_a, "FeLIF: the current")
+        if recurrent_a is not None:
+            check_precision(recurrent_a, "FeLIF: the recurrent current")
+            check_finite(recurrent_a, "FeLIF: the recurrent current", ("neuron", "to neuron"))
+        for name, value in ({} if state is None else state._asdict()).items():
+            check_finite(value, f"FeLIF: the state's {name}")
+        for name in self.devices:
+            check_finite(getattr(self, f"device_{name}"), f"FeLIF: the devices' {name}", ("neuron",))
+
+    def _plan(self, dtype: torch.dtype, device: torch.device) -> Plan:
+        name = self.solver
+        if self.gradient in UNROLLED:
+            name = "euler"
+        elif name == "auto":
+            exact = dtype == torch.float64 and device.type == "cpu" and HAVE_KERNELS
+            name = "rosenbrock" if exact else "logistic"
+        solver = find_solver(name, device)
+        accuracy = solver.accuracy_for(self._domain_weight) if self.accuracy is None else self.accuracy
+        substeps = 1 if self.gradient == "coarse" else int(accuracy)
+        exact, whole = self.gradient == "tangent", self.gradient == "bruno-published"
+        event, delayed = self.reset == "event", self.reset == "delayed"
+        return Plan(
+            solver, accuracy, self.surrogate, event, delayed, exact, whole, substeps=substeps, limits=self.limits
+        )
+
+    def _check_envelope(self, current_a: Tensor) -> None:
+        span = self.card.envelope.get("i_syn")
+        if self._warned or span is None or current_a.numel() == 0:
+            return
+        low, high = (float(x) for x in torch.aminmax(current_a))
+        if not span.covers(low, high):
+            self._warned = True
+            warnings.warn(
+                f"the current runs from {low:.3g} to {high:.3g} A, but the card was fitted from "
+                f"{span.min:.3g} to {span.max:.3g} A; beyond that the neuron is an extrapolation "
+                f"(current_limits='envelope' keeps it within)",
+                stacklevel=3,
+            )

@@ -1,0 +1,80 @@
+"""The plain leaky integrate-and-fire layer, FeLIF's rival."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from bruno_spice.devices.errors import InputError
+from bruno_spice.training.dynamics.surrogates import Spike, Surrogate
+from bruno_spice.training.neurons.base import Outputs, State
+from bruno_spice.training.numerics import check_precision
+
+
+class LIF(nn.Module):
+    """A layer of leaky integrate-and-fire neurons, one step a millisecond: the rival without a ferroelectric.
+
+        V' = V exp(-1 ms / tau) + I 1 ms / C,      spike where V' >= v_threshold, then V = 0
+
+    Same call as `FeLIF`. By default 10 nA bring the membrane from rest to threshold within one step.
+    """
+
+    def __init__(
+        self,
+        tau_s: float = 1.44e-3,
+        c_membrane_f: float = 4e-12,
+        v_threshold_v: float = 2.5,
+        *,
+        shape: str = "superspike_squared",
+        slope: float = 5.0,
+    ) -> None:
+        super().__init__()
+        if not all(0.0 < value < math.inf for value in (tau_s, c_membrane_f, v_threshold_v)):
+            raise InputError(
+                f"tau_s ({tau_s:g}), c_membrane_f ({c_membrane_f:g}), v_threshold_v ({v_threshold_v:g}) "
+                "must be positive and finite"
+            )
+        self.tau_s, self.c_membrane_f, self.v_threshold_v = tau_s, c_membrane_f, v_threshold_v
+        self.surrogate = Surrogate("voltage", shape, slope)
+
+    def forward(
+        self,
+        current_a: Tensor,
+        state: State | None = None,
+        recurrent_a: Tensor | None = None,
+        lengths: Tensor | None = None,
+    ) -> tuple[Outputs, State]:
+        """Outputs (T, B, N) and the state after the last step, for `current_a` (T, B, N) in A."""
+        check_precision(current_a, "LIF: the current")
+        zeros = torch.zeros_like(current_a[0])
+        v, first = (zeros, zeros) if state is None else (state.voltage_v, state.spikes)
+        spikes = first
+        decay = float(torch.exp(torch.tensor(-1e-3 / self.tau_s, dtype=torch.float64)))
+        drive = 1e-3 / (self.c_membrane_f * self.v_threshold_v)
+        v = v / self.v_threshold_v
+        weights = None if recurrent_a is None else recurrent_a * drive
+        shown_v, shown_s = [], []
+        for t, driven in enumerate((current_a * drive).unbind(0)):
+            if weights is not None:
+                driven = torch.addmm(driven, spikes, weights)
+            seen = torch.add(driven, v, alpha=decay)
+            spikes = Spike.apply(seen - 1.0, (seen.detach() >= 1.0).to(seen.dtype), self.surrogate)
+            v_new = seen * (1.0 - spikes.detach())
+            if lengths is not None:
+                active = (lengths > t)[:, None]
+                seen, spikes = torch.where(active, seen, 0.0), torch.where(active, spikes, 0.0)
+                v_new = torch.where(active, v_new, v)
+            v = v_new
+            shown_v.append(seen)
+            shown_s.append(spikes)
+        voltage = torch.stack(shown_v) * self.v_threshold_v
+        total_a = current_a.detach()
+        if recurrent_a is not None:
+            before = torch.stack([first, *shown_s[:-1]]).detach()
+            total_a = total_a + before @ recurrent_a.detach()
+        if lengths is not None:
+            total_a = torch.where(
+                (torch.arange(len(total_a), device=lengths.device)[:, None] < lengths)[..., None], total_a, 0.0
+            )
+        out = Outputs(torch.stack(shown_s), voltage, torch.zeros_like(voltage), total_a)
+        return out, State(v * self.v_threshold_v, zeros.new_zeros(0, *zeros.shape), zeros, zeros, spikes)

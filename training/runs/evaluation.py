@@ -1,0 +1,114 @@
+"""Scores of a trained network, on its own chip or on many virtual ones."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bruno_spice.training.runs.checkpoint import load_model
+from bruno_spice.training.config import RunConfig
+from bruno_spice.training.runs.monitor import Rates
+from bruno_spice.training.networks.network import Network, build_network
+from bruno_spice.training.parallel import own_device
+from bruno_spice.training.progress import Reporter, Silent, threads
+from bruno_spice.training.runs.folder import Cards, RunFolder, check_cards
+from bruno_spice.training.tasks import Task, load_task
+from bruno_spice.training.tasks.base import Example
+
+EVALUATION_BATCH = 64
+
+
+def by_length(examples: Sequence[Example], batch_size: int) -> list[list[Example]]:
+    """Batches of sequences of like length, shortest first."""
+    ordered = sorted(examples, key=lambda example: len(example.inputs))
+    return [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]
+
+
+def score_part(network: Network, task: Task, part: str, seed: int) -> tuple[dict[str, float], Rates]:
+    """Scores of `network` on ``valid`` or ``test``; read noise is drawn from `seed`, other random numbers stay."""
+    parameter = next(network.parameters())
+    was_training = network.training
+    network.eval()
+    sums: dict[str, tuple[float, float]] = {}
+    rates = Rates()
+    devices = [parameter.device] if parameter.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), torch.no_grad():
+        torch.manual_seed(seed)
+        for examples in by_length(task.parts[part], EVALUATION_BATCH):
+            batch = task.collate(examples).to(parameter.device, parameter.dtype)
+            output = network(batch.inputs, batch.lengths)
+            rates.add(output.spikes, batch.mask)
+            for name, (total, weight) in task.scores(output.logits, batch).items():
+                before = sums.get(name, (0.0, 0.0))
+                sums[name] = (before[0] + total, before[1] + weight)
+    network.train(was_training)
+    return {name: total / weight for name, (total, weight) in sums.items()}, rates
+
+
+def make_network(config: RunConfig, task: Task, cards: Cards) -> Network:
+    """The untrained network of `config` on its device, weights and chip drawn from ``config.seed``."""
+    torch.manual_seed(config.seed)
+    network = build_network(config, task.n_inputs, task.n_outputs, cards.felif, cards.rram)
+    return network.to(own_device(torch.device(config.device)))
+
+
+def load_run(
+    run_dir: Path | str, report: Callable[[str], None] | None = None, trust_code: bool = False
+) -> tuple[RunConfig, Task, Network]:
+    """The configuration, the task and the network (best epoch, its own chip) of the run in `run_dir`.
+
+    Raises `InputError` where there is no run or no checkpoint, and, without `trust_code`, where its task is a Python
+    file.
+    """
+    folder = RunFolder(Path(run_dir))
+    config = folder.load_config(trust_code)
+    cards = folder.load_cards(config)
+    if folder.result.is_file():
+        check_cards(folder, config, folder.read_result())
+    task = load_task(config.task, config.task_options, report)
+    network = make_network(config, task, cards)
+    load_model(folder.best, network, folder.identity(config))
+    return config, task, network.eval()
+
+
+def evaluate(
+    run_dir: Path | str, chips: int = 0, reporter: Reporter | None = None, trust_code: bool = False
+) -> dict[str, Any]:
+    """Scores of the run `run_dir` on its own chip, and on `chips` virtual ones drawn anew, a step of `reporter` each.
+
+    Returns ``{"task", "source", "valid": {...}, "test": {...}}`` and, with chips,
+    ``"chips": {"n", "mean", "std", "min", "max"}`` of each test score. `trust_code` and errors: as `load_run`.
+    """
+    reporter = reporter or Silent()
+    reporter.start(0, 1 + chips)
+    try:
+        config, task, network = load_run(run_dir, reporter.line, trust_code)
+        with threads(config.threads):
+            scores = {part: score_part(network, task, part, config.seed)[0] for part in ("valid", "test")}
+            reporter.advance()
+            result: dict[str, Any] = {"run": str(run_dir), "task": config.task, "source": task.source, **scores}
+            if chips:
+                result["chips"] = over_chips(network, task, chips, config.seed, reporter)
+    finally:
+        reporter.close()
+    return result
+
+
+def over_chips(network: Network, task: Task, chips: int, seed: int, reporter: Reporter) -> dict[str, Any]:
+    """Mean, standard deviation and range of the test scores over `chips` chips; the network keeps the last one."""
+    rows = []
+    with torch.random.fork_rng(devices=[]):
+        for chip in range(chips):
+            torch.manual_seed(seed + 1 + chip)
+            network.redraw()
+            rows.append(score_part(network, task, "test", seed + 1 + chip)[0])
+            reporter.advance()
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    measures: dict[str, Callable[[Any], Any]] = {"mean": np.mean, "std": np.std, "min": np.min, "max": np.max}
+    table = {
+        measure: {name: float(function(values)) for name, values in columns.items()}
+        for measure, function in measures.items()
+    }
+    return {"n": chips, **table}

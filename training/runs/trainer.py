@@ -1,0 +1,388 @@
+"""The training loop: AdamW or Adamax, a schedule, clipped gradients, the best and the last state kept.
+
+Random numbers come from two places only: torch's global state (weights, chip, dropout, noise), which the checkpoint
+keeps, and the order of the batches, which follows from seed and epoch. So ``--resume`` goes on bit for bit, from the
+middle of an epoch too.
+"""
+
+import json
+import math
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from bruno_spice.devices.errors import BrunoError, InputError
+from bruno_spice.training.runs.averaging import WeightAverage
+from bruno_spice.training.runs.board import Board
+from bruno_spice.training.runs.checkpoint import Progress, check_kept, load_checkpoint, load_model, save_checkpoint, save_model
+from bruno_spice.training.config import RunConfig, TrainingConfig, difference
+from bruno_spice.training.runs.evaluation import make_network, score_part
+from bruno_spice.training.memory import peak_bytes, settle
+from bruno_spice.training.runs.monitor import broken_gradients, gradient_norms, rate_warnings
+from bruno_spice.training.networks.network import Network
+from bruno_spice.training.parallel import Process, own_device, processes
+from bruno_spice.training.progress import Interrupted, Reporter, Silent, StopRequest, stop_on_signal, threads, warnings_to
+from bruno_spice.training.runs.folder import Cards, RunFolder, sealed, versions
+from bruno_spice.training.tasks import Batch, Example, Task, load_task
+
+OPTIMIZERS = {"adamw": torch.optim.AdamW, "adamax": torch.optim.Adamax}
+
+
+def schedule_factor(config: TrainingConfig, epoch: float) -> float:
+    """Share of the learning rate in force after `epoch` epochs."""
+    if config.schedule == "constant":
+        return 1.0
+    cosine = (1 + math.cos(math.pi * min(epoch / config.epochs, 1.0))) / 2
+    return config.final_fraction + (1 - config.final_fraction) * cosine
+
+
+def epoch_batches(examples: list[Example], config: TrainingConfig, seed: int, epoch: int) -> list[list[Example]]:
+    """The batches of `epoch`: like lengths together, everything else shuffled from `seed` and `epoch` alone."""
+    rng = np.random.default_rng([seed, epoch])
+    shuffled = [examples[i] for i in rng.permutation(len(examples))]
+    jitter = rng.uniform(0, config.length_jitter, len(shuffled))
+    order = np.argsort([len(each.inputs) for each in shuffled] + jitter, kind="stable")
+    ordered = [shuffled[i] for i in order]
+    batches = [ordered[start : start + config.batch_size] for start in range(0, len(ordered), config.batch_size)]
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+class Trainer:
+    """One run in memory; `train` makes and runs it."""
+
+    def __init__(
+        self, config: RunConfig, task: Task, network: Network, folder: RunFolder, process: Process, reporter: Reporter
+    ) -> None:
+        self.config, self.task, self.network = config, task, network
+        self.folder, self.process, self.reporter = folder, process, reporter
+        self.device = next(network.parameters()).device
+        self.model = process.wrap(network)
+        settings = config.training
+        self.optimizer: torch.optim.Optimizer = OPTIMIZERS[settings.optimizer](
+            network.parameters(), lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay
+        )
+        self.average = WeightAverage(network, settings.average_decay) if settings.average_decay else None
+        self.progress = Progress()
+        self.belongs = ""
+        self.batches_per_epoch = math.ceil(len(task.parts["train"]) / settings.batch_size)
+
+    def resume(self) -> None:
+        """Go back to the folder's checkpoint."""
+        belongs = self.folder.identity(self.config)
+        parts = (self.network, self.optimizer, self.device, self.average, belongs)
+        self.progress = load_checkpoint(self.folder.checkpoint, *parts)
+        if self.progress.best_epoch >= 0:
+            check_kept(self.folder.best, "best", belongs)
+
+    def run(self, stop: StopRequest) -> None:
+        """Train until the last epoch, until patience ends, or until `stop`. Raises `Interrupted`."""
+        self.belongs = self.folder.identity(self.config)
+        board = Board(self.folder.path / "tensorboard", self.progress.history) if self.process.is_first else None
+        total = self.config.training.epochs * self.batches_per_epoch
+        asked, done = self.config.training.epochs, self.progress.epoch
+        if done >= asked:
+            self.reporter.line(f"nothing to train: the run has {done} epochs, {asked} are asked for")
+        self.reporter.start(self.progress.epoch * self.batches_per_epoch + self.progress.batch, total)
+        try:
+            while self.progress.epoch < self.config.training.epochs and not self._out_of_patience():
+                self._epoch(stop)
+                if board is not None:
+                    board.add(self.progress.history[-1])
+        finally:
+            if board is not None:
+                board.close()
+
+    def _out_of_patience(self) -> bool:
+        patience = self.config.training.patience
+        return patience is not None and self.progress.epoch - 1 - self.progress.best_epoch >= patience
+
+    def _epoch(self, stop: StopRequest) -> None:
+        progress = self.progress
+        examples = self.task.training_examples(self.config.seed, progress.epoch)
+        batches = epoch_batches(examples, self.config.training, self.config.seed, progress.epoch)
+        started = time.perf_counter() - progress.epoch_time_s
+        for examples in batches[progress.batch :]:
+            self._step(examples)
+            progress.batch += 1
+            progress.step += 1
+            progress.epoch_time_s = time.perf_counter() - started
+            self.reporter.advance()
+            if self.process.total(float(stop.asked)):
+                self._save()
+                raise Interrupted(
+                    f"stopped on request in epoch {progress.epoch + 1} after {progress.step} updates; "
+                    f"`bruno train --out {self.folder.path} --resume` goes on"
+                )
+        self._end_epoch()
+
+    def _share(self, examples: list[Example]) -> Batch:
+        """This process's part of a batch; sequences added to make the parts equal carry no weight."""
+        parameter = next(self.network.parameters())
+        world_size = self.process.world_size
+        extra = -len(examples) % world_size
+        batch = self.task.collate([*examples, *examples[-1:] * extra])
+        if extra:
+            batch.mask[:, -extra:] = 0
+        self.network.set_process(self.process.rank, world_size, len(examples))
+        return batch.shard(self.process.rank, world_size).to(self.device, parameter.dtype)
+
+    def _step(self, examples: list[Example]) -> None:
+        settings, sums = self.config.training, self.progress.sums
+        every = self.config.synapse.redraw_every
+        if every and self.progress.step % every == 0:
+            self.network.redraw()
+        factor = schedule_factor(settings, self.progress.epoch + self.progress.batch / self.batches_per_epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.learning_rate * factor
+        self.network.train()
+        batch = self._share(examples)
+        loss, weight = self.task.loss(self.model(batch.inputs, batch.lengths).logits, batch)
+        whole = self.process.total(weight)
+        self.optimizer.zero_grad()
+        (loss * (self.process.world_size / whole)).backward()
+        parameters = [each for each in self.network.parameters() if each.grad is not None]
+        norm = get_total_norm([each.grad for each in parameters if each.grad is not None])
+        if torch.isfinite(norm):
+            if settings.gradient_clip is not None:
+                clip_grads_with_norm_(parameters, settings.gradient_clip, norm)
+            self.optimizer.step()
+            if self.average is not None:
+                self.average.update(self.progress.step)
+            _add(sums, gradient_norm=float(norm), updates=1.0)
+        else:
+            self._broken_step()
+        _add(sums, loss=self.process.total(float(loss.detach())), weight=whole)
+
+    def _broken_step(self) -> None:
+        sums = self.progress.sums
+        names = ", ".join(broken_gradients(self.network)) or "all weights together (it overflows)"
+        if not sums.get("broken"):
+            self.reporter.line(f"warning: the gradient of {names} is not finite; the update is left out")
+        _add(sums, broken=1.0)
+        if sums["broken"] >= self.config.training.most_broken_updates:
+            raise BrunoError(
+                f"{int(sums['broken'])} updates of one epoch had a gradient that is not finite, in {names}; "
+                f"lower training.learning_rate or take another neuron.gradient"
+            )
+
+    def _end_epoch(self) -> None:
+        with nullcontext() if self.average is None else self.average.in_place():
+            self._validate()
+        self._save()
+        self._tell(self.progress.history[-1])
+
+    def _validate(self) -> None:
+        """The epoch's row of the history; the best network is kept."""
+        progress, sums = self.progress, self.progress.sums
+        network = self.network
+        started = time.perf_counter()
+        scores, rates = score_part(network, self.task, "valid", self.config.seed)
+        score = scores[self.task.deciding[-1]]
+        summary = rates.summary()
+        progress.history.append(
+            {
+                "epoch": progress.epoch + 1,
+                "step": progress.step,
+                "train": {"loss": sums["loss"] / sums["weight"]},
+                "valid": scores,
+                "learning_rate": self.optimizer.param_groups[0]["lr"],
+                "gradient_norm": sums["gradient_norm"] / sums["updates"] if "updates" in sums else None,
+                "gradient_norms": gradient_norms(network),
+                "broken_updates": int(sums.get("broken", 0)),
+                "activity": summary,
+                "train_time_s": progress.epoch_time_s,
+                "valid_time_s": time.perf_counter() - started,
+            }
+        )
+        sign = 1 if self.task.higher_is_better and self.task.criterion is None else -1
+        if progress.best_score is None or sign * score > sign * progress.best_score:
+            progress.best_score, progress.best_epoch = score, progress.epoch
+            if self.process.is_first:
+                save_model(self.folder.best, network, self.belongs)
+        progress.wall_time_s += progress.epoch_time_s + progress.history[-1]["valid_time_s"]
+        progress.epoch, progress.batch, progress.epoch_time_s, progress.sums = progress.epoch + 1, 0, 0.0, {}
+
+    def _tell(self, row: dict[str, Any]) -> None:
+        scores = ", ".join(f"{name} {row['valid'][name]:.4f}" for name in self.task.deciding)
+        rates = ", ".join(f"{layer} {values['rate']:.3f}" for layer, values in row["activity"].items())
+        self.reporter.line(
+            f"epoch {row['epoch']}/{self.config.training.epochs}  train loss {row['train']['loss']:.4f}  "
+            f"valid {scores} (best epoch {self.progress.best_epoch + 1})"
+            + (f"  spikes per ms: {rates}" if rates else "")
+            + f"  {row['train_time_s'] + row['valid_time_s']:.1f} s"
+        )
+        for warning in rate_warnings(row["activity"]):
+            self.reporter.line(warning)
+
+    def _save(self) -> None:
+        if self.process.is_first:
+            self.folder.write_metrics(self.progress.history)
+            state = (self.network, self.optimizer, self.progress, self.device, self.average, self.belongs)
+            save_checkpoint(self.folder.checkpoint, *state)
+
+
+def _add(sums: dict[str, float], **values: float) -> None:
+    for name, value in values.items():
+        sums[name] = sums.get(name, 0.0) + value
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """The most memory of this run in this process: allocated on a CUDA device, else resident."""
+    return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else peak_bytes()
+
+
+def train(
+    config: RunConfig,
+    out_dir: Path | str,
+    resume: bool = False,
+    reporter: Reporter | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Train the network of `config`, leave everything in the run folder `out_dir`, return what ``result.json`` holds.
+
+    resume: go on from the folder's checkpoint; only ``training.epochs`` and ``training.patience`` may differ.
+    overwrite: begin anew in a folder that holds a run; with `resume`, only where it is another run than `config` with
+    the present cards: a finished one is left as it is.
+
+    Raises `InputError` for a folder that holds a file, a run already, another run than `config` or a damaged one,
+    `BusyError` where another command writes there, `Interrupted` after
+    Ctrl-C with everything saved, `BrunoError` where gradients stay without a finite value.
+    """
+    folder = RunFolder(Path(out_dir))
+    reporter = reporter or Silent()
+    for place in (folder.path, *folder.path.parents):
+        if place.is_file():
+            raise InputError(f"{place}: a file is there; --out takes a folder")
+    device = _device(config.device)
+    settle()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with processes(device) as process, stop_on_signal() as stop:
+        talker: Reporter = reporter if process.is_first else Silent()
+        try:
+            lock = folder.writing() if process.is_first else nullcontext()
+            with warnings_to(talker), threads(config.threads), lock:
+                return _train(config, folder, resume, overwrite, process, talker, stop)
+        finally:
+            talker.close()
+
+
+def _train(
+    config: RunConfig,
+    folder: RunFolder,
+    resume: bool,
+    overwrite: bool,
+    process: Process,
+    reporter: Reporter,
+    stop: StopRequest,
+) -> dict[str, Any]:
+    if resume and overwrite:
+        resume = folder.checkpoint.is_file() and _is_same(config, folder, reporter)
+        if resume and (done := _finished(config, folder)) is not None:
+            reporter.line(f"{folder.path} holds this run already, with this configuration and these cards")
+            return done
+    elif resume:
+        _check_same(config, folder.load_config(trust_code=True))
+    elif folder.checkpoint.is_file() and not overwrite:
+        raise InputError(f"{folder.path}: holds a run already; add --resume to go on or --overwrite to begin anew")
+    process.wait()  # all have looked at the folder
+    cards = folder.load_cards(config) if resume else Cards.of(config)
+    task = load_task(config.task, config.task_options, reporter.line)
+    reporter.line(f"{config.task}: {task.source}; " + ", ".join(f"{n} {part}" for part, n in task.sizes().items()))
+    network = make_network(config, task, cards)
+    trainer = Trainer(config, task, network, folder, process, reporter)
+    if resume:
+        trainer.resume()
+    elif process.is_first:
+        folder.clear()
+    if process.is_first:
+        folder.begin(config, None if resume else cards)
+    process.wait()  # for the cards, which tell whose weights they are
+    trainer.run(stop)
+    process.wait()  # for the first one, which writes the best network
+    load_model(folder.best, network, trainer.belongs)
+    result = sealed(_result(trainer, cards))
+    if process.is_first:
+        folder.write_result(result)
+        from bruno_spice.training.runs.figures import write_figures
+
+        write_figures(folder, task, network, trainer.progress.history, result)
+    return result
+
+
+def _result(trainer: Trainer, cards: Cards) -> dict[str, Any]:
+    config, task, progress = trainer.config, trainer.task, trainer.progress
+    scores = {part: score_part(trainer.network, task, part, config.seed)[0] for part in ("valid", "test")}
+    return {
+        "task": config.task,
+        "metric": task.metric,
+        "higher_is_better": task.higher_is_better,
+        "criterion": task.deciding[-1],
+        "source": task.source,
+        "split": task.sizes(),
+        "split_origin": task.split,
+        **scores,
+        "floors": task.floors(),
+        "best_epoch": progress.best_epoch + 1,
+        "epochs": progress.epoch,
+        "updates": progress.step,
+        "broken_updates": sum(row["broken_updates"] for row in progress.history),
+        "parameters": sum(parameter.numel() for parameter in trainer.network.parameters()),
+        "seed": config.seed,
+        "wall_time_s": progress.wall_time_s,
+        "peak_memory_bytes": peak_memory_bytes(trainer.device),
+        "cards": cards.hashes(),
+        "card_files": trainer.folder.card_hashes(config),
+        "versions": versions(),
+    }
+
+
+def _is_same(config: RunConfig, folder: RunFolder, reporter: Reporter) -> bool:
+    """Whether `folder` holds the run that `config` and the cards that it names would begin; not where it is damaged."""
+    present = Cards.of(config).hashes()
+    try:
+        saved = folder.load_config(trust_code=True)
+        if difference(config, saved) is not None or folder.load_cards(saved).hashes() != present:
+            return False
+        belongs = folder.identity(saved)
+        state = check_kept(folder.checkpoint, "checkpoint", belongs)
+        if json.loads(state).get("best_epoch", -1) >= 0:
+            check_kept(folder.best, "best", belongs)
+    except InputError as error:
+        reporter.line(f"begins anew: {error}")
+        return False
+    return True
+
+
+def _finished(config: RunConfig, folder: RunFolder) -> dict[str, Any] | None:
+    """The result of the run in `folder` where it has all the epochs that `config` asks for; None where it has not."""
+    if not folder.result.is_file() or folder.load_config(trust_code=True) != config:
+        return None
+    result = folder.read_result()
+    return result if result.get("epochs") == config.training.epochs else None
+
+
+def _check_same(config: RunConfig, saved: RunConfig) -> None:
+    found = difference(config, saved)
+    if found is not None:
+        raise InputError(f"--resume goes on with the run as it was begun, but {found}; begin another run with --out")
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        if device.type not in ("cpu", "cuda"):
+            raise RuntimeError
+    except RuntimeError:
+        raise InputError(f"device '{name}' cannot be used here; take cpu or cuda") from None
+    try:
+        device = own_device(device)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device '{name}' cannot be used here ({str(error).splitlines()[0]})") from None
+    return device

@@ -1,0 +1,1 @@
+"""Experiments with the trainer, which no user of the package imports."""

@@ -1,0 +1,1 @@
+"""What the trainer costs and how right it is."""

@@ -1,0 +1,1 @@
+"""docs/paper.md: its plan, its experiments, its text."""

@@ -1,0 +1,67 @@
+"""The numbers of docs/paper.md, read from its result files."""
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+from bruno_spice.devices.errors import InputError
+from bruno_spice.training.studies.paper.plan import Plan
+from bruno_spice.training.studies.results import Results, load_results
+
+NOT_RUN = "not run"
+
+
+class Values:
+    """The result files in ``folder/results``; `read` records every number that was asked for."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.plan = plan
+        found = {name: load_results(folder / "results", name) for name in plan.experiments}
+        self.files: dict[str, Results] = {name: file for name, file in found.items() if file is not None}
+        self.read: list[Any] = []
+
+    def results(self, name: str) -> list[dict[str, Any]]:
+        """What the command of experiment `name` printed for each seed; nothing where it was not run."""
+        if name not in self.plan.experiments:
+            raise InputError(f"the document names the experiment '{name}', which the plan does not have")
+        file = self.files.get(name)
+        return [] if file is None else [run.result for run in file.runs]
+
+    def numbers(self, name: str, path: str) -> list[float]:
+        """The number at the dotted `path` for each seed; of a list, how many it holds."""
+        found = [_at(result, path, name) for result in self.results(name)]
+        numbers = [float(len(each) if isinstance(each, list) else each) for each in found]
+        self.read.append([name, path, numbers])
+        return numbers
+
+    def ours(self, name: str, path: str, form: str = ".3f", scale: float = 1.0) -> str:
+        """Mean ± standard deviation (number of seeds) of the number at `path` times `scale`, linked to its file."""
+        values = [scale * value for value in self.numbers(name, path)]
+        if not values:
+            return NOT_RUN
+        text = format(statistics.mean(values), form)
+        if len(set(values)) > 1:
+            text += f" ± {format(statistics.stdev(values), form)} ({len(values)})"
+        elif len(values) < len(self.plan.experiments[name].seeds):
+            text += f" ({len(values)})"
+        return self.link(name, text)
+
+    def mark(self, mode: str, larger: bool, sign: str = "‡") -> str:
+        """`sign` where what `mode` saves rests on extrapolated rows of the growth benchmark (`guessed`)."""
+        from bruno_spice.training.studies.benchmarks.growth import guessed
+
+        found = [result["growth"] for result in self.results("bench-growth")]
+        return sign if any(guessed(each["rows"], each["summary"], mode, larger) for each in found) else ""
+
+    def link(self, name: str, text: str | None = None) -> str:
+        """A link to the result file of experiment `name`; "not run" where there is none."""
+        return f"[{text or name}](results/{name}.json)" if self.results(name) else NOT_RUN
+
+
+def _at(content: Any, path: str, name: str) -> Any:
+    for part in path.split("."):
+        try:
+            content = content[int(part)] if isinstance(content, list) else content[part]
+        except (KeyError, IndexError, ValueError, TypeError):
+            raise InputError(f"the results of {name} have no '{path}' (no '{part}')") from None
+    return content

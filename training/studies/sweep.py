@@ -1,0 +1,229 @@
+"""Many runs, one table: a grid or a search over settings, each setting with several seeds.
+
+    task: chorales            # or config: my.yaml
+    seeds: [0, 1, 2]
+    settings: {training.epochs: 8}                          the same for all runs
+    grid: {network.neuron: [felif, rlif], synapse.bits: [3, 8]}          every combination, or
+    search: {training.learning_rate: {low: 1e-3, high: 1e-2, log: true}}      `trials` of them, by Optuna's TPE
+    trials: 20
+
+A setting is judged by the validation score at the best epoch, averaged over seeds; the table gives mean and standard
+deviation of validation and test. Runs that have ended are not repeated, so a sweep that was stopped goes on.
+"""
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+
+from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.files import cell, write_atomic
+from bruno_spice.devices.reading import load_yaml
+from bruno_spice.training.config import Number, RunConfig, changed, default_config, load_config, refuse_code, sentence
+from bruno_spice.training.progress import Interrupted, Reporter, Silent
+from bruno_spice.training.runs.checkpoint import check_kept
+from bruno_spice.training.runs.folder import Cards, RunFolder, whole
+from bruno_spice.training.runs.trainer import train
+
+Value = bool | int | float | str | list[int] | list[str] | None
+
+
+class Range(BaseModel):
+    """A span to search: whole numbers if both ends are, on a logarithmic scale if `log`."""
+
+    model_config = ConfigDict(extra="forbid")
+    low: Number
+    high: Number
+    log: bool = False
+    whole: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_whole_ends(cls, raw: Any) -> Any:
+        if not isinstance(raw, dict) or "whole" in raw:
+            return raw
+        return raw | {"whole": all(isinstance(raw.get(end), int) for end in ("low", "high"))}
+
+    @model_validator(mode="after")
+    def _rises(self) -> "Range":
+        if not self.low < self.high:
+            raise ValueError(f"low must be below high, not {self.low:g} and {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a logarithmic scale needs low above 0, not {self.low:g}")
+        return self
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """`low` and `high`, as whole numbers if `whole`."""
+        return (int(self.low), int(self.high)) if self.whole else (self.low, self.high)
+
+
+class SweepConfig(BaseModel):
+    """The sweep file; see the module's text."""
+
+    model_config = ConfigDict(extra="forbid")
+    task: str | None = None
+    config: str | None = None
+    seeds: Annotated[list[int], Field(min_length=1)] = [0]
+    settings: dict[str, Value] = Field(default_factory=dict)
+    grid: dict[str, Annotated[list[Value], Field(min_length=1)]] = Field(default_factory=dict)
+    search: dict[str, Range] = Field(default_factory=dict)
+    trials: int = Field(default=20, ge=1)
+    sampler_seed: int = 0
+    _trust_code: bool = PrivateAttr(default=False)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "SweepConfig":
+        if bool(self.grid) == bool(self.search):
+            raise ValueError("a sweep has either a grid or a search")
+        if self.task is not None and self.config is not None:
+            raise ValueError("give either task or config")
+        return self
+
+    def base(self) -> RunConfig:
+        """The configuration that the settings change."""
+        start = load_config(self.config, self._trust_code) if self.config else default_config(self.task or "chorales")
+        return changed(start, self.settings, "settings")
+
+    def check(self) -> None:
+        """Raise `InputError` for a seed, a value of the grid or an end of a range that no run can have."""
+        base = self.base()
+        for seed in self.seeds:
+            changed(base, {"seed": seed}, "seeds")
+        tried = [("grid", key, value) for key, values in self.grid.items() for value in values]
+        tried += [("search", key, value) for key, span in self.search.items() for value in span.ends]
+        for where, key, value in tried:
+            Cards.of(changed(base, {key: value}, where))
+
+
+def load_sweep(path: Path | str, trust_code: bool = False) -> SweepConfig:
+    """Read the sweep file at `path`.
+
+    Raises `InputError` with the key at fault, and, without `trust_code`, for a task that is a Python file.
+    """
+    try:
+        plan = SweepConfig.model_validate(load_yaml(path, "no such sweep file") or {})
+    except ValidationError as error:
+        raise InputError(f"{path}: {sentence(error, SweepConfig)}") from None
+    plan._trust_code = trust_code
+    if not trust_code:
+        for task in (plan.task, plan.settings.get("task"), *plan.grid.get("task", [])):
+            refuse_code(str(task), str(path))
+    return plan
+
+
+def sweep(plan: SweepConfig, out_dir: Path | str, reporter: Reporter | None = None) -> list[dict[str, Any]]:
+    """Run `plan` in folders below `out_dir`; return the table's rows, best first, also left as ``table.csv``.
+
+    A row holds ``settings``, and ``{valid,test}_{score}_{mean,std}`` over the seeds. Raises `InputError` where Optuna
+    (extra ``sweep``) is not installed or a setting is wrong, before the first run, and `Interrupted` after Ctrl-C.
+    """
+    try:
+        import optuna
+    except ImportError:
+        raise InputError("a sweep needs Optuna: pip install 'bruno-spice[sweep]'") from None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    plan.check()
+    reporter, out = reporter or Silent(), Path(out_dir)
+    base = plan.base()
+    sampler: optuna.samplers.BaseSampler
+    if plan.grid:
+        choices = {key: [json.dumps(value) for value in values] for key, values in plan.grid.items()}
+        sampler = optuna.samplers.GridSampler(choices, seed=plan.sampler_seed)
+        trials = int(np.prod([len(values) for values in choices.values()]))
+    else:
+        sampler, trials = optuna.samplers.TPESampler(seed=plan.sampler_seed), plan.trials
+    rows: list[dict[str, Any]] = []
+    higher: list[bool] = []
+
+    def objective(trial: optuna.Trial) -> float:
+        settings = _suggest(trial, plan)
+        results = [_run(base, settings, seed, out, reporter) for seed in plan.seeds]
+        rows.append({"settings": settings, **_statistics(results)})
+        higher.append(bool(results[0]["higher_is_better"]))
+        metric = results[0]["metric"]
+        score = float(rows[-1][f"valid_{metric}_mean"])
+        reporter.line(f"{_label(settings)}: valid {metric} {score:.4f} over {len(plan.seeds)} seeds")
+        return -score if higher[-1] else score
+
+    study = optuna.create_study(sampler=sampler)
+    try:
+        study.optimize(objective, n_trials=trials)
+    except Interrupted:
+        raise Interrupted("stopped on request; the same `bruno sweep` command goes on") from None
+    key = next(name for name in rows[0] if name.startswith("valid_") and name.endswith("_mean"))
+    rows.sort(key=lambda row: row[key], reverse=higher[0])
+    write_atomic(out / "table.csv", table_csv(rows))
+    return rows
+
+
+def _suggest(trial: Any, plan: SweepConfig) -> dict[str, Any]:
+    if plan.grid:
+        return {
+            key: json.loads(trial.suggest_categorical(key, [json.dumps(value) for value in values]))
+            for key, values in plan.grid.items()
+        }
+    return {
+        key: (trial.suggest_int if span.whole else trial.suggest_float)(key, *span.ends, log=span.log)
+        for key, span in plan.search.items()
+    }
+
+
+def _label(settings: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in settings.items()
+    )
+
+
+def _kept(config: RunConfig, folder: RunFolder) -> dict[str, Any]:
+    """The result of the ended run in `folder`. Raises `InputError` where it is damaged or another run's."""
+    result = folder.read_result()
+    check_kept(folder.best, "best", folder.identity(config))
+    if result.get("task") != config.task or result.get("seed") != config.seed:
+        raise InputError(f"{folder.result}: the result of another run")
+    with whole(folder.result, f"bruno train --out {folder.path} --resume"):
+        _statistics([result])
+    return result
+
+
+def _run(base: RunConfig, settings: Mapping[str, Any], seed: int, out: Path, reporter: Reporter) -> dict[str, Any]:
+    config = changed(base, settings).with_values(seed=seed)
+    whole = config.to_yaml() + json.dumps(Cards.of(config).hashes())
+    name = hashlib.sha256(whole.encode()).hexdigest()[:12]
+    folder = RunFolder(out / name)
+    if folder.result.is_file():
+        try:
+            return _kept(config, folder)
+        except InputError as error:
+            reporter.line(f"trains anew: {error}")
+            folder.result.unlink()
+    reporter.line(f"{_label(settings)}, seed {seed}: {folder.path}")
+    return train(config, folder.path, resume=True, overwrite=True, reporter=reporter)
+
+
+def _statistics(results: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    results = list(results)
+    table: dict[str, float] = {}
+    main = results[0]["metric"]
+    for name in sorted(results[0]["test"], key=lambda each: each != main):
+        for part in ("valid", "test"):
+            values = np.array([result[part][name] for result in results])
+            table[f"{part}_{name}_mean"] = float(values.mean())
+            table[f"{part}_{name}_std"] = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    return table
+
+
+def table_csv(rows: list[dict[str, Any]]) -> str:
+    """The rows as CSV text, a column a setting and a statistic."""
+    buffer = io.StringIO()
+    flat = [{**row["settings"], **{key: value for key, value in row.items() if key != "settings"}} for row in rows]
+    writer = csv.DictWriter(buffer, list(flat[0]), lineterminator="\n")
+    writer.writerow({key: cell(key) for key in flat[0]})
+    writer.writerows({key: cell(value) for key, value in row.items()} for row in flat)
+    return buffer.getvalue()

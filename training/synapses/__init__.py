@@ -1,0 +1,1 @@
+"""Weights as devices give them, for torch."""

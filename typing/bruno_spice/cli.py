@@ -1,0 +1,1 @@
+../../bruno_spice/cli.py

@@ -153,8 +153,8 @@ def test_a_failed_calibration_leaves_the_good_card(bruno, tmp_path):
 def test_a_calibration_that_cannot_end_well_is_refused_before_anything_runs(bruno, monkeypatch, tmp_path, args, said):
     monkeypatch.chdir(tmp_path)
     Path("mine.cir").write_text(NEURON_NETLIST.read_text().replace("../", f"{NEURON_NETLIST.parents[1]}/"))
-    for module in ("experiments", "calibrate_rram"):
-        monkeypatch.setattr(f"calibration.{module}.run_jobs", lambda *_: pytest.fail("simulated"))
+    for module in ("circuits.experiments", "rram.calibrate"):
+        monkeypatch.setattr(f"bruno_spice.calibration.{module}.run_jobs", lambda *_: pytest.fail("simulated"))
     code, _, err = bruno("calibrate", *args)
     assert code == 2
     assert one_sentence(err, said)

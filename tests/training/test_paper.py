@@ -26,7 +26,7 @@ from bruno_spice.training.studies.results import git, load_results
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 FILES = sorted((DOCS / "results").glob("*.json"))
-TEMPLATE = (ROOT / "training" / "templates" / "paper.md.j2").read_text()
+TEMPLATE = (ROOT / "training" / "studies" / "paper" / "templates" / "paper.md.j2").read_text()
 
 COMMAND_LINE = '''
 """Stands in for bruno: counts its calls, prints the seed, makes a run folder, fails or waits where told to."""
@@ -47,8 +47,12 @@ print(json.dumps({"test": {"nll": 8.0 + seed}, "wall_time_s": 0.0}))
 @pytest.fixture
 def checkout(tmp_path):
     """A git checkout with a command line of a page."""
+    package = tmp_path / "linked" / "bruno_spice"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
     (tmp_path / "training").mkdir()
     (tmp_path / "training" / "cli.py").write_text(COMMAND_LINE)
+    (package / "__main__.py").symlink_to(tmp_path / "training" / "cli.py")
     (tmp_path / ".gitignore").write_text("calls.txt\nruns\n__pycache__\n")
     git(tmp_path, "init", "-q")
     commit(tmp_path)

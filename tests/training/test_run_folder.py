@@ -237,7 +237,7 @@ def test_a_run_folder_that_leads_elsewhere_is_neither_written_nor_cleared(run, t
 
 LONG = """
 import sys
-from bruno_spice.training.commands.train import main
+from bruno_spice.cli import main
 sys.argv = ["bruno", "train", "--task", "pulses", "--neuron", "lif", "--epochs", "100000", "--out", sys.argv[1]]
 main()
 """

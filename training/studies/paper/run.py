@@ -23,6 +23,8 @@ from bruno_spice.training.progress import Interrupted, StopRequest, stop_on_sign
 from bruno_spice.training.studies.paper.plan import Experiment
 from bruno_spice.training.studies.results import Code, Results, Run, load_results, new_results
 
+LINKED = "linked"
+"""Folder of a checkout in which its folders are one package: its code runs, not that of the installed one."""
 THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -160,12 +162,13 @@ class Runner:
         """What ``bruno WORDS`` prints. Raises `BrunoError` with the last line of its `log`."""
         share = str(max(1, (os.cpu_count() or 1) // jobs))
         environment = {name: share for name in THREAD_LIMITS if jobs > 1} | os.environ
+        environment |= {"PYTHONPATH": str(self.root / LINKED)}
         log.parent.mkdir(parents=True, exist_ok=True)
         if self.stop.asked:
             raise Interrupted("stopped on request")
         with log.open("w") as errors:
             child = subprocess.Popen(
-                [sys.executable, "-m", "bruno_spice", *words],
+                [sys.executable, "-P", "-m", "bruno_spice", *words],
                 cwd=self.root,
                 env=environment,
                 stdout=subprocess.PIPE,

@@ -28,7 +28,7 @@ from bruno_spice.calibration.circuits.experiments import NETLISTS, NEURON_NETLIS
 from bruno_spice.calibration.errors import SimulationError
 from bruno_spice.calibration.spice.netlist import Netlist
 from bruno_spice.devices.fecap.groups import group_nodes
-from bruno_spice.devices.ferroelectric.constants import EPS_0
+from bruno_spice.devices.physics import EPS_0
 from bruno_spice.devices.stimulus import Stimulus
 from bruno_spice.devices.waveform import Waveform
 

@@ -1,6 +1,6 @@
 """Cards as ngspice files: the compact model's own equations as a subcircuit, to run beside the circuit it came from.
 
-FeLIF (equations: `devices.ferroelectric.felif`) has the pins of a neuron circuit, inj vm spk pl pn vdd. Each domain is
+FeLIF (equations: `devices.models.felif`) has the pins of a neuron circuit, inj vm spk pl pn vdd. Each domain is
 a state p_k on a capacitor of 1 uF; node d_k carries dp_k/dt (in 1/ms) and drives both that capacitor and the
 membrane's switching current, so charge is conserved. A spike: a switch closes when v(vm) crosses v_threshold; while it
 is closed the equations are cut off and V and every p_k are pulled to their reset values within some `PULL_S`. A
@@ -18,8 +18,8 @@ from pathlib import Path
 
 from bruno_spice.devices.cards.base import Card, FeLIFCard, RRAMCard
 from bruno_spice.devices.errors import InputError
-from bruno_spice.devices.ferroelectric.constants import EPS_0
 from bruno_spice.devices.files import write_atomic
+from bruno_spice.devices.physics import EPS_0
 
 PULL_S = 500e-9
 """Time constant of the reset: slow enough that ngspice can step into it at the membrane's slowest crossing."""

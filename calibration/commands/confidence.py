@@ -81,10 +81,10 @@ def confidence_command(
 
 def _print_coverage(recordings: list[Recording], card: FeLIFCard, fits: int, as_json: bool) -> None:
     from bruno_spice.calibration.neuron.coverage import coverage
-    from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+    from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 
     with messages.status(f"{fits} synthetic fits"):
-        found = coverage(recordings, FeLIFParameters.from_card(card), fits)
+        found = coverage(recordings, NeuronParameters.from_card(card), fits)
     if as_json:
         print_json(asdict(found))
         return

@@ -30,7 +30,7 @@ from bruno_spice.calibration.spice.farm import Farm
 from bruno_spice.calibration.spice.netlist import Netlist
 from bruno_spice.devices.cards.base import FeLIFCard
 from bruno_spice.devices.cards.parts import Parameter, Range
-from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+from bruno_spice.devices.ferroelectric.neuron import FeLIFParameters, NeuronParameters
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.stimulus import Stimulus
 
@@ -87,7 +87,7 @@ class Trial:
 
     domains: int
     fit: Fit
-    parameters: FeLIFParameters
+    parameters: NeuronParameters
     spike_time_scale: float
     """Relative spike-time error that the fit weighed as one (`calibration.neuron.fit.Scales`)."""
     voltage_rms_v: float
@@ -233,11 +233,11 @@ def known_parameters(deck: Netlist) -> dict[str, Parameter]:
     return {name: circuit_parameter(deck, param, assumed[name]) for name, param in CIRCUIT_PARAMETERS.items()}
 
 
-def start_parameters(measured: SpikeMeasures, known: Mapping[str, float] | None = None) -> FeLIFParameters:
+def start_parameters(measured: SpikeMeasures, known: Mapping[str, float] | None = None) -> NeuronParameters:
     """The published film with what the spikes, and inhibition and the circuit (`known`) say: where every fit starts."""
     values: dict[str, Any] = {"v_compliance": THERMAL_VOLTAGE_V, "v_floor": 0.0} | dict(known or {})
     return replace(
-        FeLIFParameters.from_card(FeLIFCard.published()),
+        NeuronParameters.from_card(FeLIFCard.published()),
         v_threshold=measured.v_threshold,
         t_refractory=measured.t_refractory,
         v_reset=measured.v_reset,
@@ -258,7 +258,7 @@ SOURCES_OF_DOMAINS = {"domain_weight_1": "1 less the other weights"}
 NO_OFFSET = "0: not to be told from the activation field while the film is driven one way"
 
 
-def card_entries(parameters: FeLIFParameters, result: Fit, known: Mapping[str, Parameter]) -> dict[str, Parameter]:
+def card_entries(parameters: NeuronParameters, result: Fit, known: Mapping[str, Parameter]) -> dict[str, Parameter]:
     """Every parameter of the card with its source: fitted, measured, `known` of the circuit, or published."""
     sources = SOURCES | SOURCES_OF_DOMAINS if parameters.domains > 1 else SOURCES
     published = FeLIFCard.published().parameters
@@ -287,7 +287,7 @@ def choose(trials: Sequence[Trial]) -> tuple[Trial, str]:
 
 
 def _try(
-    domains: int, fitted: list[Recording], selection: list[Recording], start: FeLIFParameters, notice: Notice
+    domains: int, fitted: list[Recording], selection: list[Recording], start: NeuronParameters, notice: Notice
 ) -> Trial:
     notice(f"fitting FeLIF with {domains} domain{'s' if domains > 1 else ''}")
     arrays = [a for r in fitted for a in (r.spice.time_s, *r.spice.signals.values(), r.spice.spike_times_s)]

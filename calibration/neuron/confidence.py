@@ -28,7 +28,7 @@ from bruno_spice.calibration.fitting.least_squares import NO_FURTHER_GAIN, Fit, 
 from bruno_spice.calibration.neuron.fit import Scales, first_spike_residual, free_parameters, with_values
 from bruno_spice.devices.cards.base import FeLIFCard
 from bruno_spice.devices.errors import InputError
-from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 
 Array = NDArray[np.float64]
 
@@ -123,7 +123,7 @@ def neuron_confidence(
 ) -> dict[str, Confidence]:
     """`confidence_intervals` of a FeLIF `card` on the `recordings` that it was fitted to; `scales` are the card's."""
     scales = scales or Scales(spike_time=card.fit.get("spike_time_scale", Scales.spike_time))
-    at = FeLIFParameters.from_card(card)
+    at = NeuronParameters.from_card(card)
     free = tuple(f for f in free_parameters(at) if f.name in card.covariance.names)
     covariance = np.asarray(card.covariance.matrix)
     order = [card.covariance.names.index(f.name) for f in free]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bruno_spice.calibration.circuits.recording import Recording
 from bruno_spice.calibration.neuron.fit import POINTS, Scales, first_spike_residual, fit_neuron, free_parameters
-from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.waveform import Waveform
 
@@ -41,7 +41,7 @@ class Coverage:
         return float(np.mean(list(self.stderr.values()))), float(np.mean(list(self.curvature.values())))
 
 
-def coverage(recordings: Sequence[Recording], truth: FeLIFParameters, fits: int, seed: int = 0) -> Coverage:
+def coverage(recordings: Sequence[Recording], truth: NeuronParameters, fits: int, seed: int = 0) -> Coverage:
     """Fit `fits` sets of transients of `truth` with misfit like that of `truth` on `recordings`."""
     rng = np.random.default_rng(seed)
     deviations = [first_spike_residual(r, truth, PLAIN) for r in recordings]
@@ -66,7 +66,7 @@ def coverage(recordings: Sequence[Recording], truth: FeLIFParameters, fits: int,
     )
 
 
-def _with_misfit(recording: Recording, truth: FeLIFParameters, deviation: Array) -> Recording:
+def _with_misfit(recording: Recording, truth: NeuronParameters, deviation: Array) -> Recording:
     """The transient of `truth` up to its first spike under the stimulus of `recording`, `deviation` added."""
     longest_s = 3.0 * recording.spice.spike_times_s[0]
     start = recording.start

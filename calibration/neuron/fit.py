@@ -1,4 +1,4 @@
-"""FeLIF card from neuron transients in ngspice (equations: `devices.ferroelectric.felif`).
+"""FeLIF card from neuron transients in ngspice (equations: `devices.models.felif`).
 
 The fit goes in the stages of an extraction by hand, each on the part of the transients that shows its parameters:
 
@@ -34,7 +34,7 @@ from bruno_spice.calibration.circuits.recording import Recording
 from bruno_spice.calibration.fitting.least_squares import Fit, Free, best_fit, search
 from bruno_spice.calibration.neuron.start import closed_form_start, with_tails
 from bruno_spice.devices.cards.base import FeLIFCard
-from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 
 Array = NDArray[np.float64]
@@ -68,7 +68,7 @@ class Scales:
     spike_time: float = 1e-4
 
 
-def free_parameters(start: FeLIFParameters) -> list[Free]:
+def free_parameters(start: NeuronParameters) -> list[Free]:
     """What the transients determine, around the values of `start`; K = 1 and K > 1 differ as the module says."""
     k = range(1, start.domains + 1)
     shared = [
@@ -90,7 +90,7 @@ def _off_bounds(free: Free) -> Free:
     return replace(free, start=min(max(free.start, free.min * margin), free.max / margin))
 
 
-def with_values(start: FeLIFParameters, values: dict[str, float]) -> FeLIFParameters:
+def with_values(start: NeuronParameters, values: dict[str, float]) -> NeuronParameters:
     """`start` with `values` put in; domain parameters go by ``name_k``, and the first weight makes the sum 1."""
     changed: dict[str, Any] = {}
     for name, value in values.items():
@@ -104,7 +104,7 @@ def with_values(start: FeLIFParameters, values: dict[str, float]) -> FeLIFParame
     return replace(start, **changed)
 
 
-def first_spike_residual(recording: Recording, parameters: FeLIFParameters, scales: Scales) -> Array:
+def first_spike_residual(recording: Recording, parameters: NeuronParameters, scales: Scales) -> Array:
     """Deviation from SPICE up to the first spike, (2 POINTS + 1,): voltage, polarization, ln of the spike time.
 
     A model that does not spike within three times SPICE's time is read as spiking there, so that the residual stays
@@ -127,7 +127,7 @@ def first_spike_residual(recording: Recording, parameters: FeLIFParameters, scal
     )
 
 
-def staged_start(recordings: Sequence[Recording], measured: FeLIFParameters, scales: Scales) -> FeLIFParameters:
+def staged_start(recordings: Sequence[Recording], measured: NeuronParameters, scales: Scales) -> NeuronParameters:
     """Stages 2 and 3 for K = 1: `measured` moved to where the final fit is a small step."""
     start = closed_form_start(recordings, measured)
     lenient = replace(scales, spike_time=STAGE_SPIKE_TIME)
@@ -142,11 +142,11 @@ def staged_start(recordings: Sequence[Recording], measured: FeLIFParameters, sca
 
 def fit_neuron(
     recordings: Sequence[Recording],
-    start: FeLIFParameters,
+    start: NeuronParameters,
     free: Sequence[Free] | None = None,
     scales: Scales | None = None,
     progress: Progress | None = None,
-) -> tuple[Fit, FeLIFParameters]:
+) -> tuple[Fit, NeuronParameters]:
     """Fit `free` (default `free_parameters`) to recordings that each hold at least one spike.
 
     `Fit.doubt` says where the result cannot be believed. Raises `FitError` where the model cannot be evaluated.
@@ -169,8 +169,8 @@ def fit_neuron(
 
 
 def fit_in_stages(
-    recordings: Sequence[Recording], measured: FeLIFParameters, domains: int = 1
-) -> tuple[Fit, FeLIFParameters, Scales]:
+    recordings: Sequence[Recording], measured: NeuronParameters, domains: int = 1
+) -> tuple[Fit, NeuronParameters, Scales]:
     """All stages; `measured` holds what stage 1 and the circuit give.
 
     The result with the first of `SPIKE_TIME_SCALES` that is believed, or else with the first of them; and the scales.
@@ -179,7 +179,7 @@ def fit_in_stages(
     return found if domains == 1 else _with_some_scale(recordings, with_tails(recordings, found[1], domains))
 
 
-def _with_some_scale(recordings: Sequence[Recording], start: FeLIFParameters) -> tuple[Fit, FeLIFParameters, Scales]:
+def _with_some_scale(recordings: Sequence[Recording], start: NeuronParameters) -> tuple[Fit, NeuronParameters, Scales]:
     found = []
     for spike_time in SPIKE_TIME_SCALES:
         scales = Scales(spike_time=spike_time)

@@ -27,8 +27,8 @@ from scipy.optimize import nnls
 
 from bruno_spice.calibration.circuits.recording import Recording
 from bruno_spice.calibration.errors import FitError
-from bruno_spice.devices.ferroelectric.constants import EPS_0
-from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
+from bruno_spice.devices.physics import EPS_0
 
 Array = NDArray[np.float64]
 
@@ -44,7 +44,7 @@ SLOWNESS = 100.0
 fields of a neuron it trades off against alpha and the activation field."""
 
 
-def closed_form_start(recordings: Sequence[Recording], measured: FeLIFParameters) -> FeLIFParameters:
+def closed_form_start(recordings: Sequence[Recording], measured: NeuronParameters) -> NeuronParameters:
     """`measured` with the capacitance, leaks and switching parameters that the first ramps of `recordings` show."""
     x = _with_charges(recordings, measured)
     level_v, slope_v, time_s = _plateaus(recordings, x)
@@ -54,7 +54,7 @@ def closed_form_start(recordings: Sequence[Recording], measured: FeLIFParameters
     return _with_kinetics(x, x.k_cap * level_v, time_s)
 
 
-def with_tails(recordings: Sequence[Recording], one: FeLIFParameters, domains: int) -> FeLIFParameters:
+def with_tails(recordings: Sequence[Recording], one: NeuronParameters, domains: int) -> NeuronParameters:
     """The K = 1 fit `one` as a film of `domains` domains: the first for most of it, the others in its tails."""
     if not 2 <= domains <= MOST_DOMAINS:
         raise FitError(f"FeLIF is fitted with 1 to {MOST_DOMAINS} domains, not {domains}")
@@ -73,7 +73,7 @@ def with_tails(recordings: Sequence[Recording], one: FeLIFParameters, domains: i
     )
 
 
-def _with_charges(recordings: Sequence[Recording], x: FeLIFParameters) -> FeLIFParameters:
+def _with_charges(recordings: Sequence[Recording], x: NeuronParameters) -> NeuronParameters:
     """`x` with what the charge balance gives: permittivity, saturation polarization, both leaks."""
     rows, charges = [], []
     for r in recordings:
@@ -103,7 +103,7 @@ def _integral(values: Array, time_s: Array) -> Array:
     return np.asarray(cumulative_trapezoid(values, x=time_s, initial=0))
 
 
-def _plateaus(recordings: Sequence[Recording], x: FeLIFParameters) -> tuple[Array, Array, Array]:
+def _plateaus(recordings: Sequence[Recording], x: NeuronParameters) -> tuple[Array, Array, Array]:
     """Of each steady one (n,), at the middle of its change of p: voltage in V, taken to p = 0; dV/dp in V; tau in s."""
     rows = []
     for r in (r for r in recordings if r.steady):
@@ -119,7 +119,7 @@ def _plateaus(recordings: Sequence[Recording], x: FeLIFParameters) -> tuple[Arra
     return level_v, slope_v, time_s
 
 
-def _with_kinetics(x: FeLIFParameters, field: Array, time_s: Array) -> FeLIFParameters:
+def _with_kinetics(x: NeuronParameters, field: Array, time_s: Array) -> NeuronParameters:
     """`x` with alpha and activation field from switching times (n,) in s at fields (n,) in V/m, tau_0 given."""
     decades = np.log(np.maximum(np.log(np.maximum(time_s, 3.0 * x.tau_0) / x.tau_0), 1e-3))
     away = np.log(np.maximum(field, 1e6))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bruno_spice.calibration.circuits.recording import Recording
-from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.waveform import Waveform, match_spikes, rms_difference
 
@@ -108,13 +108,13 @@ def between_spikes(time_s: Array, spikes_s: Array, dead_time_s: float) -> NDArra
     return keep
 
 
-def model_of(recording: Recording, parameters: FeLIFParameters) -> Waveform:
+def model_of(recording: Recording, parameters: NeuronParameters) -> Waveform:
     """The model's answer to the stimulus of `recording`, over the same time, finely enough for a figure."""
     dt_s = min(20e-6, recording.t_stop_s / SAMPLES)
     return simulate(parameters, recording.stimulus, recording.t_stop_s, dt_s=dt_s, **recording.start)
 
 
-def validate_neuron(recordings: Sequence[Recording], parameters: FeLIFParameters) -> list[NeuronComparison]:
+def validate_neuron(recordings: Sequence[Recording], parameters: NeuronParameters) -> list[NeuronComparison]:
     """Compare the model with each recording."""
     return [
         compare(r.spice, model_of(r, parameters), r.stimulus.name, dead_time_s=parameters.t_refractory)

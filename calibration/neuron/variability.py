@@ -34,7 +34,7 @@ from bruno_spice.calibration.spice.variation import Samples, Variation
 from bruno_spice.devices.cards.base import FeLIFCard
 from bruno_spice.devices.cards.parts import Covariance
 from bruno_spice.devices.errors import InputError
-from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 from bruno_spice.devices.stimulus import Stimulus
 from bruno_spice.devices.units import format_si
 
@@ -113,7 +113,7 @@ def _spiking_s(card: FeLIFCard, current_a: float) -> float:
 
 def fit_devices(card: FeLIFCard, devices: Sequence[Sequence[Recording]]) -> DeviceFits:
     """Fit each of `devices` from the values of `card`; the same fits of the same recordings are not done twice."""
-    nominal = FeLIFParameters.from_card(card)
+    nominal = NeuronParameters.from_card(card)
     free = _free(nominal)
 
     def compute() -> dict[str, Any]:
@@ -126,12 +126,12 @@ def fit_devices(card: FeLIFCard, devices: Sequence[Sequence[Recording]]) -> Devi
     return DeviceFits((*(f.name for f in free), *MEASURED), np.array(found["values"]))
 
 
-def _free(nominal: FeLIFParameters) -> list[Free]:
+def _free(nominal: NeuronParameters) -> list[Free]:
     values = {name: float(getattr(nominal, name)) for name in ("area", "saturation_polarization", "leak_discharge")}
     return [Free(name, v, v / 3, v * 3) for name, v in (values | {FIELD_FACTOR: 1.0}).items()]
 
 
-def _fit_device(nominal: FeLIFParameters, free: Sequence[Free], recordings: Sequence[Recording]) -> list[float]:
+def _fit_device(nominal: NeuronParameters, free: Sequence[Free], recordings: Sequence[Recording]) -> list[float]:
     v_threshold = _threshold_v(recordings[0])
     t_refractory = measure_spikes(recordings[-1:]).t_refractory
     start = replace(nominal, v_threshold=v_threshold, t_refractory=t_refractory)

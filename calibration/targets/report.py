@@ -16,7 +16,7 @@ from bruno_spice.calibration.presentation.page import Picture, PlotlyFigure, Sec
 from bruno_spice.calibration.rram.calibrate import RRAMCalibration
 from bruno_spice.calibration.rram.figures import conductance_against_current, relative_residual, rram_figure
 from bruno_spice.devices.cards.base import Card
-from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 from bruno_spice.devices.units import format_si
 from bruno_spice.devices.waveform import Waveform
 
@@ -28,7 +28,7 @@ NUMBERED_CELLS = 10
 def write_report(folder: Path, neuron: NeuronCalibration, rram: RRAMCalibration) -> Path:
     """Write ``calibration.html`` and ``figures/*.png`` under `folder`; return the page's path."""
     figures = write_figures(folder / "figures", neuron, rram)
-    parameters = FeLIFParameters.from_card(neuron.card)
+    parameters = NeuronParameters.from_card(neuron.card)
     sections = [
         Section(
             "Neuron: SPICE over FeLIF",
@@ -74,7 +74,7 @@ def write_report(folder: Path, neuron: NeuronCalibration, rram: RRAMCalibration)
 
 def write_figures(folder: Path, neuron: NeuronCalibration, rram: RRAMCalibration) -> dict[str, Path]:
     """Write the PNG figures; return their paths by short name."""
-    parameters = FeLIFParameters.from_card(neuron.card)
+    parameters = NeuronParameters.from_card(neuron.card)
     out = {}
     shown = {"neuron_308pA": (neuron.reference(), "fitted"), "neuron_held_out": (_shown(neuron)[-2], "held out")}
     for name, (recording, used) in shown.items():
@@ -107,7 +107,7 @@ def _thin(wave: Waveform, until_s: float) -> Waveform:
     return wave.resampled(np.linspace(0.0, until_s, TRACE_POINTS))
 
 
-def transient_figure(recording: Recording, parameters: FeLIFParameters) -> go.Figure:
+def transient_figure(recording: Recording, parameters: NeuronParameters) -> go.Figure:
     """Voltage and polarization of SPICE and model with residuals, zoomable together."""
     spice, model = (_thin(wave, recording.t_stop_s) for wave in (recording.spice, model_of(recording, parameters)))
     figure = make_subplots(4, 1, shared_xaxes=True, vertical_spacing=0.03, row_heights=[0.4, 0.12, 0.34, 0.14])

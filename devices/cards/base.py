@@ -27,6 +27,8 @@ from bruno_spice.devices.cards.migration import migrate
 from bruno_spice.devices.cards.parts import Covariance, Parameter, Provenance, Range, Strict
 from bruno_spice.devices.errors import CardError
 from bruno_spice.devices.files import write_atomic
+from bruno_spice.devices.models.felif import FeLIFModel
+from bruno_spice.devices.models.model import NeuronModel
 from bruno_spice.devices.reading import load_json, short
 
 SCHEMA_VERSION = "1.1.0"
@@ -187,41 +189,24 @@ class Card(Strict):
         return self.covariance.names, covariance / np.outer(sigma, sigma)
 
 
-class FeLIFCard(Card):
-    """The ferroelectric leaky integrate-and-fire neuron (equations: `devices.ferroelectric.felif`)."""
+class NeuronCard(Card):
+    """A ferroelectric neuron; what it holds is what its model declares (`devices.models`)."""
 
-    MODEL: ClassVar[str] = "felif"
-    UNITS: ClassVar[dict[str, str]] = {
-        "area": "m^2",
-        "thickness_hzo": "m",
-        "thickness_int": "m",
-        "eps_hzo": "1",
-        "eps_int": "1",
-        "saturation_polarization": "C/m^2",
-        "tau_0": "s",
-        "alpha": "1",
-        "e_soft": "V/m",
-        "leak_density": "A/m^2",
-        "leak_v_scale": "V",
-        "leak_discharge": "A",
-        "leak_v_smooth": "V",
-        "c_parallel": "F",
-        "v_threshold": "V",
-        "v_reset": "V",
-        "polarization_reset": "1",
-        "t_refractory": "s",
-        "v_floor": "V",
-        "v_compliance": "V",
-    }
-    DOMAIN_UNITS: ClassVar[dict[str, str]] = {
-        "activation_field": "V/m",
-        "offset_field": "V/m",
-        "domain_weight": "1",
-    }
+    NEURON: ClassVar[type[NeuronModel]]
+    """The model that this is a card of."""
+    DOMAIN_UNITS: ClassVar[dict[str, str]]
+    """Parameters of each domain and their units."""
 
-    model: Literal["felif"]
     leak: Literal["symmetric", "published"] = "symmetric"
     """Law of the leak below 0 V: exp(|V|/V_t) as above it, or exp(V/V_t) as in the code of BRUNO's authors."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        super().__pydantic_init_subclass__(**options)
+        if "NEURON" in vars(cls):
+            cls.MODEL = cls.NEURON.name
+            cls.UNITS = {name: declared.unit for name, declared in cls.NEURON.parameters.items()}
+            cls.DOMAIN_UNITS = {name: declared.unit for name, declared in cls.NEURON.domain_parameters.items()}
 
     @model_serializer(mode="wrap")
     def _without_the_default(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -233,6 +218,14 @@ class FeLIFCard(Card):
         """Shared parameters, then ``activation_field_k``, ``offset_field_k``, ``domain_weight_k``, k = 1...domains."""
         per_domain = {f"{name}_{k}": unit for k in range(1, domains + 1) for name, unit in cls.DOMAIN_UNITS.items()}
         return cls.UNITS | per_domain
+
+
+class FeLIFCard(NeuronCard):
+    """The ferroelectric leaky integrate-and-fire neuron (equations: `devices.models.felif`)."""
+
+    NEURON: ClassVar[type[NeuronModel]] = FeLIFModel
+
+    model: Literal["felif"]
 
     @classmethod
     def published(cls) -> "FeLIFCard":

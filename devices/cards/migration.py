@@ -10,7 +10,7 @@ starts from. What changed:
 - FeLIF cards had one domain: ``activation_field`` without a number, no offset field, no weight, no ``domains``.
 - FeLIF cards had neither ``polarization_reset`` (-1: the reset wrote the whole film back) nor the compliance floor
   ``v_floor``, ``v_compliance`` (-5 V and 26 mV: the membrane was free, as in the published model), and the
-  discharge current jumped at 0 V (``leak_v_smooth``: 10 mV, see `devices.ferroelectric.felif`).
+  discharge current jumped at 0 V (``leak_v_smooth``: 10 mV, see `devices.models.felif`).
 
 1.0 -> 1.1
 

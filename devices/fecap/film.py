@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bruno_spice.devices.compiled import kernel
 from bruno_spice.devices.fecap.groups import DEFAULT_GROUPS, group_nodes
-from bruno_spice.devices.ferroelectric.constants import EPS_0
+from bruno_spice.devices.physics import EPS_0
 
 Array = NDArray[np.float64]
 STEP_MV_CM = 0.02

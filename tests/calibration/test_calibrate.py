@@ -44,7 +44,7 @@ from bruno_spice.calibration.spice.netlist import Netlist
 from bruno_spice.calibration.targets.calibrate import TARGETS, calibrate_rram, save_card
 from bruno_spice.calibration.targets.report import write_report
 from bruno_spice.devices.cards.base import FeLIFCard, RRAMCard
-from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+from bruno_spice.devices.ferroelectric.neuron import FeLIFParameters
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.stimulus import Stimulus
 from bruno_spice.devices.waveform import Waveform

@@ -12,7 +12,7 @@ from bruno_spice.calibration.fitting.least_squares import Free
 from bruno_spice.calibration.neuron.calibrate import start_parameters
 from bruno_spice.calibration.neuron.fit import Scales, fit_in_stages, fit_neuron, free_parameters, with_values
 from bruno_spice.calibration.neuron.start import MOST_DOMAINS, closed_form_start, with_tails
-from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+from bruno_spice.devices.ferroelectric.neuron import FeLIFParameters
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.stimulus import Stimulus
 from bruno_spice.devices.waveform import Waveform

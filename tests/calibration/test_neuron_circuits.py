@@ -24,7 +24,7 @@ from bruno_spice.calibration.neuron.calibrate import doubted
 from bruno_spice.calibration.neuron.inhibition import measure_inhibition
 from bruno_spice.calibration.neuron.validation import NetworkScore
 from bruno_spice.calibration.spice.netlist import Netlist
-from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+from bruno_spice.devices.ferroelectric.neuron import FeLIFParameters
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.stimulus import Stimulus
 from bruno_spice.devices.waveform import Waveform

@@ -16,7 +16,7 @@ from bruno_spice.calibration.neuron.variability import (
     spread_of,
 )
 from bruno_spice.devices.errors import InputError
-from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+from bruno_spice.devices.ferroelectric.neuron import FeLIFParameters
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.stimulus import Stimulus
 

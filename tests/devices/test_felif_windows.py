@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from bruno_spice.devices.cards.base import FeLIFCard
-from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+from bruno_spice.devices.ferroelectric.bound import compiled
+from bruno_spice.devices.ferroelectric.neuron import FeLIFParameters
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.ferroelectric.scalar.windows import euler_windows, rosenbrock_windows
 from bruno_spice.devices.ferroelectric.simd.macro_step import logistic_windows
+from bruno_spice.devices.models.felif import FeLIFModel
 from bruno_spice.devices.stimulus import Stimulus
 from tests.devices.test_felif import three_domains
 
@@ -35,11 +37,11 @@ def windows(parameters, v, p, i_a, solver="rosenbrock", accuracy=1e-10, event=Fa
     constants = parameters.constants().astype(dtype)
     rest = (spikes, accuracy, event, seen, lead, free, matrix, late)
     if solver == "rosenbrock":
-        rosenbrock_windows(0, n, constants[None], v, p, hold, np.full(n, 1e-2), i_a, *rest)
+        compiled(rosenbrock_windows, FeLIFModel)(0, n, constants[None], v, p, hold, np.full(n, 1e-2), i_a, *rest)
     elif solver == "euler":
-        euler_windows(0, n, constants[None], v, p, hold, i_a, *rest)
+        compiled(euler_windows, FeLIFModel)(0, n, constants[None], v, p, hold, i_a, *rest)
     else:
-        logistic_windows(0, n, constants[:, None], v, p, hold, i_a, *rest)
+        compiled(logistic_windows, FeLIFModel)(0, n, constants[:, None], v, p, hold, i_a, *rest)
     return SimpleNamespace(
         v=v, p=p, hold=hold, spikes=spikes, seen=seen, lead=lead, free=free, tangents=matrix, late=late
     )
@@ -68,7 +70,7 @@ def test_adaptive_windows_in_a_row_are_the_transient(parameters):
         i_a = np.array([level])
         constants = parameters.constants()[None]
         rest = (spikes, 1e-9, True, seen, lead, free, empty, empty[0])
-        rosenbrock_windows(0, 1, constants, v, p, hold, step, i_a, *rest)
+        compiled(rosenbrock_windows, FeLIFModel)(0, 1, constants, v, p, hold, step, i_a, *rest)
         fired.append(spikes[0])
         assert v[0] == pytest.approx(wave["v_mem_v"][k + 1], abs=2e-4)
     assert np.array_equal(fired, np.histogram(wave.spike_times_s, np.arange(7) * 1e-3)[0])

@@ -129,7 +129,7 @@ def test_kept_bytes_grow_as_counted_by_hand():
         per_neuron_ms = (many - few) / (10 * 2 * 8)
         assert per_neuron_ms == pytest.approx(4 * (numbers + current_and_outputs - 1), abs=4)
     assert bptt_bytes(CARD, 1, 2, 8, substeps=30) == pytest.approx(
-        kept_bytes(CARD, "bptt", 1, 2, 8, solver="euler", accuracy=30), rel=1e-3
+        kept_bytes(CARD, "bptt", 1, 2, 8, solver="euler", accuracy=30), rel=5e-3
     )
 
 

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.models.felif import FeLIFModel
+from bruno_spice.training.dynamics.laws import torch_laws
 from bruno_spice.training.dynamics.unrolled import macro_step
 from bruno_spice.training.neurons.felif import FeLIF
 
@@ -113,6 +115,7 @@ def test_the_gradient_through_the_rule_is_that_of_every_substep():
 def test_a_held_millisecond_changes_nothing_in_the_unrolled_rule():
     constants = FeLIF(CARD).constants()
     v, p = torch.full((1, 2), -1.5).double(), torch.full((1, 1, 2), -1.0).double()
-    window = macro_step(v, p, torch.ones(1, 2).double(), torch.full((1, 2), 30e-9).double(), constants, 50, False)
+    law = torch_laws(FeLIFModel)
+    window = macro_step(law, v, p, torch.ones(1, 2).double(), torch.full((1, 2), 30e-9).double(), constants, 50, False)
     assert torch.equal(window.v, v)
     assert torch.equal(window.p, p)

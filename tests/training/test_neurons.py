@@ -6,7 +6,9 @@ import torch
 from bruno_spice.devices.cards.base import FeLIFCard
 from bruno_spice.devices.cards.parts import Range
 from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.models.felif import FeLIFModel
 from bruno_spice.training.config import default_config
+from bruno_spice.training.dynamics.laws import rows_of, torch_laws
 from bruno_spice.training.networks.network import build_network
 from bruno_spice.training.neurons.felif import FeLIF
 from bruno_spice.training.neurons.lif import LIF
@@ -124,6 +126,7 @@ def one_layer_inputs(steps=6, batch=2, width=4, scale_a=3e-9):
 
 
 def test_bruno_as_published_is_a_straight_through_estimator_on_one_coarse_step():
+    law = torch_laws(FeLIFModel)
     """The fused gradient equals autograd of V_c + stop(V_f - V_c), the rule as Fehlings et al. state it."""
     from bruno_spice.training.dynamics.surrogates import Spike
     from bruno_spice.training.dynamics.unrolled import euler_step
@@ -146,7 +149,7 @@ def test_bruno_as_published_is_a_straight_through_estimator_on_one_coarse_step()
     for i_a in current_a:
         with torch.no_grad():
             fine, state = neuron(i_a[None], state)
-        v_coarse, p_coarse = euler_step(v, p, i_a, constants, 1.0, detach_tau=True)
+        v_coarse, p_coarse = euler_step(law, rows_of(law, constants), v, p, i_a, 1.0, detach_tau=True)
         v_seen = v_coarse + (fine.voltage_v[0] - v_coarse).detach()
         p_seen = p_coarse + (fine.polarization - p_coarse).detach()
         spikes = Spike.apply(neuron.surrogate.distance(v_seen, p_seen, constants), fine.spikes[0], neuron.surrogate)
@@ -363,8 +366,8 @@ def test_plain_torch_takes_the_same_step_as_the_simd_kernel():
         hold = torch.where(torch.rand(n) < 0.1, 0.3, 0.0) * event
         i_a = (torch.rand(n) * 9 - 1) * 1e-9 * (1 + 2 * (torch.rand(n) < 0.2))
         one, other = (Membrane(v.clone(), p.clone(), hold.clone(), v.clone()) for _ in range(2))
-        simd = logistic(constants, one, i_a, 12, event, True)
-        plain = logistic_torch(constants, other, i_a, 12, event, True)
+        simd = logistic(FeLIFModel, constants, one, i_a, 12, event, True)
+        plain = logistic_torch(FeLIFModel, constants, other, i_a, 12, event, True)
         same = simd.spikes == plain.spikes
         assert same.sum() >= n - 1
         torch.testing.assert_close(one.v[same], other.v[same], atol=1e-4, rtol=0)

@@ -9,7 +9,7 @@ import torch
 
 from bruno_spice.devices.cards.base import FeLIFCard
 from bruno_spice.devices.errors import InputError
-from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+from bruno_spice.devices.ferroelectric.neuron import FeLIFParameters
 from bruno_spice.devices.ferroelectric.scalar import windows as felif_windows
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.stimulus import Stimulus

@@ -15,7 +15,7 @@ from bruno_spice.calibration.errors import NetlistError, SimulationError
 from bruno_spice.calibration.spice.farm import Farm, try_jobs
 from bruno_spice.devices.cards.base import FeLIFCard
 from bruno_spice.devices.errors import InputError
-from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+from bruno_spice.devices.ferroelectric.neuron import FeLIFParameters
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.stimulus import Stimulus
 from bruno_spice.devices.waveform import Waveform

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+from bruno_spice.devices.ferroelectric.neuron import FeLIFParameters
 from bruno_spice.devices.stimulus import Stimulus
 from bruno_spice.devices.waveform import Waveform
 from bruno_spice.training.dynamics.surrogates import Surrogate

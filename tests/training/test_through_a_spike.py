@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bruno_spice.devices.cards.base import FeLIFCard
-from bruno_spice.devices.ferroelectric.constants import DOMAINS_FROM, V_PER_P
+from bruno_spice.devices.models.rows import V_PER_P, WEIGHT, group_of
 from bruno_spice.training.neurons.felif import FeLIF
 
 CARD = FeLIFCard.load("data/calibrated/felif.json")
@@ -20,7 +20,7 @@ def charge_after(start_v: torch.Tensor, reset: str, **options: object) -> torch.
     out, end = neuron(CURRENTS_A[None, None], state)
     assert (out.spikes == 1).all()
     constants = neuron.constants()
-    weight = constants[DOMAINS_FROM + 2 * CARD.domains :]
+    weight = constants[group_of(WEIGHT, CARD.domains)]
     return end.voltage_v[0] + constants[V_PER_P] * (weight * end.domains[:, 0]).sum(0)
 
 

@@ -8,29 +8,19 @@ J is stored (``tangent``) or made from the state at the start (``bruno``, `coars
 zero.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bruno_spice.devices.ferroelectric.constants import (
-    DISCHARGE,
-    DOMAINS_FROM,
-    DRIVE,
-    K_CAP,
-    K_POL,
-    LEAK,
-    PER_V_COMPLIANCE,
-    PER_V_SMOOTH,
-    V_FLOOR,
-    V_PER_P,
-    domain_count,
-)
+from bruno_spice.devices.ferroelectric.bound import compiled
+from bruno_spice.devices.models.rows import DRIVE, WEIGHT, group_of
 from bruno_spice.training.dynamics import unrolled
+from bruno_spice.training.dynamics.laws import at_membrane, field, polarization, rows_of, switching, torch_laws
 from bruno_spice.training.dynamics.logistic import logistic_torch
 from bruno_spice.training.dynamics.membrane import HAVE_KERNELS, Membrane
-from bruno_spice.training.dynamics.sequence import Plan, Tape, weighted
+from bruno_spice.training.dynamics.sequence import Plan, Tape
 from bruno_spice.training.dynamics.solvers import in_threads
 
 SATURATED = 1.0 - 1e-6
@@ -46,32 +36,26 @@ class Shown(NamedTuple):
 
 
 def coarse_jacobian(
-    v: Tensor, p: Tensor, i_a: Tensor, constants: Tensor, lead_ms: Tensor
+    law: Any, rows: list[Any], v: Tensor, p: Tensor, i_a: Tensor, lead_ms: Tensor
 ) -> tuple[Tensor, list[Tensor], Tensor]:
     """BRUNO's clamped Jacobian of one Euler step of `lead_ms` (B, N): dV'/dV, dp_k'/dp_k (dV'/dp_k follows), dV'/dI."""
-    domains = domain_count(len(constants))
-    activation, offset, weight = constants[DOMAINS_FROM:].view(3, domains, -1)
-    field = constants[K_CAP] * v - constants[K_POL] * weighted(p, weight)
+    common = field(rows, v, p)
     kept = []
-    for k in range(domains):
-        here = field - offset[k]
-        share = (lead_ms * unrolled.switching_rate(here, activation[k], constants)).clamp(max=1.0)
-        stuck = (torch.where(here >= 0.0, p[k], -p[k]) >= SATURATED) & (lead_ms > 0.0)
+    for x, each in zip(rows, p, strict=True):
+        sign, rate, _ = switching(law, x, common - x.offset)
+        share = (lead_ms * rate).clamp(max=1.0)
+        stuck = (sign * each >= SATURATED) & (lead_ms > 0.0)
         kept.append(torch.where(stuck, 0.0, 1.0 - share))
-    per_v = unrolled.leak_per_v(v, constants)
-    slope = constants[LEAK] * per_v * torch.exp((v.abs() * per_v).clamp(max=unrolled.MAX_LEAK_EXPONENT))
-    smooth_sign = torch.tanh(v * constants[PER_V_SMOOTH])
-    slope = slope + constants[DISCHARGE] * constants[PER_V_SMOOTH] * (1.0 - smooth_sign**2)
-    by_current = constants[DRIVE].expand_as(v)
+    x = rows[0]
+    here, per_v = at_membrane(law, x, v, polarization(rows, p))
+    slope = x.drive * law.leak_slope(here, x) * per_v
+    by_current = x.drive.expand_as(v)
     inhibited = i_a < 0.0
     if bool(inhibited.any()):
-        above = v - constants[V_FLOOR]
-        headroom = above * constants[PER_V_COMPLIANCE]
-        lost = torch.exp(-headroom.clamp(min=0.0))
-        compliance = torch.where(headroom >= 0.0, 1.0 - lost, headroom)
-        pull = constants[DRIVE] * i_a
-        slope = slope - torch.where(inhibited, pull * constants[PER_V_COMPLIANCE] * lost, 0.0)
-        free = torch.where(lead_ms * (pull * compliance).abs() <= above.abs(), compliance * constants[DRIVE], 0.0)
+        above, compliance, pull = here - x.v_floor, law.compliance(here, x), x.drive * i_a
+        slope = slope - torch.where(inhibited, pull * law.compliance_slope(here, x) * per_v, 0.0)
+        within = lead_ms * (pull * compliance).abs() * per_v <= above.abs()
+        free = torch.where(within, compliance * x.drive, 0.0)
         by_current = torch.where(inhibited, free, by_current)
     return 1.0 - (lead_ms * slope).clamp(max=1.0), kept, lead_ms * by_current
 
@@ -149,7 +133,7 @@ def step_back(
     Adds dL/d constants of the sequences that are still `active` (B, 1) to `by_constants`.
     """
     fired, seen = tape.fired[t], tape.seen[t]
-    weight = constants[DOMAINS_FROM + 2 * len(lam_p) :]
+    weight = constants[group_of(WEIGHT, len(lam_p))]
     per_v, per_p = plan.surrogate.weights(constants)
     quiet = (fired == 0.0).to(fired.dtype)
     distance = plan.surrogate.distance(seen[0], seen[1:], constants)
@@ -207,8 +191,10 @@ def compiled_step_back(
     surrogate = plan.surrogate
     charge, shape, slope = surrogate.on == "charge", SHAPES.index(surrogate.shape), np.float32(surrogate.slope)
 
+    kernel = compiled(adjoint_windows, plan.model)
+
     def work(start: int, stop: int) -> None:
-        adjoint_windows(start, stop, rows, plan.exact, plan.event, charge, shape, slope, taped, *arrays, *changed)
+        kernel(start, stop, rows, plan.exact, plan.event, charge, shape, slope, taped, *arrays, *changed)
 
     in_threads(work, n, GRAIN)
     return start_v, start_p, by_i
@@ -224,10 +210,13 @@ def _pull_back(
         lam = torch.stack([seen_v, *seen_p])
         columns = [(j[:, column] * lam).sum(0) for column in range(j.shape[1])]
         return columns[0], torch.stack(columns[1:-1]), columns[-1]
-    domains = len(seen_p)
-    weight = constants[DOMAINS_FROM + 2 * domains :]
-    by_v, kept, by_i = coarse_jacobian(tape.v[t], tape.p[t], tape.i_a[t], constants, coarse_ms(plan, tape, t))
-    start_p = [seen_v * constants[V_PER_P] * weight[k] * (1.0 - kept[k]) + seen_p[k] * kept[k] for k in range(domains)]
+    law = torch_laws(plan.model)
+    rows = rows_of(law, constants)
+    by_v, kept, by_i = coarse_jacobian(law, rows, tape.v[t], tape.p[t], tape.i_a[t], coarse_ms(plan, tape, t))
+    start_p = [
+        seen_v * x.v_per_p * x.weight * (1.0 - kept_k) + lam * kept_k
+        for x, kept_k, lam in zip(rows, kept, seen_p, strict=True)
+    ]
     return seen_v * by_v, torch.stack(start_p), seen_v * by_i
 
 
@@ -237,7 +226,7 @@ def coarse_ms(plan: Plan, tape: Tape, t: int) -> Tensor:
 
 
 class _ConstantsGradient:
-    """Gradient by the constants (18 + 3 K, N or 1), summed over the sequence: autograd through one macro step at a
+    """Gradient by the constants (R, N or 1), summed over the sequence: autograd through one macro step at a
     time.
 
     ``bruno`` differentiates its coarse step, ``tangent`` the logistic method in float64 (`training.dynamics.logistic`).
@@ -266,7 +255,8 @@ class _ConstantsGradient:
     def _coarse(self, tape: Tape, t: int, constants: Tensor) -> tuple[Tensor, Tensor]:
         v, p, i_a = (y.to(constants.dtype) for y in (tape.v[t], tape.p[t], tape.i_a[t]))
         lead_ms = coarse_ms(self.plan, tape, t).to(constants.dtype)
-        v_end, p_end = unrolled.euler_step(v, p, i_a, constants, lead_ms, detach_tau=True)
+        law = torch_laws(self.plan.model)
+        v_end, p_end = unrolled.euler_step(law, rows_of(law, constants), v, p, i_a, lead_ms, detach_tau=True)
         reset = unrolled.reset(v_end, p_end, torch.ones_like(v, dtype=torch.bool), constants)
         return torch.cat([v_end[None], p_end]), torch.cat([reset[0][None], reset[1]])
 
@@ -275,6 +265,6 @@ class _ConstantsGradient:
         v, p, i_a = (y.to(constants.dtype).flatten(-2) for y in (tape.v[t], tape.p[t], tape.i_a[t]))
         hold = torch.zeros_like(v) if tape.hold is None else tape.hold[t].to(v.dtype).flatten()
         state = Membrane(v, p, hold, v)
-        step = logistic_torch(constants, state, i_a, self.SUBSTEPS, self.plan.event, tangents=False)
+        step = logistic_torch(self.plan.model, constants, state, i_a, self.SUBSTEPS, self.plan.event, tangents=False)
         after = torch.cat([state.v[None], state.p])
         return step.seen.view(-1, *shape), after.view(-1, *shape)

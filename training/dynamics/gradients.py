@@ -29,9 +29,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bruno_spice.devices.ferroelectric.constants import DOMAINS_FROM, domain_count
+from bruno_spice.devices.models.rows import WEIGHT, domain_count, group_of
 from bruno_spice.training.dynamics import unrolled
 from bruno_spice.training.dynamics.adjoint import sweep
+from bruno_spice.training.dynamics.laws import torch_laws
 from bruno_spice.training.dynamics.membrane import Membrane
 from bruno_spice.training.dynamics.sequence import Plan, Result, Sequence, Tape, weighted
 from bruno_spice.training.dynamics.surrogates import Spike
@@ -50,7 +51,7 @@ class FusedSequence(torch.autograd.Function):
         domains = domain_count(len(x.constants))
         dtype = plan.solver.dtype or x.current_a.dtype
         constants = x.constants.to(dtype)
-        weight = constants[DOMAINS_FROM + 2 * domains :]
+        weight = constants[group_of(WEIGHT, domains)]
         recurrent = None if x.recurrent_a is None else x.recurrent_a.to(dtype)
         shape = (steps, batch, width)
         new = x.current_a.new_empty
@@ -75,7 +76,7 @@ class FusedSequence(torch.autograd.Function):
                     tape.keep(t, rows, passing=plan.limits.passing(total if rows is None else total[rows]))
             want = differentiate and plan.exact
             slot = tape.slot(t) if differentiate and rows is None else None
-            step = plan.solver.run(constants, flat, some.reshape(n), plan.accuracy, plan.event, want, slot)
+            step = plan.solver.run(plan.model, constants, flat, some.reshape(n), plan.accuracy, plan.event, want, slot)
             if plan.delayed:
                 flat.hold = (step.spikes > 0.0).to(flat.hold.dtype) * MACRO_MS
             after = [flat.v.view(there), flat.p.view(domains, *there), flat.hold.view(there), flat.step.view(there)]
@@ -144,8 +145,8 @@ class Recomputed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, ...]:
         """The fields of `unrolled.Window` from the `arguments` of `unrolled.macro_step`."""
-        *tensors, substeps, event = arguments
-        ctx.options = (substeps, event)
+        law, *tensors, substeps, event = arguments
+        ctx.law, ctx.options = law, (substeps, event)
         ctx.save_for_backward(*tensors)
         ctx.set_materialize_grads(False)
         window = unrolled.macro_step(*arguments)
@@ -155,14 +156,14 @@ class Recomputed(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         """Autograd through the step, done again."""
-        wanted = ctx.needs_input_grad[: len(ctx.saved_tensors)]
+        wanted = ctx.needs_input_grad[1 : 1 + len(ctx.saved_tensors)]
         with torch.enable_grad():
             tensors = [x.detach().requires_grad_(want) for x, want in zip(ctx.saved_tensors, wanted, strict=True)]
-            window = unrolled.macro_step(*tensors, *ctx.options)
+            window = unrolled.macro_step(ctx.law, *tensors, *ctx.options)
         given = [(y, g) for y, g in zip(window, gradients, strict=True) if g is not None and y.requires_grad]
         inputs = [x for x in tensors if x.requires_grad]
         found = iter(torch.autograd.grad([y for y, _ in given], inputs, [g for _, g in given], allow_unused=True))
-        return (*(next(found) if want else None for want in wanted), None, None)
+        return (None, *(next(found) if want else None for want in wanted), None, None)
 
 
 def unrolled_sequence(x: Sequence, plan: Plan, recompute: bool) -> Result:
@@ -170,7 +171,8 @@ def unrolled_sequence(x: Sequence, plan: Plan, recompute: bool) -> Result:
     substep)."""
     dtype = x.current_a.dtype
     constants = x.constants.to(dtype)
-    weight = constants[DOMAINS_FROM + 2 * domain_count(len(constants)) :]
+    weight = constants[group_of(WEIGHT, domain_count(len(constants)))]
+    law = torch_laws(plan.model)
     v, p, hold, last = (y.to(dtype) for y in (x.v, x.p, x.hold, x.spikes))
     kept: list[list[Tensor]] = [[], [], [], []]
     for t, i_a in enumerate(x.current_a):
@@ -178,7 +180,7 @@ def unrolled_sequence(x: Sequence, plan: Plan, recompute: bool) -> Result:
             i_a = i_a + last @ x.recurrent_a.to(dtype)
         if plan.limits is not None:
             i_a = plan.limits.clamp(i_a)
-        arguments = (v, p, hold, i_a, constants, plan.substeps, plan.event)
+        arguments = (law, v, p, hold, i_a, constants, plan.substeps, plan.event)
         if recompute and torch.is_grad_enabled():
             window = unrolled.Window(*Recomputed.apply(*arguments))
         else:

@@ -2,7 +2,7 @@
 
 import importlib.util
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -49,6 +49,7 @@ class Solver(Protocol):
 
     def __call__(
         self,
+        model: Any,
         constants: Tensor,
         state: Membrane,
         i_a: Tensor,

@@ -17,6 +17,8 @@ from bruno_spice.training.dynamics.surrogates import Surrogate
 class Plan:
     """What the gradient of a sequence depends on besides tensors."""
 
+    model: Any
+    """The neuron model (`devices.models`)."""
     solver: SolverInfo
     accuracy: float
     surrogate: Surrogate
@@ -48,7 +50,7 @@ class Sequence(NamedTuple):
     spikes: Tensor
     """(B, N) of the macro step before."""
     constants: Tensor
-    """(18 + 3 K, N or 1), float64."""
+    """(R, N or 1), float64."""
     recurrent_a: Tensor | None
     """(N, N)."""
     lengths: Tensor | None

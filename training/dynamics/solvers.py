@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.ferroelectric.bound import compiled
 from bruno_spice.training.dynamics import unrolled
+from bruno_spice.training.dynamics.laws import torch_laws
 from bruno_spice.training.dynamics.membrane import HAVE_KERNELS, Membrane, Solver, Step
 
 Array = NDArray[Any]
@@ -107,6 +109,7 @@ def _compiled(
 
 
 def rosenbrock(
+    model: Any,
     constants: Tensor,
     state: Membrane,
     i_a: Tensor,
@@ -120,10 +123,13 @@ def rosenbrock(
 
     rows = np.ascontiguousarray(constants.numpy().T)
     carried = (state.v, state.p, state.hold, state.step)
-    return _compiled(rosenbrock_windows, rows, carried, i_a, accuracy, event, _buffers(state, tangents, out))
+    return _compiled(
+        compiled(rosenbrock_windows, model), rows, carried, i_a, accuracy, event, _buffers(state, tangents, out)
+    )
 
 
 def euler(
+    model: Any,
     constants: Tensor,
     state: Membrane,
     i_a: Tensor,
@@ -134,20 +140,24 @@ def euler(
 ) -> Step:
     """Explicit Euler, float64; `accuracy` is the number of substeps of a macro step, 1000 in the paper."""
     if i_a.device.type != "cpu" or not HAVE_KERNELS:
-        return _euler_torch(constants, state, i_a, accuracy, event, tangents)
+        return _euler_torch(model, constants, state, i_a, accuracy, event, tangents)
     from bruno_spice.devices.ferroelectric.scalar.windows import euler_windows
 
     rows = np.ascontiguousarray(constants.numpy().T)
     carried = (state.v, state.p, state.hold)
-    return _compiled(euler_windows, rows, carried, i_a, int(accuracy), event, _buffers(state, tangents, out))
+    return _compiled(
+        compiled(euler_windows, model), rows, carried, i_a, int(accuracy), event, _buffers(state, tangents, out)
+    )
 
 
-def _euler_torch(constants: Tensor, state: Membrane, i_a: Tensor, accuracy: float, event: bool, tangents: bool) -> Step:
+def _euler_torch(
+    model: Any, constants: Tensor, state: Membrane, i_a: Tensor, accuracy: float, event: bool, tangents: bool
+) -> Step:
     if tangents:
         raise InputError(f"gradient='tangent' with solver='euler' needs the CPU, not '{i_a.device.type}'")
     n = state.v.numel()
     columns = constants.repeat(1, n // constants.shape[1])
-    window = unrolled.macro_step(state.v, state.p, state.hold, i_a, columns, int(accuracy), event)
+    window = unrolled.macro_step(torch_laws(model), state.v, state.p, state.hold, i_a, columns, int(accuracy), event)
     free = (1.0 - (window.hold if event else state.hold)).clamp(0.0, 1.0)
     state.v, state.p, state.hold = window.v, window.p, window.hold
     seen = torch.cat([window.seen_v[None], window.seen_p])
@@ -155,6 +165,7 @@ def _euler_torch(constants: Tensor, state: Membrane, i_a: Tensor, accuracy: floa
 
 
 def logistic(
+    model: Any,
     constants: Tensor,
     state: Membrane,
     i_a: Tensor,
@@ -167,12 +178,12 @@ def logistic(
     if i_a.device.type != "cpu" or i_a.dtype != torch.float32 or not HAVE_KERNELS:
         from bruno_spice.training.dynamics.logistic import logistic_torch
 
-        return logistic_torch(constants, state, i_a, accuracy, event, tangents)
+        return logistic_torch(model, constants, state, i_a, accuracy, event, tangents)
     from bruno_spice.devices.ferroelectric.simd.macro_step import BLOCK, logistic_windows
 
     rows, carried = constants.contiguous().numpy(), (state.v, state.p, state.hold)
     buffers = _buffers(state, tangents, out)
-    return _compiled(logistic_windows, rows, carried, i_a, float(accuracy), event, buffers, BLOCK)
+    return _compiled(compiled(logistic_windows, model), rows, carried, i_a, float(accuracy), event, buffers, BLOCK)
 
 
 SOLVERS: dict[str, SolverInfo] = {

@@ -22,13 +22,14 @@ import torch
 from torch import Tensor
 
 from bruno_spice.devices.errors import InputError
-from bruno_spice.devices.ferroelectric.constants import (
-    DOMAINS_FROM,
+from bruno_spice.devices.models.rows import (
     P_RESET,
     V_PER_P,
     V_RESET,
     V_THRESHOLD,
+    WEIGHT,
     domain_count,
+    group_of,
 )
 
 QUANTITIES = ("charge", "voltage")
@@ -62,7 +63,7 @@ class Surrogate:
         return SHAPES[self.shape](self.slope * x)
 
     def distance(self, v: Tensor, p: Tensor, constants: Tensor) -> Tensor:
-        """x (...) for voltages `v` (...) and domains `p` (K, ...); `constants` (18 + 3 K, N or 1)."""
+        """x (...) for voltages `v` (...) and domains `p` (K, ...); `constants` (R, N or 1)."""
         per_v, per_p = self.weights(constants)
         x = v - constants[V_THRESHOLD]
         if self.on == "charge":
@@ -76,7 +77,7 @@ class Surrogate:
         if self.on == "voltage":
             return 1.0, [0.0] * domain_count(len(constants))
         domains = domain_count(len(constants))
-        weight = constants[DOMAINS_FROM + 2 * domains :]
+        weight = constants[group_of(WEIGHT, domains)]
         swing = constants[V_THRESHOLD] - constants[V_RESET]
         per_v = 1.0 / (swing + constants[V_PER_P] * (1.0 - constants[P_RESET]))
         return per_v, [per_v * constants[V_PER_P] * weight[k] for k in range(domains)]

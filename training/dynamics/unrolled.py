@@ -1,46 +1,21 @@
-"""FeLIF in plain torch, step by step: the reference that autograd differentiates, on any device.
+"""A neuron in plain torch, step by step: the reference that autograd differentiates, on any device.
 
     p' = p + (sign(E) - p) min(dt/tau, 1)
-    V' = V + dt I_in/C - dt I_leak/C - (A Ps/C) sum_k w_k (p_k' - p_k)
+    V' = V + dt I_in/C - dt I_leak/C - V_PER_P sum_k w_k (p_k' - p_k)
 
-One explicit Euler step (`devices.ferroelectric.felif`), written so that it never oversteps an equilibrium: dt/tau is
+One explicit Euler step (`devices.models.laws`), written so that it never oversteps an equilibrium: dt/tau is
 limited to 1, the leak to what brings V to 0, inhibition to what brings V to the floor. It serves three
 masters: 1000 of them a millisecond are the paper's forward pass and BPTT, one, as long as it takes to the crossing, is
 the coarse step that BRUNO differentiates, with tau detached.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from bruno_spice.devices.ferroelectric.constants import (
-    ALPHA,
-    DISCHARGE,
-    DOMAINS_FROM,
-    DRIVE,
-    E_SOFT,
-    K_CAP,
-    K_POL,
-    LEAK,
-    LN_RATE,
-    P_RESET,
-    PER_V_COMPLIANCE,
-    PER_V_LEAK,
-    PER_V_LEAK_BELOW,
-    PER_V_SMOOTH,
-    T_REFRACTORY,
-    V_FLOOR,
-    V_PER_P,
-    V_RESET,
-    V_THRESHOLD,
-    domain_count,
-)
-
-MAX_EXPONENT = 100.0
-"""A domain whose exponent (Ea/|E|)^alpha is larger than this does not switch at all: e^-100 of the attempt
-rate."""
-MAX_LEAK_EXPONENT = 60.0
+from bruno_spice.devices.models.rows import P_RESET, T_REFRACTORY, V_RESET, V_THRESHOLD
+from bruno_spice.training.dynamics.laws import at_membrane, field, polarization, rows_of, switching
 
 
 class Window(NamedTuple):
@@ -62,57 +37,37 @@ class Window(NamedTuple):
     """Time integrated up to there (B, N)."""
 
 
-def switching_rate(field: Tensor, activation: Tensor, constants: Tensor) -> Tensor:
-    """1/tau in 1/ms at the field E in V/nm."""
-    alpha = constants[ALPHA]
-    smallest = (activation * MAX_EXPONENT ** (-1.0 / alpha)).detach()
-    softened = torch.maximum(field.abs() + constants[E_SOFT], smallest)
-    return torch.exp(constants[LN_RATE] - (activation / softened) ** alpha)
-
-
-def leak_per_v(v: Tensor, constants: Tensor) -> Tensor:
-    """Slope in 1/V of the leak's exponent by |V|."""
-    return torch.where(v >= 0.0, constants[PER_V_LEAK], constants[PER_V_LEAK_BELOW])
-
-
 def euler_step(
-    v: Tensor, p: Tensor, i_a: Tensor, constants: Tensor, dt_ms: float | Tensor, detach_tau: bool = False
+    law: Any, rows: list[Any], v: Tensor, p: Tensor, i_a: Tensor, dt_ms: float | Tensor, detach_tau: bool = False
 ) -> tuple[Tensor, Tensor]:
     """One step of `dt_ms`, one or (B, N), from V (B, N), p (K, B, N) under `i_a` (B, N) in A.
 
-    `constants` (18 + 3 K, N or 1).
+    `law` and `rows` are those of the model (`training.dynamics.laws`).
     """
-    domains = domain_count(len(constants))
-    activation, offset, weight = constants[DOMAINS_FROM:].view(3, domains, -1)
-    weighted = sum(weight[k] * p[k] for k in range(domains))
-    field = constants[K_CAP] * v - constants[K_POL] * weighted
-    moved, total = [], torch.zeros_like(v)
-    for k in range(domains):
-        here = field - offset[k]
-        share = (dt_ms * switching_rate(here, activation[k], constants)).clamp(max=1.0)
-        flow = (torch.where(here >= 0.0, 1.0, -1.0) - p[k]) * (share.detach() if detach_tau else share)
-        moved.append(p[k] + flow)
-        total = total + weight[k] * flow
+    common = field(rows, v, p)
+    flows = []
+    for x, each in zip(rows, p, strict=True):
+        sign, rate, back = switching(law, x, common - x.offset)
+        share = (dt_ms * rate).clamp(max=1.0)
+        flows.append(sign * (1.0 - sign * each - back) * (share.detach() if detach_tau else share))
+    moved = torch.stack(flows)
 
-    size = v.abs()
-    grown = torch.expm1((size * leak_per_v(v, constants)).clamp(max=MAX_LEAK_EXPONENT))
-    leak = constants[LEAK] * grown + constants[DISCHARGE] * torch.tanh(size * constants[PER_V_SMOOTH])
-    leak = torch.sign(v) * torch.minimum(dt_ms * leak, size)
-
-    above = v - constants[V_FLOOR]
-    headroom = above * constants[PER_V_COMPLIANCE]
-    compliance = torch.where(headroom >= 0.0, -torch.expm1(-headroom.clamp(min=0.0)), headroom)
-    inhibition = dt_ms * constants[DRIVE] * i_a * compliance
-    inhibition = torch.maximum(torch.minimum(inhibition, (-above).clamp(min=0.0)), (-above).clamp(max=0.0))
-    driven = torch.where(i_a < 0.0, inhibition, dt_ms * constants[DRIVE] * i_a)
-    return v + driven - leak - constants[V_PER_P] * total, torch.stack(moved)
+    x = rows[0]
+    here, per_v = at_membrane(law, x, v, polarization(rows, p))
+    leak = dt_ms * x.drive * law.leak(here, x)
+    leak = torch.where(leak.abs() * per_v > here.abs(), here / per_v, leak)
+    to_floor = (x.v_floor - here) / per_v
+    inhibition = dt_ms * x.drive * i_a * law.compliance(here, x)
+    inhibition = torch.maximum(torch.minimum(inhibition, to_floor.clamp(min=0.0)), to_floor.clamp(max=0.0))
+    driven = torch.where(i_a < 0.0, inhibition, dt_ms * x.drive * i_a)
+    return v + driven - leak - x.v_per_p * polarization(rows, moved), p + moved
 
 
 def macro_step(
-    v: Tensor, p: Tensor, hold: Tensor, i_a: Tensor, constants: Tensor, substeps: int, event: bool
+    law: Any, v: Tensor, p: Tensor, hold: Tensor, i_a: Tensor, constants: Tensor, substeps: int, event: bool
 ) -> Window:
     """One macro step of 1 ms in `substeps` Euler steps, spikes and resets included (`scalar.windows`)."""
-    dt = 1.0 / substeps
+    dt, rows = 1.0 / substeps, rows_of(law, constants)
     seen_v, seen_p, spikes = v, p, torch.zeros_like(v)
     led = torch.zeros_like(hold)
     threshold = constants[V_THRESHOLD].expand_as(v)
@@ -120,7 +75,7 @@ def macro_step(
         held = torch.round(hold / dt)
         for step in range(substeps):
             running = (v < threshold) & (held <= step)
-            v_new, p_new = euler_step(v, p, i_a, constants, dt)
+            v_new, p_new = euler_step(law, rows, v, p, i_a, dt)
             v, p = torch.where(running, v_new, v), torch.where(running, p_new, p)
             led = led + running
         fired = v >= threshold
@@ -132,7 +87,7 @@ def macro_step(
     for _ in range(substeps):
         running = held < 0.5
         held = (held - 1.0).clamp(min=0.0)
-        v_new, p_new = euler_step(v, p, i_a, constants, dt)
+        v_new, p_new = euler_step(law, rows, v, p, i_a, dt)
         v, p = torch.where(running, v_new, v), torch.where(running, p_new, p)
         fired = v >= threshold
         first = spikes == 0.0

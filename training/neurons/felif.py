@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from bruno_spice.devices.cards.base import FeLIFCard
 from bruno_spice.devices.errors import InputError
-from bruno_spice.devices.ferroelectric.constants import P_RESET, constant_rows
-from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
+from bruno_spice.devices.models.rows import P_RESET
 from bruno_spice.training.dynamics.gradients import GRADIENTS, UNROLLED
 from bruno_spice.training.dynamics.limits import find_limits
 from bruno_spice.training.dynamics.membrane import HAVE_KERNELS
@@ -35,7 +35,7 @@ RESETS = ("macro", "event", "delayed")
 
 
 class FeLIF(nn.Module):
-    """A layer of ferroelectric neurons as `card` describes them (equations: `devices.ferroelectric.felif`).
+    """A layer of ferroelectric neurons as `card` describes them (equations: `devices.models.felif`).
 
     Main arguments: `card` (a `FeLIFCard` or its path); `gradient` (``bruno``, ``tangent``, ``bptt``,
     ``checkpoint``, ``coarse``: `training.dynamics.gradients`); `solver` (a name in
@@ -82,7 +82,8 @@ class FeLIF(nn.Module):
         if gradient in UNROLLED and solver not in ("auto", "euler"):
             raise InputError(f"gradient '{gradient}' goes through euler's steps, not those of {solver}")
         self.card = card if isinstance(card, FeLIFCard) else FeLIFCard.load(card)
-        self._domain_weight = FeLIFParameters.from_card(self.card).domain_weight
+        self.model = self.card.NEURON
+        self._domain_weight = NeuronParameters.from_card(self.card).shares
         self.gradient, self.solver, self.reset = gradient, solver, reset
         self.accuracy = accuracy
         self.limits = find_limits(current_limits, limit_slope, self.card)
@@ -116,7 +117,7 @@ class FeLIF(nn.Module):
         self.devices = dict.fromkeys(values, torch.empty(0))
 
     def constants(self) -> Tensor:
-        """What the solvers read (`devices.ferroelectric.constants`), (18 + 3 K, N or 1), float64; gradients pass to
+        """What the solvers read (`devices.models.rows`), (R, N or 1), float64; gradients pass to
         devices."""
         device = self._precision.device
         values: dict[str, Tensor] = {
@@ -125,7 +126,7 @@ class FeLIF(nn.Module):
         }
         values |= {name: getattr(self, f"device_{name}").double() for name in self.devices}
         return torch.stack(
-            torch.broadcast_tensors(*constant_rows(values, self.card.domains, torch.log, self.card.leak))
+            torch.broadcast_tensors(*self.model.constants(values, self.card.domains, torch.log, self.card.leak))
         )
 
     def initial_state(self, batch: int, width: int, dtype: torch.dtype | None = None) -> State:
@@ -200,7 +201,16 @@ class FeLIF(nn.Module):
         exact, whole = self.gradient == "tangent", self.gradient == "bruno-published"
         event, delayed = self.reset == "event", self.reset == "delayed"
         return Plan(
-            solver, accuracy, self.surrogate, event, delayed, exact, whole, substeps=substeps, limits=self.limits
+            self.model,
+            solver,
+            accuracy,
+            self.surrogate,
+            event,
+            delayed,
+            exact,
+            whole,
+            substeps=substeps,
+            limits=self.limits,
         )
 
     def _check_envelope(self, current_a: Tensor) -> None:

@@ -19,7 +19,7 @@ from bruno_spice.calibration.errors import CalibrationError, SimulationError
 from bruno_spice.calibration.spice.farm import Farm, try_jobs
 from bruno_spice.devices.cards.base import FeLIFCard
 from bruno_spice.devices.errors import InputError
-from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.files import ROOT, is_file
 from bruno_spice.devices.stimulus import Stimulus
@@ -154,13 +154,13 @@ def run_trials(
     return trials, failures
 
 
-def felif_parameters(neuron: FeLIF, index: int) -> FeLIFParameters:
+def felif_parameters(neuron: FeLIF, index: int) -> NeuronParameters:
     """The card's numbers for the neuron at `index`."""
-    return FeLIFParameters.from_card(neuron.card.with_values(**device_values(neuron, index)))
+    return NeuronParameters.from_card(neuron.card.with_values(**device_values(neuron, index)))
 
 
 def trial(
-    recorded: Recorded, place: int, index: int, run: NeuronRun, parameters: FeLIFParameters, spice: Waveform
+    recorded: Recorded, place: int, index: int, run: NeuronRun, parameters: NeuronParameters, spice: Waveform
 ) -> Trial:
     """Torch, the card's equations and `spice` for the neuron at `index` on the piece at `place`."""
     shown = recorded.shown(round(run.t_stop_s / STEP_S), place, index)

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bruno_spice.calibration.neuron.validation import MATCH_WINDOW_S, between_spikes
-from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 from bruno_spice.devices.stimulus import Stimulus
 from bruno_spice.devices.waveform import Waveform, match_spikes
 from bruno_spice.training.roundtrip.recorded import Shown
@@ -131,7 +131,7 @@ class Parting:
         return "spice" if self.spiked == "torch" else "model" if self.cause == "card" else "torch"
 
 
-def fresh_starts(trial: Trial, matching: Matching, parameters: FeLIFParameters) -> list[float]:
+def fresh_starts(trial: Trial, matching: Matching, parameters: NeuronParameters) -> list[float]:
     """Times in s of the common spikes after which both sides have the same history.
 
     Those are told by the state at the end of the millisecond after which both are past their dead time: the charges
@@ -151,7 +151,7 @@ def fresh_starts(trial: Trial, matching: Matching, parameters: FeLIFParameters) 
     return found
 
 
-def partings(trial: Trial, matching: Matching, parameters: FeLIFParameters) -> list[Parting]:
+def partings(trial: Trial, matching: Matching, parameters: NeuronParameters) -> list[Parting]:
     """The spikes at which the trains part; those that follow until both start anew do not count."""
     common = fresh_starts(trial, matching, parameters)
     lonely_torch, lonely_spice = matching.lonely()
@@ -168,7 +168,7 @@ def partings(trial: Trial, matching: Matching, parameters: FeLIFParameters) -> l
     return found
 
 
-def _parting(trial: Trial, time_s: float, spiked: str, parameters: FeLIFParameters) -> Parting:
+def _parting(trial: Trial, time_s: float, spiked: str, parameters: NeuronParameters) -> Parting:
     near = np.abs(trial.model.spike_times_s - time_s) <= MATCH_WINDOW_S
     cause = "card" if bool(near.any()) == (spiked == "torch") else "kernel"
     parting = Parting(trial.piece, time_s, spiked, cause, 0.0)
@@ -187,7 +187,7 @@ def _silent_state(trial: Trial, parting: Parting) -> tuple[Array, Array]:
     return at["v_mem_v"], at["polarization"]
 
 
-def missing_charge(v: Any, p: Any, parameters: FeLIFParameters) -> Any:
+def missing_charge(v: Any, p: Any, parameters: NeuronParameters) -> Any:
     """Charge still missing to a spike, as a share of that from reset to spike; `v` in V, `p` in -1...1, any shape."""
     x = parameters
     film_c = x.area * x.saturation_polarization
@@ -228,7 +228,7 @@ class TrialScore:
     kernel_samples: int
 
 
-def score_trial(trial: Trial, parameters: FeLIFParameters) -> TrialScore:
+def score_trial(trial: Trial, parameters: NeuronParameters) -> TrialScore:
     """Compare the three."""
     matching = match_trial(trial)
     found = partings(trial, matching, parameters)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bruno_spice.calibration.neuron.validation import matched_fraction, rate_error
 from bruno_spice.devices.cards.base import FeLIFCard
 from bruno_spice.devices.cards.parts import Range
-from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 from bruno_spice.devices.units import format_si
 from bruno_spice.training.roundtrip.compare import Parting, TrialScore, missing_charge, root_mean
 from bruno_spice.training.roundtrip.recorded import Recorded
@@ -80,7 +80,7 @@ class KnownError:
         rows = card.validation.get("stimuli", [])
         voltage = max((row["voltage_rms_all_v"] for row in rows), default=0.0)
         polarization = max((row["polarization_rms_all"] for row in rows), default=0.0)
-        x = FeLIFParameters.from_card(card)
+        x = NeuronParameters.from_card(card)
         charge = missing_charge(x.v_threshold - voltage, 1 - polarization, x)
         return cls(voltage, polarization, float(charge), card.envelope.get("i_syn"))
 

@@ -1,7 +1,7 @@
-"""FeLIF in compiled scalar float64: the right-hand side, one Rosenbrock step, and a whole transient.
+"""A neuron in compiled scalar float64: the right-hand side, one Rosenbrock step, and a whole transient.
 
 Units inside the kernels are ms, V and V/nm; a current enters as A and is turned into V/ms by DRIVE. `constants`
-is one flat array, ordered as `devices.ferroelectric.constants` says.
+is one flat array, ordered as `devices.models.rows` says.
 
 Each domain sees the others only through the common field E, so W = 1/(gamma h) - J is a diagonal plus rank one,
 and a stage of the Rosenbrock method costs O(K).
@@ -16,31 +16,22 @@ import math
 
 import numpy as np
 
-from bruno_spice.devices.compiled import kernel
-from bruno_spice.devices.ferroelectric.constants import (
-    ALPHA,
-    DISCHARGE,
+from bruno_spice.devices.ferroelectric.bound import law, template
+from bruno_spice.devices.models.rows import (
     DOMAINS_FROM,
     DRIVE,
-    E_SOFT,
     K_CAP,
     K_POL,
-    LEAK,
-    LN_RATE,
+    OFFSET,
     P_RESET,
-    PER_V_COMPLIANCE,
-    PER_V_LEAK,
-    PER_V_LEAK_BELOW,
-    PER_V_SMOOTH,
+    SMALLEST,
     T_REFRACTORY,
-    V_FLOOR,
     V_PER_P,
     V_RESET,
     V_THRESHOLD,
+    WEIGHT,
 )
 
-MAX_EXPONENT = 600.0
-MAX_LEAK_EXPONENT = 200.0
 SHORTEST_STEP_MS = 1e-12
 MOST_STEPS, MOST_STEPS_PER_MS = 1e6, 1e4
 """Of a transient: a neuron takes some hundred a millisecond, one that no device could be takes any number."""
@@ -64,53 +55,61 @@ STAGE_TIME = np.array([0.0, 0.386, 0.21, 0.63, 1.0, 1.0])
 STAGE_SLOPE = np.array([0.25, -0.1043, 0.1035, -0.0362, 0.0, 0.0])
 
 
-@kernel()
-def rates(v, p, i_a, constants, dp, gain, rate):
+@template(inline=True)
+def weights(c, domains):
+    """The shares of the domains (K,) among the rows `c` of a neuron."""
+    return c[DOMAINS_FROM + WEIGHT * domains : DOMAINS_FROM + (WEIGHT + 1) * domains]
+
+
+@template(inline=True)
+def polarization_of(p, c):
+    """sum_k w_k p_k."""
+    weight, total = weights(c, p.size), 0.0
+    for k in range(p.size):
+        total += weight[k] * p[k]
+    return total
+
+
+@template()
+def rates(v, p, i_a, c, dp, gain, rate):
     """Right-hand side at one state, per ms: returns (dV/dt, d(I_in - I_leak)/dV, I_in / i_a), all over C.
 
-    Fills the (K,) arrays: dp/dt, gain = d(dp/dt)/dE, rate = 1/tau.
+    Fills the (K,) arrays: dp/dt, gain = d(dp/dt)/dE, rate = -d(dp/dt)/dp.
     """
     domains = p.size
-    common = constants[K_CAP] * v
-    for k in range(domains):
-        common -= constants[K_POL] * constants[DOMAINS_FROM + 2 * domains + k] * p[k]
+    weight, polarization = weights(c, domains), polarization_of(p, c)
+    common = c[K_CAP] * v - c[K_POL] * polarization
     p_flow = 0.0
     for k in range(domains):
-        field = common - constants[DOMAINS_FROM + domains + k]
-        softened = abs(field) + constants[E_SOFT] + 1e-300
-        exponent = (constants[DOMAINS_FROM + k] / softened) ** constants[ALPHA]
+        field = common - c[DOMAINS_FROM + OFFSET * domains + k]
         sign = 1.0 if field >= 0.0 else -1.0
-        if exponent > MAX_EXPONENT:
-            rate[k], gain[k] = 0.0, 0.0
-        else:
-            rate[k] = math.exp(constants[LN_RATE] - exponent)
-            gain[k] = sign * (sign - p[k]) * rate[k] * constants[ALPHA] * exponent / softened
-        dp[k] = (sign - p[k]) * rate[k]
-        p_flow += constants[DOMAINS_FROM + 2 * domains + k] * dp[k]
-    per_v = constants[PER_V_LEAK] if v >= 0.0 else constants[PER_V_LEAK_BELOW]
-    grown = math.exp(min(abs(v) * per_v, MAX_LEAK_EXPONENT))
-    smooth_sign = math.tanh(v * constants[PER_V_SMOOTH])
-    leak = constants[LEAK] * (grown - 1.0) * math.copysign(1.0, v) + constants[DISCHARGE] * smooth_sign
-    slope = -constants[LEAK] * per_v * grown
-    slope -= constants[DISCHARGE] * constants[PER_V_SMOOTH] * (1.0 - smooth_sign * smooth_sign)
-    drive = constants[DRIVE]
+        bare = law.softened(abs(field), c, k, domains)
+        size = max(bare, c[DOMAINS_FROM + SMALLEST * domains + k])
+        left = 1.0 - sign * p[k] - law.back(size, c, k, domains)
+        rate[k] = math.exp(law.ln_rate(size, c, k, domains))
+        gain[k] = 0.0
+        if bare >= size:
+            gain[k] = rate[k] * (left * law.steepness(size, c, k, domains) - law.back_slope(size, c, k, domains))
+        dp[k] = sign * left * rate[k]
+        p_flow += weight[k] * dp[k]
+    at_membrane, per_v = v, 1.0
+    if law.TERMINAL:
+        at_membrane = law.terminal(v, polarization, c, 0, domains)
+        per_v = law.terminal_slope(v, polarization, c, 0, domains)
+    drive = c[DRIVE]
+    slope = -drive * law.leak_slope(at_membrane, c, 0, domains) * per_v
+    i_in = drive
     if i_a < 0.0:
-        headroom = (v - constants[V_FLOOR]) * constants[PER_V_COMPLIANCE]
-        if headroom >= 0.0:
-            lost = math.exp(-headroom)
-            slope += drive * i_a * constants[PER_V_COMPLIANCE] * lost
-            drive *= 1.0 - lost
-        else:
-            slope += drive * i_a * constants[PER_V_COMPLIANCE]
-            drive *= headroom
-    return drive * i_a - leak - constants[V_PER_P] * p_flow, slope, drive
+        slope += drive * i_a * law.compliance_slope(at_membrane, c, 0, domains) * per_v
+        i_in *= law.compliance(at_membrane, c, 0, domains)
+    return i_in * i_a - drive * law.leak(at_membrane, c, 0, domains) - c[V_PER_P] * p_flow, slope, i_in
 
 
-@kernel()
-def solve(shift, slope, gain, rate, constants, right_v, right_p):
+@template()
+def solve(shift, slope, gain, rate, c, right_v, right_p):
     """Solve (shift - J) x = right in place for x_p (in `right_p`), and return x_V."""
     domains = right_p.size
-    weight = constants[DOMAINS_FROM + 2 * domains :]
+    weight = weights(c, domains)
     kept, coupled, flow = 0.0, 0.0, 0.0
     for k in range(domains):
         inverse = 1.0 / (shift + rate[k])
@@ -118,7 +117,7 @@ def solve(shift, slope, gain, rate, constants, right_v, right_p):
         coupled += weight[k] * gain[k] * inverse
         flow += weight[k] * right_p[k]
     inverse_v = 1.0 / (shift - slope)
-    k_cap, k_pol, v_per_p = constants[K_CAP], constants[K_POL], constants[V_PER_P]
+    k_cap, k_pol, v_per_p = c[K_CAP], c[K_POL], c[V_PER_P]
     x_field = k_cap * inverse_v * (right_v + v_per_p * (flow - shift * kept)) - k_pol * kept
     x_field /= 1.0 + coupled * (k_pol + k_cap * v_per_p * shift * inverse_v)
     x_v = (right_v + v_per_p * (flow - shift * (kept + coupled * x_field))) * inverse_v
@@ -127,7 +126,7 @@ def solve(shift, slope, gain, rate, constants, right_v, right_p):
     return x_v
 
 
-@kernel()
+@template()
 def rosenbrock_step(v, p, i_a, ramp_a, h, rtol, constants, work, u, p_new, dp):
     """One RODAS step of `h` ms under i_a + ramp_a t. Returns (V, error / tolerance); fills p_new.
 
@@ -168,7 +167,7 @@ def rosenbrock_step(v, p, i_a, ramp_a, h, rtol, constants, work, u, p_new, dp):
     return v_new, error
 
 
-@kernel()
+@template()
 def transient(constants, corner_ms, corner_a, time_ms, v_start, p_start, rtol):
     """One neuron under the piecewise linear current (corner_ms, corner_a), sampled at time_ms (n,).
 
@@ -240,7 +239,7 @@ def transient(constants, corner_ms, corner_a, time_ms, v_start, p_start, rtol):
     return v_out, p_out, spikes, count
 
 
-@kernel()
+@template()
 def to_threshold(v, p, i_a, ramp, h, v_end, rtol, constants, work, u, p_new, dp):
     """Shorten a step that overshoots v_threshold until it ends there: (h, V), p_new filled. Illinois iteration."""
     threshold = constants[V_THRESHOLD]
@@ -262,7 +261,7 @@ def to_threshold(v, p, i_a, ramp, h, v_end, rtol, constants, work, u, p_new, dp)
     return tried, v_new
 
 
-@kernel()
+@template()
 def hermite(s, h, y0, y1, f0, f1):
     """Cubic through (y0, f0) at s = 0 and (y1, f1) at s = 1 of a step of length h."""
     bent = (1.0 - 2.0 * s) * (y1 - y0) + h * ((s - 1.0) * f0 + s * f1)

@@ -1,12 +1,14 @@
-"""FeLIF as the circuit runs: one neuron in continuous time, under any current."""
+"""A neuron as the circuit runs: one neuron in continuous time, under any current."""
 
 import math
+from typing import Any
 
 import numpy as np
 
-from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.cards.base import NeuronCard
 from bruno_spice.devices.errors import InputError
-from bruno_spice.devices.ferroelectric.felif import Array, FeLIFParameters
+from bruno_spice.devices.ferroelectric.bound import compiled
+from bruno_spice.devices.ferroelectric.neuron import Array, NeuronParameters
 from bruno_spice.devices.stimulus import Stimulus
 from bruno_spice.devices.waveform import Waveform
 
@@ -14,7 +16,7 @@ MOST_SAMPLES = 100_000_000
 
 
 def simulate(
-    card: FeLIFCard | FeLIFParameters,
+    card: NeuronCard | NeuronParameters,
     stimulus: Stimulus,
     t_stop_s: float,
     dt_s: float = 20e-6,
@@ -38,19 +40,22 @@ def simulate(
         raise InputError(f"t_stop_s ({t_stop_s:g}), dt_s ({dt_s:g}) and rtol ({rtol:g}) must be positive and finite")
     if not t_stop_s <= MOST_SAMPLES * dt_s:
         raise InputError(f"{t_stop_s:g} s at {dt_s:g} s are more than {MOST_SAMPLES:,} samples; raise dt_s")
-    x = card if isinstance(card, FeLIFParameters) else FeLIFParameters.from_card(card)
+    x = card if isinstance(card, NeuronParameters) else NeuronParameters.from_card(card)
     p_start = x.polarization_reset if polarization_start is None else polarization_start
     time_s = np.arange(int(np.floor(t_stop_s / dt_s + 1e-6)) + 1, dtype=np.float64) * dt_s
     corner_s, corner_a = _corners(stimulus, max(t_stop_s, time_s[-1]))
-    v, p, spikes, count = rosenbrock.transient(
-        x.constants(), corner_s * 1e3, corner_a, time_s * 1e3, v_start, np.full(x.domains, p_start), rtol
+    model: Any = x.model
+    film_v, domains = x.in_film(v_start, p_start), np.full(x.domains, p_start)
+    v, p, spikes, count = compiled(rosenbrock.transient, model)(
+        x.constants(), corner_s * 1e3, corner_a, time_s * 1e3, film_v, domains, rtol
     )
     if count < 0:
         raise InputError(
-            f"FeLIF under {stimulus.name}: the step size underflows at {spikes[0] * 1e-3:g} s "
+            f"{x.model.label} under {stimulus.name}: the step size underflows at {spikes[0] * 1e-3:g} s "
             f"(rtol {rtol:g}); are the parameters physical?"
         )
-    signals = {"i_syn_a": stimulus.at(time_s), "v_mem_v": v, "polarization": p @ x.domain_weight}
+    polarization = p @ x.shares
+    signals = {"i_syn_a": stimulus.at(time_s), "v_mem_v": x.at_membrane(v, polarization), "polarization": polarization}
     return Waveform(time_s, signals, spikes[:count] * 1e-3)
 
 

@@ -1,4 +1,4 @@
-"""FeLIF over one macro step (1 ms) at constant current, many neurons, float64: adaptive Rosenbrock and 1 us Euler.
+"""A neuron over one macro step (1 ms) at constant current, many neurons, float64: adaptive Rosenbrock and 1 us Euler.
 
     S = d(V, p)/d(V_0, p_0, I):    dS/dt = J S + (0, ..., 0 | f_I)        (variational equation)
 
@@ -14,7 +14,7 @@ Spikes, in both kernels:
 - event reset: reset at the crossing, held for T_REFRACTORY (what is left goes on into the next macro step),
   then integrated on; several spikes a millisecond are possible, `spikes` counts them.
 
-Arrays: v, hold, i_a, spikes (n,), p (K, n); `constants` (m, 18 + 3 K) with m = 1 or one row a neuron, neuron j % m.
+Arrays: v, hold, i_a, spikes (n,), p (K, n); `constants` (m, R) with m = 1 or one row a neuron, neuron j % m.
 `seen` (1 + K, n): state at the first crossing, or at the end where none happened; there the surrogate looks.
 `tangents` (1 + K, 2 + K, n): derivative of `seen`; `late` (1 + K, n): derivative of the final state by I after a spike;
 `lead_ms` (n,): time integrated up to `seen`; `free_ms` (n,): since the last reset. Each kernel works on neurons
@@ -26,36 +26,31 @@ import math
 
 import numpy as np
 
-from bruno_spice.devices.compiled import kernel
-from bruno_spice.devices.ferroelectric.constants import (
-    ALPHA,
-    DISCHARGE,
+from bruno_spice.devices.ferroelectric.bound import law, template
+from bruno_spice.devices.ferroelectric.scalar.rosenbrock import (
+    GAMMA,
+    A,
+    C,
+    polarization_of,
+    rates,
+    rosenbrock_step,
+    solve,
+    to_threshold,
+    weights,
+)
+from bruno_spice.devices.models.rows import (
     DOMAINS_FROM,
     DRIVE,
-    E_SOFT,
     K_CAP,
     K_POL,
-    LEAK,
+    OFFSET,
     P_RESET,
-    PER_V_COMPLIANCE,
-    PER_V_LEAK,
-    PER_V_LEAK_BELOW,
-    PER_V_SMOOTH,
+    SMALLEST,
     T_REFRACTORY,
     V_FLOOR,
     V_PER_P,
     V_RESET,
     V_THRESHOLD,
-)
-from bruno_spice.devices.ferroelectric.scalar.rosenbrock import (
-    GAMMA,
-    MAX_LEAK_EXPONENT,
-    A,
-    C,
-    rates,
-    rosenbrock_step,
-    solve,
-    to_threshold,
 )
 
 MACRO_MS = 1.0
@@ -65,53 +60,53 @@ MOST_STEPS = 100_000
 FIRST_STEP_MS = 1e-2
 
 
-@kernel()
-def curvature(v, p, i_a, constants, gain, bend, mixed):
+@template()
+def curvature(v, p, i_a, constants, gain, rate, bend, mixed):
     """Second derivatives at one state: returns those of (I_in - I_leak) by V, V and by V, I; fills those of dp/dt.
 
     `bend` (K,) by E, E; `mixed` (K,) by E, p with the sign turned.
     """
     domains = p.size
-    common = constants[K_CAP] * v
+    polarization = polarization_of(p, constants)
+    common = constants[K_CAP] * v - constants[K_POL] * polarization
     for k in range(domains):
-        common -= constants[K_POL] * constants[DOMAINS_FROM + 2 * domains + k] * p[k]
-    for k in range(domains):
-        field = common - constants[DOMAINS_FROM + domains + k]
+        field = common - constants[DOMAINS_FROM + OFFSET * domains + k]
         sign = 1.0 if field >= 0.0 else -1.0
-        softened = abs(field) + constants[E_SOFT] + 1e-300
+        size = max(law.softened(abs(field), constants, k, domains), constants[DOMAINS_FROM + SMALLEST * domains + k])
         bend[k], mixed[k] = 0.0, 0.0
         if gain[k] != 0.0:
-            steep = constants[ALPHA] * (constants[DOMAINS_FROM + k] / softened) ** constants[ALPHA]
-            bend[k] = sign * gain[k] * (steep - constants[ALPHA] - 1.0) / softened
-            mixed[k] = gain[k] / (sign - p[k])
-    per_v = constants[PER_V_LEAK] if v >= 0.0 else constants[PER_V_LEAK_BELOW]
-    grown = math.exp(min(abs(v) * per_v, MAX_LEAK_EXPONENT))
-    smooth_sign = math.tanh(v * constants[PER_V_SMOOTH])
-    slope_v = -math.copysign(constants[LEAK] * per_v**2 * grown, v)
-    slope_v += 2.0 * constants[DISCHARGE] * constants[PER_V_SMOOTH] ** 2 * smooth_sign * (1.0 - smooth_sign**2)
+            left = 1.0 - sign * p[k] - law.back(size, constants, k, domains)
+            steep = law.steepness(size, constants, k, domains)
+            bend[k] = steep * gain[k] + rate[k] * left * law.steepness_slope(size, constants, k, domains)
+            bend[k] -= rate[k] * steep * law.back_slope(size, constants, k, domains)
+            bend[k] *= sign
+            mixed[k] = sign * rate[k] * steep
+    at_membrane, per_v = v, 1.0
+    if law.TERMINAL:
+        at_membrane = law.terminal(v, polarization, constants, 0, domains)
+        per_v = law.terminal_slope(v, polarization, constants, 0, domains)
+    drive = constants[DRIVE]
+    slope_v = -drive * law.leak_bend(at_membrane, constants, 0, domains) * per_v * per_v
     drive_v = 0.0
     if i_a < 0.0:
-        drive_v = constants[DRIVE] * constants[PER_V_COMPLIANCE]
-        headroom = (v - constants[V_FLOOR]) * constants[PER_V_COMPLIANCE]
-        if headroom >= 0.0:
-            drive_v *= math.exp(-headroom)
-            slope_v -= drive_v * constants[PER_V_COMPLIANCE] * i_a
+        drive_v = drive * law.compliance_slope(at_membrane, constants, 0, domains) * per_v
+        slope_v += drive * i_a * law.compliance_bend(at_membrane, constants, 0, domains) * per_v * per_v
     return slope_v, drive_v
 
 
-@kernel()
+@template()
 def rosenbrock_tangents(v, p, i_a, h, constants, work, u, s, stages, second, right):
     """Carry the tangents s (1 + K, 2 + K) through the step that left `work` and `u` (`rosenbrock_step`).
 
     Scratch: stages (6, 1 + K), second (2, K), right (K,).
     """
     domains = p.size
-    weight = constants[DOMAINS_FROM + 2 * domains :]
-    k_cap, k_pol, v_per_p = constants[K_CAP], constants[K_POL], constants[V_PER_P]
+    weight = weights(constants, domains)
     shift = 1.0 / (GAMMA * h)
     gain, rate = work[0, 2 : 2 + domains], work[0, 2 + domains :]
     bend, mixed = second[0], second[1]
-    slope_v, drive_v = curvature(v, p, i_a, constants, gain, bend, mixed)
+    slope_v, drive_v = curvature(v, p, i_a, constants, gain, rate, bend, mixed)
+    k_cap, k_pol, v_per_p = constants[K_CAP], constants[K_POL], constants[V_PER_P]
     for column in range(s.shape[1]):
         by_current = column == s.shape[1] - 1
         s_field = k_cap * s[0, column]
@@ -152,7 +147,7 @@ def rosenbrock_tangents(v, p, i_a, h, constants, work, u, s, stages, second, rig
             s[row, column] += moved
 
 
-@kernel()
+@template()
 def reset_tangents(s, seen_tangents, first):
     """At a spike: keep the tangents of the first crossing, and start again from a state that depends on nothing."""
     if first:
@@ -160,7 +155,7 @@ def reset_tangents(s, seen_tangents, first):
     s[:] = 0.0
 
 
-@kernel()
+@template()
 def finish(j, v, p, spikes, s, v_out, hold, constants, event, seen, tangents, late, seen_tangents):
     """Write neuron j's results at the end of its macro step, and reset it where the rule says so."""
     domains = p.shape[0]
@@ -182,7 +177,7 @@ def finish(j, v, p, spikes, s, v_out, hold, constants, event, seen, tangents, la
         hold[j] = 0.0
 
 
-@kernel()
+@template()
 def rosenbrock_windows(
     start, stop, constants, v, p, hold, step, i_a, spikes, rtol, event, seen, lead_ms, free_ms, tangents, late
 ):
@@ -256,27 +251,26 @@ def rosenbrock_windows(
         finish(j, v, p, spikes, s, v_now, hold, x, event, seen, tangents, late, seen_tangents)
 
 
-@kernel()
+@template()
 def euler_step(v, p, i_a, dt, constants, dp, gain, rate, s):
     """One explicit Euler step of `dt` ms, p updated in place, tangents s too unless they are empty. Returns V."""
     domains = p.size
-    weight = constants[DOMAINS_FROM + 2 * domains :]
-    v_per_p = constants[V_PER_P]
+    weight = weights(constants, domains)
     _, _, drive = rates(v, p, i_a, constants, dp, gain, rate)
-    per_v = constants[PER_V_LEAK] if v >= 0.0 else constants[PER_V_LEAK_BELOW]
-    grown = math.exp(min(abs(v) * per_v, MAX_LEAK_EXPONENT))
-    smooth_sign = math.tanh(v * constants[PER_V_SMOOTH])
-    leak = dt * (constants[LEAK] * (grown - 1.0) + constants[DISCHARGE] * abs(smooth_sign))
-    leak_slope = dt * constants[LEAK] * per_v * grown
-    leak_slope += dt * constants[DISCHARGE] * constants[PER_V_SMOOTH] * (1.0 - smooth_sign * smooth_sign)
-    if leak > abs(v):
-        leak, leak_slope = abs(v), 1.0
-    leak *= math.copysign(1.0, v)
+    v_per_p = constants[V_PER_P]
+    at_membrane, per_v = v, 1.0
+    if law.TERMINAL:
+        polarization = polarization_of(p, constants)
+        at_membrane = law.terminal(v, polarization, constants, 0, domains)
+        per_v = law.terminal_slope(v, polarization, constants, 0, domains)
+    leak = dt * constants[DRIVE] * law.leak(at_membrane, constants, 0, domains)
+    leak_slope = dt * constants[DRIVE] * law.leak_slope(at_membrane, constants, 0, domains) * per_v
+    if abs(leak) * per_v > abs(at_membrane):
+        leak, leak_slope = at_membrane / per_v, 1.0
     i_in, i_slope, i_gain = dt * drive * i_a, 0.0, dt * drive
     if i_a < 0.0:
-        to_floor = constants[V_FLOOR] - v
-        headroom = -to_floor * constants[PER_V_COMPLIANCE]
-        i_slope = dt * constants[DRIVE] * i_a * constants[PER_V_COMPLIANCE] * math.exp(-max(headroom, 0.0))
+        to_floor = (constants[V_FLOOR] - at_membrane) / per_v
+        i_slope = dt * constants[DRIVE] * i_a * law.compliance_slope(at_membrane, constants, 0, domains) * per_v
         if abs(i_in) > abs(to_floor):
             i_in, i_slope, i_gain = to_floor, -1.0, 0.0
     v_new = v + i_in - leak
@@ -303,7 +297,7 @@ def euler_step(v, p, i_a, dt, constants, dp, gain, rate, s):
     return v_new
 
 
-@kernel()
+@template()
 def euler_windows(
     start, stop, constants, v, p, hold, i_a, spikes, substeps, event, seen, lead_ms, free_ms, tangents, late
 ):

@@ -3,60 +3,52 @@
     lam_seen  = surrogate part + (where no spike) lam_after
     lam_start = J^T lam_seen,   dL/dI = J_I^T lam_seen + (after a spike, event reset) late^T lam_after
 
-Arrays are flat over n = B N neurons, float32; `constants` (18 + 3 K, m): neuron j has column j % m. J is read from
-`tangents`, or made from the state at the start of the step (BRUNO's clamped coarse step). Working rows are those of
-`devices.ferroelectric.simd.substep`, each used for what its new name says.
+Arrays are flat over n = B N neurons, float32; `constants` (R, m): neuron j has column j % m. J is read from
+`tangents`, or made from the state at the start of the step (BRUNO's clamped coarse step).
 """
 
 # mypy: allow-untyped-defs
 import numpy as np
 
-from bruno_spice.devices.compiled import FAST_MATH, inlined, kernel
-from bruno_spice.devices.ferroelectric.constants import (
-    ALPHA,
-    DISCHARGE,
-    DRIVE,
-    E_SOFT,
-    K_CAP,
-    K_POL,
-    LEAK,
-    LN_RATE,
-    P_RESET,
-    PER_V_COMPLIANCE,
-    PER_V_LEAK,
-    PER_V_LEAK_BELOW,
-    PER_V_SMOOTH,
-    V_FLOOR,
-    V_PER_P,
-    V_RESET,
-    V_THRESHOLD,
-)
-from bruno_spice.devices.ferroelectric.simd import substep as simd
+from bruno_spice.devices.compiled import inlined
+from bruno_spice.devices.ferroelectric.bound import BLOCK, law, template
 from bruno_spice.devices.ferroelectric.simd.macro_step import load_constants
-from bruno_spice.devices.ferroelectric.simd.substep import (
-    BLOCK,
-    INVERSE_EA,
+from bruno_spice.devices.ferroelectric.simd.rows import (
+    AFTER_P,
+    AT_V,
+    BY_I,
+    BY_SHOWN_P,
+    BY_SHOWN_V,
+    BY_SPIKE,
+    DISTANCE,
+    FIELD,
+    FIRED,
+    FREE,
+    I_A,
+    KEPT,
+    LAM_P,
+    LAM_V,
+    LEAD,
+    NOW,
     OFFSET,
-    SMALLEST_FIELD,
+    PER_V,
+    SEEN_P,
+    SEEN_V,
+    SMALLEST,
+    SWING,
     WEIGHT,
     WORK_SIZE,
+    P,
+    V,
     domain_row,
 )
-from bruno_spice.devices.ferroelectric.simd.vector_math import LOG2_E, F, exp2, larger, log2, smaller
+from bruno_spice.devices.ferroelectric.simd.substep import at_membrane
+from bruno_spice.devices.ferroelectric.simd.vector_math import LOG2_E, ONE, TWO, ZERO, F, exp, exp2, larger, smaller
+from bruno_spice.devices.models.rows import DRIVE, K_CAP, K_POL, P_RESET, V_FLOOR, V_PER_P, V_RESET, V_THRESHOLD
 
 SHAPES = ("superspike", "superspike_squared", "tanh", "arctan")
 """Shapes of a surrogate by their number here (`training.dynamics.surrogates`)."""
 SATURATED = F(1.0 - 1e-6)
-ZERO, ONE, TWO = F(0.0), F(1.0), F(2.0)
-MOST_BITS = F(86.0)
-"""Limit of a leak's exponent, as in `training.dynamics.unrolled`."""
-
-V, P, I_A, LEAD, FREE, SEEN_V, SEEN_P, FIRED = (
-    simd.V, simd.P, simd.I_IN, simd.LEAD, simd.FREE, simd.SEEN_V, simd.SEEN_P, simd.FIRED,
-)  # fmt: skip
-BY_SPIKE, BY_V, BY_P, BY_I = simd.PART, simd.BY_V, simd.MEAN, simd.BY_I
-LAM_V, LAM_P, AFTER_P = simd.DRIVEN, simd.LEFT, simd.LAM
-DISTANCE, SWING, FIELD, KEPT, NOW = simd.TAKEN, simd.PHI, simd.FIELD, simd.RATE, simd.PSI
 
 
 @inlined
@@ -74,7 +66,7 @@ def derivative(shape, y):
     return ONE / (ONE + y * y)
 
 
-@kernel(fastmath=FAST_MATH)
+@template(simd=True)
 def load_row(w, at, array, start, count):
     """Lanes of `array` from `start`; those beyond `count` are zero."""
     for j in range(count):
@@ -83,7 +75,7 @@ def load_row(w, at, array, start, count):
         w[at + j] = ZERO
 
 
-@kernel(fastmath=FAST_MATH)
+@template(simd=True)
 def surrogate(w, domains, charge, shape, slope):
     """SWING = the adjoint of V and p by the surrogate, per unit of charge (or V); BY_SPIKE is used up."""
     for j in range(BLOCK):
@@ -102,12 +94,12 @@ def surrogate(w, domains, charge, shape, slope):
         w[SWING + j] *= w[BY_SPIKE + j] * derivative(shape, slope * w[DISTANCE + j])
 
 
-@kernel(fastmath=FAST_MATH)
+@template(simd=True)
 def to_seen(w, domains, charge, event):
     """LAM = lam_seen; NOW, AFTER_P = lam_after where spikes are resets within the step."""
     for j in range(BLOCK):
         quiet = ONE if w[FIRED + j] == ZERO else ZERO
-        lam, shown = w[LAM_V + j], w[BY_V + j]
+        lam, shown = w[LAM_V + j], w[BY_SHOWN_V + j]
         after = lam + shown
         w[NOW + j] = after
         w[LAM_V + j] = (quiet * after if event else quiet * lam + shown) + w[SWING + j]
@@ -115,14 +107,14 @@ def to_seen(w, domains, charge, event):
         row = domain_row(k)
         for j in range(BLOCK):
             quiet = ONE if w[FIRED + j] == ZERO else ZERO
-            lam, shown = w[LAM_P + row + j], w[BY_P + j] * w[WEIGHT + row + j]
+            lam, shown = w[LAM_P + row + j], w[BY_SHOWN_P + j] * w[WEIGHT + row + j]
             pull = w[SWING + j] * w[V_PER_P * BLOCK + j] * w[WEIGHT + row + j] if charge else ZERO
             after = lam + shown
             w[AFTER_P + row + j] = after
             w[LAM_P + row + j] = (quiet * after if event else quiet * lam + shown) + pull
 
 
-@kernel(fastmath=FAST_MATH)
+@template(simd=True)
 def coarse_step(w, domains):
     """LAM = J^T LAM and BY_I for one explicit Euler step of LEAD ms, tau detached, clamped (`dynamics.adjoint`)."""
     for j in range(BLOCK):
@@ -135,9 +127,8 @@ def coarse_step(w, domains):
         row = domain_row(k)
         for j in range(BLOCK):
             here = w[FIELD + j] - w[OFFSET + row + j]
-            size = larger((abs(here) + w[E_SOFT * BLOCK + j]) * w[INVERSE_EA + row + j], w[SMALLEST_FIELD + j])
-            exponent = exp2(-w[ALPHA * BLOCK + j] * log2(size))
-            share = smaller(w[LEAD + j] * exp2((w[LN_RATE * BLOCK + j] - exponent) * LOG2_E), ONE)
+            size = larger(law.softened(abs(here), w, row, j), w[SMALLEST + row + j])
+            share = smaller(w[LEAD + j] * exp(law.ln_rate(size, w, row, j)), ONE)
             p = w[P + row + j]
             stuck = (p if here >= ZERO else -p) >= SATURATED
             kept = ZERO if stuck and w[LEAD + j] > ZERO else ONE - share
@@ -145,27 +136,21 @@ def coarse_step(w, domains):
             by_v = w[LAM_V + j] * w[V_PER_P * BLOCK + j] * w[WEIGHT + row + j]
             w[LAM_P + row + j] = by_v * (ONE - kept) + lam * kept
     for j in range(BLOCK):
-        v, drive, lead = w[V + j], w[DRIVE * BLOCK + j], w[LEAD + j]
-        above_0, below_0 = w[PER_V_LEAK * BLOCK + j], w[PER_V_LEAK_BELOW * BLOCK + j]
-        per_v = above_0 if v >= ZERO else below_0
-        grown = exp2(smaller(abs(v) * per_v * LOG2_E, MOST_BITS))
-        turned = exp2(smaller(abs(v) * w[PER_V_SMOOTH * BLOCK + j] * (TWO * LOG2_E), F(60.0)))
-        tanh = ONE - TWO / (turned + ONE)
-        slope = w[LEAK * BLOCK + j] * per_v * grown
-        slope += w[DISCHARGE * BLOCK + j] * w[PER_V_SMOOTH * BLOCK + j] * (ONE - tanh * tanh)
+        drive, lead = w[DRIVE * BLOCK + j], w[LEAD + j]
+        v = w[AT_V + j] if law.TERMINAL else w[V + j]
+        per_v = w[PER_V + j] if law.TERMINAL else ONE
+        slope = drive * law.leak_slope(v, w, 0, j) * per_v
         above = v - w[V_FLOOR * BLOCK + j]
-        headroom = above * w[PER_V_COMPLIANCE * BLOCK + j]
-        lost = exp2(-larger(headroom, ZERO) * LOG2_E)
-        compliance = ONE - lost if headroom >= ZERO else headroom
+        compliance = law.compliance(v, w, 0, j)
         pull = drive * w[I_A + j]
         inhibited = w[I_A + j] < ZERO
-        slope -= pull * w[PER_V_COMPLIANCE * BLOCK + j] * lost if inhibited else ZERO
-        free = compliance * drive if lead * abs(pull * compliance) <= abs(above) else ZERO
+        slope -= pull * law.compliance_slope(v, w, 0, j) * per_v if inhibited else ZERO
+        free = compliance * drive if lead * abs(pull * compliance) * per_v <= abs(above) else ZERO
         w[BY_I + j] = w[LAM_V + j] * lead * (free if inhibited else drive)
         w[LAM_V + j] *= ONE - smaller(lead * slope, ONE)
 
 
-@kernel(fastmath=FAST_MATH)
+@template(simd=True)
 def through_tangents(w, tangents, domains, start, count):
     """LAM = J^T LAM and BY_I for the stored J (1 + K, 2 + K, n)."""
     for j in range(BLOCK):
@@ -195,7 +180,7 @@ def through_tangents(w, tangents, domains, start, count):
             w[LAM_P + row + j] = w[KEPT + row + j]
 
 
-@kernel(fastmath=FAST_MATH)
+@template(simd=True)
 def after_spikes(w, late, domains, exact, start, count):
     """Event reset: BY_I gains what the current does to the end of the step after a spike."""
     for j in range(BLOCK):
@@ -215,7 +200,7 @@ def after_spikes(w, late, domains, exact, start, count):
             w[BY_I + j] += spiked * of_p[start + j] * w[AFTER_P + row + j]
 
 
-@kernel(fastmath=FAST_MATH)
+@template(simd=True)
 def adjoint_windows(
     start, stop, constants, exact, event, charge, shape, slope, tape, tangents, late, by_spikes, by_voltage,
     by_polarization, lam_v, lam_p, by_current,
@@ -238,8 +223,8 @@ def adjoint_windows(
         load_row(w, FIRED, fired, first, count)
         load_row(w, SEEN_V, seen[0], first, count)
         load_row(w, BY_SPIKE, by_spikes, first, count)
-        load_row(w, BY_V, by_voltage, first, count)
-        load_row(w, BY_P, by_polarization, first, count)
+        load_row(w, BY_SHOWN_V, by_voltage, first, count)
+        load_row(w, BY_SHOWN_P, by_polarization, first, count)
         load_row(w, LAM_V, lam_v, first, count)
         for k in range(domains):
             load_row(w, LAM_P + domain_row(k), lam_p[k], first, count)
@@ -254,6 +239,8 @@ def adjoint_windows(
             for k in range(domains):
                 load_row(w, P + domain_row(k), p[k], first, count)
             load_row(w, LEAD, lead, first, count)
+            if law.TERMINAL:
+                at_membrane(w, domains)
             coarse_step(w, domains)
         if event:
             load_row(w, FREE, free, first, count)

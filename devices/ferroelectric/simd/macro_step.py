@@ -2,7 +2,7 @@
 
 Neurons of one pace (`devices.ferroelectric.paces`) go through together, sorted within tiles that fit into the cache.
 
-Same arrays as `devices.ferroelectric.scalar.windows`, in float32, `constants` as (18 + 3 K, m): neuron j has column j
+Same arrays as `devices.ferroelectric.scalar.windows`, in float32, `constants` as (R, m): neuron j has column j
 % m.
 """
 
@@ -10,29 +10,35 @@ Same arrays as `devices.ferroelectric.scalar.windows`, in float32, `constants` a
 import numpy as np
 
 from bruno_spice.devices.compiled import FAST_MATH, inlined, kernel
-from bruno_spice.devices.ferroelectric.constants import (
-    ALPHA,
-    DOMAINS_FROM,
-    DRIVE,
-    E_SOFT,
-    K_CAP,
-    K_POL,
-    LN_RATE,
-    P_RESET,
-    V_PER_P,
-    V_RESET,
-    V_THRESHOLD,
-)
+from bruno_spice.devices.ferroelectric.bound import BLOCK, law, template
 from bruno_spice.devices.ferroelectric.paces import INHIBITED, PACES, pace, substep_count, substep_ms
-from bruno_spice.devices.ferroelectric.simd import substep as simd
-from bruno_spice.devices.ferroelectric.simd.substep import (
-    BLOCK,
+from bruno_spice.devices.ferroelectric.simd.rows import (
     COLUMN,
+    FREE,
+    GROUP_ROWS,
+    HOLD,
+    I_IN,
+    LEAD,
+    MEAN,
+    OFFSET,
+    SEEN_P,
     SEEN_TANGENT,
-    SLOWEST_RATE_BITS,
+    SEEN_V,
+    SMALLEST,
+    SPIKES,
+    TAIL_FIELD,
+    TAIL_LEFT,
+    TAKES,
     TANGENTS_SIZE,
+    V_PER_FIELD,
+    WEIGHT,
     WORK_SIZE,
+    P,
+    V,
+)
+from bruno_spice.devices.ferroelectric.simd.substep import (
     advance,
+    at_membrane,
     begin_substep,
     correct,
     distribute,
@@ -43,68 +49,72 @@ from bruno_spice.devices.ferroelectric.simd.substep import (
     take,
 )
 from bruno_spice.devices.ferroelectric.simd.tangents import carry_tangents
-from bruno_spice.devices.ferroelectric.simd.vector_math import LOG2_E, F, exp2, larger, log2
+from bruno_spice.devices.ferroelectric.simd.vector_math import ONE, ZERO, F, exp, larger
+from bruno_spice.devices.models.rows import (
+    DOMAINS_FROM,
+    DRIVE,
+    GROUPS,
+    K_CAP,
+    K_POL,
+    P_RESET,
+    V_PER_P,
+    V_RESET,
+    V_THRESHOLD,
+)
 
-ZERO, ONE = F(0.0), F(1.0)
 TILE = 8192
 length, pace_of, count_of = inlined(substep_ms), inlined(pace), inlined(substep_count)
 
 
-@kernel(fastmath=FAST_MATH)
+@template(simd=True)
 def load_constants(w, constants, lanes):
-    """The constants of the neurons in `lanes` (BLOCK,)."""
+    """The constants of the neurons in `lanes` (BLOCK,), and how switching ends at the threshold."""
     rows, width = constants.shape
-    domains = (rows - DOMAINS_FROM) // 3
+    domains = (rows - DOMAINS_FROM) // len(GROUPS)
     for row in range(DOMAINS_FROM):
         at = row * BLOCK
         for j in range(BLOCK):
             w[at + j] = constants[row, lanes[j] % width]
-    for k in range(domains):
-        row = k * BLOCK
-        for j in range(BLOCK):
-            column = lanes[j] % width
-            w[simd.INVERSE_EA + row + j] = ONE / constants[DOMAINS_FROM + k, column]
-            w[simd.OFFSET + row + j] = constants[DOMAINS_FROM + domains + k, column]
-            w[simd.WEIGHT + row + j] = constants[DOMAINS_FROM + 2 * domains + k, column]
+    for group in range(len(GROUPS)):
+        for k in range(domains):
+            at, row = GROUP_ROWS[group] + k * BLOCK, DOMAINS_FROM + group * domains + k
+            for j in range(BLOCK):
+                w[at + j] = constants[row, lanes[j] % width]
     for j in range(BLOCK):
         per_p = w[K_CAP * BLOCK + j] * w[V_PER_P * BLOCK + j] + w[K_POL * BLOCK + j]
-        w[simd.V_PER_FIELD + j] = w[V_PER_P * BLOCK + j] / per_p
-        w[simd.MEAN + j] = w[K_CAP * BLOCK + j] * w[V_THRESHOLD * BLOCK + j]
-        largest = w[LN_RATE * BLOCK + j] + SLOWEST_RATE_BITS / LOG2_E
-        w[simd.SMALLEST_FIELD + j] = exp2(-log2(largest) / w[ALPHA * BLOCK + j])
+        w[V_PER_FIELD + j] = w[V_PER_P * BLOCK + j] / per_p
+        w[MEAN + j] = w[K_CAP * BLOCK + j] * w[V_THRESHOLD * BLOCK + j]
     for k in range(domains):
         row = k * BLOCK
         for j in range(BLOCK):
-            w[simd.MEAN + j] -= w[K_POL * BLOCK + j] * w[simd.WEIGHT + row + j]
+            w[MEAN + j] -= w[K_POL * BLOCK + j] * w[WEIGHT + row + j]
     for k in range(domains):
         row = k * BLOCK
         for j in range(BLOCK):
             per_p = w[K_CAP * BLOCK + j] * w[V_PER_P * BLOCK + j] + w[K_POL * BLOCK + j]
-            takes = w[simd.WEIGHT + row + j] * per_p
-            w[simd.TAKES + row + j] = takes
-            field = larger(w[simd.MEAN + j] - w[simd.OFFSET + row + j], ZERO) + w[E_SOFT * BLOCK + j]
-            inverse, alpha = w[simd.INVERSE_EA + row + j], w[ALPHA * BLOCK + j]
-            size = larger(field * inverse, w[simd.SMALLEST_FIELD + j])
-            exponent = exp2(-alpha * log2(size))
-            lam = alpha * exponent * inverse / size
-            w[simd.TAIL_FIELD + row + j] = exp2((w[LN_RATE * BLOCK + j] - exponent) * LOG2_E) / lam
-            w[simd.TAIL_LEFT + row + j] = ONE / (larger(takes, F(1e-12)) * lam)
+            takes = w[WEIGHT + row + j] * per_p
+            w[TAKES + row + j] = takes
+            field = law.softened(larger(w[MEAN + j] - w[OFFSET + row + j], ZERO), w, row, j)
+            size = larger(field, w[SMALLEST + row + j])
+            lam = law.steepness(size, w, row, j)
+            w[TAIL_FIELD + row + j] = exp(law.ln_rate(size, w, row, j)) / lam
+            w[TAIL_LEFT + row + j] = ONE / (larger(takes, F(1e-12)) * lam)
 
 
-@kernel(fastmath=FAST_MATH)
+@template(simd=True)
 def load_state(w, s, v, p, hold, i_a, lanes, with_tangents):
     """State and current of a block. Tangents start at the identity."""
     domains = p.shape[0]
     for j in range(BLOCK):
         at = lanes[j]
-        w[simd.V + j] = v[at]
-        w[simd.HOLD + j] = hold[at]
-        w[simd.I_IN + j] = i_a[at] * w[DRIVE * BLOCK + j]
-        w[simd.SPIKES + j] = ZERO
-        w[simd.FREE + j] = ZERO
+        w[V + j] = v[at]
+        w[HOLD + j] = hold[at]
+        w[I_IN + j] = i_a[at] * w[DRIVE * BLOCK + j]
+        w[SPIKES + j] = ZERO
+        w[FREE + j] = ZERO
     for k in range(domains):
         for j in range(BLOCK):
-            w[simd.P + k * BLOCK + j] = p[k, lanes[j]]
+            w[P + k * BLOCK + j] = p[k, lanes[j]]
     if not with_tangents:
         return
     for column in range(2 + domains):
@@ -113,7 +123,7 @@ def load_state(w, s, v, p, hold, i_a, lanes, with_tangents):
             for j in range(BLOCK):
                 value = ONE if row == column else ZERO
                 if row == 0 and 0 < column <= domains:
-                    value = w[V_PER_P * BLOCK + j] * w[simd.WEIGHT + (column - 1) * BLOCK + j]
+                    value = w[V_PER_P * BLOCK + j] * w[WEIGHT + (column - 1) * BLOCK + j]
                 s[at + j] = value
 
 
@@ -123,45 +133,44 @@ def store(w, v, p, hold, spikes, event, seen, lead_ms, free_ms, lanes, count):
     domains = p.shape[0]
     for j in range(count):
         at = lanes[j]
-        fired = w[simd.SPIKES + j] > ZERO
-        spikes[at] = w[simd.SPIKES + j]
-        free_ms[at] = w[simd.FREE + j]
+        fired = w[SPIKES + j] > ZERO
+        spikes[at] = w[SPIKES + j]
+        free_ms[at] = w[FREE + j]
         late = fired and event
-        lead_ms[at] = w[simd.LEAD + j] if late else w[simd.FREE + j]
-        seen[0, at] = w[simd.SEEN_V + j] if late else w[simd.V + j]
+        lead_ms[at] = w[LEAD + j] if late else w[FREE + j]
+        seen[0, at] = w[SEEN_V + j] if late else w[V + j]
         cut = fired and not event
-        v[at] = w[V_RESET * BLOCK + j] if cut else w[simd.V + j]
-        hold[at] = ZERO if cut else w[simd.HOLD + j]
+        v[at] = w[V_RESET * BLOCK + j] if cut else w[V + j]
+        hold[at] = ZERO if cut else w[HOLD + j]
         for k in range(domains):
             row = k * BLOCK
-            seen[1 + k, at] = w[simd.SEEN_P + row + j] if late else w[simd.P + row + j]
-            p[k, at] = w[P_RESET * BLOCK + j] if cut else w[simd.P + row + j]
+            seen[1 + k, at] = w[SEEN_P + row + j] if late else w[P + row + j]
+            p[k, at] = w[P_RESET * BLOCK + j] if cut else w[P + row + j]
 
 
-@kernel(fastmath=FAST_MATH)
+@template(simd=True)
 def store_tangents(w, s, tangents, late, domains, event, lanes, count):
     """Write a block's tangents, of (V, p) by (V, p, I in A)."""
     for column in range(2 + domains):
         by_current = column == 1 + domains
         for j in range(count):
             at = lanes[j]
-            unit = w[DRIVE * BLOCK + j] if by_current else ONE
             per_p = w[V_PER_P * BLOCK + j]
             seen_at = column * COLUMN + j
             now_at = seen_at
-            if event and w[simd.SPIKES + j] > ZERO:
+            if event and w[SPIKES + j] > ZERO:
                 seen_at += SEEN_TANGENT
             of_v, late_v = s[seen_at], s[now_at]
             for k in range(domains):
                 of_p, late_p = s[seen_at + (1 + k) * BLOCK], s[now_at + (1 + k) * BLOCK]
-                of_v -= per_p * w[simd.WEIGHT + k * BLOCK + j] * of_p
-                late_v -= per_p * w[simd.WEIGHT + k * BLOCK + j] * late_p
-                tangents[1 + k, column, at] = of_p * unit
+                of_v -= per_p * w[WEIGHT + k * BLOCK + j] * of_p
+                late_v -= per_p * w[WEIGHT + k * BLOCK + j] * late_p
+                tangents[1 + k, column, at] = of_p
                 if event and by_current:
-                    late[1 + k, at] = late_p * unit
-            tangents[0, column, at] = of_v * unit
+                    late[1 + k, at] = late_p
+            tangents[0, column, at] = of_v
             if event and by_current:
-                late[0, at] = late_v * unit
+                late[0, at] = late_v
 
 
 @kernel(fastmath=FAST_MATH)
@@ -186,11 +195,13 @@ def sort_by_pace(order, ends, constants, i_a, start, stop):
         at[k] += 1
 
 
-@kernel(fastmath=FAST_MATH)
+@template(simd=True)
 def take_substeps(w, s, domains, substeps, inhibited, event, with_tangents):
     """A block from the start of a macro step to its end."""
-    leak_at_start(w)
+    leak_at_start(w, domains)
     for step in range(substeps):
+        if law.TERMINAL:
+            at_membrane(w, domains)
         begin_substep(w, F(length(step, substeps)), inhibited)
         rates_at_start(w, domains)
         take(w)
@@ -207,7 +218,7 @@ def take_substeps(w, s, domains, substeps, inhibited, event, with_tangents):
                 freeze(w)
 
 
-@kernel(fastmath=FAST_MATH)
+@template(simd=True)
 def logistic_windows(
     start, stop, constants, v, p, hold, i_a, spikes, accuracy, event, seen, lead_ms, free_ms, tangents, late
 ):

@@ -20,135 +20,121 @@ e^u' - 1 = (e^u - 1) e^-G.
 
 Substeps and their number: `devices.ferroelectric.paces`; tangents: `devices.ferroelectric.simd.tangents`.
 
-Layout: neurons go through in blocks of BLOCK. All working numbers of a block live in one flat array, row after row, and
-every loop runs over the whole block, so the compiler can see that rows never overlap and vectorises without asking.
+Rows of the working array `w`: `devices.ferroelectric.simd.rows`. What a model says of its film: `law`.
 """
 
 # mypy: allow-untyped-defs
 
-from bruno_spice.devices.compiled import FAST_MATH, inlined, kernel
-from bruno_spice.devices.ferroelectric.constants import (
-    ALPHA,
-    DISCHARGE,
-    DOMAINS_FROM,
-    E_SOFT,
-    K_CAP,
-    K_POL,
-    LEAK,
-    LN_RATE,
-    P_RESET,
-    PER_V_COMPLIANCE,
-    PER_V_LEAK,
-    PER_V_LEAK_BELOW,
-    PER_V_SMOOTH,
-    T_REFRACTORY,
-    V_FLOOR,
-    V_PER_P,
-    V_RESET,
-    V_THRESHOLD,
-)
+from bruno_spice.devices.ferroelectric.bound import BLOCK, law, template
 from bruno_spice.devices.ferroelectric.paces import FADED_E_FOLDS
+from bruno_spice.devices.ferroelectric.simd.rows import (
+    AT_V,
+    AVAILABLE,
+    BY_I,
+    BY_V,
+    COLUMN,
+    DEPLETION,
+    DRIVEN,
+    FIELD,
+    FIRED,
+    FRACTION,
+    FREE,
+    HALF_FLOW,
+    HOLD,
+    I_IN,
+    INDEX_MASK,
+    LAM,
+    LEAD,
+    LEAK_NOW,
+    LEFT,
+    LN_RATE_NOW,
+    MEAN,
+    MOVED,
+    MOVED_V,
+    OFFSET,
+    OVER,
+    PART,
+    PER_V,
+    POLARIZATION,
+    RATE,
+    RATE_END,
+    RATE_SUM,
+    SEEN_P,
+    SEEN_TANGENT,
+    SEEN_V,
+    SIGN,
+    SLOPE,
+    SMALLEST,
+    SPIKES,
+    TAIL_FIELD,
+    TAIL_LEFT,
+    TAKEN,
+    TAKES,
+    V_PER_FIELD,
+    WEIGHT,
+    WITH,
+    H,
+    P,
+    V,
+    domain_row,
+)
 from bruno_spice.devices.ferroelectric.simd.vector_math import (
     LN_2,
     LOG2_E,
     F,
+    exp,
     exp2,
     exp2_minus_1,
     larger,
     log2,
     smaller,
 )
+from bruno_spice.devices.models.rows import (
+    DRIVE,
+    K_CAP,
+    K_POL,
+    P_RESET,
+    PER_V_COMPLIANCE,
+    T_REFRACTORY,
+    V_FLOOR,
+    V_PER_P,
+    V_RESET,
+    V_THRESHOLD,
+)
 
-BLOCK = 64
-MAX_DOMAINS = 16
-ROWS_OF_CONSTANTS = DOMAINS_FROM
-# Rows of the working array: the constants first, then one row each, then MAX_DOMAINS rows each.
-(
-    V,
-    HOLD,
-    H,
-    I_IN,
-    LEAK_NOW,
-    FIELD,
-    DRIVEN,
-    BY_V,
-    BY_I,
-    RATE_SUM,
-    SLOPE,
-    DEPLETION,
-    AVAILABLE,
-    TAKEN,
-    PART,
-    SEEN_V,
-    PHI,
-    PSI,
-    SPIKES,
-    LEAD,
-    FREE,
-    FRACTION,
-    FIRED,
-    SMALLEST_FIELD,
-    V_PER_FIELD,
-    MEAN,
-    HALF_FLOW,
-    STEADY,
-) = ((ROWS_OF_CONSTANTS + row) * BLOCK for row in range(28))
-_DOMAIN_ROWS = ROWS_OF_CONSTANTS + 28
-(
-    P,
-    INVERSE_EA,
-    OFFSET,
-    WEIGHT,
-    TAKES,
-    LEFT,
-    SIGN,
-    EXPONENT,
-    RATE,
-    LAM,
-    RATE_END,
-    MOVED,
-    SEEN_P,
-    WITH,
-    TAIL_FIELD,
-    TAIL_LEFT,
-) = ((_DOMAIN_ROWS + group * MAX_DOMAINS) * BLOCK for group in range(16))
-WORK_SIZE = (_DOMAIN_ROWS + 16 * MAX_DOMAINS) * BLOCK
-COLUMN = (1 + MAX_DOMAINS) * BLOCK
-SEEN_TANGENT = (2 + MAX_DOMAINS) * COLUMN
-TANGENTS_SIZE = 2 * SEEN_TANGENT
-
-INDEX_MASK = (1 << 18) - 1
-assert max(WORK_SIZE, TANGENTS_SIZE) <= INDEX_MASK
 FROZEN_MS = F(1e9)
 TINY = F(1e-20)
 ZERO, ONE, HALF, TWO = F(0.0), F(1.0), F(0.5), F(2.0)
 LEAST_LEFT = F(1e-9)
 SMALLEST_FLOW = F(1e-18)
-SLOWEST_RATE_BITS = F(40.0)
 E_FOLDS = F(FADED_E_FOLDS)
 
 
-@inlined
-def domain_row(k):
-    """Offset of domain k's row; the mask tells the compiler that it is not negative, or nothing vectorises."""
-    return (k * BLOCK) & INDEX_MASK
-
-
-@kernel(fastmath=FAST_MATH)
-def leak_at_start(w):
-    """LEAK_NOW = I_leak/C at V."""
+@template(simd=True)
+def at_membrane(w, domains):
+    """AT_V = the membrane's voltage, PER_V = its slope by V, where layers in series with the film tell them apart."""
     for j in range(BLOCK):
-        v = w[V + j]
-        size = abs(v)
-        above_0, below_0 = w[PER_V_LEAK * BLOCK + j], w[PER_V_LEAK_BELOW * BLOCK + j]
-        per_v = above_0 if v >= ZERO else below_0
-        grown = exp2(smaller(size * per_v * LOG2_E, F(60.0)))
-        turned = exp2(smaller(size * w[PER_V_SMOOTH * BLOCK + j] * (TWO * LOG2_E), F(60.0)))
-        leak = w[LEAK * BLOCK + j] * (grown - ONE) + w[DISCHARGE * BLOCK + j] * (ONE - TWO / (turned + ONE))
-        w[LEAK_NOW + j] = leak if v >= ZERO else -leak
+        w[POLARIZATION + j] = ZERO
+    for k in range(domains):
+        row = domain_row(k)
+        for j in range(BLOCK):
+            w[POLARIZATION + j] += w[WEIGHT + row + j] * w[P + row + j]
+    for j in range(BLOCK):
+        w[AT_V + j] = law.terminal(w[V + j], w[POLARIZATION + j], w, 0, j)
+        w[PER_V + j] = law.terminal_slope(w[V + j], w[POLARIZATION + j], w, 0, j)
 
 
-@kernel(fastmath=FAST_MATH)
+@template(simd=True)
+def leak_at_start(w, domains):
+    """LEAK_NOW = I_leak/C."""
+    if law.TERMINAL:
+        at_membrane(w, domains)
+    for j in range(BLOCK):
+        v = w[AT_V + j] if law.TERMINAL else w[V + j]
+        w[LEAK_NOW + j] = w[DRIVE * BLOCK + j] * law.leak(v, w, 0, j)
+
+
+@template(simd=True)
 def begin_substep(w, h, inhibited):
     """Each lane's own step H (less what is left of a hold), and what the synaptic current does to V within it; all
     lanes are `inhibited`, or none."""
@@ -166,13 +152,14 @@ def begin_substep(w, h, inhibited):
         w[BY_I + j] = step
 
 
-@kernel(fastmath=FAST_MATH)
+@template(simd=True)
 def inhibit(w):
     """What a negative current does to V: DRIVEN, and its slopes by V and by the current."""
     for j in range(BLOCK):
         step = w[H + j]
-        per_v = w[PER_V_COMPLIANCE * BLOCK + j]
-        u = (w[V + j] - w[V_FLOOR * BLOCK + j]) * per_v
+        above = (w[AT_V + j] if law.TERMINAL else w[V + j]) - w[V_FLOOR * BLOCK + j]
+        u = above * w[PER_V_COMPLIANCE * BLOCK + j]
+        per_v = w[PER_V_COMPLIANCE * BLOCK + j] * (w[PER_V + j] if law.TERMINAL else ONE)
         pulled = smaller(-w[I_IN + j] * step * per_v, F(1e6))
         lost = exp2(-pulled * LOG2_E)
         ahead = u - pulled
@@ -187,9 +174,9 @@ def inhibit(w):
         w[BY_I + j] = step * compliance
 
 
-@kernel(fastmath=FAST_MATH)
+@template(simd=True)
 def rates_at_start(w, domains):
-    """FIELD = E; per domain SIGN, LEFT = D, EXPONENT, RATE, LAM; RATE_SUM = y and the SLOPE and DEPLETION of L."""
+    """FIELD = E; per domain SIGN, LEFT = D, LN_RATE_NOW, RATE, LAM; RATE_SUM = y and the SLOPE and DEPLETION of L."""
     for j in range(BLOCK):
         w[FIELD + j] = w[K_CAP * BLOCK + j] * w[V + j]
         w[RATE_SUM + j] = ZERO
@@ -207,23 +194,21 @@ def rates_at_start(w, domains):
         for j in range(BLOCK):
             field = w[FIELD + j] - w[OFFSET + row + j]
             sign = ONE if field >= ZERO else -ONE
-            scale, smallest = w[INVERSE_EA + row + j], w[SMALLEST_FIELD + j]
-            bare = (abs(field) + w[E_SOFT * BLOCK + j]) * scale
-            size = larger(bare, smallest)
+            bare = law.softened(abs(field), w, row, j)
+            size = larger(bare, w[SMALLEST + row + j])
             rise = sign * w[MEAN + j]
-            ahead = larger(bare + rise * scale, smallest)
-            rises = rise * scale > F(1e-3) * size
-            left = larger(ONE - sign * w[P + row + j], LEAST_LEFT)
-            alpha = w[ALPHA * BLOCK + j]
-            exponent = exp2(-alpha * log2(size)) * LOG2_E
-            rate = exp2(w[LN_RATE * BLOCK + j] * LOG2_E - exponent)
-            per_field = (ahead - size if rises else scale) / (ahead * rise if rises else size)
+            ahead = larger(bare + rise, w[SMALLEST + row + j])
+            rises = rise > F(1e-3) * size
+            left = larger(ONE - sign * w[P + row + j] - law.back(size, w, row, j), LEAST_LEFT)
+            ln_rate = law.ln_rate(size, w, row, j)
+            rate = exp(ln_rate)
+            bent = law.chord(size, ahead, w, row, j) * (ahead - size) / (rise if rises else ONE)
             taken = w[TAKES + row + j] * left * rate
             w[SIGN + row + j] = sign
             w[LEFT + row + j] = left
-            w[EXPONENT + row + j] = exponent
+            w[LN_RATE_NOW + row + j] = ln_rate
             w[RATE + row + j] = rate
-            w[LAM + row + j] = alpha * exponent * LN_2 * per_field
+            w[LAM + row + j] = law.steepness(size, w, row, j) * (bent if rises else ONE)
             w[TAKEN + j] += sign * taken
             w[MOVED + row + j] = taken
     for k in range(domains):
@@ -243,7 +228,7 @@ def rates_at_start(w, domains):
         w[DEPLETION + j] *= per_y * per_y
 
 
-@kernel(fastmath=FAST_MATH)
+@template(simd=True)
 def take(w):
     """TAKEN = Y with its sign: what switching takes from the field within the substep."""
     for j in range(BLOCK):
@@ -258,23 +243,19 @@ def take(w):
         w[TAKEN + j] = sign * smaller(taken, w[AVAILABLE + j])
 
 
-@kernel(fastmath=FAST_MATH)
+@template(simd=True)
 def correct(w, domains):
     """Leak at the middle of the substep; secant LAM, SLOPE and DEPLETION from the predicted end."""
     for j in range(BLOCK):
-        v = w[V + j] + HALF * (w[DRIVEN + j] - w[V_PER_FIELD + j] * w[TAKEN + j])
-        size = abs(v)
-        above_0, below_0 = w[PER_V_LEAK * BLOCK + j], w[PER_V_LEAK_BELOW * BLOCK + j]
-        per_v = above_0 if v >= ZERO else below_0
-        grown = exp2(smaller(size * per_v * LOG2_E, F(60.0)))
-        turned = exp2(smaller(size * w[PER_V_SMOOTH * BLOCK + j] * (TWO * LOG2_E), F(60.0)))
-        smooth_sign = ONE - TWO / (turned + ONE)
-        ohmic, discharge = w[LEAK * BLOCK + j], w[DISCHARGE * BLOCK + j]
-        slope = ohmic * per_v * grown
-        slope += discharge * w[PER_V_SMOOTH * BLOCK + j] * (ONE - smooth_sign * smooth_sign)
+        v, drive = w[V + j] + HALF * (w[DRIVEN + j] - w[V_PER_FIELD + j] * w[TAKEN + j]), w[DRIVE * BLOCK + j]
+        per_v = ONE
+        if law.TERMINAL:
+            turned = w[POLARIZATION + j] + HALF * w[V_PER_FIELD + j] * w[TAKEN + j] / w[V_PER_P * BLOCK + j]
+            per_v = law.terminal_slope(v, turned, w, 0, j)
+            v = law.terminal(v, turned, w, 0, j)
+        slope = drive * law.leak_slope(v, w, 0, j) * per_v
         implicit = ONE / (ONE + HALF * w[H + j] * slope)
-        leak = (ohmic * (grown - ONE) + discharge * smooth_sign) * implicit
-        w[LEAK_NOW + j] = leak if v >= ZERO else -leak
+        w[LEAK_NOW + j] = drive * law.leak(v, w, 0, j) * implicit
         w[BY_V + j] -= w[H + j] * slope * implicit
         w[MEAN + j] -= w[TAKEN + j]
         w[PART + j] = ZERO
@@ -283,22 +264,19 @@ def correct(w, domains):
     for k in range(domains):
         row = domain_row(k)
         for j in range(BLOCK):
-            sign, scale = w[SIGN + row + j], w[INVERSE_EA + row + j]
-            smallest, soft = w[SMALLEST_FIELD + j], w[E_SOFT * BLOCK + j]
+            sign, smallest = w[SIGN + row + j], w[SMALLEST + row + j]
             field = sign * (w[FIELD + j] - w[OFFSET + row + j])
-            bare = (field + soft) * scale
+            bare = law.softened(field, w, row, j)
             start = larger(bare, smallest)
-            ahead = (larger(field + sign * w[MEAN + j], ZERO) + soft) * scale
-            end = larger(larger(ahead, smallest), start - E_FOLDS * scale / w[LAM + row + j])
-            alpha = w[ALPHA * BLOCK + j]
-            exponent = exp2(-alpha * log2(end)) * LOG2_E
-            rate = exp2(w[LN_RATE * BLOCK + j] * LOG2_E - exponent)
+            ahead = law.softened(larger(field + sign * w[MEAN + j], ZERO), w, row, j)
+            end = larger(larger(ahead, smallest), start - E_FOLDS / w[LAM + row + j])
+            ln_rate = law.ln_rate(end, w, row, j)
+            rate = exp(ln_rate)
             moved = ahead - bare if ahead > bare else end - start
             far = abs(moved) > F(1e-3) * end
-            secant = (w[EXPONENT + row + j] - exponent) * LN_2 * scale / (moved if far else ONE)
-            lam = secant if far else alpha * exponent * LN_2 * scale / end
+            secant = (ln_rate - w[LN_RATE_NOW + row + j]) / (moved if far else ONE)
             mean = w[RATE + row + j] + rate
-            w[LAM + row + j] = larger(lam, ONE)
+            w[LAM + row + j] = larger(secant if far else law.steepness(end, w, row, j), ONE)
             w[RATE_END + row + j] = mean
             w[PART + j] += sign * w[WITH + row + j] * w[TAKES + row + j] * w[LEFT + row + j] * mean
     for k in range(domains):
@@ -312,7 +290,7 @@ def correct(w, domains):
             w[DEPLETION + j] += share * share / (takes * halfway)
 
 
-@kernel(fastmath=FAST_MATH)
+@template(simd=True)
 def distribute(w, domains):
     """MOVED = what each domain switches, as a positive number; HALF_FLOW = its effect on V."""
     if domains == 1:
@@ -344,7 +322,7 @@ def distribute(w, domains):
             w[HALF_FLOW + j] += w[V_PER_P * BLOCK + j] * w[WEIGHT + row + j] * w[SIGN + row + j] * moved
 
 
-@kernel(fastmath=FAST_MATH)
+@template(simd=True)
 def advance(w, domains):
     """V and p at the end of the substep or at the crossing; FRACTION of the substep that took place, FIRED. Returns how
     many."""
@@ -353,7 +331,7 @@ def advance(w, domains):
         step = w[H + j]
         moved = w[DRIVEN + j] - w[LEAK_NOW + j] * step - w[HALF_FLOW + j]
         fired = (w[V + j] + moved >= w[V_THRESHOLD * BLOCK + j]) & (step > ZERO)
-        w[PART + j] = moved
+        w[MOVED_V + j] = moved
         w[FRACTION + j] = ONE
         w[FIRED + j] = ONE if fired else ZERO
     for j in range(BLOCK):
@@ -361,7 +339,7 @@ def advance(w, domains):
     if count > ZERO:
         cross(w, domains)
     for j in range(BLOCK):
-        threshold, v_new = w[V_THRESHOLD * BLOCK + j], w[V + j] + w[PART + j]
+        threshold, v_new = w[V_THRESHOLD * BLOCK + j], w[V + j] + w[MOVED_V + j]
         w[V + j] = threshold if w[FIRED + j] > ZERO else v_new
         w[FREE + j] += w[FRACTION + j] * w[H + j]
     for k in range(domains):
@@ -371,7 +349,7 @@ def advance(w, domains):
     return count
 
 
-@kernel(fastmath=FAST_MATH)
+@template(simd=True)
 def cross(w, domains):
     """FRACTION of the substep up to the crossing, and what MOVED until then.
 
@@ -381,7 +359,7 @@ def cross(w, domains):
     """
     for j in range(BLOCK):
         w[MEAN + j] = ZERO
-        fired, moved = w[FIRED + j] > ZERO, w[PART + j]
+        fired, moved = w[FIRED + j] > ZERO, w[MOVED_V + j]
         whole = moved + w[HALF_FLOW + j]
         w[AVAILABLE + j] = larger(whole if fired else ONE, F(1e-9))
         even = (w[V_THRESHOLD * BLOCK + j] - w[V + j]) / (moved if fired else ONE)
@@ -395,7 +373,7 @@ def cross(w, domains):
             left = w[TAIL_LEFT + row + j] * (F(0.56) + F(0.44) / (grown + ONE)) / grown
             moved = w[MOVED + row + j]
             over = smaller(larger((w[LEFT + row + j] - left) / larger(moved, F(1e-9)), ZERO), ONE)
-            w[EXPONENT + row + j] = over
+            w[OVER + row + j] = over
             w[MEAN + j] += w[V_PER_P * BLOCK + j] * w[WEIGHT + row + j] * w[SIGN + row + j] * over * moved
     for j in range(BLOCK):
         part = (w[V_THRESHOLD * BLOCK + j] - w[V + j] + w[MEAN + j]) / w[AVAILABLE + j]
@@ -404,10 +382,10 @@ def cross(w, domains):
     for k in range(domains):
         row = domain_row(k)
         for j in range(BLOCK):
-            w[MOVED + row + j] *= larger(w[FRACTION + j], w[EXPONENT + row + j])
+            w[MOVED + row + j] *= larger(w[FRACTION + j], w[OVER + row + j])
 
 
-@kernel(fastmath=FAST_MATH)
+@template(simd=True)
 def freeze(w):
     """Macro reset: who fired stays at threshold to the end."""
     for j in range(BLOCK):
@@ -416,7 +394,7 @@ def freeze(w):
         w[SPIKES + j] = ONE if fired else w[SPIKES + j]
 
 
-@kernel(fastmath=FAST_MATH)
+@template(simd=True)
 def reset_fired(w, s, domains, with_tangents):
     """Event reset: keep what the surrogate sees at a first spike, reset V and p, hold, and forget where they came
     from."""

@@ -1,4 +1,4 @@
-"""Tangents through one substep of the `logistic` method (`devices.ferroelectric.simd.substep`, whose rows they use).
+"""Tangents through one substep of the `logistic` method (`devices.ferroelectric.simd.substep`).
 
 d(q, p)/d(q_0, p_0, I) go through each substep with the same M_k and lam: depletion, then the rank-one
 relaxation
@@ -9,44 +9,46 @@ relaxation
 
 # mypy: allow-untyped-defs
 
-from bruno_spice.devices.compiled import FAST_MATH, kernel
-from bruno_spice.devices.ferroelectric.constants import K_CAP, V_PER_P
-from bruno_spice.devices.ferroelectric.simd.substep import (
-    BLOCK,
+from bruno_spice.devices.ferroelectric.bound import BLOCK, template
+from bruno_spice.devices.ferroelectric.simd.rows import (
+    BY_DECAY,
     BY_I,
+    BY_STEADY,
     BY_V,
     COLUMN,
-    EXPONENT,
-    FIELD,
+    COLUMN_FIELD,
+    COLUMN_FLOW,
+    COLUMN_MEAN,
+    DECAYED,
+    DEPLETED,
+    EXCESS,
     FRACTION,
-    HALF,
-    HALF_FLOW,
+    GAIN,
     INDEX_MASK,
+    KEPT,
     LAM,
     LEFT,
-    MEAN,
     MOVED,
-    ONE,
-    PART,
-    PHI,
     PSI,
-    RATE,
-    RATE_END,
+    SPENT,
     STEADY,
     TAKES,
     WEIGHT,
-    ZERO,
+    WHOLE,
     domain_row,
 )
-from bruno_spice.devices.ferroelectric.simd.vector_math import LN_2, LOG2_E, F, exp2, larger, log2
+from bruno_spice.devices.ferroelectric.simd.vector_math import LN_2, LOG2_E, ONE, ZERO, F, exp2, larger, log2
+from bruno_spice.devices.models.rows import DRIVE, K_CAP, V_PER_P
+
+HALF = F(0.5)
 
 
-@kernel(fastmath=FAST_MATH)
+@template(simd=True)
 def carry_tangents(w, s, domains):
     """Take every tangent column through the substep."""
     for j in range(BLOCK):
-        w[PART + j] = ZERO
-        w[MEAN + j] = ZERO
+        w[WHOLE + j] = ZERO
+        w[DEPLETED + j] = ZERO
     for k in range(domains):
         row = domain_row(k)
         for j in range(BLOCK):
@@ -54,73 +56,73 @@ def carry_tangents(w, s, domains):
             kept = larger(ONE - w[MOVED + row + j] / w[LEFT + row + j], F(1e-6))
             spent = -log2(kept) * LN_2
             takes = w[TAKES + row + j] * gain
-            w[LEFT + row + j] = kept
-            w[EXPONENT + row + j] = spent
-            w[LAM + row + j] = gain
-            w[PART + j] += takes
-            w[MEAN + j] += takes * spent
+            w[KEPT + row + j] = kept
+            w[SPENT + row + j] = spent
+            w[GAIN + row + j] = gain
+            w[WHOLE + j] += takes
+            w[DEPLETED + j] += takes * spent
     for j in range(BLOCK):
-        x = larger(w[PART + j], F(1e-12))
-        depleted = w[MEAN + j] / x
+        x = larger(w[WHOLE + j], F(1e-12))
+        depleted = w[DEPLETED + j] / x
         whole = x + depleted
         decayed = exp2(-whole * LOG2_E)
         small = whole < F(1e-2)
         per_whole = ONE / (ONE if small else whole)
         phi = ONE - HALF * whole if small else (ONE - decayed) * per_whole
-        w[MEAN + j] = depleted
-        w[PART + j] = whole
-        w[PHI + j] = decayed
+        w[DEPLETED + j] = depleted
+        w[WHOLE + j] = whole
+        w[DECAYED + j] = decayed
         w[PSI + j] = (HALF - whole * F(1.0 / 6.0) if small else (ONE - phi) * per_whole) * w[K_CAP * BLOCK + j]
         w[STEADY + j] = depleted / whole
         w[BY_V + j] = (ONE - w[BY_V + j]) * w[FRACTION + j]
-        w[BY_I + j] *= w[FRACTION + j]
+        w[BY_I + j] *= w[FRACTION + j] * w[DRIVE * BLOCK + j]
     for k in range(domains):
         row = domain_row(k)
         for j in range(BLOCK):
-            kept, spent, gain = w[LEFT + row + j], w[EXPONENT + row + j], w[LAM + row + j]
-            gap = w[PART + j] - spent
+            kept, spent, gain = w[KEPT + row + j], w[SPENT + row + j], w[GAIN + row + j]
+            gap = w[WHOLE + j] - spent
             near = abs(gap) < F(1e-3)
-            w[RATE + row + j] = gain * ((ONE - kept) / spent if spent > F(1e-4) else ONE)
-            w[RATE_END + row + j] = gain * (kept if near else (kept - w[PHI + j]) / (ONE if near else gap))
-            w[MOVED + row + j] = w[TAKES + row + j] * (spent - w[MEAN + j]) / w[PART + j]
+            w[BY_STEADY + row + j] = gain * ((ONE - kept) / spent if spent > F(1e-4) else ONE)
+            w[BY_DECAY + row + j] = gain * (kept if near else (kept - w[DECAYED + j]) / (ONE if near else gap))
+            w[EXCESS + row + j] = w[TAKES + row + j] * (spent - w[DEPLETED + j]) / w[WHOLE + j]
     for column in range(2 + domains):
         carry_column(w, s, column, domains, column == 1 + domains)
 
 
-@kernel(fastmath=FAST_MATH)
+@template(simd=True)
 def carry_column(w, s, column, domains, by_current):
     """One tangent column, q and the p_k after it: relaxation of E, then what the leak and the current add to q."""
     q = (column * COLUMN) & INDEX_MASK
     p = q + BLOCK
     for j in range(BLOCK):
-        w[MEAN + j] = w[K_CAP * BLOCK + j] * s[q + j]
-        w[FIELD + j] = ZERO
-        w[HALF_FLOW + j] = ZERO
+        w[COLUMN_MEAN + j] = w[K_CAP * BLOCK + j] * s[q + j]
+        w[COLUMN_FIELD + j] = ZERO
+        w[COLUMN_FLOW + j] = ZERO
     for k in range(domains):
         row = domain_row(k)
         for j in range(BLOCK):
             before = s[p + row + j]
-            w[MEAN + j] -= w[TAKES + row + j] * before
-            w[FIELD + j] += w[MOVED + row + j] * before
+            w[COLUMN_MEAN + j] -= w[TAKES + row + j] * before
+            w[COLUMN_FIELD + j] += w[EXCESS + row + j] * before
     for j in range(BLOCK):
-        steady = w[STEADY + j] * w[K_CAP * BLOCK + j] * s[q + j] + w[FIELD + j]
-        w[FIELD + j] = steady
-        w[MEAN + j] -= steady
+        steady = w[STEADY + j] * w[K_CAP * BLOCK + j] * s[q + j] + w[COLUMN_FIELD + j]
+        w[COLUMN_FIELD + j] = steady
+        w[COLUMN_MEAN + j] -= steady
     for k in range(domains):
         row = domain_row(k)
         for j in range(BLOCK):
             before = s[p + row + j]
-            after = w[LEFT + row + j] * before
-            after += w[RATE + row + j] * w[FIELD + j] + w[RATE_END + row + j] * w[MEAN + j]
+            after = w[KEPT + row + j] * before
+            after += w[BY_STEADY + row + j] * w[COLUMN_FIELD + j] + w[BY_DECAY + row + j] * w[COLUMN_MEAN + j]
             s[p + row + j] = after
-            w[HALF_FLOW + j] += w[WEIGHT + row + j] * (before + after)
+            w[COLUMN_FLOW + j] += w[WEIGHT + row + j] * (before + after)
     unit = ONE if by_current else ZERO
     for j in range(BLOCK):
-        lost = w[BY_V + j] * (s[q + j] - HALF * w[V_PER_P * BLOCK + j] * w[HALF_FLOW + j])
+        lost = w[BY_V + j] * (s[q + j] - HALF * w[V_PER_P * BLOCK + j] * w[COLUMN_FLOW + j])
         moved = unit * w[BY_I + j] - lost
         s[q + j] += moved
-        w[MEAN + j] = w[PSI + j] * moved
+        w[COLUMN_MEAN + j] = w[PSI + j] * moved
     for k in range(domains):
         row = domain_row(k)
         for j in range(BLOCK):
-            s[p + row + j] += w[LAM + row + j] * w[MEAN + j]
+            s[p + row + j] += w[GAIN + row + j] * w[COLUMN_MEAN + j]

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from bruno_spice.devices.compiled import inlined
 
 F = np.float32
-ONE = F(1.0)
+ZERO, ONE, TWO = F(0.0), F(1.0), F(2.0)
+MOST_BITS = F(60.0)
 LOG2_E = F(1.0 / np.log(2.0))
 LN_2 = F(np.log(2.0))
 SMALLEST_EXPONENT = F(-126.0)
@@ -108,3 +109,38 @@ def log2(x):
     m = _from_bits(int32(bits - int32(exponent << int32(23)))) - ONE
     p = m * (_L0 + m * (_L1 + m * (_L2 + m * (_L3 + m * (_L4 + m * (_L5 + m * (_L6 + m * _L7)))))))
     return float32(exponent) + p
+
+
+@inlined
+def exp(x):
+    """e^x."""
+    return exp2(x * LOG2_E)
+
+
+@inlined
+def expm1(x):
+    """e^x - 1, exact near 0."""
+    return exp2_minus_1(x * LOG2_E)
+
+
+@inlined
+def tanh(x):
+    """The hyperbolic tangent."""
+    turned = exp2(smaller(abs(x) * (TWO * LOG2_E), MOST_BITS))
+    size = ONE - TWO / (turned + ONE)
+    return size if x >= ZERO else -size
+
+
+@inlined
+def power(base, exponent):
+    """base^exponent for a positive base."""
+    return exp2(exponent * log2(base))
+
+
+@inlined
+def where(condition, this, that):
+    """One of two numbers, as a select."""
+    return this if condition else that
+
+
+maximum, minimum = larger, smaller

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from bruno_spice.devices.cards.base import FeLIFCard
-from bruno_spice.devices.ferroelectric.constants import DOMAINS_FROM, V_PER_P, domain_count
-from bruno_spice.devices.ferroelectric.felif import FeLIFParameters
+from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
+from bruno_spice.devices.models.felif import FeLIFModel
+from bruno_spice.devices.models.rows import V_PER_P, WEIGHT, domain_count, group_of
 from bruno_spice.training.dynamics.membrane import Membrane, Step
 from bruno_spice.training.dynamics.solvers import SOLVERS
 from bruno_spice.training.neurons.felif import FeLIF
@@ -46,7 +47,7 @@ def accuracy(card: FeLIFCard, quick: bool, threads: int, say: Say, *, windows: i
     """Time and errors of every solver over `windows` macro steps of each set; `quick` takes 300."""
     torch.set_num_threads(threads)
     windows = 300 if quick else windows
-    constants, domain_weight = FeLIF(card).constants(), FeLIFParameters.from_card(card).domain_weight
+    constants, domain_weight = FeLIF(card).constants(), NeuronParameters.from_card(card).domain_weight
     rows: list[dict[str, Any]] = []
     summary: dict[str, float] = {"windows": float(windows)}
     say("accuracy: a network is trained")
@@ -78,7 +79,7 @@ def accuracy(card: FeLIFCard, quick: bool, threads: int, say: Say, *, windows: i
 
 def errors(constants: Tensor, ours: Membrane, truth: Membrane, same: Tensor) -> dict[str, float]:
     """Of V, polarization and charge at the end of the windows in `same` (n,)."""
-    per_p = constants[V_PER_P] * constants[DOMAINS_FROM + 2 * domain_count(len(constants)) :]
+    per_p = constants[V_PER_P] * constants[group_of(WEIGHT, domain_count(len(constants)))]
     v = (ours.v.double() - truth.v)[same]
     polarization = (per_p * (ours.p.double() - truth.p)).sum(0)[same]
     charge = v + polarization
@@ -167,7 +168,7 @@ def meet(constants: Tensor, n: int) -> tuple[Membrane, Tensor]:
     narrow = constants.float()
     for _ in range(WARM_UP_MS):
         weaker = torch.where(uniform(0.0, 1.0) < 0.5, 1.0, uniform(0.0, 1.0))
-        SOLVERS["logistic"].run(narrow, state, (uniform(-0.5e-9, 5e-9) * weaker).float(), 32, False, False)
+        SOLVERS["logistic"].run(FeLIFModel, narrow, state, (uniform(-0.5e-9, 5e-9) * weaker).float(), 32, False, False)
     return state, uniform(-0.5e-9, 5e-9)
 
 
@@ -187,7 +188,7 @@ def run(
     narrow, i_a = constants.to(dtype), current_a.to(dtype)
     now = clock(torch.get_num_threads())
     begun = now()
-    step = info.run(narrow, state, i_a, setting, event, tangents)
+    step = info.run(FeLIFModel, narrow, state, i_a, setting, event, tangents)
     return step, state, now() - begun
 
 

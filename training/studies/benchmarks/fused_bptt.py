@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bruno_spice.devices.compiled import kernel
-from bruno_spice.devices.ferroelectric.constants import P_RESET, V_RESET, V_THRESHOLD, domain_count
+from bruno_spice.devices.ferroelectric.bound import compiled, template
 from bruno_spice.devices.ferroelectric.scalar.windows import euler_step
+from bruno_spice.devices.models.rows import P_RESET, V_RESET, V_THRESHOLD, domain_count
 from bruno_spice.training.dynamics.surrogates import Surrogate
 from bruno_spice.training.neurons.felif import FeLIF
 
 
-@kernel()
+@template()
 def taped_window(constants, v, p, i_a, tape, ran):
     """One macro step of each neuron; `tape` (substeps, 1 + K, n) keeps the state before each step.
 
@@ -34,7 +34,7 @@ def taped_window(constants, v, p, i_a, tape, ran):
     dp, gain, rate, p_now = np.empty(domains), np.empty(domains), np.empty(domains), np.empty(domains)
     nothing = np.empty((rows, 0))
     for j in range(neurons):
-        x = constants[j % constants.shape[0]]
+        x = constants[j % constants.shape[0]].copy()
         v_now = v[j]
         p_now[:] = p[:, j]
         n = 0
@@ -48,7 +48,7 @@ def taped_window(constants, v, p, i_a, tape, ran):
         p[:, j] = p_now
 
 
-@kernel()
+@template()
 def window_back(constants, i_a, tape, ran, lam, by_i):
     """Adjoints `lam` (1 + K, n) from the end of a macro step to its start; adds dL/dI to `by_i` (n,)."""
     substeps, rows, neurons = tape.shape
@@ -56,7 +56,7 @@ def window_back(constants, i_a, tape, ran, lam, by_i):
     dp, gain, rate, p_now = np.empty(domains), np.empty(domains), np.empty(domains), np.empty(domains)
     jacobian, before = np.empty((rows, rows + 1)), np.empty(rows)
     for j in range(neurons):
-        x = constants[j % constants.shape[0]]
+        x = constants[j % constants.shape[0]].copy()
         for n in range(ran[j] - 1, -1, -1):
             jacobian[:] = 0.0
             for row in range(rows):
@@ -76,8 +76,10 @@ class FusedBPTT(torch.autograd.Function):
     """Spikes (T, B, N) of a feed-forward layer under currents (T, B, N) in A, from rest."""
 
     @staticmethod
-    def forward(ctx: Any, current_a: Tensor, constants: Tensor, surrogate: Surrogate, substeps: int) -> Tensor:
-        """Integrate; `constants` (18 + 3 K, N or 1)."""
+    def forward(
+        ctx: Any, current_a: Tensor, constants: Tensor, model: Any, surrogate: Surrogate, substeps: int
+    ) -> Tensor:
+        """Integrate; `constants` (R, N or 1)."""
         steps, width = len(current_a), current_a[0].numel()
         domains = domain_count(len(constants))
         rows = np.ascontiguousarray(constants.numpy().T)
@@ -88,17 +90,17 @@ class FusedBPTT(torch.autograd.Function):
         ran, fired = np.empty((steps, width), dtype=np.int64), np.empty((steps, width), dtype=bool)
         v, p = np.zeros(width), np.tile(p_reset, (domains, 1))
         for t in range(steps):
-            taped_window(rows, v, p, currents[t], tape[t], ran[t])
+            compiled(taped_window, model)(rows, v, p, currents[t], tape[t], ran[t])
             seen[t, 0], seen[t, 1:] = v, p
             fired[t] = v >= threshold
             v, p = np.where(fired[t], v_reset, v), np.where(fired[t], p_reset, p)
-        ctx.kept = (constants, surrogate, currents, tape, seen, ran, fired)
+        ctx.kept = (constants, model, surrogate, currents, tape, seen, ran, fired)
         return torch.from_numpy(fired.reshape(current_a.shape)).to(current_a.dtype)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
         """The adjoint sweep."""
-        constants, surrogate, currents, tape, seen, ran, fired = ctx.kept
+        constants, model, surrogate, currents, tape, seen, ran, fired = ctx.kept
         (by_spikes,) = gradients
         rows = np.ascontiguousarray(constants.numpy().T)
         per_v, per_p = surrogate.weights(constants)
@@ -109,11 +111,11 @@ class FusedBPTT(torch.autograd.Function):
             pull = by_spikes[t].double() * surrogate.derivative(distance)
             lam = np.where(fired[t], 0.0, lam)
             lam += torch.stack([pull * each for each in (per_v, *per_p)]).reshape(lam.shape).numpy()
-            window_back(rows, currents[t], tape[t], ran[t], lam, by_current[t])
-        return torch.from_numpy(by_current).view(by_spikes.shape).to(by_spikes.dtype), None, None, None
+            compiled(window_back, model)(rows, currents[t], tape[t], ran[t], lam, by_current[t])
+        return torch.from_numpy(by_current).view(by_spikes.shape).to(by_spikes.dtype), None, None, None, None
 
 
 def fused_bptt(neuron: FeLIF, current_a: Tensor, substeps: int = 1000) -> Tensor:
     """Spikes (T, B, N) of `neuron` under `current_a` (T, B, N) in A; a gradient reaches it through every substep."""
-    spikes: Tensor = FusedBPTT.apply(current_a, neuron.constants().detach(), neuron.surrogate, substeps)
+    spikes: Tensor = FusedBPTT.apply(current_a, neuron.constants().detach(), neuron.model, neuron.surrogate, substeps)
     return spikes

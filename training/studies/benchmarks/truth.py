@@ -4,7 +4,7 @@
     C dV/dt = I_in - I_leak - A Ps sum_k w_k dp_k/dt       spike at V = v_threshold; then reset, held for t_refractory
 
 in ms, V and V/ms, one neuron and one millisecond at a time, by Radau's method at a relative tolerance of 1e-10 (event
-reset). Slow, and for that alone to be believed. The equations: `devices.ferroelectric.felif`.
+reset). Slow, and for that alone to be believed. The equations: `devices.models.felif`.
 """
 
 import math

@@ -1,0 +1,238 @@
+"""One text, several machines: the laws of a model bound to a kind of number, and kernels compiled with them.
+
+A law (`devices.models.laws`) reads ``law(size, x)``. Bound to NumPy or torch, `x` is a named tuple of rows
+(`row`). In compiled code there is no `x`: each ``x.field`` becomes the element where that field lies,
+
+    scalar    law(size, c, k, K)     x.alpha -> c[17]                x.weight -> c[24 + K + k]
+    simd      law(size, w, at, j)    x.alpha -> w[17 BLOCK + j]      x.weight -> w[WEIGHT + at + j]
+
+with c the rows of one neuron, k of K its domain; w the working rows of a block of neurons, `at` the offset of the
+domain's row within its group, j the lane.
+
+A kernel that calls laws is a `template`: a function that reads ``law.leak(v, c, k, K)``. It is compiled once for each
+model by `compiled`, with every template that it calls.
+"""
+
+import ast
+import hashlib
+import inspect
+import sys
+import textwrap
+from collections import namedtuple
+from collections.abc import Callable
+from functools import cache
+from types import FunctionType, ModuleType, SimpleNamespace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from bruno_spice.devices.files import ROOT
+from bruno_spice.devices.models import laws as shared
+from bruno_spice.devices.models import maths
+from bruno_spice.devices.models.rows import DOMAINS_FROM, domain_names, shared_names
+
+F = TypeVar("F", bound=Callable[..., Any])
+law: Any = ModuleType("law")
+"""In a template, the laws of the model that it is compiled for."""
+LAWS = tuple(name for name, value in vars(shared).items() if inspect.isfunction(value))
+BLOCK = 64
+"""Neurons that go through the SIMD kernels together."""
+
+
+# ---- laws for NumPy and torch
+
+NUMPY = {name: getattr(maths, name) for name in maths.NAMES}
+
+
+def text_of(model: Any, name: str) -> Any:
+    """The law `name` of `model`, or the shared one."""
+    return getattr(model, name, None) or getattr(shared, name)
+
+
+def bind(model: Any, numbers: dict[str, Any]) -> SimpleNamespace:
+    """The laws of `model` with `numbers` for the names of `devices.models.maths`."""
+    bound: dict[str, Any] = {}
+    for name in LAWS:
+        function = inspect.unwrap(text_of(model, name))
+        names = {**function.__globals__, **numbers}
+        bound[name] = FunctionType(function.__code__, names, name, function.__defaults__)
+    return SimpleNamespace(**bound)
+
+
+@cache
+def row(model: Any) -> Any:
+    """The named tuple that the laws of `model` take as `x`."""
+    return namedtuple("Row", shared_names(model.own) + domain_names(model.own_domain))
+
+
+def row_of(model: Any, constants: Any, domain: int = 0) -> Any:
+    """`x` for one domain out of `constants` (R, ...): any sequence of rows."""
+    domains = (len(constants) - DOMAINS_FROM) // 4
+    own = [constants[DOMAINS_FROM + group * domains + domain] for group in range(4)]
+    return row(model)(*(constants[n] for n in range(DOMAINS_FROM)), *own)
+
+
+# ---- laws in machine code
+
+
+def _scalar_maths() -> dict[str, Any]:
+    import math
+
+    import numba
+
+    def where(condition, this, that):  # type: ignore[no-untyped-def]
+        return this if condition else that
+
+    def power(base, exponent):  # type: ignore[no-untyped-def]
+        return base**exponent
+
+    bound = {"where": numba.njit(inline="always")(where), "power": numba.njit(inline="always")(power)}
+    return bound | {"maximum": max, "minimum": min, "absolute": abs, "exp": math.exp, "expm1": math.expm1,
+                    "tanh": math.tanh}  # fmt: skip
+
+
+def _simd_maths() -> dict[str, Any]:
+    from bruno_spice.devices.ferroelectric.simd import vector_math
+
+    return {name: getattr(vector_math, name) for name in maths.NAMES if name != "absolute"} | {"absolute": abs}
+
+
+class _Elements(ast.NodeTransformer):
+    """Turns ``x.field`` into the element that holds it, `x` as an argument into the arguments that stand for it, and
+    numbers into those of the precision."""
+
+    def __init__(self, model: Any, simd: bool) -> None:
+        self.simd = simd
+        self.shared, self.domain = shared_names(model.own), domain_names(model.own_domain)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        if not (isinstance(node.value, ast.Name) and node.value.id == "x"):
+            return node
+        if node.attr in self.shared:
+            at = self.shared.index(node.attr)
+            text = f"w[{at * BLOCK} + j]" if self.simd else f"c[{at}]"
+        elif node.attr in self.domain:
+            group = self.domain.index(node.attr)
+            text = f"w[ROWS[{group}] + at + j]" if self.simd else f"c[{DOMAINS_FROM} + {group} * K + k]"
+        else:
+            raise AttributeError(f"no row is called '{node.attr}'; there are {', '.join(self.shared + self.domain)}")
+        return ast.parse(text, mode="eval").body
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        self.generic_visit(node)
+        arguments: list[ast.expr] = []
+        for each in node.args:
+            named = isinstance(each, ast.Name) and each.id == "x"
+            names = (("w", "at", "j") if self.simd else ("c", "k", "K")) if named else ()
+            arguments += [ast.Name(name, ast.Load()) for name in names] or [each]
+        node.args = arguments
+        return node
+
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        if self.simd and isinstance(node.value, float):
+            return ast.parse(f"F({node.value!r})", mode="eval").body
+        return node
+
+
+@cache
+def machine_laws(model: Any, simd: bool) -> ModuleType:
+    """The laws of `model` as functions for compiled code, in a module, where kernels find them."""
+    from bruno_spice.devices.compiled import inlined
+    from bruno_spice.devices.ferroelectric.simd.rows import GROUP_ROWS
+
+    module = ModuleType(f"laws_{tag(model)}_{'simd' if simd else 'scalar'}")
+    numbers = {**(_simd_maths() if simd else _scalar_maths()), "F": np.float32, "ROWS": GROUP_ROWS}
+    pending: dict[str, Any] = {}
+    for name in LAWS:
+        function = inspect.unwrap(text_of(model, name))
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+        definition = tree.body[0]
+        assert isinstance(definition, ast.FunctionDef)
+        definition.decorator_list = []
+        definition.returns = None
+        plain = [each for each in definition.args.args if each.arg != "x"]
+        names = ("w", "at", "j") if simd else ("c", "k", "K")
+        definition.args.args = [*plain, *(ast.arg(each) for each in names)]
+        for each in definition.args.args:
+            each.annotation = None
+        if isinstance(definition.body[0], ast.Expr) and isinstance(definition.body[0].value, ast.Constant):
+            del definition.body[0]
+        if isinstance(definition.body[0], ast.Raise):
+            continue
+        _Elements(model, simd).visit(definition)
+        here = {key: np.float32(value) if simd and isinstance(value, float) else value
+                for key, value in function.__globals__.items()} | numbers  # fmt: skip
+        exec(compile(ast.fix_missing_locations(tree), f"<{module.__name__}>", "exec"), here)
+        pending[name] = here
+    for name, here in pending.items():
+        for other in pending:
+            if other != name and other in here and other not in maths.NAMES:
+                here[other] = pending[other][other]
+    compile_law = inlined if simd else _scalar_inlined
+    done: dict[str, Any] = {}
+
+    def finish(name: str) -> Any:
+        if name not in done:
+            here = pending[name]
+            for other in here[name].__code__.co_names:
+                if other in pending and other != name:
+                    here[other] = finish(other)
+            done[name] = compile_law(here[name])
+        return done[name]
+
+    for name in pending:
+        setattr(module, name, finish(name))
+    module.TERMINAL = model.TERMINAL  # type: ignore[attr-defined]
+    return module
+
+
+def _scalar_inlined(function: Any) -> Any:
+    import numba
+
+    return numba.njit(forceinline=True, error_model="numpy")(function)
+
+
+# ---- kernels
+
+
+def template(simd: bool = False, inline: bool = False) -> Callable[[F], F]:
+    """Decorator: a kernel that calls laws, in single-precision `simd` or scalar double precision; a small one may
+    disappear `inline` into its callers."""
+
+    def mark(function: F) -> F:
+        function.__template__ = (simd, inline)  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def tag(model: Any) -> str:
+    """A name for `model` that no other, and no other version of it, has: of compiled code that is kept."""
+    source = inspect.getfile(model)
+    if source.startswith(str(ROOT)):
+        return str(model.name)
+    with open(source, "rb") as file:  # noqa: PTH123
+        return f"{model.name}_{hashlib.sha256(file.read()).hexdigest()[:12]}"
+
+
+@cache
+def compiled(function: Any, model: Any) -> Any:
+    """The template `function` for `model`, and every template that it calls."""
+    from bruno_spice.devices.compiled import FAST_MATH, inlined, kernel
+
+    simd, inline = function.__template__
+    names = dict(function.__globals__)
+    for name in function.__code__.co_names:
+        value = names.get(name)
+        if value is law:
+            names[name] = machine_laws(model, simd)
+        elif hasattr(value, "__template__"):
+            names[name] = compiled(value, model)
+    copy = FunctionType(function.__code__, names, function.__name__, function.__defaults__)
+    copy.__module__ = f"{function.__module__}_{tag(model)}"
+    copy.__qualname__ = function.__qualname__
+    copy.__doc__ = function.__doc__
+    sys.modules.setdefault(copy.__module__, ModuleType(copy.__module__))
+    if inline:
+        return inlined(copy) if simd else _scalar_inlined(copy)
+    return kernel(fastmath=FAST_MATH)(copy) if simd else kernel()(copy)

@@ -1,0 +1,62 @@
+"""Rows of the working array of the SIMD kernels: a name stands for one thing, in one phase.
+
+Neurons go through in blocks of BLOCK. All working numbers of a block live in one flat array `w`, row after row, and
+every loop runs over the whole block, so the compiler can see that rows never overlap and vectorises without asking.
+The rows of the constants come first (`devices.models.rows`, row n at n * BLOCK), then those of a block, then
+groups of MAX_DOMAINS rows, one a domain (`domain_row`).
+"""
+
+# mypy: allow-untyped-defs
+from bruno_spice.devices.compiled import inlined
+from bruno_spice.devices.ferroelectric.bound import BLOCK
+from bruno_spice.devices.models.rows import DOMAINS_FROM
+
+MAX_DOMAINS = 16
+_BLOCK_ROWS = 44
+_GROUPS = 26
+
+# The state of a neuron, and what the macro step says of it.
+V, HOLD, I_A, SPIKES, LEAD, FREE, SEEN_V, AT_V = ((DOMAINS_FROM + row) * BLOCK for row in range(8))
+# One substep.
+(
+    H, I_IN, LEAK_NOW, FIELD, DRIVEN, MEAN, RATE_SUM, SLOPE, DEPLETION, AVAILABLE, TAKEN, PART, MOVED_V, HALF_FLOW,
+    FRACTION, FIRED, V_PER_FIELD, BY_V, BY_I, PER_V, POLARIZATION,
+) = ((DOMAINS_FROM + row) * BLOCK for row in range(8, 29))  # fmt: skip
+# Tangents through it.
+WHOLE, DECAYED, PSI, STEADY, DEPLETED, COLUMN_FIELD, COLUMN_MEAN, COLUMN_FLOW = (
+    (DOMAINS_FROM + row) * BLOCK for row in range(29, 37)
+)
+# The adjoint of a macro step.
+LAM_V, BY_SPIKE, BY_SHOWN_V, BY_SHOWN_P, SWING, DISTANCE, NOW = ((DOMAINS_FROM + row) * BLOCK for row in range(37, 44))
+
+_FIRST_GROUP = DOMAINS_FROM + _BLOCK_ROWS
+
+
+def _group(number):
+    return (_FIRST_GROUP + number * MAX_DOMAINS) * BLOCK
+
+
+# What a domain is, its state, and what is derived of both for the block.
+OFFSET, WEIGHT, SMALLEST, SCALE, P, SEEN_P, TAKES, TAIL_FIELD, TAIL_LEFT = (_group(n) for n in range(9))
+GROUP_ROWS = (OFFSET, WEIGHT, SMALLEST, SCALE)
+"""In the order of `devices.models.rows.GROUPS`."""
+# One substep.
+LEFT, SIGN, LN_RATE_NOW, RATE, LAM, RATE_END, MOVED, WITH, OVER = (_group(n) for n in range(9, 18))
+# Tangents through it.
+KEPT, SPENT, GAIN, BY_STEADY, BY_DECAY, EXCESS = (_group(n) for n in range(18, 24))
+# The adjoint of a macro step.
+LAM_P, AFTER_P = (_group(n) for n in range(24, 26))
+WORK_SIZE = (_FIRST_GROUP + _GROUPS * MAX_DOMAINS) * BLOCK
+
+# The tangents: columns by V, p_k and I, of q and the p_k each, then those at the first crossing.
+COLUMN = (1 + MAX_DOMAINS) * BLOCK
+SEEN_TANGENT = (2 + MAX_DOMAINS) * COLUMN
+TANGENTS_SIZE = 2 * SEEN_TANGENT
+INDEX_MASK = (1 << 18) - 1
+assert max(WORK_SIZE, TANGENTS_SIZE) <= INDEX_MASK
+
+
+@inlined
+def domain_row(k):
+    """Offset of domain k's row; the mask tells the compiler that it is not negative, or nothing vectorises."""
+    return (k * BLOCK) & INDEX_MASK

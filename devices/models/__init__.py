@@ -1,0 +1,1 @@
+"""Neuron models: their laws, spelled once, and their parameters, declared once."""

@@ -1,0 +1,1 @@
+"""A training run: its folder, the loop, checkpoints, scores, figures."""

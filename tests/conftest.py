@@ -6,12 +6,20 @@ from pathlib import Path
 
 import pytest
 
+import bruno_spice.devices.files as files
 from bruno_spice.calibration.commands.shared import run
 from bruno_spice.cli import app
 from bruno_spice.devices.cards.base import FeLIFCard, RRAMCard
 from tests.support.cards import one_domain_card
 
-CARDS = Path(__file__).parents[1] / "data" / "calibrated"
+ROOT = Path(__file__).parents[1]
+CARDS = ROOT / "data" / "calibrated"
+
+
+def pytest_configure():
+    """An environment is set up for one checkout; from another one, its modules would be tested instead."""
+    if ROOT != files.ROOT:
+        raise pytest.UsageError(f"bruno_spice is that of {files.ROOT}, not of {ROOT}: run `make setup` here")
 
 
 @pytest.fixture(scope="session")

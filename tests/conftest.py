@@ -12,7 +12,7 @@ from bruno_spice.cli import app
 from bruno_spice.devices.cards.base import FeLIFCard, RRAMCard
 from tests.support.cards import one_domain_card
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
 CARDS = ROOT / "data" / "calibrated"
 
 

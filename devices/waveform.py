@@ -18,7 +18,6 @@ from bruno_spice.devices.reading import printable
 from bruno_spice.devices.tables import read_plain_csv
 
 Array = NDArray[np.float64]
-NEURON_SIGNALS = ("i_syn_a", "v_mem_v", "polarization")
 
 
 def _no_spikes() -> Array:

@@ -17,8 +17,6 @@ from matplotlib.ticker import EngFormatter
 
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.files import refuse_folder
-from bruno_spice.devices.rram.filament import Levels
-from bruno_spice.devices.units import format_si
 from bruno_spice.devices.waveform import Waveform
 
 SPICE_COLOUR = "#9aa0a6"
@@ -88,18 +86,4 @@ def residual(axes: Axes, spice: Waveform, model: Waveform, signal: str, label: s
     axes.set_ylim(-1.05 * limit, 1.05 * limit)
     axes.set_ylabel(label)
     axes.xaxis.set_major_formatter(EngFormatter("s"))
-    return axes
-
-
-def programming_levels(axes: Axes, levels: Levels) -> Axes:
-    """The programmable levels: conductance against programming current, as a staircase of markers."""
-    axes.plot(levels.i_prog_a, levels.conductance_s, "s", color=MODEL_COLOUR, ms=8)
-    for number, (current, g) in enumerate(zip(levels.i_prog_a, levels.conductance_s, strict=True)):
-        axes.annotate(
-            f"{number}: {format_si(current, 'A', 3)}", (current, g), xytext=(9, -4), textcoords="offset points"
-        )
-    axes.xaxis.set_major_formatter(EngFormatter("A"))
-    axes.yaxis.set_major_formatter(EngFormatter("S"))
-    axes.set_xlabel("programming current")
-    axes.set_ylabel("level conductance")
     return axes

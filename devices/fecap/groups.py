@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from bruno_spice.calibration.errors import NetlistError
+from bruno_spice.devices.errors import InputError
 
 GROUPS_BEGIN, GROUPS_END = "* groups: begin", "* groups: end"
 DEFAULT_GROUPS = 24
@@ -56,10 +56,10 @@ def group_nodes(groups: int = DEFAULT_GROUPS) -> tuple[Array, Array, Array]:
 def group_lines(groups: float) -> list[str]:
     """The instance lines of `groups` switching groups, as they stand between the markers of fecap.lib.
 
-    Raises `NetlistError` for what is no number of groups.
+    Raises `InputError` for what is no number of groups.
     """
     if groups != int(groups) or not 1 <= groups <= MAX_GROUPS:
-        raise NetlistError(f"groups must be a whole number from 1 to {MAX_GROUPS}, not {groups:g}")
+        raise InputError(f"groups must be a whole number from 1 to {MAX_GROUPS}, not {groups:g}")
     shared = (
         "ea={eat} sigma_a={sigma_a} imprint={imprint} sigma_o={sigma_o} tau0={tau0} nmerz={nmerz} qp={qpol} s0={s0}"
     )

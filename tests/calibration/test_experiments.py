@@ -18,6 +18,7 @@ from bruno_spice.calibration.circuits.experiments import (
 from bruno_spice.calibration.errors import NetlistError
 from bruno_spice.calibration.spice.farm import run_jobs
 from bruno_spice.calibration.spice.netlist import Netlist
+from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.fecap.groups import DEFAULT_GROUPS, group_nodes
 from bruno_spice.devices.stimulus import Stimulus
 
@@ -130,7 +131,7 @@ def test_the_library_holds_the_lattice_that_the_code_makes():
     assert library.with_params({"groups": DEFAULT_GROUPS}).text == library.text
     assert library.with_params({"groups": 64}).text.count("fecap_group za=") == 64
     for wrong in (0, 2.5, 1e6):
-        with pytest.raises(NetlistError, match="groups must be a whole number from 1 to"):
+        with pytest.raises(InputError, match="groups must be a whole number from 1 to"):
             library.with_params({"groups": wrong})
     with pytest.raises(NetlistError, match="groups: begin"):
         Netlist.load(RRAM_NETLIST).with_params({"groups": 16})

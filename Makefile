@@ -70,7 +70,7 @@ fuzz: setup ## 20,000 damaged and hostile files of every kind: nothing runs, han
 lint: setup ## ruff (format, lint) and mypy
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/mypy
+	$(VENV)/bin/python tests/typed.py
 
 format: setup ## let ruff format and mend what it can
 	$(VENV)/bin/ruff format .

@@ -7,7 +7,7 @@
 `R_series` and `R_area` are the resistances of the leads and of the plug, `R_disc` that of the disc
 that a SET at current I leaves behind: the JART VCM v1b cell (Bengel et al., IEEE TCAS-I 67(12), 2020), simulated
 in ngspice, read at +0.2 V. The cross terms let the power of the current depend on the geometry: a narrower filament
-is hotter at the same current. G rises monotonically with I, so a level inverts by bisection.
+is hotter at the same current. G rises monotonically with I, so a level has one current.
 
 Device-to-device spread enters through l and r, which makes the error of a device fully correlated across its
 levels. Read noise, from the jump of single vacancies in the disc, relative to G:
@@ -97,28 +97,28 @@ def conductance(i_prog_a: Numbers, length_m: Numbers, radius_m: Numbers, paramet
 def programming_current(
     g_s: Numbers, parameters: RRAMParameters, i_range_a: tuple[float, float]
 ) -> NDArray[np.float64]:
-    """Current in A that programs the mean device to `g_s`, by bisection in ln I within `i_range_a`.
+    """Current in A that programs the mean device to `g_s`, within `i_range_a`: the root in ln I, bracketed.
 
     Raises `EnvelopeError` where a conductance is not reached within the range.
     """
+    from scipy.optimize.elementwise import find_root
+
     target = np.asarray(g_s, dtype=np.float64)
 
-    def g_of(log_i: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(conductance(np.exp(log_i), parameters.length_mean, parameters.radius_mean, parameters))
+    def excess_s(log_i: NDArray[np.float64], wanted_s: NDArray[np.float64] | float) -> NDArray[np.float64]:
+        mean = (parameters.length_mean, parameters.radius_mean, parameters)
+        return np.asarray(conductance(np.exp(log_i), *mean) - wanted_s)
 
-    low, high = (np.full(target.shape, np.log(edge)) for edge in i_range_a)
-    outside = (target < g_of(low)) | (target > g_of(high))
+    ends = np.log(i_range_a)
+    lowest_s, highest_s = excess_s(ends, 0.0)
+    outside = ~((target >= lowest_s) & (target <= highest_s))
     if np.any(outside):
         raise EnvelopeError(
             f"a conductance of {format_si(float(target[outside].flat[0]), 'S')} is outside "
-            f"{format_si(float(g_of(low).min()), 'S')}...{format_si(float(g_of(high).max()), 'S')}, which the "
+            f"{format_si(float(lowest_s), 'S')}...{format_si(float(highest_s), 'S')}, which the "
             f"programming currents {format_si(i_range_a[0], 'A')}...{format_si(i_range_a[1], 'A')} of the card reach"
         )
-    for _ in range(60):
-        middle = (low + high) / 2
-        below = g_of(middle) < target
-        low, high = np.where(below, middle, low), np.where(below, high, middle)
-    return np.exp((low + high) / 2)
+    return np.exp(find_root(excess_s, tuple(ends), args=(target,)).x)
 
 
 @dataclass(frozen=True)

@@ -42,10 +42,12 @@ def test_a_device_that_was_never_programmed_stays_at_its_high_resistive_state(rr
 def test_the_inverse_undoes_the_conductance(rram_card, g_s):
     p = RRAMParameters.from_card(rram_card)
     current = programming_current(g_s, p, current_range(rram_card))
-    assert conductance(current, p.length_mean, p.radius_mean, p) == pytest.approx(g_s, rel=1e-9)
+    assert conductance(current, p.length_mean, p.radius_mean, p) == pytest.approx(g_s, rel=1e-12)
 
 
 def test_a_conductance_out_of_reach_is_refused_with_the_numbers(rram_card):
+    with pytest.raises(EnvelopeError, match="nan S is outside"):
+        programming_current([1e-4, np.nan], RRAMParameters.from_card(rram_card), current_range(rram_card))
     with pytest.raises(EnvelopeError, match="5 mS is outside"):
         programming_current(5e-3, RRAMParameters.from_card(rram_card), current_range(rram_card))
 

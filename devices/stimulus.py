@@ -19,8 +19,11 @@ LIMITS = {"time_s": (1e6, "s"), "i_syn_a": (1.0, "A")}
 class Stimulus:
     """Synaptic current, linear between points, constant before the first and after the last.
 
-    `time_s` (n,) strictly increasing, `i_syn_a` (n,) in A; negative current inhibits.
-    Raises `StimulusError` for NaN, unsorted times, columns of different length, or numbers beyond `LIMITS`.
+    - `time_s`: (n,) in s, from 0 on, strictly increasing.
+    - `i_syn_a`: (n,) in A; negative current inhibits.
+    - `name`: what errors and figures call it.
+
+    Raises `StimulusError` for NaN, unsorted or negative times, columns of different length, or numbers beyond `LIMITS`.
     """
 
     time_s: NDArray[np.float64]

@@ -26,9 +26,14 @@ def _no_spikes() -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Waveform:
-    """Signals (n,) over a non-decreasing time base `time_s` (n,), and the times of the spikes (k,) in s.
+    """Signals over one time base, and the spikes among them.
 
-    Raises `StimulusError` if a signal's length differs from that of the time base or the times decrease.
+    - `time_s`: (n,) in s, not decreasing.
+    - `signals`: (n,) each, by name with its unit: ``v_mem_v`` in V, ``i_syn_a`` in A, ``polarization`` within -1...1.
+    - `spike_times_s`: (k,) in s; none by default.
+
+    ``waveform["v_mem_v"]`` is a signal. Raises `StimulusError` if a signal's length differs from that of the time base
+    or the times decrease.
     """
 
     time_s: Array

@@ -64,3 +64,17 @@ def test_an_import_by_an_old_name_ends_in_a_sentence_in_the_checkout_too(old):
     *_, sentence = done.stderr.splitlines()
     folder = old.split()[1].split(".")[0]
     assert sentence == f"ModuleNotFoundError: the import package is bruno_spice; import bruno_spice.{folder}"
+
+
+@pytest.mark.parametrize("name", ["FeLIF", "LIF", "RRAMLinear", "Stimulus", "Waveform", "FeLIFCard", "RRAMCard"])
+def test_a_class_says_a_line_of_every_argument(name):
+    found = getattr(bruno_spice, name)
+    arguments = list(inspect.signature(found).parameters)
+    text = inspect.getdoc(found)
+    if name.endswith("Card"):  # of what is its own; the rest is said of both cards at once
+        arguments = [field for field in found.model_fields if field not in found.__base__.model_fields]
+        text = text + inspect.getdoc(found.__base__)
+        arguments += found.__base__.model_fields
+    lines = " ".join(line.partition(":")[0] for line in text.splitlines() if line.startswith("- "))
+    assert [argument for argument in arguments if f"`{argument}`" not in lines] == []
+    assert "Raises `" in text

@@ -44,7 +44,20 @@ def load_card_json(path: Path | str) -> dict[str, Any]:
 
 
 class Card(Strict):
-    """What FeLIF and RRAM cards share."""
+    """What FeLIF and RRAM cards share: made by `load`, `build` or `from_values`, never changed afterwards.
+
+    - `schema_name`, `schema_version`, `model`: what the card is.
+    - `domains`: number K of polarization domains; 1 where there are none.
+    - `parameters`: value, unit (SI), standard error, bounds and source by name; ``card["area"]`` is the bare value.
+    - `covariance`: of the fitted parameters, in their units.
+    - `variability`: relative standard deviation from device to device, by parameter.
+    - `variability_correlation`: how these go together.
+    - `envelope`: the ranges of current, voltage and rate that the fit covered, each in its own unit.
+    - `fit`, `validation`: figures of merit by name; whether the fit is to be believed, and if not, why.
+    - `provenance`: netlist, its SHA-256, ngspice's version, command, date, overrides.
+
+    Raises `CardError` that names the key at fault: unknown, missing, in another unit, not finite, of no device.
+    """
 
     MODEL: ClassVar[str]
     UNITS: ClassVar[dict[str, str]]
@@ -190,7 +203,11 @@ class Card(Strict):
 
 
 class NeuronCard(Card):
-    """A ferroelectric neuron; what it holds is what its model declares (`devices.models`)."""
+    """A ferroelectric neuron; what it holds is what its model declares (`devices.models`).
+
+    - `leak`: law of the leak below 0 V, ``symmetric`` as above it or ``published`` as BRUNO's authors have it.
+    - the fields of `Card`; `parameters` are those of `UNITS`, and `DOMAIN_UNITS` with ``_1`` to ``_K`` behind.
+    """
 
     NEURON: ClassVar[type[NeuronModel]]
     """The model that this is a card of."""
@@ -313,7 +330,11 @@ class LevelDistributions(Strict):
 
 
 class RRAMCard(Card):
-    """The RRAM filament's conductance against programming current and geometry (equations: `devices.rram.filament`)."""
+    """The RRAM filament's conductance against programming current and geometry (equations: `devices.rram.filament`).
+
+    - `levels`: distributions of the 3-bit levels over devices, from SPICE Monte-Carlo; None for a card without them.
+    - the fields of `Card`; `parameters` are those of `UNITS`, and any of `OPTIONAL_UNITS`.
+    """
 
     MODEL: ClassVar[str] = "rram"
     UNITS: ClassVar[dict[str, str]] = {

@@ -35,22 +35,41 @@ RESETS = ("macro", "event", "delayed")
 
 
 class FeLIF(nn.Module):
-    """A layer of ferroelectric neurons as `card` describes them (equations: `devices.models.felif`).
+    """A layer of ferroelectric neurons as a card describes them (equations: `devices.models.felif`).
 
-    Main arguments: `card` (a `FeLIFCard` or its path); `gradient` (``bruno``, ``tangent``, ``bptt``,
-    ``checkpoint``, ``coarse``: `training.dynamics.gradients`); `solver` (a name in
-    `training.dynamics.solvers.SOLVERS`, or ``auto``: ``logistic`` in float32, ``rosenbrock`` in float64) with its
-    `accuracy`. Other arguments: `surrogate` (``charge`` or ``voltage``), its `shape` and `slope`
-    (`training.dynamics.surrogates`); `reset`: ``macro`` (at the end of the macro step, the card's refractory time
-    plays no part), ``delayed`` (the rule of BRUNO's authors: the reset state takes the whole macro step after the
-    spike's, whose input is lost) or ``event`` (at the crossing, held for t_refractory, several spikes a millisecond:
-    as the circuit); `current_limits`: ``none``, ``envelope`` (the currents that the card was fitted to) or (low, high)
-    in A, which the synaptic current, recurrence included, is clamped to, as saturating input mirrors do;
-    `limit_slope`: the clamp's derivative beyond them, 0 exact, 1 straight-through.
+        out, state = FeLIF(card)(current_a, state=None, recurrent_a=None, lengths=None)
 
-    N is that of the current, unless `set_devices` gave every neuron its own parameters. Numbers have the
-    precision of the input, float64 after ``.double()``. Raises `InputError` for an unknown name, and when called for
-    float16 or for a number that is not finite.
+    Main arguments:
+
+    - `card`: a `FeLIFCard`, or the path of one.
+    - `gradient`: ``bruno``, ``tangent``, ``bptt``, ``checkpoint``, ``coarse`` (`training.dynamics.gradients`).
+    - `solver`: a name in `training.dynamics.solvers.SOLVERS`, or ``auto``: ``logistic`` in float32, ``rosenbrock`` in
+      float64.
+    - `surrogate`: what a spike's derivative is taken of, ``charge`` or ``voltage`` (`training.dynamics.surrogates`).
+    - `reset`: ``macro``, at the end of the macro step, the card's refractory time plays no part; ``event``, at the
+      crossing, held for t_refractory, several spikes a millisecond: as the circuit; ``delayed``, the rule of BRUNO's
+      authors: the reset state takes the whole macro step after the spike's, whose input is lost.
+
+    Other arguments:
+
+    - `accuracy`: of the `solver`, which has to be named with it: its substeps a macro step, or its relative tolerance.
+    - `shape`: of the surrogate, a name in `training.dynamics.surrogates.SHAPES`.
+    - `slope`: of the surrogate, per unit of charge or per V.
+    - `current_limits`: what the synaptic current, recurrence included, is clamped to, as saturating input mirrors do:
+      ``none``, ``envelope`` (the currents that the card was fitted to) or (low, high) in A.
+    - `limit_slope`: the clamp's derivative beyond the limits, from 0, exact, to 1, straight-through.
+
+    When called:
+
+    - `current_a`: (T, B, N) in A, one value a macro step of 1 ms; N is any, unless `set_devices` gave every neuron its
+      own parameters.
+    - `state`: the `State` that an earlier call returned; None: after a reset, at 0 V.
+    - `recurrent_a`: (N, N) in A a spike, row: from, column: to.
+    - `lengths`: (B,), the number of steps of each sequence; None: all T.
+
+    Returns `Outputs`, (T, B, N) each, and the `State` after the last step, in the precision of the input, float64 after
+    ``.double()``. Raises `InputError` for an unknown name or a setting out of its range, and when called for float16,
+    a number that is not finite or another shape; `CardError` for a card that cannot be read.
     """
 
     def __init__(

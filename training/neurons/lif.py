@@ -16,7 +16,14 @@ class LIF(nn.Module):
 
         V' = V exp(-1 ms / tau) + I 1 ms / C,      spike where V' >= v_threshold, then V = 0
 
-    Same call as `FeLIF`. By default 10 nA bring the membrane from rest to threshold within one step.
+    - `tau_s`: time constant of the membrane in s.
+    - `c_membrane_f`: its capacitance in F. By default 10 nA bring it from rest to threshold within one step.
+    - `v_threshold_v`: voltage of a spike in V.
+    - `shape`: of the surrogate of a spike's derivative, a name in `training.dynamics.surrogates.SHAPES`.
+    - `slope`: of the surrogate, per v_threshold.
+
+    Same call as `FeLIF`. Raises `InputError` for an unknown shape or what is not positive and finite, and when called
+    for float16.
     """
 
     def __init__(

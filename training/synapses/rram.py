@@ -51,17 +51,28 @@ class Programming:
 
 
 class RRAMLinear(Synapse):
-    """Weights on RRAM devices of `card`, programmed to ``2**bits`` levels.
+    """Weights (out, in) on RRAM devices, programmed to ``2**bits`` levels.
 
+    Main arguments:
+
+    - `n_in`, `n_out`: numbers of inputs and outputs; inputs are (..., in), weighted sums (..., out), in unit weights.
+    - `card`: the `RRAMCard` of the devices.
+    - `bits`: of a device; ``2**bits`` levels, evenly spaced in conductance.
     - `scheme`: ``differential`` (two devices a weight, ``2**(bits + 1) - 1`` values) or ``offset`` (one device, and a
       reference column at the middle level; ``2**bits`` values).
+
+    Other arguments:
+
     - `stochastic`: round at random in training (always to the nearest in evaluation).
     - `clip`: full scale in units of the rms weight, at most the largest weight; None: the largest weight.
-    - `spread`: each device has its own filament, normal with the card's sigmas and cut off at `spread_cut` of them,
-      which leaves less than the card declares (`devices.rram.filament.remaining_sigma`); else all are the mean device.
-    - `noisy_reads`: add read noise.
+    - `spread`: each device has its own filament, normal with the card's sigmas; else all are the mean device.
+    - `noisy_reads`: add read noise, drawn once a forward pass and device.
+    - `spread_cut`: how many sigmas filaments are cut off at, which leaves less than the card declares
+      (`devices.rram.filament.remaining_sigma`).
 
-    Raises `InputError` for an unknown scheme and `EnvelopeError` where the card does not reach its levels.
+    `weight` (out, in) is latent, 0 at first, and trained straight through the rounding. Raises `InputError` for an
+    unknown scheme or a `spread_cut` that is not positive, `EnvelopeError` where the card does not reach its levels, and
+    when called `InputError` for a weight that is not finite and for a precision below float32.
     """
 
     length_m: Tensor

@@ -42,7 +42,8 @@ class FeLIF(nn.Module):
     Main arguments:
 
     - `card`: a `FeLIFCard`, or the path of one.
-    - `gradient`: ``bruno``, ``tangent``, ``bptt``, ``checkpoint``, ``coarse`` (`training.dynamics.gradients`).
+    - `gradient`: a name in `training.dynamics.gradients.GRADIENTS`: ``bruno``, ``bruno-published``, ``tangent``,
+      ``bptt``, ``checkpoint`` or ``coarse``.
     - `solver`: a name in `training.dynamics.solvers.SOLVERS`, or ``auto``: ``logistic`` in float32, ``rosenbrock`` in
       float64.
     - `surrogate`: what a spike's derivative is taken of, ``charge`` or ``voltage`` (`training.dynamics.surrogates`).

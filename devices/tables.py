@@ -2,8 +2,9 @@
 
 Recognised are the encoding (UTF-8, UTF-16, UTF-32, Windows-1252), what stands between columns (comma, semicolon, tab,
 bar, blanks), a decimal comma, lines above the header, a row of units below it, comments, and lines below the numbers.
-Whatever is not plain (UTF-8, commas, decimal points, a header, rows) is listed in `Table.unusual`, for the caller to
-say or to refuse. Nothing is guessed: what could mean two numbers, or looks like a broken row, is an error with a line.
+Whatever is not plain (UTF-8, commas, decimal points, a header, rows) is listed in `NumberTable.unusual`, for the caller
+to say or to refuse. Nothing is guessed: what could mean two numbers, or looks like a broken row, is an error with a
+line.
 """
 
 import codecs
@@ -46,7 +47,7 @@ NO_NUMBER = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class NumberTable:
     """Numbers by column name, and what was not plain about the file that held them."""
 
     columns: dict[str, Array]
@@ -67,7 +68,7 @@ def read_table(
     missing: str = "no such file",
     error: type[InputError] = InputError,
     may_be_empty: bool = False,
-) -> Table:
+) -> NumberTable:
     """The columns `names` of the table at `path`; without names every column, below a header on the first line.
 
     Raises `error`, with the line, for what is no table, lacks a column or has it twice, for a cell that is no finite
@@ -82,7 +83,7 @@ def read_table(
 
 def read_plain_csv(
     path: Path | str, names: Sequence[str] | None = None, *, missing: str, may_be_empty: bool = False
-) -> Table:
+) -> NumberTable:
     """As `read_table`, for files of this project: raises `StimulusError` for what is unusual, too."""
     table = read_table(path, names, missing, StimulusError, may_be_empty)
     if table.unusual:
@@ -97,7 +98,7 @@ def same_name(name: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", name).split())
 
 
-def _table(raw: bytes, names: Sequence[str] | None, may_be_empty: bool) -> Table:
+def _table(raw: bytes, names: Sequence[str] | None, may_be_empty: bool) -> NumberTable:
     text, unusual = _decoded(raw)
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     longest = max(lines, key=len)
@@ -115,7 +116,7 @@ def _table(raw: bytes, names: Sequence[str] | None, may_be_empty: bool) -> Table
     columns, said = _numbers(rows, at, wanted, delimiter)
     unusual += said
     keys = wanted if names is None else list(names)
-    return Table(
+    return NumberTable(
         columns=dict(zip(keys, columns, strict=True)),
         lines=np.array([number for number, _ in rows], dtype=np.int64),
         units={key: units[i] for key, i in zip(keys, at, strict=True) if i < len(units)},

@@ -25,7 +25,7 @@ from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.files import write_atomic
 
 if TYPE_CHECKING:
-    from bruno_spice.calibration.fecap.fit import Progress as Report
+    from bruno_spice.calibration.fecap.fit import AfterEvaluation
 
 fit_app = typer.Typer(help="Fit a netlist's parameters to your own measurement.", no_args_is_help=True)
 
@@ -101,7 +101,7 @@ def fit_fecap_command(
 
 
 @contextmanager
-def _progress() -> "Iterator[Report | None]":
+def _progress() -> "Iterator[AfterEvaluation | None]":
     """A line with the stage, the evaluations and the rms of the span; nothing where there is no terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:

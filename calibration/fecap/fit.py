@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from bruno_spice.calibration.errors import FitError
 from bruno_spice.calibration.fecap.measurement import FeCAPMeasurement
-from bruno_spice.calibration.fecap.problem import CANDIDATES, Problem, Progress, rms
+from bruno_spice.calibration.fecap.problem import CANDIDATES, AfterEvaluation, Problem, rms
 from bruno_spice.calibration.fecap.start import CYCLES_BEFORE, START_STATES, sees_leak, started
 from bruno_spice.calibration.fitting.least_squares import Fit, search
 from bruno_spice.calibration.fitting.standard_errors import jacobian
@@ -68,7 +68,7 @@ def fit_fecap(
     free: Sequence[str] | None = None,
     keep_flagged: bool = False,
     farm: Farm | None = None,
-    progress: Progress | None = None,
+    progress: AfterEvaluation | None = None,
 ) -> FeCAPFit:
     """Fit the parameters of models/fecap.lib to `measured`.
 

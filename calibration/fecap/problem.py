@@ -21,7 +21,7 @@ from bruno_spice.devices.fecap.groups import DEFAULT_GROUPS
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-Progress = Callable[[str, int, float], None]
+AfterEvaluation = Callable[[str, int, float], None]
 
 CANDIDATES: dict[str, tuple[Free, float]] = {
     "ps": (Free("ps", 0.22, 1e-3, 3.0), 0.05),
@@ -53,7 +53,7 @@ class Problem:
     names: list[str]
     used: Mask
     correction: Array
-    progress: Progress | None
+    progress: AfterEvaluation | None
     cycles_before: int = 0
     """How often the record's own drive went over the film before the record began."""
 
@@ -63,7 +63,7 @@ class Problem:
         measured: FeCAPMeasurement,
         fixed: Mapping[str, float],
         free: Sequence[str] | None,
-        progress: Progress | None,
+        progress: AfterEvaluation | None,
     ) -> "Problem":
         """`measured` beside the library's values, of which `fixed` are other and `free` (default: all) are fitted."""
         params = Netlist.load(FECAP_NETLIST).params

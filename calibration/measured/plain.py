@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.reading import printable, shown
-from bruno_spice.devices.tables import Table, read_table, same_name
+from bruno_spice.devices.tables import NumberTable, read_table, same_name
 
 Array = NDArray[np.float64]
 
@@ -55,7 +55,7 @@ def plain_unit(unit: str) -> str:
     return same_name(unit).strip("()[]{} ").replace("μ", "u").replace("^", "")
 
 
-def read_plain(path: Path | str, columns: Sequence[Column]) -> tuple[list[Array], Table]:
+def read_plain(path: Path | str, columns: Sequence[Column]) -> tuple[list[Array], NumberTable]:
     """The `columns` in SI units, and the table that they stood in.
 
     Raises `InputError` for what `read_table` refuses, and where the file names another unit than the declared one.

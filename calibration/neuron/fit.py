@@ -23,7 +23,7 @@ plateau; each has its activation field and weight. Offset fields are 0: a neuron
 offset cannot be told from an activation field. Those fits start from the one with K = 1.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,7 +38,6 @@ from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 
 Array = NDArray[np.float64]
-Progress = Callable[[int, Array], None]
 
 POINTS = 80
 """Samples of voltage and of polarization per transient."""
@@ -145,7 +144,6 @@ def fit_neuron(
     start: NeuronParameters,
     free: Sequence[Free] | None = None,
     scales: Scales | None = None,
-    progress: Progress | None = None,
 ) -> tuple[Fit, NeuronParameters]:
     """Fit `free` (default `free_parameters`) to recordings that each hold at least one spike.
 
@@ -160,7 +158,7 @@ def fit_neuron(
 
     what = f"FeLIF fit with K = {start.domains}"
     groups = np.repeat(np.arange(len(recordings)), 2 * POINTS + 1)
-    result = best_fit(residual, free, what=what, groups=groups, max_evaluations=MAX_EVALUATIONS, progress=progress)
+    result = best_fit(residual, free, what=what, groups=groups, max_evaluations=MAX_EVALUATIONS)
     fitted = with_values(start, result.values)
     if fitted.domain_weight[0] <= 0:
         doubt = f"{what}: 'domain_weight_1' is {fitted.domain_weight[0]:.3g}: use fewer domains"

@@ -30,7 +30,7 @@ from bruno_spice.calibration.rram.fit import (
     PAPER_GEOMETRIES_NM,
     ResetSweep,
     RRAMData,
-    Sweep,
+    SetSweep,
     rram_card,
 )
 from bruno_spice.calibration.rram.levels import LevelSamples, level_distributions
@@ -81,12 +81,12 @@ class RRAMCalibration:
     samples: LevelSamples
 
     @property
-    def fitted(self) -> Sweep:
+    def fitted(self) -> SetSweep:
         """The SET points of the fit."""
         return self.data.fitted
 
     @property
-    def held_out(self) -> Sweep:
+    def held_out(self) -> SetSweep:
         """The SET points that no fit has seen."""
         return self.data.held_out
 
@@ -185,8 +185,8 @@ def _simulate(cell: _Cell, timing: RRAMTiming, known: dict[str, Parameter]) -> R
     columns = np.column_stack([points, after[: len(runs)]])
     reset_columns = np.column_stack([before, np.concatenate([resets, unseen])[:, [3, 1, 2]], after[-len(reset_runs) :]])
     return RRAMData(
-        Sweep(*columns[: len(fit_points)].T),
-        Sweep(*columns[len(fit_points) :].T),
+        SetSweep(*columns[: len(fit_points)].T),
+        SetSweep(*columns[len(fit_points) :].T),
         ResetSweep(*reset_columns[: len(resets)].T),
         ResetSweep(*reset_columns[len(resets) :].T),
         float(after[len(runs)]),

@@ -13,7 +13,7 @@ from bruno_spice.calibration.presentation.style import (
     new_figure,
 )
 from bruno_spice.calibration.rram.calibrate import RRAMCalibration
-from bruno_spice.calibration.rram.fit import Sweep
+from bruno_spice.calibration.rram.fit import SetSweep
 from bruno_spice.calibration.rram.levels import midpoints, model_conductances
 from bruno_spice.devices.cards.base import RRAMCard
 from bruno_spice.devices.rram.filament import RRAMParameters, conductance
@@ -85,7 +85,7 @@ def rram_figure(calibration: RRAMCalibration) -> Figure:
     return figure
 
 
-def conductance_against_current(axes: Axes, card: RRAMCard, sweep: Sweep, held_out: Sweep | None = None) -> Axes:
+def conductance_against_current(axes: Axes, card: RRAMCard, sweep: SetSweep, held_out: SetSweep | None = None) -> Axes:
     """Read conductance against programming current, one colour for each of the paper's three geometries."""
     parameters = RRAMParameters.from_card(card)
     span = card.envelope["i_prog"]
@@ -111,7 +111,7 @@ def conductance_against_current(axes: Axes, card: RRAMCard, sweep: Sweep, held_o
     return axes
 
 
-def relative_residual(axes: Axes, card: RRAMCard, sweep: Sweep, face: str | None = None) -> Axes:
+def relative_residual(axes: Axes, card: RRAMCard, sweep: SetSweep, face: str | None = None) -> Axes:
     """(model - SPICE) / SPICE of the conductance, in per cent, against programming current."""
     parameters = RRAMParameters.from_card(card)
     error = np.asarray(conductance(sweep.i_prog_a, sweep.length_m, sweep.radius_m, parameters)) / sweep.g_s - 1.0

@@ -65,7 +65,7 @@ FIXED = {
 
 
 @dataclass(frozen=True)
-class Sweep:
+class SetSweep:
     """Programming results: current (n,) in A, filament length and radius (n,) in m, read conductance (n,) in S."""
 
     i_prog_a: Array
@@ -85,7 +85,7 @@ class ResetSweep:
     g_s: Array
 
 
-def relative_error(sweep: Sweep, parameters: RRAMParameters) -> Array:
+def relative_error(sweep: SetSweep, parameters: RRAMParameters) -> Array:
     """(G_model - G_spice) / G_spice at each point of `sweep`, (n,)."""
     return np.asarray(conductance(sweep.i_prog_a, sweep.length_m, sweep.radius_m, parameters)) / sweep.g_s - 1
 
@@ -96,7 +96,7 @@ def relative_reset_error(sweep: ResetSweep, parameters: ResetParameters) -> Arra
     return np.asarray(model) / sweep.g_s - 1
 
 
-def fit_filament(sweep: Sweep, g_hrs_s: float, known: Mapping[str, float]) -> tuple[Fit, RRAMParameters]:
+def fit_filament(sweep: SetSweep, g_hrs_s: float, known: Mapping[str, float]) -> tuple[Fit, RRAMParameters]:
     """Fit the filament model with what is `known` (``read_voltage`` at least) to `sweep`.
 
     The standard errors are clustered by geometry; `Fit.doubt` says where the result cannot be believed.
@@ -137,8 +137,8 @@ class RRAMData:
     `known` of the deck are the read voltage and, where they are not the project's, the geometry of the mean device.
     """
 
-    fitted: Sweep
-    held_out: Sweep
+    fitted: SetSweep
+    held_out: SetSweep
     reset: ResetSweep
     reset_held_out: ResetSweep
     g_hrs_s: float

@@ -38,7 +38,7 @@ Outcome = Waveform | CalibrationError
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
+class Simulated:
     """What ngspice gave for a job."""
 
     waveform: Waveform
@@ -46,7 +46,7 @@ class Result:
     """Whether it took tighter tolerances than the deck's."""
 
 
-Attempt = Result | CalibrationError
+Attempt = Simulated | CalibrationError
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,13 @@ def try_jobs(jobs: Sequence[Job], farm: Farm | None = None) -> list[Outcome]:
     return _run(jobs, farm or Farm(), stop_at_error=False)
 
 
-def run_with_retry(worker: Worker, job: Job) -> Result:
+def run_with_retry(worker: Worker, job: Job) -> Simulated:
     """Run `job`, and once more with tighter options where it did not converge."""
     try:
-        return Result(worker.run(job))
+        return Simulated(worker.run(job))
     except ConvergenceError as first:
         try:
-            return Result(worker.run(job.tightened()), tightened=True)
+            return Simulated(worker.run(job.tightened()), tightened=True)
         except SimulationError:
             raise first from None
 
@@ -112,26 +112,26 @@ def _run(jobs: Sequence[Job], farm: Farm, stop_at_error: bool) -> list[Outcome]:
         for key, outcome in simulate(todo, farm):
             done[key] = outcome
             advance(isinstance(outcome, CalibrationError))
-            if isinstance(outcome, Result):
+            if isinstance(outcome, Simulated):
                 if farm.store:
                     own = todo[key].tightened().key(identity) if outcome.tightened else key
                     farm.store.put(own, outcome.waveform, todo[key].label)
             elif stop_at_error:
                 raise outcome
     _warn_of_tightened(done, dict(zip(keys, jobs, strict=True)))
-    return [outcome.waveform if isinstance(outcome, Result) else outcome for outcome in (done[key] for key in keys)]
+    return [outcome.waveform if isinstance(outcome, Simulated) else outcome for outcome in (done[key] for key in keys)]
 
 
-def _stored(job: Job, identity: str, store: Store) -> Result | None:
+def _stored(job: Job, identity: str, store: Store) -> Simulated | None:
     """What `store` holds of `job`, or of the retry that an earlier failure led to."""
     if (waveform := store.get(job.key(identity))) is not None:
-        return Result(waveform)
+        return Simulated(waveform)
     waveform = store.get(job.tightened().key(identity))
-    return None if waveform is None else Result(waveform, tightened=True)
+    return None if waveform is None else Simulated(waveform, tightened=True)
 
 
 def _warn_of_tightened(done: dict[str, Attempt], jobs: dict[str, Job]) -> None:
-    labels = [jobs[key].label for key, outcome in done.items() if isinstance(outcome, Result) and outcome.tightened]
+    labels = [jobs[key].label for key, outcome in done.items() if isinstance(outcome, Simulated) and outcome.tightened]
     if labels:
         options = ", ".join(f"{name}={value}" for name, value in TIGHTER.items())
         warnings.warn(

@@ -98,7 +98,7 @@ def load_ngspice(log_fd: list[int]) -> Any:
     logging.getLogger("PySpice").setLevel(logging.CRITICAL)
     from PySpice.Spice.NgSpice.Shared import NgSpiceShared
 
-    class Ngspice(NgSpiceShared):
+    class Quiet(NgSpiceShared):
         LIBRARY_PATH = library
 
         def send_char(self, message: str, ngspice_id: int) -> int:
@@ -106,7 +106,7 @@ def load_ngspice(log_fd: list[int]) -> Any:
                 os.write(log_fd[0], (message.partition(" ")[2] + "\n").encode(errors="replace"))
             return 0
 
-    return Ngspice.new_instance()
+    return Quiet.new_instance()
 
 
 def identity(ngspice: Any) -> str:

@@ -27,11 +27,12 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from scipy import stats
 
 from bruno_spice.calibration.errors import NetlistError, unknown_name
 from bruno_spice.calibration.spice.netlist import Netlist
+from bruno_spice.devices.cards.parts import Strict
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.reading import load_yaml
 from bruno_spice.devices.units import parse_spice_number
@@ -39,11 +40,7 @@ from bruno_spice.devices.units import parse_spice_number
 Array = NDArray[np.float64]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class ParameterVariation(_Strict):
+class ParameterVariation(Strict):
     """The distribution of one `.param`, in the unit of that `.param`."""
 
     distribution: Literal["normal", "truncated_normal", "lognormal", "uniform", "loguniform"]
@@ -105,7 +102,7 @@ class ParameterVariation(_Strict):
         return stats.truncnorm((low - mean) / sigma, (high - mean) / sigma, mean, sigma)
 
 
-class Variation(_Strict):
+class Variation(Strict):
     """What a ``.variation.yaml`` declares: distributions by `.param`, and named corners in standard deviations."""
 
     parameters: dict[str, ParameterVariation] = Field(min_length=1)

@@ -8,7 +8,7 @@ import pytest
 from bruno_spice.calibration.circuits.experiments import RRAM_NETLIST, RRAMRun, program_rrams
 from bruno_spice.calibration.rram import calibrate as calibration_of_rram
 from bruno_spice.calibration.rram.figures import rram_figure
-from bruno_spice.calibration.rram.fit import Sweep, fit_filament, relative_error
+from bruno_spice.calibration.rram.fit import SetSweep, fit_filament, relative_error
 from bruno_spice.calibration.rram.levels import corner_margin, overlapping
 from bruno_spice.devices.cards.base import RRAMCard
 from bruno_spice.devices.rram.filament import (
@@ -113,10 +113,10 @@ def test_the_other_thermal_variant_is_fitted_as_well_and_hardly_depends_on_the_r
     def det(sweep):
         columns = (sweep.i_prog_a, sweep.length_m, sweep.radius_m)
         runs = [RRAMRun(*row, "det") for row in np.column_stack(columns).tolist()]
-        return Sweep(*columns, program_rrams(runs, farm=farm))
+        return SetSweep(*columns, program_rrams(runs, farm=farm))
 
     fit, filament = fit_filament(det(rram.fitted), rram.data.g_hrs_s, {"read_voltage": 0.2})
-    some = Sweep(*(getattr(rram.held_out, f.name)[-20:] for f in fields(Sweep)))
+    some = SetSweep(*(getattr(rram.held_out, f.name)[-20:] for f in fields(SetSweep)))
     error = relative_error(det(some), filament)
     assert np.sqrt(np.mean(error**2)) < 0.01
     assert np.abs(error).max() < 0.03

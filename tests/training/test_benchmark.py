@@ -16,7 +16,7 @@ from bruno_spice.training.studies.benchmarks import rivals
 from bruno_spice.training.studies.benchmarks.accuracy import accuracy
 from bruno_spice.training.studies.benchmarks.growth import LONGEST_S, Growth, Sweep, line_through, slope
 from bruno_spice.training.studies.benchmarks.memory import bptt_bytes, kept_bytes
-from bruno_spice.training.studies.benchmarks.process import Cost, Job, card_file, measure_fresh, measure_here
+from bruno_spice.training.studies.benchmarks.process import Cost, Work, card_file, measure_fresh, measure_here
 from bruno_spice.training.studies.benchmarks.speed import contestants
 from tests.support.cards import one_domain_card
 
@@ -107,7 +107,7 @@ def test_extrapolation_follows_the_last_two_points():
 def test_sizes_beyond_the_limits_are_extrapolated_not_run():
     asked = []
 
-    def pretend(job: Job) -> Cost:
+    def pretend(job: Work) -> Cost:
         asked.append(job.steps_ms)
         return Cost(0.0, 2.0 * job.steps_ms, 10**6 + 10**7 * job.steps_ms, [1.0])
 
@@ -136,7 +136,7 @@ def test_kept_bytes_grow_as_counted_by_hand():
 def test_a_fresh_process_measures_what_it_adds_and_computes_the_same():
     ballast = np.ones(60_000_000)
     with card_file(CARD) as path:
-        job = Job(path, "tangent", 20, 6000, 4, seconds=0.0)
+        job = Work(path, "tangent", 20, 6000, 4, seconds=0.0)
         cost = measure_fresh(job)
         here = measure_here(job)
     tape = 20 * 6000 * 4 * 14 * 4
@@ -148,7 +148,7 @@ def test_a_fresh_process_measures_what_it_adds_and_computes_the_same():
 
 def test_a_process_that_dies_is_told_in_one_sentence(tmp_path):
     with pytest.raises(BrunoError, match=r"tangent over 1 ms x 2 x 1 failed: .*nowhere.json"):
-        measure_fresh(Job(str(tmp_path / "nowhere.json"), "tangent", 1, 2, 1))
+        measure_fresh(Work(str(tmp_path / "nowhere.json"), "tangent", 1, 2, 1))
 
 
 def test_more_substeps_are_more_accurate_and_euler_is_the_bar():

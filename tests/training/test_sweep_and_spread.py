@@ -17,7 +17,7 @@ from bruno_spice.training.neurons.spread import sample_parameters
 from bruno_spice.training.progress import Interrupted, Silent
 from bruno_spice.training.runs.folder import Cards
 from bruno_spice.training.runs.trainer import train
-from bruno_spice.training.studies.sweep import Range, load_sweep, sweep, table_csv
+from bruno_spice.training.studies.sweep import SearchRange, load_sweep, sweep, table_csv
 from tests.training.test_neurons import three_domain_card
 
 pytestmark = pytest.mark.filterwarnings("ignore:the current runs from")
@@ -62,9 +62,9 @@ def test_a_sweep_runs_again_with_other_cards(small_config, tmp_path, felif_card)
 
 
 def test_a_range_with_whole_ends_is_searched_in_whole_numbers():
-    assert Range(low=2, high=8).whole
-    assert not Range(low=2.0, high=8).whole
-    assert not Range(low="1e-3", high="1e-2").whole
+    assert SearchRange(low=2, high=8).whole
+    assert not SearchRange(low=2.0, high=8).whole
+    assert not SearchRange(low="1e-3", high="1e-2").whole
 
 
 @pytest.mark.parametrize(

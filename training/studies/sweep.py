@@ -34,7 +34,7 @@ from bruno_spice.training.runs.trainer import train
 Value = bool | int | float | str | list[int] | list[str] | None
 
 
-class Range(BaseModel):
+class SearchRange(BaseModel):
     """A span to search: whole numbers if both ends are, on a logarithmic scale if `log`."""
 
     model_config = ConfigDict(extra="forbid")
@@ -51,7 +51,7 @@ class Range(BaseModel):
         return raw | {"whole": all(isinstance(raw.get(end), int) for end in ("low", "high"))}
 
     @model_validator(mode="after")
-    def _rises(self) -> "Range":
+    def _rises(self) -> "SearchRange":
         if not self.low < self.high:
             raise ValueError(f"low must be below high, not {self.low:g} and {self.high:g}")
         if self.log and self.low <= 0:
@@ -73,7 +73,7 @@ class SweepConfig(BaseModel):
     seeds: Annotated[list[int], Field(min_length=1)] = [0]
     settings: dict[str, Value] = Field(default_factory=dict)
     grid: dict[str, Annotated[list[Value], Field(min_length=1)]] = Field(default_factory=dict)
-    search: dict[str, Range] = Field(default_factory=dict)
+    search: dict[str, SearchRange] = Field(default_factory=dict)
     trials: int = Field(default=20, ge=1)
     sampler_seed: int = 0
     _trust_code: bool = PrivateAttr(default=False)

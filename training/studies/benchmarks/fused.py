@@ -13,7 +13,7 @@ import torch
 from bruno_spice.devices.cards.base import FeLIFCard
 from bruno_spice.training.studies.benchmarks.base import Measured, Say, counted
 from bruno_spice.training.studies.benchmarks.gradient import likeness
-from bruno_spice.training.studies.benchmarks.process import Job, card_file, measure_fresh, measure_here
+from bruno_spice.training.studies.benchmarks.process import Work, card_file, measure_fresh, measure_here
 
 CONTESTANTS = {
     "bptt": ("fused_bptt", "Euler 1 us, float64", False),
@@ -33,7 +33,7 @@ def fused(card: FeLIFCard, quick: bool, threads: int, say: Say) -> Measured:
         truth = None
         for name, (mode, solver, euler) in CONTESTANTS.items():
             say(f"fused: {mode}, {solver}")
-            job = Job(path, mode, steps, neurons, batch, threads, 0.0 if quick else 2.0, substeps, euler=euler)
+            job = Work(path, mode, steps, neurons, batch, threads, 0.0 if quick else 2.0, substeps, euler=euler)
             cost = measure_here(job) if quick else measure_fresh(job)
             gradient = torch.tensor(cost.gradient)
             truth = gradient if truth is None else truth

@@ -1,7 +1,7 @@
 """How time and memory grow with sequence length, neurons and batch: BRUNO, tangent, checkpointing, BPTT over every
 microsecond.
 
-The same work (`training.studies.benchmarks.process.Job`) runs once in a fresh process for each mode and size. Work of
+The same work (`training.studies.benchmarks.process.Work`) runs once in a fresh process for each mode and size. Work of
 the unrolled modes is affine in each of the three, cost = a + b x; a size beyond the limits of memory or time is
 extrapolated along the line through the two largest measured ones, and its row says so.
 """
@@ -18,7 +18,7 @@ from bruno_spice.training.studies.benchmarks.base import Measured, Say, counted
 from bruno_spice.training.studies.benchmarks.gradient import likeness
 from bruno_spice.training.studies.benchmarks.process import (
     Cost,
-    Job,
+    Work,
     available_bytes,
     card_file,
     measure_fresh,
@@ -44,10 +44,10 @@ class Sweep:
     neurons: int
     batch: int
 
-    def job(self, path: str, mode: str, size: int, threads: int, substeps: int) -> Job:
+    def job(self, path: str, mode: str, size: int, threads: int, substeps: int) -> Work:
         """The work at `size`."""
         seconds = 2.0 if substeps == FULL_SUBSTEPS else 0.0
-        job = Job(path, mode, self.steps_ms, self.neurons, self.batch, threads, seconds, substeps)
+        job = Work(path, mode, self.steps_ms, self.neurons, self.batch, threads, seconds, substeps)
         changed: dict[str, Any] = {"steps_ms" if self.along == "length" else self.along: size}
         return replace(job, **changed)
 
@@ -101,7 +101,7 @@ class Growth:
         self.substeps = QUICK_SUBSTEPS if quick else FULL_SUBSTEPS
         largest_bytes = QUICK_LARGEST_BYTES if quick else LARGEST_BYTES
         self.largest_bytes = min(largest_bytes, SHARE_OF_AVAILABLE * available_bytes())
-        self.known: dict[Job, Cost] = {}
+        self.known: dict[Work, Cost] = {}
 
     def points(self, sweep: Sweep, mode: str) -> list[Point]:
         """The costs of `mode` along `sweep`: measured up to the limits, extrapolated beyond."""

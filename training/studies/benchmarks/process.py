@@ -2,7 +2,7 @@
 
     peak = largest resident set while it runs - resident set before, after imports and a warm-up that compiles
 
-`measure_fresh` starts ``python -m bruno_spice.training.studies.benchmarks.process``, hands it a `Job` on standard
+`measure_fresh` starts ``python -m bruno_spice.training.studies.benchmarks.process``, hands it a `Work` on standard
 input, and reads a `Cost` from its standard output; nothing of the parent, and nothing of an earlier job, is in that
 process.
 """
@@ -34,7 +34,7 @@ LONGEST_GRADIENT = 100_000
 
 
 @dataclass(frozen=True)
-class Job:
+class Work:
     """Spike trains on `channels` inputs, weights, a FeLIF layer, a loss on its spikes, the gradient of the weights.
 
     ``bptt``, ``checkpoint`` and ``fused_bptt`` (`training.studies.benchmarks.fused_bptt`) take `substeps` Euler steps
@@ -69,7 +69,7 @@ class Cost:
         return self.cpu_s if threads == 1 else self.wall_s
 
 
-def work_of(job: Job) -> Callable[[], Tensor]:
+def work_of(job: Work) -> Callable[[], Tensor]:
     """The work of `job`, ready to run; it returns the gradient by the weights, or by the current."""
     generator = torch.Generator().manual_seed(0)
     unrolled = job.euler or job.gradient in ("bptt", "checkpoint")
@@ -97,7 +97,7 @@ def work_of(job: Job) -> Callable[[], Tensor]:
     return work
 
 
-def measure_here(job: Job) -> Cost:
+def measure_here(job: Work) -> Cost:
     """Run `job` in this process: once for its memory, then again while there is time."""
     torch.set_num_threads(job.threads)
     work_of(replace(job, steps_ms=1, neurons=2, batch=1, substeps=min(job.substeps, 20)))()
@@ -118,7 +118,7 @@ def measure_here(job: Job) -> Cost:
     return Cost(wall_s, cpu_s, peak, gradient.flatten().tolist() if short else [])
 
 
-def measure_fresh(job: Job) -> Cost:
+def measure_fresh(job: Work) -> Cost:
     """Run `job` in a process of its own. Raises `BrunoError` where that process dies."""
     environment = os.environ | {"OMP_NUM_THREADS": str(job.threads)}
     done = subprocess.run(
@@ -154,8 +154,8 @@ def available_bytes() -> int:
 
 
 def main() -> None:
-    """A `Job` as JSON on standard input, its `Cost` as JSON on standard output."""
-    print(json.dumps(asdict(measure_here(Job(**json.load(sys.stdin))))))
+    """A `Work` as JSON on standard input, its `Cost` as JSON on standard output."""
+    print(json.dumps(asdict(measure_here(Work(**json.load(sys.stdin))))))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import Any
 
 from bruno_spice.devices.cards.base import FeLIFCard
 from bruno_spice.training.studies.benchmarks.base import Measured, Say, counted
-from bruno_spice.training.studies.benchmarks.process import Job, card_file, measure_fresh, measure_here
+from bruno_spice.training.studies.benchmarks.process import Work, card_file, measure_fresh, measure_here
 
 STEPS_MS = 10
 
@@ -20,7 +20,7 @@ def scale(card: FeLIFCard, quick: bool, threads: int, say: Say) -> Measured:
             costs = []
             for neurons in sizes:
                 say(f"scale: {mode}, {neurons} neurons")
-                job = Job(path, mode, STEPS_MS, neurons, 1, threads, 0.05 if quick else 6.0, channels=0)
+                job = Work(path, mode, STEPS_MS, neurons, 1, threads, 0.05 if quick else 6.0, channels=0)
                 cost = measure_here(job) if quick else measure_fresh(job)
                 costs.append(cost.time_s(threads) * 1e6 / (neurons * STEPS_MS))
                 rows.append({"gradient": mode, "neurons": neurons, "us_per_neuron_ms": costs[-1],

@@ -75,14 +75,14 @@ class Experiment:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PaperPlan:
     """Experiments by name in the order of the file, and the published numbers."""
 
     experiments: dict[str, Experiment]
     references: dict[str, Any]
 
 
-def load_plan(path: Path | str = PLAN, quick: bool = False) -> Plan:
+def load_plan(path: Path | str = PLAN, quick: bool = False) -> PaperPlan:
     """Read the plan at `path`; `quick`: the quick versions with one seed, the other experiments without seeds.
 
     Raises `InputError` with the key at fault.
@@ -104,7 +104,7 @@ def load_plan(path: Path | str = PLAN, quick: bool = False) -> Plan:
             if needs and needs not in experiments:
                 raise InputError(f"{path}: experiments.{pattern}.needs: no earlier experiment is called {needs}")
             experiments[name] = Experiment(name, command, seeds, entry.alone, experiments[needs] if needs else None)
-    return Plan(experiments, file.references)
+    return PaperPlan(experiments, file.references)
 
 
 def _filled(text: str, cell: dict[str, str]) -> str:

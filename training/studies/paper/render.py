@@ -14,7 +14,7 @@ from PIL import Image
 
 from bruno_spice.calibration.presentation import style
 from bruno_spice.devices.files import write_atomic
-from bruno_spice.training.studies.paper.plan import Plan
+from bruno_spice.training.studies.paper.plan import PaperPlan
 from bruno_spice.training.studies.paper.values import Values
 
 DOCUMENT = "paper.md"
@@ -27,7 +27,7 @@ def number(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
-def figures(plan: Plan, folder: Path) -> dict[str, tuple[Figure, str]]:
+def figures(plan: PaperPlan, folder: Path) -> dict[str, tuple[Figure, str]]:
     """Every figure for which there are results, by name, and the SHA-256 of its numbers and of the drawing modules."""
     from bruno_spice.training.studies.benchmarks import figures as benchmark_plots
     from bruno_spice.training.studies.paper import figures as paper_figures
@@ -41,7 +41,7 @@ def figures(plan: Plan, folder: Path) -> dict[str, tuple[Figure, str]]:
     return drawn
 
 
-def text(plan: Plan, folder: Path, drawn: set[str]) -> str:
+def text(plan: PaperPlan, folder: Path, drawn: set[str]) -> str:
     """The document, with the figures in `drawn`. Raises `InputError` for a number that a result file lacks."""
     values = Values(plan, folder)
     environment = jinja2.Environment(
@@ -67,7 +67,7 @@ def stamp(path: Path) -> str:
         return str(image.info.get(STAMP, ""))
 
 
-def write_paper(plan: Plan, folder: Path) -> Path:
+def write_paper(plan: PaperPlan, folder: Path) -> Path:
     """Write ``paper.md`` and its figures into `folder`; figures that would not change stay as they are."""
     drawn = figures(plan, folder)
     for name, (figure, digest) in drawn.items():

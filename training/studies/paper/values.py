@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bruno_spice.devices.errors import InputError
-from bruno_spice.training.studies.paper.plan import Plan
+from bruno_spice.training.studies.paper.plan import PaperPlan
 from bruno_spice.training.studies.results import Results, load_results
 
 NOT_RUN = "not run"
@@ -14,7 +14,7 @@ NOT_RUN = "not run"
 class Values:
     """The result files in ``folder/results``; `read` records every number that was asked for."""
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
+    def __init__(self, plan: PaperPlan, folder: Path) -> None:
         self.plan = plan
         found = {name: load_results(folder / "results", name) for name in plan.experiments}
         self.files: dict[str, Results] = {name: file for name, file in found.items() if file is not None}

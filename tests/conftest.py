@@ -17,9 +17,11 @@ CARDS = ROOT / "data" / "calibrated"
 
 
 def pytest_configure():
-    """An environment is set up for one checkout; from another one, its modules would be tested instead."""
+    """The suite and the processes that it starts are of this checkout, whichever one is installed."""
     if ROOT != files.ROOT:
         raise pytest.UsageError(f"bruno_spice is that of {files.ROOT}, not of {ROOT}: run `make setup` here")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "linked"), os.environ.get("PYTHONPATH")]))
+    os.environ["PYTHONSAFEPATH"] = "1"  # the working folder may hold a part of the package
 
 
 @pytest.fixture(scope="session")

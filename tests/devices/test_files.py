@@ -12,7 +12,7 @@ from bruno_spice.devices.errors import BusyError
 from bruno_spice.devices.files import folder_lock
 
 HOLD = (
-    "import sys; from devices.files import folder_lock\n"
+    "import sys; from bruno_spice.devices.files import folder_lock\n"
     "with folder_lock(sys.argv[1]):\n    print('held', flush=True); sys.stdin.read()\n"
 )
 

@@ -296,7 +296,7 @@ PARTS_BY_HAND = "{part: [Example(torch.ones(4, 2), torch.tensor(0))] for part in
 )  # fmt: skip
 def test_a_task_that_no_network_can_learn_is_one_sentence(made: str, complaint: str, tmp_path: Path) -> None:
     mine = tmp_path / "my_task.py"
-    imports = "from training.tasks.classification import Classification, Example, classification"
+    imports = "from bruno_spice.training.tasks.classification import Classification, Example, classification"
     mine.write_text(f"import numpy as np\nimport torch\n{imports}\n\n\ndef load():\n    return {made}\n")
     with pytest.raises(InputError, match=complaint) as caught:
         load_task(f"{mine}:load")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import bruno_spice
+from bruno_spice.devices.cards.base import Card
 
 ROOT = Path(__file__).parents[1]
 SAID = {"capture_output": True, "text": True}
@@ -71,10 +72,9 @@ def test_a_class_says_a_line_of_every_argument(name):
     found = getattr(bruno_spice, name)
     arguments = list(inspect.signature(found).parameters)
     text = inspect.getdoc(found)
-    if name.endswith("Card"):  # of what is its own; the rest is said of both cards at once
-        arguments = [field for field in found.model_fields if field not in found.__base__.model_fields]
-        text = text + inspect.getdoc(found.__base__)
-        arguments += found.__base__.model_fields
+    if name.endswith("Card"):  # what cards share is said of their bases
+        arguments = list(found.model_fields)
+        text = "\n".join(inspect.getdoc(base) for base in found.__mro__ if issubclass(base, Card))
     lines = " ".join(line.partition(":")[0] for line in text.splitlines() if line.startswith("- "))
     assert [argument for argument in arguments if f"`{argument}`" not in lines] == []
     assert "Raises `" in text

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
-from tests.support.felif_equations import jacobian
 
 from bruno_spice.devices.cards.base import FeLIFCard
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.ferroelectric.neuron import FeLIFParameters, derivatives
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.stimulus import Stimulus
+from tests.support.felif_equations import jacobian
 
 PUBLISHED = FeLIFParameters.from_card(FeLIFCard.published().with_values(v_reset=0.0))
 

@@ -35,8 +35,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 law: Any = ModuleType("law")
 """In a template, the laws of the model that it is compiled for."""
 LAWS = tuple(name for name, value in vars(shared).items() if inspect.isfunction(value))
-BLOCK = 64
-"""Neurons that go through the SIMD kernels together."""
 
 
 # ---- laws for NumPy and torch
@@ -92,7 +90,7 @@ def _scalar_maths() -> dict[str, Any]:
 
 
 def _simd_maths() -> dict[str, Any]:
-    from bruno_spice.devices.ferroelectric.simd import vector_math
+    from bruno_spice.devices.ferroelectric.lanes import vector_math
 
     return {name: getattr(vector_math, name) for name in maths.NAMES if name != "absolute"} | {"absolute": abs}
 
@@ -102,7 +100,9 @@ class _Elements(ast.NodeTransformer):
     numbers into those of the precision."""
 
     def __init__(self, model: Any, simd: bool) -> None:
-        self.simd = simd
+        from bruno_spice.devices.ferroelectric.lanes.rows import BLOCK
+
+        self.simd, self.block = simd, BLOCK
         self.shared, self.domain = shared_names(model.own), domain_names(model.own_domain)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
@@ -110,7 +110,7 @@ class _Elements(ast.NodeTransformer):
             return node
         if node.attr in self.shared:
             at = self.shared.index(node.attr)
-            text = f"w[{at * BLOCK} + j]" if self.simd else f"c[{at}]"
+            text = f"w[{at * self.block} + j]" if self.simd else f"c[{at}]"
         elif node.attr in self.domain:
             group = self.domain.index(node.attr)
             text = f"w[ROWS[{group}] + at + j]" if self.simd else f"c[{DOMAINS_FROM} + {group} * K + k]"
@@ -138,7 +138,7 @@ class _Elements(ast.NodeTransformer):
 def machine_laws(model: Any, simd: bool) -> ModuleType:
     """The laws of `model` as functions for compiled code, in a module, where kernels find them."""
     from bruno_spice.devices.compiled import inlined
-    from bruno_spice.devices.ferroelectric.simd.rows import GROUP_ROWS
+    from bruno_spice.devices.ferroelectric.lanes.rows import GROUP_ROWS
 
     module = ModuleType(f"laws_{tag(model)}_{'simd' if simd else 'scalar'}")
     numbers = {**(_simd_maths() if simd else _scalar_maths()), "F": np.float32, "ROWS": GROUP_ROWS}

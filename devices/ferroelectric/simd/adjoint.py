@@ -11,11 +11,11 @@ Arrays are flat over n = B N neurons, float32; `constants` (R, m): neuron j has 
 import numpy as np
 
 from bruno_spice.devices.compiled import inlined
-from bruno_spice.devices.ferroelectric.bound import BLOCK, law, template
-from bruno_spice.devices.ferroelectric.simd.macro_step import load_constants
-from bruno_spice.devices.ferroelectric.simd.rows import (
+from bruno_spice.devices.ferroelectric.bound import law, template
+from bruno_spice.devices.ferroelectric.lanes.rows import (
     AFTER_P,
     AT_V,
+    BLOCK,
     BY_I,
     BY_SHOWN_P,
     BY_SHOWN_V,
@@ -42,8 +42,9 @@ from bruno_spice.devices.ferroelectric.simd.rows import (
     V,
     domain_row,
 )
+from bruno_spice.devices.ferroelectric.lanes.vector_math import LOG2_E, ONE, TWO, ZERO, F, exp, exp2, larger, smaller
+from bruno_spice.devices.ferroelectric.simd.macro_step import load_constants
 from bruno_spice.devices.ferroelectric.simd.substep import at_membrane
-from bruno_spice.devices.ferroelectric.simd.vector_math import LOG2_E, ONE, TWO, ZERO, F, exp, exp2, larger, smaller
 from bruno_spice.devices.models.rows import DRIVE, K_CAP, K_POL, P_RESET, V_FLOOR, V_PER_P, V_RESET, V_THRESHOLD
 
 SHAPES = ("superspike", "superspike_squared", "tanh", "arctan")

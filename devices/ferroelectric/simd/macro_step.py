@@ -10,9 +10,9 @@ Same arrays as `devices.ferroelectric.scalar.windows`, in float32, `constants` a
 import numpy as np
 
 from bruno_spice.devices.compiled import FAST_MATH, inlined, kernel
-from bruno_spice.devices.ferroelectric.bound import BLOCK, law, template
-from bruno_spice.devices.ferroelectric.paces import INHIBITED, PACES, pace, substep_count, substep_ms
-from bruno_spice.devices.ferroelectric.simd.rows import (
+from bruno_spice.devices.ferroelectric.bound import law, template
+from bruno_spice.devices.ferroelectric.lanes.rows import (
+    BLOCK,
     COLUMN,
     FREE,
     GROUP_ROWS,
@@ -36,6 +36,8 @@ from bruno_spice.devices.ferroelectric.simd.rows import (
     P,
     V,
 )
+from bruno_spice.devices.ferroelectric.lanes.vector_math import ONE, ZERO, F, exp, larger
+from bruno_spice.devices.ferroelectric.paces import INHIBITED, PACES, pace, substep_count, substep_ms
 from bruno_spice.devices.ferroelectric.simd.substep import (
     advance,
     at_membrane,
@@ -49,7 +51,6 @@ from bruno_spice.devices.ferroelectric.simd.substep import (
     take,
 )
 from bruno_spice.devices.ferroelectric.simd.tangents import carry_tangents
-from bruno_spice.devices.ferroelectric.simd.vector_math import ONE, ZERO, F, exp, larger
 from bruno_spice.devices.models.rows import (
     DOMAINS_FROM,
     DRIVE,

@@ -20,16 +20,16 @@ e^u' - 1 = (e^u - 1) e^-G.
 
 Substeps and their number: `devices.ferroelectric.paces`; tangents: `devices.ferroelectric.simd.tangents`.
 
-Rows of the working array `w`: `devices.ferroelectric.simd.rows`. What a model says of its film: `law`.
+Rows of the working array `w`: `devices.ferroelectric.lanes.rows`. What a model says of its film: `law`.
 """
 
 # mypy: allow-untyped-defs
 
-from bruno_spice.devices.ferroelectric.bound import BLOCK, law, template
-from bruno_spice.devices.ferroelectric.paces import FADED_E_FOLDS
-from bruno_spice.devices.ferroelectric.simd.rows import (
+from bruno_spice.devices.ferroelectric.bound import law, template
+from bruno_spice.devices.ferroelectric.lanes.rows import (
     AT_V,
     AVAILABLE,
+    BLOCK,
     BY_I,
     BY_V,
     COLUMN,
@@ -78,7 +78,7 @@ from bruno_spice.devices.ferroelectric.simd.rows import (
     V,
     domain_row,
 )
-from bruno_spice.devices.ferroelectric.simd.vector_math import (
+from bruno_spice.devices.ferroelectric.lanes.vector_math import (
     LN_2,
     LOG2_E,
     F,
@@ -89,6 +89,7 @@ from bruno_spice.devices.ferroelectric.simd.vector_math import (
     log2,
     smaller,
 )
+from bruno_spice.devices.ferroelectric.paces import FADED_E_FOLDS
 from bruno_spice.devices.models.rows import (
     DRIVE,
     K_CAP,

@@ -9,8 +9,9 @@ relaxation
 
 # mypy: allow-untyped-defs
 
-from bruno_spice.devices.ferroelectric.bound import BLOCK, template
-from bruno_spice.devices.ferroelectric.simd.rows import (
+from bruno_spice.devices.ferroelectric.bound import template
+from bruno_spice.devices.ferroelectric.lanes.rows import (
+    BLOCK,
     BY_DECAY,
     BY_I,
     BY_STEADY,
@@ -37,7 +38,7 @@ from bruno_spice.devices.ferroelectric.simd.rows import (
     WHOLE,
     domain_row,
 )
-from bruno_spice.devices.ferroelectric.simd.vector_math import LN_2, LOG2_E, ONE, ZERO, F, exp2, larger, log2
+from bruno_spice.devices.ferroelectric.lanes.vector_math import LN_2, LOG2_E, ONE, ZERO, F, exp2, larger, log2
 from bruno_spice.devices.models.rows import DRIVE, K_CAP, V_PER_P
 
 HALF = F(0.5)

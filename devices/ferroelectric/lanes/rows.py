@@ -8,9 +8,10 @@ groups of MAX_DOMAINS rows, one a domain (`domain_row`).
 
 # mypy: allow-untyped-defs
 from bruno_spice.devices.compiled import inlined
-from bruno_spice.devices.ferroelectric.bound import BLOCK
 from bruno_spice.devices.models.rows import DOMAINS_FROM
 
+BLOCK = 64
+"""Neurons that go through the kernels together."""
 MAX_DOMAINS = 16
 _BLOCK_ROWS = 44
 _GROUPS = 26

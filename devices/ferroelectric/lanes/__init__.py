@@ -1,0 +1,1 @@
+"""What SIMD code is made of: the rows of its working array, and arithmetic on vectors."""

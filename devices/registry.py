@@ -15,7 +15,9 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from bruno_spice.devices.errors import InputError
@@ -96,14 +98,9 @@ def _of_file(name: str, kind: str, form: str, report: Report) -> Any:
     if not is_file(path):
         raise InputError(f"{kind} '{name}': there is no file {short(where)}")
     report(f"{kind}: runs {attribute} of {path.resolve()}")
-    unique = f"_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}_{path.stem}"
-    spec = importlib.util.spec_from_file_location(unique, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[unique] = module  # dataclasses and pickle look a class's module up by name
     try:
-        spec.loader.exec_module(module)
+        status = path.stat()
+        module = _module(path.resolve(), status.st_mtime_ns, status.st_size)
     except ModuleNotFoundError as error:
         raise InputError(f"{kind} '{name}': {error}") from None
     except SyntaxError as error:
@@ -111,3 +108,16 @@ def _of_file(name: str, kind: str, form: str, report: Report) -> Any:
     if not hasattr(module, attribute):
         raise InputError(f"{kind} '{name}': {where} has no {form} '{attribute}'")
     return getattr(module, attribute)
+
+
+@lru_cache(maxsize=64)
+def _module(path: Path, mtime_ns: int, size: int) -> ModuleType:
+    """The file at `path`, run once as long as it stays as it is."""
+    unique = f"_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}_{path.stem}"
+    spec = importlib.util.spec_from_file_location(unique, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[unique] = module  # dataclasses and pickle look the module of a class up by name
+    spec.loader.exec_module(module)
+    return module

@@ -21,11 +21,11 @@ from bruno_spice.devices.cards.base import FeLIFCard
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 from bruno_spice.devices.models.rows import P_RESET
-from bruno_spice.training.dynamics.gradients import GRADIENTS, UNROLLED
+from bruno_spice.training.dynamics import GRADIENTS, SOLVERS
 from bruno_spice.training.dynamics.limits import find_limits
 from bruno_spice.training.dynamics.membrane import HAVE_KERNELS
 from bruno_spice.training.dynamics.sequence import Plan, Sequence
-from bruno_spice.training.dynamics.solvers import SOLVERS, find_solver
+from bruno_spice.training.dynamics.solvers import find_solver
 from bruno_spice.training.dynamics.surrogates import Surrogate
 from bruno_spice.training.neurons.base import Outputs, State
 from bruno_spice.training.numerics import check_current, check_finite, check_precision
@@ -37,16 +37,16 @@ RESETS = ("macro", "event", "delayed")
 class FeLIF(nn.Module):
     """A layer of ferroelectric neurons as `card` describes them (equations: `devices.models.felif`).
 
-    Main arguments: `card` (a `FeLIFCard` or its path); `gradient` (``bruno``, ``tangent``, ``bptt``,
-    ``checkpoint``, ``coarse``: `training.dynamics.gradients`); `solver` (a name in
-    `training.dynamics.solvers.SOLVERS`, or ``auto``: ``logistic`` in float32, ``rosenbrock`` in float64) with its
-    `accuracy`. Other arguments: `surrogate` (``charge`` or ``voltage``), its `shape` and `slope`
-    (`training.dynamics.surrogates`); `reset`: ``macro`` (at the end of the macro step, the card's refractory time
-    plays no part), ``delayed`` (the rule of BRUNO's authors: the reset state takes the whole macro step after the
-    spike's, whose input is lost) or ``event`` (at the crossing, held for t_refractory, several spikes a millisecond:
-    as the circuit); `current_limits`: ``none``, ``envelope`` (the currents that the card was fitted to) or (low, high)
-    in A, which the synaptic current, recurrence included, is clamped to, as saturating input mirrors do;
-    `limit_slope`: the clamp's derivative beyond them, 0 exact, 1 straight-through.
+    Main arguments: `card` (a `FeLIFCard` or its path); `gradient` (a name in `training.dynamics.GRADIENTS` or
+    ``file.py:GRADIENT``: `training.dynamics.gradients`); `solver` (a name in `training.dynamics.SOLVERS`,
+    ``file.py:SOLVER``, or ``auto``: ``logistic`` in float32, ``rosenbrock`` in float64) with its `accuracy`. Other
+    arguments: `surrogate` (``charge`` or ``voltage``), its `shape` and `slope` (`training.dynamics.surrogates`);
+    `reset`: ``macro`` (at the end of the macro step, the card's refractory time plays no part), ``delayed`` (the rule
+    of BRUNO's authors: the reset state takes the whole macro step after the spike's, whose input is lost) or ``event``
+    (at the crossing, held for t_refractory, several spikes a millisecond: as the circuit); `current_limits`: ``none``,
+    ``envelope`` (the currents that the card was fitted to) or (low, high) in A, which the synaptic current, recurrence
+    included, is clamped to, as saturating input mirrors do; `limit_slope`: the clamp's derivative beyond them, 0 exact,
+    1 straight-through.
 
     N is that of the current, unless `set_devices` gave every neuron its own parameters. Numbers have the
     precision of the input, float64 after ``.double()``. Raises `InputError` for an unknown name, and when called for
@@ -68,19 +68,17 @@ class FeLIF(nn.Module):
         limit_slope: float = 0.0,
     ) -> None:
         super().__init__()
-        for value, names, what in (
-            (gradient, GRADIENTS, "gradient"),
-            (solver, ("auto", *SOLVERS), "solver"),
-            (reset, RESETS, "reset"),
-        ):
-            if value not in names:
-                raise InputError(f"unknown {what} '{value}'; there are {', '.join(names)}")
+        if reset not in RESETS:
+            raise InputError(f"unknown reset '{reset}'; there are {', '.join(RESETS)}")
+        if solver != "auto":
+            SOLVERS.check(solver)
+        self._gradient = GRADIENTS.find(gradient)
         if accuracy is not None and solver == "auto":
             raise InputError("accuracy means something else to each solver; name the solver with it")
         if accuracy is not None and not 1e-12 <= accuracy <= 1e6:
             raise InputError(f"accuracy must lie within 1e-12...1e6, not {accuracy!r}")
-        if gradient in UNROLLED and solver not in ("auto", "euler"):
-            raise InputError(f"gradient '{gradient}' goes through euler's steps, not those of {solver}")
+        if (needed := self._gradient.solver) is not None and solver not in ("auto", needed):
+            raise InputError(f"gradient '{gradient}' goes through {needed}'s steps, not those of {solver}")
         self.card = card if isinstance(card, FeLIFCard) else FeLIFCard.load(card)
         self.model = self.card.NEURON
         self._domain_weight = NeuronParameters.from_card(self.card).shares
@@ -168,7 +166,7 @@ class FeLIF(nn.Module):
             lengths,
         )
         with torch.autocast(current_a.device.type, enabled=False):
-            out = GRADIENTS[self.gradient](inputs, plan)
+            out = self._gradient.run(inputs, plan)
         self._check_envelope(out.current_a)
         last = out.spikes[-1] if len(out.spikes) else state.spikes
         shown = Outputs(out.spikes, out.voltage, out.polarization, out.current_a)
@@ -189,29 +187,15 @@ class FeLIF(nn.Module):
             check_finite(getattr(self, f"device_{name}"), f"FeLIF: the devices' {name}", ("neuron",))
 
     def _plan(self, dtype: torch.dtype, device: torch.device) -> Plan:
-        name = self.solver
-        if self.gradient in UNROLLED:
-            name = "euler"
-        elif name == "auto":
+        name = self._gradient.solver or self.solver
+        if name == "auto":
             exact = dtype == torch.float64 and device.type == "cpu" and HAVE_KERNELS
             name = "rosenbrock" if exact else "logistic"
         solver = find_solver(name, device)
         accuracy = solver.accuracy_for(self._domain_weight) if self.accuracy is None else self.accuracy
-        substeps = 1 if self.gradient == "coarse" else int(accuracy)
-        exact, whole = self.gradient == "tangent", self.gradient == "bruno-published"
         event, delayed = self.reset == "event", self.reset == "delayed"
-        return Plan(
-            self.model,
-            solver,
-            accuracy,
-            self.surrogate,
-            event,
-            delayed,
-            exact,
-            whole,
-            substeps=substeps,
-            limits=self.limits,
-        )
+        settings = {"substeps": int(accuracy), **self._gradient.plan}
+        return Plan(self.model, solver, accuracy, self.surrogate, event, delayed, limits=self.limits, **settings)
 
     def _check_envelope(self, current_a: Tensor) -> None:
         span = self.card.envelope.get("i_syn")

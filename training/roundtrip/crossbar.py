@@ -1,9 +1,9 @@
-"""A few neurons of a trained layer with their RRAM resistors and mirrors in one deck, against torch.
+"""A few neurons of a trained layer with their resistors and mirrors in one deck, against torch.
 
     V_m = v_read x_m[t]  (inputs),  v_read s_m[t-1]  (recurrence, as torch recorded it)
     i_n = gain sum_m V_m (G+_nm - G-_nm) + bias,   gain = i_unit w_full / (g_step steps v_read)
 
-The resistors are the conductances of ``RRAMLinear.programming()``: the run's own chip, each filament with its spread.
+The resistors are the conductances of ``DeviceLinear.programming()``: the run's own chip, each device with its spread.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ from bruno_spice.training.neurons.felif import FeLIF
 from bruno_spice.training.roundtrip.circuit import Circuit, felif_parameters
 from bruno_spice.training.roundtrip.compare import STEP_S, Trial, root_mean, score_trial
 from bruno_spice.training.roundtrip.recorded import Recorded, felif_layers, run_network, spread_over_ranks
-from bruno_spice.training.synapses.rram import MINUS, PLUS, RRAMLinear
+from bruno_spice.training.synapses.device import MINUS, PLUS, DeviceLinear
 
 Array = NDArray[np.float64]
 NEURONS = 4
@@ -37,7 +37,7 @@ def why_not(network: Network, layer: str) -> str | None:
     if not layer.startswith("hidden."):
         return "the output neurons read analogue features, which are no read pulses"
     module = _layer(network, layer)
-    if not isinstance(module.synapse, RRAMLinear):
+    if not isinstance(module.synapse, DeviceLinear):
         return "the weights of this run have no devices"
     if felif_layers(network)[layer].devices:
         return "its neurons have devices of their own"
@@ -85,14 +85,14 @@ def crossbar_run(
 
 def crossbar_array(name: str, synapse: Any, inputs: Array, neurons: Sequence[int], unit_a: float) -> CrossbarArray:
     """The rows, resistors and mirror gain of `synapse` towards `neurons`; `inputs` (T, M) in read pulses."""
-    assert isinstance(synapse, RRAMLinear)
+    assert isinstance(synapse, DeviceLinear)
     program = synapse.programming()
     plus_s = program.g_expected_s[PLUS][list(neurons)]
     if program.reference is None:
         minus_s = program.g_expected_s[MINUS][list(neurons)]
     else:
         minus_s = np.broadcast_to(program.reference.g_expected_s, plus_s.shape)
-    v_read = synapse.parameters_rram.read_voltage
+    v_read = synapse.model.read_voltage_v
     gain = unit_a * float(synapse.scale()) / (synapse.g_step_s * synapse.steps_per_scale * v_read)
     return CrossbarArray(name, v_read * inputs, plus_s, minus_s, gain)
 

@@ -1,7 +1,7 @@
 """What a trained network did on test pieces, and what it would have done with other neurons in the place of some.
 
 The arrays are read once and without noise, so that torch and SPICE see the very same conductances: those of
-``RRAMLinear.programming()``, on the run's own chip. Neurons follow the circuit's reset (``reset="event"``).
+``DeviceLinear.programming()``, on the run's own chip. Neurons follow the circuit's reset (``reset="event"``).
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from bruno_spice.devices.errors import InputError
 from bruno_spice.training.networks.network import Network, Output, SpikingLayer
 from bruno_spice.training.neurons.base import Outputs
 from bruno_spice.training.neurons.felif import FeLIF
-from bruno_spice.training.synapses.rram import RRAMLinear
+from bruno_spice.training.synapses.device import DeviceLinear
 from bruno_spice.training.tasks import Task
 from bruno_spice.training.tasks.base import Batch
 
@@ -96,7 +96,7 @@ def as_circuit(network: Network) -> list[str]:
     network.eval()
     changed = []
     for synapse in network.synapses().values():
-        if isinstance(synapse, RRAMLinear):
+        if isinstance(synapse, DeviceLinear):
             synapse.noisy_reads = False
     for name, neuron in felif_layers(network).items():
         if neuron.reset != "event":

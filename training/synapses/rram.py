@@ -39,7 +39,8 @@ class Filament(SynapseDevice):
 
     def conductance_s(self, setting: Any, *states: Any) -> Any:
         """After a SET at `setting` in A; states: length and radius in m."""
-        return conductance(setting, *states, self.parameters)
+        length_m, radius_m = states
+        return conductance(setting, length_m, radius_m, self.parameters)
 
     def mean(self) -> tuple[float, ...]:
         """Length and radius of the mean filament in m."""

@@ -27,14 +27,14 @@ from bruno_spice.training.dynamics.membrane import HAVE_KERNELS
 from bruno_spice.training.dynamics.sequence import Plan, Sequence
 from bruno_spice.training.dynamics.solvers import find_solver
 from bruno_spice.training.dynamics.surrogates import Surrogate
-from bruno_spice.training.neurons.base import Outputs, State
+from bruno_spice.training.neurons.base import CircuitLayer, Outputs, State
 from bruno_spice.training.numerics import check_current, check_finite, check_precision
 
 FIRST_STEP_MS = 1e-2
 RESETS = ("macro", "event", "delayed")
 
 
-class FeLIF(nn.Module):
+class FeLIF(CircuitLayer):
     """A layer of ferroelectric neurons as `card` describes them (equations: `devices.models.felif`).
 
     Main arguments: `card` (a `FeLIFCard` or its path); `gradient` (a name in `training.dynamics.GRADIENTS` or

@@ -20,10 +20,10 @@ from bruno_spice.calibration.spice.farm import Farm
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.stimulus import Stimulus
 from bruno_spice.training.networks.network import Network, SpikingLayer
-from bruno_spice.training.neurons.felif import FeLIF
+from bruno_spice.training.neurons.base import CircuitLayer
 from bruno_spice.training.roundtrip.circuit import Circuit, felif_parameters
 from bruno_spice.training.roundtrip.compare import STEP_S, Trial, root_mean, score_trial
-from bruno_spice.training.roundtrip.recorded import Recorded, felif_layers, run_network, spread_over_ranks
+from bruno_spice.training.roundtrip.recorded import Recorded, circuit_layers, run_network, spread_over_ranks
 from bruno_spice.training.synapses.device import MINUS, PLUS, DeviceLinear
 
 Array = NDArray[np.float64]
@@ -39,7 +39,7 @@ def why_not(network: Network, layer: str) -> str | None:
     module = _layer(network, layer)
     if not isinstance(module.synapse, DeviceLinear):
         return "the weights of this run have no devices"
-    if felif_layers(network)[layer].devices:
+    if circuit_layers(network)[layer].devices:
         return "its neurons have devices of their own"
     return None
 
@@ -79,7 +79,7 @@ def crossbar_run(
         arrays.append(crossbar_array("rec", layer.recurrent, before, neurons, layer.unit_current_a))
     with torch.no_grad():
         bias_a = layer.bias[list(neurons)].cpu().double().numpy() * layer.unit_current_a
-    limits = felif_layers(network)[recorded.layer].limits
+    limits = circuit_layers(network)[recorded.layer].limits
     return CrossbarRun(arrays, bias_a, (limits.low_a, limits.high_a) if limits else LIMITLESS_A, overrides)
 
 
@@ -98,7 +98,7 @@ def crossbar_array(name: str, synapse: Any, inputs: Array, neurons: Sequence[int
 
 
 def compare_crossbar(
-    run: CrossbarRun, neurons: Sequence[int], recorded: Recorded, neuron: FeLIF, circuit: Circuit, farm: Farm
+    run: CrossbarRun, neurons: Sequence[int], recorded: Recorded, neuron: CircuitLayer, circuit: Circuit, farm: Farm
 ) -> tuple[dict[str, Any], list[Trial]]:
     """Figures of the deck beside torch's, with a row for each neuron, and the trials. Raises `CalibrationError`."""
     steps = len(run.arrays[0].rows_v)

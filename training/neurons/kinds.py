@@ -36,7 +36,7 @@ class NeuronKind:
     """A kind of hidden layer: neurons behind the synapses of the network, or, `gated`, a layer with its own weights."""
 
     label: str
-    """For figures and reports."""
+    """In words, for messages, figures and reports."""
     make: Callable[["NeuronConfig", Mapping[str, Any], Card | None, int], nn.Module] | None = None
     """A layer of so many neurons, from the configuration, those of its options that it knows, and the card; it is
     called as `training.neurons.felif` says."""

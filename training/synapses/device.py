@@ -49,7 +49,7 @@ class SynapseDevice(ABC):
     card: ClassVar[type[Card] | None] = None
     """The card that it is made from, its only positional argument; None: it is made without."""
     label: ClassVar[str] = "device"
-    """For figures and reports."""
+    """In words, for messages, figures and reports."""
     setting_name: ClassVar[str] = "setting"
     """Column of the programming table that says what to write."""
     states: ClassVar[tuple[str, ...]] = ()

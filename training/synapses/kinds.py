@@ -22,7 +22,7 @@ class SynapseKind:
     """A kind of weights."""
 
     label: str
-    """For figures and reports."""
+    """In words, for messages, figures and reports."""
     maker: Callable[["SynapseConfig", Card | None], MakeSynapse]
     """From the configuration and the card, if there is one."""
     card: type[Card] | None = None

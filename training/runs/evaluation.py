@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from bruno_spice.training.runs.checkpoint import load_model
 from bruno_spice.training.config import RunConfig
-from bruno_spice.training.runs.monitor import Rates
 from bruno_spice.training.networks.network import Network, build_network
 from bruno_spice.training.parallel import own_device
 from bruno_spice.training.progress import Reporter, Silent, threads
+from bruno_spice.training.runs.checkpoint import load_model
 from bruno_spice.training.runs.folder import Cards, RunFolder, card_models, check_cards
+from bruno_spice.training.runs.monitor import Rates
 from bruno_spice.training.tasks import Task, load_task
 from bruno_spice.training.tasks.base import Example
 

@@ -1,16 +1,19 @@
 """Pictures of a training run. Each drawing function takes Axes and returns them."""
-from itertools import pairwise
+
 from typing import Any
-import numpy as np
+
 import torch
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
+
 from bruno_spice.calibration.presentation.style import MODEL_COLOUR, SECOND_COLOUR, SPICE_COLOUR, new_figure, save
 from bruno_spice.training.networks.network import Network
 from bruno_spice.training.runs.folder import RunFolder
 from bruno_spice.training.tasks import Task
+
 FLOOR_STYLES = (":", "--", "-.")
+
+
 def training_curve(axes: Axes, history: list[dict[str, Any]], metric: str, floors: dict[str, float]) -> Axes:
     """Validation `metric` by epoch, the training loss where it has the same unit, and the floors as level lines."""
     epochs = [row["epoch"] for row in history]
@@ -22,12 +25,16 @@ def training_curve(axes: Axes, history: list[dict[str, Any]], metric: str, floor
         axes.axhline(value, color=SPICE_COLOUR, ls=style, label=f"{name} {value:.4g}")
     axes.set_ylabel(f"{metric} (nats per frame)" if metric == "nll" else metric)
     return _by_epoch(axes)
+
+
 def _by_epoch(axes: Axes) -> Axes:
     """Whole epochs below, the legend above the curves."""
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(ncols=2, fontsize="small", loc="lower left", bbox_to_anchor=(0.0, 1.0))
     return axes
+
+
 def activity_curve(axes: Axes, history: list[dict[str, Any]]) -> Axes:
     """Mean spikes per millisecond of each layer by epoch, with the share of silent neurons."""
     epochs = [row["epoch"] for row in history]
@@ -38,6 +45,8 @@ def activity_curve(axes: Axes, history: list[dict[str, Any]]) -> Axes:
     axes.set_ylabel("hidden activity")
     axes.set_ylim(bottom=0)
     return _by_epoch(axes)
+
+
 def write_figures(
     folder: RunFolder, task: Task, network: Network, history: list[dict[str, Any]], result: dict[str, Any]
 ) -> None:
@@ -52,6 +61,8 @@ def write_figures(
     figure.suptitle(title)
     save(figure, folder.figures / "training.png")
     draw_task(folder, task, network)
+
+
 def draw_task(folder: RunFolder, task: Task, network: Network) -> None:
     """The task's own picture, made of the answers of `network` to the test part."""
     parameter = next(network.parameters())

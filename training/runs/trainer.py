@@ -17,17 +17,32 @@ import torch
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from bruno_spice.devices.errors import BrunoError, InputError
-from bruno_spice.training.runs.averaging import WeightAverage
-from bruno_spice.training.runs.board import Board
-from bruno_spice.training.runs.checkpoint import Progress, check_kept, load_checkpoint, load_model, save_checkpoint, save_model
 from bruno_spice.training.config import RunConfig, TrainingConfig, difference
-from bruno_spice.training.runs.evaluation import make_network, score_part
 from bruno_spice.training.memory import peak_bytes, settle
-from bruno_spice.training.runs.monitor import broken_gradients, gradient_norms, rate_warnings
 from bruno_spice.training.networks.network import Network
 from bruno_spice.training.parallel import Process, own_device, processes
-from bruno_spice.training.progress import Interrupted, Reporter, Silent, StopRequest, stop_on_signal, threads, warnings_to
+from bruno_spice.training.progress import (
+    Interrupted,
+    Reporter,
+    Silent,
+    StopRequest,
+    stop_on_signal,
+    threads,
+    warnings_to,
+)
+from bruno_spice.training.runs.averaging import WeightAverage
+from bruno_spice.training.runs.board import Board
+from bruno_spice.training.runs.checkpoint import (
+    Progress,
+    check_kept,
+    load_checkpoint,
+    load_model,
+    save_checkpoint,
+    save_model,
+)
+from bruno_spice.training.runs.evaluation import make_network, score_part
 from bruno_spice.training.runs.folder import Cards, RunFolder, sealed, versions
+from bruno_spice.training.runs.monitor import broken_gradients, gradient_norms, rate_warnings
 from bruno_spice.training.tasks import Batch, Example, Task, load_task
 
 OPTIMIZERS = {"adamw": torch.optim.AdamW, "adamax": torch.optim.Adamax}

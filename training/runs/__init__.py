@@ -1,0 +1,1 @@
+"""Training runs: the folder, the trainer, evaluation, checkpoints."""

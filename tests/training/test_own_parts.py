@@ -75,9 +75,9 @@ from bruno_spice.training.dynamics.solvers import SolverInfo, euler
 
 calls = []
 
-def counted(constants, state, i_a, accuracy, event, tangents, out=None):
-    calls.append(accuracy)
-    return euler(constants, state, i_a, accuracy, event, tangents, out)
+def counted(*arguments):
+    calls.append(arguments)
+    return euler(*arguments)
 
 COUNTED = SolverInfo(counted, 50, "substeps a macro step", torch.float64)
 '''
@@ -221,7 +221,7 @@ def test_the_damped_gradient_is_a_share_and_the_own_solver_is_called(here, one_d
 
     torch.testing.assert_close(gradient("damped.py:DAMPED"), 0.25 * gradient("bruno"))
     FeLIF(one_domain, solver="counted.py:COUNTED")(current_a)
-    assert SOLVERS.find("counted.py:COUNTED").run.__globals__["calls"] == [50.0] * 4
+    assert len(SOLVERS.find("counted.py:COUNTED").run.__globals__["calls"]) == 4
 
 
 def test_a_measured_table_spreads_ages_and_says_what_it_does_not_know(here, rram_card):

@@ -2,8 +2,8 @@
 
 Tensors: ``model.*`` (weights and sampled devices), ``optimizer.*``, ``average.*``, ``rng.*``. Everything else is
 JSON in the file's header, and once more beside it (``.json``) for people to read. The header also says which run the
-file belongs to (`training.runs.folder.RunFolder.identity`), and holds the SHA-256 over that, the state and every tensor; a
-file that does not fit is refused.
+file belongs to (`training.runs.folder.RunFolder.identity`), and holds the SHA-256 over that, the state and every
+tensor; a file that does not fit is refused.
 """
 
 import hashlib

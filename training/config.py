@@ -4,17 +4,21 @@ Numbers take SPICE suffixes (``unit_current_a: 10n``). Each field's text says wh
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.files import is_file
 from bruno_spice.devices.reading import load_yaml, parse_yaml, short, shown
+from bruno_spice.devices.registry import Registry, is_code
 from bruno_spice.devices.units import parse_spice_number
+from bruno_spice.training.dynamics import GRADIENTS
+from bruno_spice.training.neurons import NEURONS
+from bruno_spice.training.synapses import SYNAPSES
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 MAY_CHANGE_ON_RESUME = ("epochs", "patience")
@@ -40,7 +44,20 @@ Number = Annotated[float, BeforeValidator(_number)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 MOST = 1_000_000
 """Of anything that is counted: more is a slip, which would fill the memory before it is noticed."""
-NeuronName = Literal["felif", "lif", "rlif", "gru", "lstm"]
+
+
+def _known(registry: Registry[Any], *others: str) -> AfterValidator:
+    """A check for one of `others`, a name in `registry`, or code, which is not run."""
+
+    def check(name: str) -> str:
+        try:
+            return name if name in others else registry.check(name)
+        except InputError as error:
+            raise ValueError(str(error)) from None
+
+    return AfterValidator(check)
+
+
 Feature = Literal["spikes", "trace", "voltage"]
 
 
@@ -53,16 +70,18 @@ class NetworkConfig(_Strict):
 
     hidden: list[Annotated[int, Field(ge=1, le=MOST)]] = Field(default=[200], min_length=1, max_length=100)
     """Neurons of each hidden layer."""
-    neuron: NeuronName = "felif"
-    """``rlif`` is a recurrent ``lif``; ``gru`` and ``lstm`` are torch's, with the same readout."""
+    neuron: Annotated[str, _known(NEURONS)] = "felif"
+    """``felif``, ``lif``, ``rlif`` (a recurrent ``lif``), ``gru`` or ``lstm`` (torch's, with the same readout), or your
+    own as ``file.py:Layer``."""
     recurrent: bool | None = None
     """Whether spikes come back to their own layer a millisecond later; by default so for felif. An rlif always is."""
     readout: list[Feature] = Field(default=["spikes", "trace", "voltage"], min_length=1, max_length=3)
     """What the output layer reads of the last hidden layer."""
     input_skip: bool = True
     """Whether the output layer reads the input too."""
-    output_neuron: Literal["none", "felif", "lif"] = "none"
-    """Neuron behind the output weights; its trace of spikes and its voltage make the logits."""
+    output_neuron: Annotated[str, _known(NEURONS, "none")] = "none"
+    """Neuron behind the output weights, as `neuron`, or ``none``; its trace of spikes and its voltage make the
+    logits."""
     dropout: float = Field(default=0.3, ge=0, lt=1)
     """On what the output layer reads of the hidden layer."""
     dropout_whole: bool = False
@@ -95,9 +114,7 @@ class NetworkConfig(_Strict):
     @property
     def is_recurrent(self) -> bool:
         """`recurrent`, or what the neuron takes by default; ``rlif`` always is."""
-        if self.recurrent is None:
-            return self.neuron in ("felif", "rlif")
-        return self.recurrent or self.neuron == "rlif"
+        return NEURONS.find(self.neuron).feeds_back(self.recurrent)
 
 
 class NeuronConfig(_Strict):
@@ -107,7 +124,9 @@ class NeuronConfig(_Strict):
     """``calibrated``, ``published``, or the path of a card."""
     values: dict[str, Number] = Field(default_factory=dict)
     """Parameters of the card to replace, by name, in SI units, such as {v_threshold: 2.0}."""
-    gradient: Literal["bruno", "bruno-published", "tangent", "bptt", "checkpoint", "coarse"] = "bruno"
+    gradient: Annotated[str, _known(GRADIENTS)] = "bruno"
+    """``bruno``, ``bruno-published``, ``tangent``, ``bptt``, ``checkpoint``, ``coarse``
+    (`training.dynamics.gradients`), or your own as ``file.py:GRADIENT``."""
     spread: Literal["none", "card", "fit_ambiguity"] | dict[str, Number] = "none"
     """How the neurons' devices differ: not at all, by the card's variability, or by relative standard deviations of
     named parameters. ``fit_ambiguity`` draws what the fit leaves open (the card's covariance) instead: no spread of
@@ -130,8 +149,9 @@ class NeuronConfig(_Strict):
 class SynapseConfig(_Strict):
     """The weights."""
 
-    kind: Literal["rram", "uniform", "float"] = "rram"
-    """``rram``: devices of the card; ``uniform``: the quantiser of Fehlings et al.; ``float``: as torch has them."""
+    kind: Annotated[str, _known(SYNAPSES)] = "rram"
+    """``rram``: devices of the card; ``uniform``: the quantiser of Fehlings et al.; ``float``: as torch has them; or
+    your own as ``file.py:Device``."""
     card: str = "calibrated"
     """``calibrated`` or the path of a card."""
     bits: int = Field(default=3, ge=1, le=MOST_BITS)
@@ -147,6 +167,10 @@ class SynapseConfig(_Strict):
     """Filaments lie within so many of the card's sigmas; at 2, the box of the calibration, 88 % of them remain."""
     read_noise: bool = True
     """Whether each reading of a device is noisy."""
+    age_s: Number = Field(default=0.0, ge=0)
+    """Time since the devices were written, in s; for devices of which it is known how they change."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments of weights or devices of your own."""
     redraw_every: int | None = Field(default=None, ge=1, le=MOST)
     """Draw new devices every so many updates; none: one chip for the whole run."""
 
@@ -227,27 +251,47 @@ class RunConfig(_Strict):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
-def load_config(path: Path | str, trust_code: bool = False) -> RunConfig:
+def load_config(path: Path | str, trust_code: bool = False, chosen: Collection[str] = ()) -> RunConfig:
     """Read the YAML file at `path`.
 
-    Raises `InputError` that names the file and the key at fault, and, without `trust_code`, for a task that is a
-    Python file: whoever wrote the configuration would have it run.
+    Raises `InputError` that names the file and the key at fault, and, without `trust_code`, for a key that names a
+    Python file: whoever wrote the configuration would have it run. `chosen` are dotted keys that the user sets anew, so
+    that what the file has there is never run.
     """
     raw = load_yaml(path, "no such configuration file")
     if not isinstance(raw, dict | None):
         raise InputError(f"{path}: must hold keys and values such as 'task: chorales'")
     config = parse_config(raw or {}, str(path))
     if not trust_code:
-        refuse_code(config.task, str(path))
+        refuse_code(config, str(path), chosen)
     return config
 
 
-def refuse_code(task: str, where: str) -> None:
-    """Raise `InputError`, which says what would run, where `task` is code; `where` names it."""
-    file, separator, function = task.rpartition(":")
-    if separator:
-        code = f"{shown(function)} of {shown(str(Path(file).absolute()), MOST_OF_A_PATH)}"
-        raise InputError(f"{where}: its task would run {code}; add --trust-code if you know who wrote that")
+def refuse_code(config: RunConfig, where: str, chosen: Collection[str] = ()) -> None:
+    """Raise `InputError`, which says what would run, where a value of `config` is code; `where` names it.
+
+    Every text of the form ``file.py:Name`` counts, whichever key holds it, but for the `chosen` keys and what is in
+    them.
+    """
+    for key, value in _texts(config.model_dump()):
+        if any(key == own or key.startswith(f"{own}.") for own in chosen):
+            continue
+        if is_code(value) or (key == "task" and ":" in value):
+            file, _, name = value.rpartition(":")
+            code = f"{shown(name)} of {shown(str(Path(file).absolute()), MOST_OF_A_PATH)}"
+            raise InputError(f"{where}: its {short(key)} would run {code}; add --trust-code if you know who wrote that")
+
+
+def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every text in nested mappings and lists with its dotted key."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _texts(inner, f"{key}.{name}".lstrip("."))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner, key)
 
 
 def changed(config: RunConfig, settings: Mapping[str, Any], where: str = "options") -> RunConfig:

@@ -18,14 +18,15 @@ from bruno_spice.calibration.commands.shared import (
     number_option,
     parse_overrides,
     print_json,
+    refuse_what_says_nothing,
 )
-from bruno_spice.devices.cards.base import Card, RRAMCard
+from bruno_spice.calibration.targets import TARGETS
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.units import parse_spice_number
 
 
 def calibrate_command(
-    what: Annotated[str, typer.Argument(help="neuron, rram or all.")] = "all",
+    what: Annotated[str, typer.Argument(help=f"{', '.join(TARGETS)} or all.")] = "all",
     netlist: Annotated[Path | None, typer.Option(help="A testbench of your own, for neuron or rram.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the cards.")] = CALIBRATED,
     settings: SetOption = None,
@@ -46,8 +47,11 @@ def calibrate_command(
         ),
     ] = None,
     network_traces: Annotated[
-        int, typer.Option(min=1, help="Network-like traces, of those that validate a neuron; fewer are quicker.")
-    ] = 20,
+        int | None,
+        typer.Option(
+            min=1, help="Network-like traces, of those that validate a neuron (default: 20); fewer are quicker."
+        ),
+    ] = None,
     current_scale: Annotated[
         float | None,
         number_option("Factor on the currents of the project's neuron (default: measured, a spike's charge)."),
@@ -72,60 +76,60 @@ def calibrate_command(
     from bruno_spice.calibration.errors import FitError
     from bruno_spice.calibration.neuron.start import MOST_DOMAINS
     from bruno_spice.calibration.spice.farm import Farm
-    from bruno_spice.calibration.targets.calibrate import CARD_FILES, DECKS, NETLIST_OF, TARGETS, save_card, targets
+    from bruno_spice.calibration.targets.calibrate import save_card, targets
+    from bruno_spice.calibration.targets.target import Asked, believed
 
-    names = targets(what)
-    if netlist is not None and len(names) > 1:
-        raise InputError("--netlist goes with one of neuron and rram: bruno calibrate neuron --netlist FILE")
+    chosen = {name: TARGETS.find(name) for name in targets(what)}
+    one_of = " and ".join(TARGETS)
+    if netlist is not None and len(chosen) > 1:
+        raise InputError(f"--netlist goes with one of {one_of}: bruno calibrate neuron --netlist FILE")
     overrides = parse_overrides(settings)
-    if groups is not None and "neuron" not in names:
-        raise InputError("--groups goes with neuron; an RRAM cell has no switching groups")
-    if overrides and len(names) > 1:
-        raise InputError("--set goes with one of neuron and rram: bruno calibrate neuron --set vth=2.4")
-    if report is not None and set(names) != set(TARGETS):
+    if overrides and len(chosen) > 1:
+        raise InputError(f"--set goes with one of {one_of}: bruno calibrate neuron --set vth=2.4")
+    if report is not None and set(chosen) != set(TARGETS):
         raise InputError("--report needs both devices: bruno calibrate all --report FOLDER")
-    domain_choice = {} if domains is None else {"domains": _domains(domains, MOST_DOMAINS)}
-    if (current_scale is not None or currents is not None) and names != ["neuron"]:
-        raise InputError("--current-scale and --currents go with neuron: bruno calibrate neuron --current-scale 4")
     if current_scale is not None and not current_scale > 0:
         raise InputError("--current-scale must be positive")
-    currents_a = _currents(currents)
+    asked = Asked(
+        netlist,
+        overrides,
+        groups,
+        variant,
+        None if domains is None else _domains(domains, MOST_DOMAINS),
+        monte_carlo,
+        network_traces,
+        current_scale,
+        None if currents is None else _currents(currents),
+    )
+    refuse_what_says_nothing(list(chosen.values()), asked)
     keep_to_this_command(out, report)
     done: dict[str, Any] = {}
     said: dict[str, Any] = {}
-    for name in names:
-        options: dict[str, Any] = {"overrides": overrides, "command": f"bruno calibrate {name}"}
-        options["notice"] = lambda text: messages.print(text, markup=False)
-        said[name] = announce(DECKS[name](netlist or NETLIST_OF[name]).with_params(overrides))
-        if netlist is not None:
-            options["netlist"] = netlist
-        if name == "rram":
-            options["variant"] = variant
-            if monte_carlo:
-                options["devices"] = monte_carlo
-        else:
-            options |= domain_choice
-            options["overrides"] = parse_overrides(settings, groups)
-            options["network_traces"] = network_traces
-            options["current_scale"], options["currents_a"] = current_scale, currents_a
-            declared = netlist is None or netlist.with_suffix(".variation.yaml").exists()
-            options["monte_carlo"] = monte_carlo if monte_carlo is not None else (24 if declared else 0)
-        done[name] = TARGETS[name](farm=Farm(workers=workers, progress=f"{name} in ngspice", dask=dask), **options)
-        path = out / CARD_FILES[name]
+    for name, target in chosen.items():
+        said[name] = announce(target.deck(netlist or target.netlist).with_params(overrides))
+        done[name] = target.calibrate(
+            farm=Farm(workers=workers, progress=f"{name} in ngspice", dask=dask),
+            command=f"bruno calibrate {name}",
+            notice=lambda text: messages.print(text, markup=False),
+            **target.options(asked),
+        )
+        path = out / target.card_file
         written = save_card(done[name].card, path)
         if not as_json:
-            belief = "NOT TO BE BELIEVED: " if done[name].card.doubt else ""
-            typer.echo(f"{path}: {belief}{_summary(done[name].card)}{'' if written else ' (unchanged)'}")
+            card = done[name].card
+            typer.echo(f"{path}: {believed(card)}{target.summary(card)}{'' if written else ' (unchanged)'}")
     if report is not None:
         from bruno_spice.calibration.targets.report import write_report
 
-        typer.echo(f"wrote {write_report(report, done['neuron'], done['rram'])}", err=as_json)
+        typer.echo(f"wrote {write_report(report, done)}", err=as_json)
     if as_json:
         cards = {name: json.loads(rounded(result.card).to_json()) for name, result in done.items()}
         print_json(cards | {"taken": said})
     for name, result in done.items():
         if result.card.doubt:
-            raise FitError(f"{result.card.doubt}; {out / CARD_FILES[name]} holds the best values found, marked as such")
+            raise FitError(
+                f"{result.card.doubt}; {out / chosen[name].card_file} holds the best values found, marked as such"
+            )
 
 
 def _domains(text: str, most: int) -> tuple[int, ...]:
@@ -140,25 +144,9 @@ def _domains(text: str, most: int) -> tuple[int, ...]:
 FEWEST_CURRENTS = 3
 
 
-def _currents(text: str | None) -> tuple[float, ...]:
+def _currents(text: str) -> tuple[float, ...]:
     """``"240p,1n,10n"`` in A, rising. Raises `InputError` for fewer than three different ones."""
-    found = tuple(sorted({float(parse_spice_number(part)) for part in text.split(",")})) if text is not None else ()
-    if text is not None and (len(found) < FEWEST_CURRENTS or found[0] <= 0):
+    found = tuple(sorted({float(parse_spice_number(part)) for part in text.split(",")}))
+    if len(found) < FEWEST_CURRENTS or found[0] <= 0:
         raise InputError(f"--currents {text}: needs at least {FEWEST_CURRENTS} different currents above 0")
     return found
-
-
-def _summary(card: Card) -> str:
-    if isinstance(card, RRAMCard):
-        return (
-            f"filament fitted to {card.fit['points']} SPICE points, {100 * card.validation['relative_rms']:.2f} % rms "
-            f"and {100 * card.validation['relative_worst']:.2f} % worst on {card.validation['points']} held-out ones"
-        )
-    rows = [row for row in card.validation["stimuli"] if not row["stimulus"].startswith("network-like")]
-    network = card.validation["network_like"]
-    return (
-        f"FeLIF with K = {card.domains}, fitted to {len(card.fit['stimuli'])} transients; on {len(rows)} held-out "
-        f"stimuli intervals within {100 * max(row['interval_error_worst'] or 0.0 for row in rows):.1f} %, voltage rms "
-        f"{1e3 * max(row['voltage_rms_v'] for row in rows):.0f} mV at most; on {network['traces']} network-like traces "
-        f"{100 * network['matched_fraction']:.1f} % of the spikes within 1 ms"
-    )

@@ -3,18 +3,22 @@
 import json
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from bruno_spice.calibration.presentation.terminal import Terminal
+from bruno_spice.calibration.targets import TARGETS
 from bruno_spice.devices.errors import BrunoError, InputError
 from bruno_spice.devices.files import folder_lock
 from bruno_spice.devices.units import Quantity, parse_spice_number
+
+if TYPE_CHECKING:
+    from bruno_spice.calibration.targets.target import Asked, Target
 
 messages = Terminal(stderr=True, soft_wrap=True)
 
@@ -120,3 +124,19 @@ def announce(deck: Any) -> dict[str, Any]:
     found = taken(deck)
     messages.print(found.sentence, markup=False)
     return found.as_dict()
+
+
+FLAGS = {
+    "groups": "--groups", "variant": "--variant", "domains": "--domains", "network_traces": "--network-traces",
+    "current_scale": "--current-scale", "currents_a": "--currents",
+}  # fmt: skip
+"""Options that say something to some targets of calibration only, by their field of `Asked`."""
+
+
+def refuse_what_says_nothing(chosen: Sequence["Target"], asked: "Asked") -> None:
+    """Raise `InputError` where `asked` holds what none of the `chosen` targets takes."""
+    for field, flag in FLAGS.items():
+        if getattr(asked, field) is not None and not any(field in target.accepts for target in chosen):
+            takers = " or ".join(name for name, target in TARGETS.items() if field in target.accepts)
+            models = " and ".join(target.model for target in chosen)
+            raise InputError(f"{flag} goes with {takers}; a {models} knows nothing of it")

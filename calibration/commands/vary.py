@@ -3,7 +3,7 @@
 import csv
 import io
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -16,7 +16,9 @@ from bruno_spice.calibration.commands.shared import (
     announce,
     parse_overrides,
     print_json,
+    refuse_what_says_nothing,
 )
+from bruno_spice.calibration.targets import TARGETS
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.files import cell, write_atomic
 from bruno_spice.devices.units import format_si, parse_spice_number
@@ -25,7 +27,7 @@ Rows = list[dict[str, Any]]
 
 
 def vary_command(
-    what: Annotated[Literal["neuron", "rram"], typer.Argument(help="Which testbench.")],
+    what: Annotated[str, typer.Argument(metavar="WHAT", help=f"Which testbench: {' or '.join(TARGETS)}.")],
     samples: Annotated[int, typer.Option(min=1, help="Monte-Carlo samples (Latin hypercube).")] = 100,
     corners: Annotated[bool, typer.Option("--corners", help="Corners instead: each parameter at +-3 sigma.")] = False,
     currents: Annotated[
@@ -52,23 +54,23 @@ def vary_command(
     """
     from bruno_spice.calibration.spice.farm import Farm
     from bruno_spice.calibration.spice.variation import Variation
-    from bruno_spice.calibration.targets.calibrate import DECKS, NETLIST_OF
+    from bruno_spice.calibration.targets.target import Asked
 
-    path = netlist or NETLIST_OF[what]
-    if what == "rram" and groups is not None:
-        raise InputError("--groups goes with neuron; an RRAM cell has no switching groups")
+    target = TARGETS.find(what)
+    path = netlist or target.netlist
+    refuse_what_says_nothing([target], Asked(groups=groups))
+    if target.vary is None:
+        raise InputError(f"nothing is known of how a {target.model} varies")
     overrides = parse_overrides(settings, groups)
-    deck = DECKS[what](path).with_params(overrides)
+    deck = target.deck(path).with_params(overrides)
     said = announce(deck)
     declared = Variation.load(variation) if variation else Variation.beside(path)
     devices = declared.corner_points(deck) if corners else declared.sample(deck, samples, seed)
-    default = {"neuron": "1n", "rram": "30u,60u,120u"}[what]
-    currents_a = [parse_spice_number(text) for text in (currents or default).split(",")]
+    currents_a = [parse_spice_number(text) for text in (currents or target.vary_currents).split(",")]
     if not all(current > 0 for current in currents_a):
         raise InputError("--currents must be positive")
-    run = {"neuron": _vary_neuron, "rram": _vary_rram}[what]
     farm = Farm(workers=workers, progress=f"{what} variation in ngspice")
-    rows = run(devices, currents_a, path, overrides, farm)
+    rows = target.vary(devices, currents_a, path, overrides, farm)
     write_atomic(out, _table(rows))
     summary = _summary(rows, currents_a)
     if as_json:
@@ -82,48 +84,6 @@ def vary_command(
             f"{format_si(entry['max'], unit)} over {entry['devices']} devices"
         )
     typer.echo(f"wrote {out}")
-
-
-def _vary_neuron(devices: Any, currents_a: list[float], path: Path, overrides: dict[str, float], farm: Any) -> Rows:
-    """A row a device and current: first spike, and the interval after it; empty where the neuron stays silent."""
-    from bruno_spice.calibration.circuits.drive import PROJECT_CHARGE_C, spike_charge_c
-    from bruno_spice.calibration.circuits.experiments import NEURON_NETLIST, NeuronRun, simulate_neurons
-    from bruno_spice.calibration.circuits.stimuli import CHARGE_PER_RECORDING_C, DEAD_TIME_PER_RECORDING_S
-    from bruno_spice.devices.stimulus import Stimulus
-
-    cases = [(label, values, i) for label, values in _cases(devices) for i in currents_a]
-    own = path == NEURON_NETLIST and not overrides
-    larger = 1.0 if own else max(spike_charge_c(path, overrides, farm) / PROJECT_CHARGE_C, 1.0)
-    charge_c = CHARGE_PER_RECORDING_C * larger
-    runs = [
-        NeuronRun(Stimulus.dc(i), charge_c / i + DEAD_TIME_PER_RECORDING_S, overrides | values)
-        for _, values, i in cases
-    ]
-    rows: Rows = []
-    for (label, values, i), wave in zip(cases, simulate_neurons(runs, path, farm), strict=True):
-        spikes = wave.spike_times_s
-        rows.append(
-            {"device": label, **values, "i_syn_a": i}
-            | {"first_spike_s": float(spikes[0]) if spikes.size else None}
-            | {"interval_s": float(spikes[1] - spikes[0]) if spikes.size > 1 else None}
-        )
-    return rows
-
-
-def _vary_rram(devices: Any, currents_a: list[float], path: Path, overrides: dict[str, float], farm: Any) -> Rows:
-    """A row a device and programming current: the conductance after SET."""
-    from bruno_spice.calibration.circuits.experiments import RRAMRun, program_rrams
-
-    cases = [(label, values, i) for label, values in _cases(devices) for i in currents_a]
-    runs = [RRAMRun(i, overrides=overrides | values) for _, values, i in cases]
-    return [
-        {"device": label, **values, "i_prog_a": i, "g_s": float(g_s)}
-        for (label, values, i), g_s in zip(cases, program_rrams(runs, path, farm), strict=True)
-    ]
-
-
-def _cases(devices: Any) -> list[tuple[str, dict[str, float]]]:
-    return list(zip(devices.labels, devices.overrides(), strict=True))
 
 
 def _table(rows: Rows) -> str:

@@ -44,7 +44,7 @@ def frequency_against_current(
     model_rates_hz: NDArray[np.float64],
 ) -> Axes:
     """Spike frequency against DC current: SPICE as markers, the model as a line."""
-    axes.plot(model_currents_a, model_rates_hz, color=MODEL_COLOUR, lw=1.8, label="FeLIF model")
+    axes.plot(model_currents_a, model_rates_hz, color=MODEL_COLOUR, lw=1.8, label="model")
     for recordings, face, label in (
         (fitted, SPICE_COLOUR, "ngspice, fitted"),
         (held_out, "white", "ngspice, held out"),

@@ -71,7 +71,7 @@ def save(figure: Figure, path: Path, metadata: dict[str, str] | None = None) -> 
 def overlay(axes: Axes, spice: Waveform, model: Waveform, signal: str, label: str, unit: str) -> Axes:
     """One signal of SPICE (grey) and of the model (blue) against time."""
     axes.plot(spice.time_s, spice[signal], color=SPICE_COLOUR, lw=3.5, label="ngspice", solid_capstyle="round")
-    axes.plot(model.time_s, model[signal], color=MODEL_COLOUR, lw=1.4, label="FeLIF model")
+    axes.plot(model.time_s, model[signal], color=MODEL_COLOUR, lw=1.4, label="model")
     axes.set_ylabel(f"{label} ({unit})" if unit else label)
     axes.xaxis.set_major_formatter(EngFormatter("s"))
     return axes

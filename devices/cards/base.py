@@ -28,6 +28,7 @@ from bruno_spice.devices.cards.parts import Covariance, Parameter, Provenance, R
 from bruno_spice.devices.errors import CardError
 from bruno_spice.devices.files import write_atomic
 from bruno_spice.devices.models.felif import FeLIFModel
+from bruno_spice.devices.models.heracles import HeraclesModel
 from bruno_spice.devices.models.model import NeuronModel
 from bruno_spice.devices.reading import load_json, short
 
@@ -279,6 +280,47 @@ class FeLIFCard(NeuronCard):
             },
             source="Fehlings et al., arXiv 2505.17791",
             leak="published",
+        )
+
+
+class HeraclesCard(NeuronCard):
+    """The neuron on a HERACLES capacitor (equations: `devices.models.heracles`)."""
+
+    NEURON: ClassVar[type[NeuronModel]] = HeraclesModel
+
+    model: Literal["heracles"]
+
+    @classmethod
+    def published(cls) -> "HeraclesCard":
+        """The neuron that the model's authors train on: film of arXiv 2410.07791, threshold 3.5 V, reset to 0 V."""
+        return cls.from_values(
+            {
+                "area": 25e-12,
+                "thickness_fe": 9.8e-9,
+                "eps_fe": 70.0,
+                "saturation_polarization": 0.27,
+                "barrier": 1.05,
+                "switching_distance": 7.5e-9,
+                "offset_field": 2e7,
+                "temperature": 294.0,
+                "depletion_density": 1.4e28,
+                "eps_depletion": 3.6,
+                "fixed_charge": 0.0945,
+                "thickness_int": 0.0,
+                "eps_int": 90.0,
+                "leak_density": 0.0,
+                "leak_v_scale": 0.32,
+                "leak_discharge": 10e-12,
+                "leak_v_smooth": 26e-3,
+                "c_parallel": 15e-15,
+                "v_threshold": 3.5,
+                "v_reset": 0.0,
+                "polarization_reset": -1.0,
+                "t_refractory": 306e-6,
+                "v_floor": 0.0,
+                "v_compliance": 26e-3,
+            },
+            source="Fehlings et al., arXiv 2410.07791",
         )
 
 

@@ -85,8 +85,8 @@ def _scalar_maths() -> dict[str, Any]:
         return base**exponent
 
     bound = {"where": numba.njit(inline="always")(where), "power": numba.njit(inline="always")(power)}
-    return bound | {"maximum": max, "minimum": min, "absolute": abs, "exp": math.exp, "expm1": math.expm1,
-                    "tanh": math.tanh}  # fmt: skip
+    names = ("exp", "expm1", "log1p", "tanh")
+    return bound | {"maximum": max, "minimum": min, "absolute": abs} | {name: getattr(math, name) for name in names}
 
 
 def _simd_maths() -> dict[str, Any]:
@@ -230,7 +230,7 @@ def compiled(function: Any, model: Any) -> Any:
             names[name] = compiled(value, model)
     copy = FunctionType(function.__code__, names, function.__name__, function.__defaults__)
     copy.__module__ = f"{function.__module__}_{tag(model)}"
-    copy.__qualname__ = function.__qualname__
+    copy.__qualname__ = f"{function.__qualname__}_{tag(model)}"  # numba's files of compiled code are called so
     copy.__doc__ = function.__doc__
     sys.modules.setdefault(copy.__module__, ModuleType(copy.__module__))
     if inline:

@@ -127,3 +127,8 @@ def terminal(v: Number, polarization: Number, x: Number) -> Number:
 def terminal_slope(v: Number, polarization: Number, x: Number) -> Number:
     """d terminal/dv at constant polarization."""
     return 1.0
+
+
+def terminal_by_p(v: Number, polarization: Number, x: Number) -> Number:
+    """d terminal/d polarization at constant v, over `terminal_slope`."""
+    return 0.0

@@ -14,6 +14,7 @@ Number = Any
 
 exp: Callable[..., Any] = np.exp
 expm1: Callable[..., Any] = np.expm1
+log1p: Callable[..., Any] = np.log1p
 tanh: Callable[..., Any] = np.tanh
 power: Callable[..., Any] = np.power
 absolute: Callable[..., Any] = np.abs
@@ -21,4 +22,4 @@ where: Callable[..., Any] = np.where
 maximum: Callable[..., Any] = np.maximum
 minimum: Callable[..., Any] = np.minimum
 
-NAMES = ("exp", "expm1", "tanh", "power", "absolute", "where", "maximum", "minimum")
+NAMES = ("exp", "expm1", "log1p", "tanh", "power", "absolute", "where", "maximum", "minimum")

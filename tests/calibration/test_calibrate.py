@@ -40,8 +40,10 @@ from bruno_spice.calibration.neuron.calibrate import (
 from bruno_spice.calibration.neuron.coverage import coverage
 from bruno_spice.calibration.neuron.fit import fit_in_stages
 from bruno_spice.calibration.neuron.validation import compare, network_score, validate_neuron
+from bruno_spice.calibration.rram.calibrate import calibrate_rram
 from bruno_spice.calibration.spice.netlist import Netlist
-from bruno_spice.calibration.targets.calibrate import TARGETS, calibrate_rram, save_card
+from bruno_spice.calibration.targets import TARGETS
+from bruno_spice.calibration.targets.calibrate import save_card
 from bruno_spice.calibration.targets.report import write_report
 from bruno_spice.devices.cards.base import FeLIFCard, RRAMCard
 from bruno_spice.devices.ferroelectric.neuron import FeLIFParameters
@@ -198,7 +200,8 @@ def test_a_fit_that_is_not_believed_is_written_with_its_reason_and_the_command_f
     neuron, bruno, monkeypatch, tmp_path
 ):
     doubted = neuron.card.model_copy(update={"fit": neuron.card.fit | {"believed": False, "doubt": "it is loose"}})
-    monkeypatch.setitem(TARGETS, "neuron", lambda **_: replace(neuron, card=doubted))
+    doubtful = replace(TARGETS["neuron"], calibrate=lambda **_: replace(neuron, card=doubted))
+    monkeypatch.setitem(TARGETS, "neuron", doubtful)
     code, text, err = bruno("calibrate", "neuron", "--out", tmp_path)
     assert code == 1
     assert "NOT TO BE BELIEVED" in text
@@ -344,7 +347,7 @@ def test_the_default_netlist_is_the_one_that_runs_by_hand():
 
 
 def test_the_report_reads_well_and_zooms_in_a_browser(neuron, rram, browser, tmp_path):
-    page = write_report(tmp_path, neuron, rram)
+    page = write_report(tmp_path, {"neuron": neuron, "rram": rram})
     assert "http" not in re.sub(r"<script>.*?</script>", "", page.read_text(), flags=re.DOTALL)
     for width in (1280, 400):
         open_page(browser, page, width)

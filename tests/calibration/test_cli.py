@@ -4,6 +4,7 @@ import json
 import os
 import re
 import warnings
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import pytest
 
 from bruno_spice.calibration.cards.catalogue import CALIBRATED
 from bruno_spice.calibration.circuits.experiments import NEURON_NETLIST
+from bruno_spice.calibration.targets import TARGETS
 from bruno_spice.devices.files import folder_lock
 from bruno_spice.devices.waveform import Waveform
 
@@ -162,8 +164,9 @@ def test_a_calibration_that_cannot_end_well_is_refused_before_anything_runs(brun
 
 def test_a_report_leaves_the_json_of_a_calibration_alone(bruno, monkeypatch, tmp_path, felif_card, rram_card):
     cards = {"neuron": felif_card, "rram": rram_card}
-    targets = {name: lambda card=card, **_: SimpleNamespace(card=card) for name, card in cards.items()}
-    monkeypatch.setattr("bruno_spice.calibration.targets.calibrate.TARGETS", targets)
+    for name, card in cards.items():
+        done = SimpleNamespace(card=card)
+        monkeypatch.setitem(TARGETS, name, replace(TARGETS[name], calibrate=lambda done=done, **_: done))
     monkeypatch.setattr(
         "bruno_spice.calibration.targets.report.write_report", lambda folder, *_: folder / "calibration.html"
     )

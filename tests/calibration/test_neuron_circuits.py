@@ -196,7 +196,7 @@ def test_a_deck_whose_tolerance_lets_spikes_come_early_is_simulated_more_tightly
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["rram", "--current-scale", "4"], "--current-scale and --currents go with neuron"),
+        (["rram", "--current-scale", "4"], "--current-scale goes with neuron"),
         (["neuron", "--current-scale", "-1"], "must be positive"),
         (["neuron", "--currents", "1n,2n"], "needs at least 3 different currents"),
         (["neuron", "--currents", "1n,2n,-3n"], "needs at least 3 different currents above 0"),

@@ -8,9 +8,8 @@ from bruno_spice.devices.ferroelectric.bound import compiled
 from bruno_spice.devices.ferroelectric.neuron import FeLIFParameters
 from bruno_spice.devices.ferroelectric.scalar.rosenbrock import rates
 from bruno_spice.devices.models.felif import FeLIFModel
-from bruno_spice.training.dynamics import adjoint
+from bruno_spice.training.dynamics import SOLVERS, adjoint
 from bruno_spice.training.dynamics.laws import rows_of, torch_laws
-from bruno_spice.training.dynamics.solvers import SOLVERS
 from bruno_spice.training.dynamics.unrolled import euler_step
 from bruno_spice.training.neurons.felif import FeLIF
 from tests.devices.nudges import CARD, LEVELS_A, NAMES, nudged

@@ -29,7 +29,7 @@ from bruno_spice.training.roundtrip.decision import decisions
 from bruno_spice.training.roundtrip.recorded import (
     as_circuit,
     choose_neurons,
-    felif_layers,
+    circuit_layers,
     neurons_replaced,
     record,
     run_network,
@@ -127,7 +127,7 @@ def test_neurons_are_spread_over_their_rates_and_silent_ones_come_last():
 
 def test_the_decision_is_torchs_where_spice_does_the_same_and_another_where_not(recorded):
     task, network, seen = recorded
-    neuron = felif_layers(network)["hidden.0"]
+    neuron = circuit_layers(network)["hidden.0"]
     parameters = FeLIFParameters.from_card(neuron.card)
 
     def trials(time_shift_s):
@@ -158,7 +158,7 @@ def test_the_first_milliseconds_of_pieces_are_enough(recorded):
     assert short.lengths.tolist() == [4, 4, 4]
     assert torch.equal(short.logits, seen.logits)
     assert np.allclose(short.rates_hz, seen.spikes[:4].sum((0, 1)) / 12e-3)
-    with neurons_replaced(felif_layers(network)["hidden.0"], [1], np.zeros((4, 3, 1)), np.zeros((4, 3, 1))):
+    with neurons_replaced(circuit_layers(network)["hidden.0"], [1], np.zeros((4, 3, 1)), np.zeros((4, 3, 1))):
         assert run_network(network, short.batch).logits.shape == seen.logits.shape
 
 
@@ -210,7 +210,7 @@ def test_a_neuron_that_is_a_bare_library_keeps_the_parameters_it_was_calibrated_
     card = felif_card.model_copy(update={"provenance": origin})
     assert find_circuit(card).notes == ()
     assert find_circuit(card, netlist=mine).overrides == {"vth": 2.4}
-    neuron = felif_layers(recorded[1])["hidden.0"]
+    neuron = circuit_layers(recorded[1])["hidden.0"]
     neuron.set_devices({"v_threshold": torch.full((6,), 1.1 * felif_card["v_threshold"], dtype=torch.float64)})
     assert deck_overrides(find_circuit(card), neuron, 0)["vth"] == pytest.approx(2.4 * 1.1)
 

@@ -124,7 +124,7 @@ def test_a_card_that_is_not_believed_trains_only_where_it_is_named(felif_card, t
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CardError, match=r"it is loose.*neuron\.card"):
         Cards.of(RunConfig())
-    assert Cards.of(RunConfig(neuron=NeuronConfig(card=str(path)))).felif.doubt == "it is loose"
+    assert Cards.of(RunConfig(neuron=NeuronConfig(card=str(path)))).neuron.doubt == "it is loose"
 
 
 def test_the_ambiguity_of_the_fit_gives_correlated_parameters(felif_card):

@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
-from bruno_spice.calibration.targets.calibrate import TARGETS
+from bruno_spice.calibration.targets import TARGETS
 from bruno_spice.training.config import load_config
 
 
@@ -138,7 +139,8 @@ def test_ctrl_c_saves_the_run_and_resume_ends_it(bruno, small_config, tmp_path):
 def test_the_report_of_the_calibration_says_that_it_may_simulate_and_shows_how_far(bruno, monkeypatch, tmp_path):
     bars = []
     for name in ("neuron", "rram"):
-        monkeypatch.setitem(TARGETS, name, lambda farm: bars.append(farm.progress))
+        watched = replace(TARGETS[name], calibrate=lambda farm: bars.append(farm.progress))
+        monkeypatch.setitem(TARGETS, name, watched)
     monkeypatch.setattr(
         "bruno_spice.calibration.targets.report.write_report", lambda folder, *_: folder / "calibration.html"
     )

@@ -26,6 +26,7 @@ def received(here):
     """A run folder whose configuration names a task of its sender's."""
     train(RunConfig.model_validate({"task": "mine.py:load", **QUICK}), here / "run")
     (here / "PWNED").unlink()
+    (here / "mine.py").write_text(CODE)  # as it comes with the folder: a file that is new here runs anew
     return here / "run"
 
 

@@ -7,6 +7,7 @@ import typer
 TrustOption = Annotated[
     bool,
     typer.Option(
-        "--trust-code", help="Run the Python file that the configuration names as its task; it can do anything."
+        "--trust-code",
+        help="Run the Python files that the configuration names (task, neuron, ...); they can do anything.",
     ),
 ]

@@ -1,4 +1,4 @@
-"""``bruno program``: what to write into the RRAM arrays of a trained network."""
+"""``bruno program``: what to write into the device arrays of a trained network."""
 
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from bruno_spice.devices.reading import printable
 from bruno_spice.training.commands.options import TrustOption
 
 if TYPE_CHECKING:
-    from bruno_spice.training.synapses.rram import RRAMLinear
+    from bruno_spice.training.synapses.device import DeviceLinear
 
 
 def program_command(
@@ -22,19 +22,19 @@ def program_command(
     trust_code: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the programming table of every RRAM array of a trained network, a CSV an array, a device a line.
+    """Write the programming table of every device array of a trained network, a CSV an array, a device a line.
 
-    Columns: row (input), column (output), polarity (+, -, ref), level, i_prog_a, g_target_s of the mean device and
-    g_expected_s of this very one. Example: `bruno program runs/chorales --out tables`
+    Columns: row (input), column (output), polarity (+, -, ref), level, what to write (i_prog_a of RRAM), g_target_s of
+    the mean device and g_expected_s of this very one. Example: `bruno program runs/chorales --out tables`
     """
     from bruno_spice.devices.errors import InputError
     from bruno_spice.training.runs.evaluation import load_run
     from bruno_spice.training.runs.folder import RunFolder
-    from bruno_spice.training.synapses.rram import RRAMLinear
+    from bruno_spice.training.synapses.device import DeviceLinear
 
     with messages.status(Text(f"reading {printable(str(run_dir))}")):
         _, _, network = load_run(run_dir, partial(messages.print, markup=False), trust_code)
-    arrays = {name: each for name, each in network.synapses().items() if isinstance(each, RRAMLinear)}
+    arrays = {name: each for name, each in network.synapses().items() if isinstance(each, DeviceLinear)}
     if not arrays:
         raise InputError(f"{run_dir}: its weights have no devices to program; train with --bits 3, say")
     folder = out or run_dir / "programming"
@@ -47,7 +47,7 @@ def program_command(
         typer.echo(f"{row['table']}: {row['devices']} devices, {row['inputs']} inputs, {row['outputs']} outputs")
 
 
-def _write_tables(arrays: "dict[str, RRAMLinear]", folder: Path) -> list[dict[str, Any]]:
+def _write_tables(arrays: "dict[str, DeviceLinear]", folder: Path) -> list[dict[str, Any]]:
     rows = []
     for name, array in arrays.items():
         path = folder / f"{name}.csv"

@@ -72,13 +72,15 @@ def report_command(
     """
     if run_dir is None:
         from bruno_spice.calibration.spice.farm import Farm
-        from bruno_spice.calibration.targets.calibrate import TARGETS
+        from bruno_spice.calibration.targets import TARGETS
         from bruno_spice.calibration.targets.report import write_report
 
         keep_to_this_command(out)
         messages.print("reading the calibration; what is not stored is simulated and fitted, which takes minutes")
-        done: dict[str, Any] = {name: get(farm=Farm(progress=f"{name} in ngspice")) for name, get in TARGETS.items()}
-        typer.echo(f"wrote {write_report(out, done['neuron'], done['rram'])}")
+        done: dict[str, Any] = {
+            name: target.calibrate(farm=Farm(progress=f"{name} in ngspice")) for name, target in TARGETS.items()
+        }
+        typer.echo(f"wrote {write_report(out, done)}")
     else:
         from bruno_spice.training.reports.run import write_run_report
         from bruno_spice.training.runs.folder import RunFolder

@@ -1,16 +1,16 @@
 """The command line of training; it adds its commands to that of simulation and calibration."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from bruno_spice.calibration.commands.shared import JsonOption, print_json
 from bruno_spice.devices.errors import InputError
 from bruno_spice.training.commands.options import TrustOption
-
-Neuron = Literal["felif", "lif", "rlif", "gru", "lstm"]
-Gradient = Literal["bruno", "bruno-published", "tangent", "bptt", "checkpoint", "coarse"]
+from bruno_spice.training.dynamics import GRADIENTS
+from bruno_spice.training.neurons import NEURONS
+from bruno_spice.training.synapses import SYNAPSES
 
 
 def train_command(
@@ -18,13 +18,14 @@ def train_command(
         str | None, typer.Option(help="chorales, braille7, braille27, pulses, or file.py:function.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML; by default the task's own.")] = None,
-    neuron: Annotated[Neuron | None, typer.Option(help="Kind of the hidden layers.")] = None,
-    gradient: Annotated[Gradient | None, typer.Option(help="Way back through FeLIF.")] = None,
-    bits: Annotated[int | None, typer.Option(help="Bits of a weight's RRAM device, 1...8; 32: float weights.")] = None,
+    neuron: Annotated[str | None, typer.Option(help=f"Kind of the hidden layers: {NEURONS.choices}.")] = None,
+    gradient: Annotated[str | None, typer.Option(help=f"Way back through a FeLIF: {GRADIENTS.choices}.")] = None,
+    synapse: Annotated[str | None, typer.Option(help=f"Kind of the weights: {SYNAPSES.choices}.")] = None,
+    bits: Annotated[int | None, typer.Option(help="Bits of a weight's device, 1...8; 32: float weights.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same numbers.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
-    card: Annotated[str | None, typer.Option(help="FeLIF card: a path, 'calibrated' or 'published'.")] = None,
-    rram_card: Annotated[str | None, typer.Option(help="RRAM card: a path or 'calibrated'.")] = None,
+    card: Annotated[str | None, typer.Option(help="Card of the neuron: a path, 'calibrated' or 'published'.")] = None,
+    rram_card: Annotated[str | None, typer.Option(help="Card of the weights' device: a path or 'calibrated'.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     settings: Annotated[
         list[str] | None,
@@ -50,29 +51,31 @@ def train_command(
     from bruno_spice.training.runs.folder import RunFolder
     from bruno_spice.training.runs.trainer import train
 
-    overrides = parse_settings(settings or [])
-    trusted = trust_code or task is not None or "task" in overrides  # the task is named here, not in the file
-    if config is not None:
-        base = load_config(config, trusted)
-    elif resume and not overwrite and out is not None:
-        base = RunFolder(out).load_config(trusted)
-    else:
-        base = default_config(task or "chorales")
     values = {
         "task": task,
-        "network__neuron": neuron,
-        "neuron__gradient": gradient,
-        "neuron__card": card,
-        "synapse__card": rram_card,
+        "network.neuron": neuron,
+        "neuron.gradient": gradient,
+        "neuron.card": card,
+        "synapse.kind": synapse,
+        "synapse.card": rram_card,
         "seed": seed,
-        "training__epochs": epochs,
+        "training.epochs": epochs,
         "device": device,
-        **_bits(bits, base.synapse.kind),
     }
-    config_of_run = base.with_values(**{key: value for key, value in values.items() if value is not None})
-    config_of_run = changed(config_of_run, overrides)
+    options = {key: value for key, value in values.items() if value is not None}
+    overrides = parse_settings(settings or [])
+    chosen = {*options, *overrides}  # what is named here is the user's own, not the file's
+    if config is not None:
+        base = load_config(config, trust_code, chosen)
+    elif resume and not overwrite and out is not None:
+        base = RunFolder(out).load_config(trust_code, chosen)
+    else:
+        base = default_config(task or "chorales")
+    base = changed(base, options | _bits(bits, synapse or base.synapse.kind))
+    config_of_run = changed(base, overrides)
     name = Path(config_of_run.task.split(":")[0]).stem
-    folder = out or Path("runs") / f"{name}-{config_of_run.network.neuron}-{config_of_run.seed}"
+    layer = Path(config_of_run.network.neuron.rpartition(":")[2]).name
+    folder = out or Path("runs") / f"{name}-{layer}-{config_of_run.seed}"
     reporter = ConsoleReporter()
     result = train(config_of_run, folder, resume=resume, reporter=reporter, overwrite=overwrite)
     if rank() > 0:
@@ -85,15 +88,16 @@ def train_command(
 
 def _bits(bits: int | None, kind: str) -> dict[str, Any]:
     """What ``--bits`` sets; fewer bits than a float has need devices, where `kind` has none. Raises `InputError`."""
-    from bruno_spice.training.config import FLOAT_BITS, MOST_BITS
+    from bruno_spice.training.config import FLOAT_BITS, MOST_BITS, SynapseConfig
 
     if bits is None:
         return {}
     if not 1 <= bits <= MOST_BITS and bits != FLOAT_BITS:
         raise InputError(f"--bits {bits}: a device has 1 to {MOST_BITS} bits; {FLOAT_BITS} are float weights")
     if bits == FLOAT_BITS:
-        return {"synapse__kind": "float"}
-    return {"synapse__bits": bits, "synapse__kind": "rram" if kind == "float" else kind}
+        return {"synapse.kind": "float"}
+    default = SynapseConfig.model_fields["kind"].default
+    return {"synapse.bits": bits, "synapse.kind": kind if SYNAPSES.find(kind).has_levels else default}
 
 
 def _print_result(folder: Path, result: dict[str, Any]) -> None:

@@ -27,9 +27,7 @@ def validate_command(
     layer: Annotated[str | None, typer.Option(help="hidden.0, ..., output (default: the last hidden layer).")] = None,
     level: Annotated[Level, typer.Option(help="a: the netlist of the card; b: its transistor version.")] = "a",
     netlist: Annotated[Path | None, typer.Option(help="Another neuron testbench instead.")] = None,
-    crossbar: Annotated[
-        bool, typer.Option(help="Also 4 neurons with their RRAM resistors and mirrors in one deck.")
-    ] = True,
+    crossbar: Annotated[bool, typer.Option(help="Also 4 neurons with their resistors and mirrors in one deck.")] = True,
     workers: WorkersOption = 2,
     trust_code: TrustOption = False,
     dask: Annotated[str | None, typer.Option(help="Scheduler of a Dask cluster to simulate on.")] = None,
@@ -121,7 +119,7 @@ def summary(figures: dict[str, Any]) -> list[str]:
     crossbar = figures["crossbar"]
     if crossbar and "failed" not in crossbar:
         lines.append(
-            f"crossbar of {len(crossbar['neurons'])} neurons, {crossbar['resistors']} RRAM resistors, "
+            f"crossbar of {len(crossbar['neurons'])} neurons, {crossbar['resistors']} resistors, "
             f"{crossbar['milliseconds']} ms: currents within {format_si(crossbar['current_error_a'], 'A', 2)}, "
             f"{crossbar['spikes_matched_fraction']:.1%} of the spikes"
         )

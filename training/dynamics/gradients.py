@@ -22,7 +22,8 @@ recurrent weights W (N, N) add s[t-1] W to the current (row: from, column: to; A
 `training.dynamics.limits` where there are any.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -202,13 +203,21 @@ def unrolled_sequence(x: Sequence, plan: Plan, recompute: bool) -> Result:
     return Result(spikes, voltage, polarization, current_a, v, p, hold, x.step.to(dtype))
 
 
-GRADIENTS: dict[str, Callable[[Sequence, Plan], Result]] = {
-    "bruno": fused_sequence,
-    "bruno-published": fused_sequence,
-    "tangent": fused_sequence,
-    "bptt": partial(unrolled_sequence, recompute=False),
-    "checkpoint": partial(unrolled_sequence, recompute=True),
-    "coarse": partial(unrolled_sequence, recompute=False),
-}
-UNROLLED = ("bptt", "checkpoint", "coarse")
-"""Those through every step of the Euler solver."""
+@dataclass(frozen=True)
+class Gradient:
+    """One way back through a sequence; `training.dynamics.GRADIENTS` has those of the package by name."""
+
+    run: Callable[[Sequence, Plan], Result]
+    """The sequence, forward, as a function that torch differentiates."""
+    solver: str | None = None
+    """The solver through whose steps it goes; None: any."""
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of `Plan` that it sets."""
+
+
+BRUNO = Gradient(fused_sequence)
+BRUNO_PUBLISHED = Gradient(fused_sequence, plan={"whole": True})
+TANGENT = Gradient(fused_sequence, plan={"exact": True})
+BPTT = Gradient(partial(unrolled_sequence, recompute=False), solver="euler")
+CHECKPOINT = Gradient(partial(unrolled_sequence, recompute=True), solver="euler")
+COARSE = Gradient(partial(unrolled_sequence, recompute=False), solver="euler", plan={"substeps": 1})

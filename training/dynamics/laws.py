@@ -21,6 +21,7 @@ def _minimum(a: Any, b: Any) -> Any:
 TORCH = {
     "exp": torch.exp,
     "expm1": torch.expm1,
+    "log1p": torch.log1p,
     "tanh": torch.tanh,
     "power": torch.pow,
     "absolute": torch.abs,

@@ -48,6 +48,8 @@ class Substep(NamedTuple):
     """dq'/dV of leak and inhibition."""
     by_i: Tensor
     """dq'/dI, I in V/ms."""
+    per_p: Tensor
+    """What of q does not count at the membrane, per unit of sum_k w_k p_k."""
 
 
 def takes_of(x: Any) -> Tensor:
@@ -127,7 +129,9 @@ def substep(
 
     per_field = x.v_per_p / (x.k_cap * x.v_per_p + x.k_pol)
     middle = v + 0.5 * (driven - per_field * y)
-    middle, per_v = at_membrane(law, x, middle, polarization + 0.5 * per_field * y / x.v_per_p)
+    turned = polarization + 0.5 * per_field * y / x.v_per_p
+    per_p = x.v_per_p - law.terminal_by_p(middle, turned, x)
+    middle, per_v = at_membrane(law, x, middle, turned)
     leak_slope = x.drive * law.leak_slope(middle, x) * per_v
     implicit = 1.0 / (1.0 + 0.5 * h * leak_slope)
     leak_now = x.drive * law.leak(middle, x) * implicit
@@ -158,7 +162,7 @@ def substep(
         switched = torch.where(majority > 0.0, torch.minimum(left * gone * scale, left), alone)
     p_moved = sign * switched
     v_moved = driven - leak_now * h - x.v_per_p * (x.weight * p_moved).sum(0)
-    return Substep(v_moved, p_moved, left, lam, by_v, by_i), leak_now
+    return Substep(v_moved, p_moved, left, lam, by_v, by_i, per_p), leak_now
 
 
 def crossing(v: Tensor, done: Substep, h: Tensor, fired: Tensor, x: Any, tail: Tails) -> tuple[Tensor, Tensor]:
@@ -201,7 +205,7 @@ def carry(s: Tensor, done: Substep, part: Tensor, x: Any) -> Tensor:
     field = x.k_cap * q - (takes[:, None] * p).sum(0)
     steady = depleted / whole * x.k_cap * q + (excess[:, None] * p).sum(0)
     p_new = kept[:, None] * p + by_steady[:, None] * steady + by_decay[:, None] * (field - steady)
-    halved = 0.5 * x.v_per_p * (x.weight[:, None] * (p + p_new)).sum(0)
+    halved = 0.5 * done.per_p * (x.weight[:, None] * (p + p_new)).sum(0)
     moved = -(1.0 - done.by_v) * part * (q - halved)
     moved = torch.cat([moved[:-1], (moved[-1] + done.by_i * part * x.drive)[None]])
     return torch.cat([(q + moved)[None], p_new + gain[:, None] * psi * moved])

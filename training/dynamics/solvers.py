@@ -18,7 +18,7 @@ from torch import Tensor
 
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.ferroelectric.bound import compiled
-from bruno_spice.training.dynamics import unrolled
+from bruno_spice.training.dynamics import SOLVERS, unrolled
 from bruno_spice.training.dynamics.laws import torch_laws
 from bruno_spice.training.dynamics.membrane import HAVE_KERNELS, Membrane, Solver, Step
 
@@ -43,6 +43,8 @@ class SolverInfo:
     """Factor of the default for several domains of which one holds most of the film, as `bruno calibrate` finds."""
     more_for_shares: float = 1.0
     """The same where none does: what takes finer steps is handing over from one large domain to the next."""
+    needs_kernels: bool = False
+    """Whether it is there with numba only."""
 
     def accuracy_for(self, domain_weight: NDArray[np.float64]) -> float:
         """The default setting for domains of such weights (K,)."""
@@ -186,22 +188,16 @@ def logistic(
     return _compiled(compiled(logistic_windows, model), rows, carried, i_a, float(accuracy), event, buffers, BLOCK)
 
 
-SOLVERS: dict[str, SolverInfo] = {
-    "logistic": SolverInfo(
-        logistic, 8, "substeps a macro step at small currents", None, more_for_tails=2, more_for_shares=6
-    ),
-    "rosenbrock": SolverInfo(rosenbrock, 1e-4, "relative tolerance of a step", torch.float64, ("cpu",)),
-    "euler": SolverInfo(euler, 1000, "substeps a macro step", torch.float64),
-}
+LOGISTIC = SolverInfo(logistic, 8, "substeps a macro step at small currents", None, more_for_tails=2, more_for_shares=6)
+ROSENBROCK = SolverInfo(rosenbrock, 1e-4, "relative tolerance of a step", torch.float64, ("cpu",), needs_kernels=True)
+EULER = SolverInfo(euler, 1000, "substeps a macro step", torch.float64)
 
 
 def find_solver(name: str, device: torch.device) -> SolverInfo:
     """The solver called `name`; raises `InputError` where there is none or it does not run on `device`."""
-    if name not in SOLVERS:
-        raise InputError(f"unknown solver '{name}'; there are {', '.join(SOLVERS)}")
-    info = SOLVERS[name]
-    if name == "rosenbrock" and not HAVE_KERNELS:
-        raise InputError("solver 'rosenbrock' needs numba; install it or take solver='logistic'")
+    info = SOLVERS.find(name)
+    if info.needs_kernels and not HAVE_KERNELS:
+        raise InputError(f"solver '{name}' needs numba; install it or take solver='logistic'")
     if info.devices is not None and device.type not in info.devices:
         others = [key for key, other in SOLVERS.items() if other.devices is None]
         raise InputError(f"solver '{name}' does not run on '{device.type}'; take {' or '.join(others)}")

@@ -5,35 +5,36 @@
     logits  = W_out [s, 3 tr, V / V_th] + W_skip x[t] + b_out
 
 With `input_stages`, x are the taps of an RC ladder on each input line (`training.networks.ladder`). With
-`readout_windows`, W_out is another matrix in each window of time. Time comes first, (T, B, N). Every W is a synapse of
-`training.synapses.rram`; biases are currents of their own and stay float. With an output neuron, the logits are its
-trace and voltage, a learned gain each.
+`readout_windows`, W_out is another matrix in each window of time. Time comes first, (T, B, N). Every W is of a kind in
+`training.synapses.SYNAPSES`, every layer of one in `training.neurons.NEURONS`; biases are currents of their own and
+stay float. With an output neuron, the logits are its trace and voltage, a learned gain each.
 """
 
-import inspect
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from bruno_spice.devices.cards.base import FeLIFCard, RRAMCard
+from bruno_spice.devices.cards.base import Card
 from bruno_spice.devices.errors import InputError
-from bruno_spice.training.config import NetworkConfig, RunConfig, SynapseConfig
+from bruno_spice.training.config import NetworkConfig, NeuronConfig, RunConfig, SynapseConfig
 from bruno_spice.training.networks.ladder import ladder
-from bruno_spice.training.neurons.spread import SpreadDevices
-from bruno_spice.training.synapses.base import FloatLinear, Synapse
-from bruno_spice.training.synapses.rram import RRAMLinear
-from bruno_spice.training.synapses.uniform import UniformLinear
+from bruno_spice.training.neurons import NEURONS
+from bruno_spice.training.neurons.kinds import NeuronKind
+from bruno_spice.training.synapses import SYNAPSES
+from bruno_spice.training.synapses.base import Synapse
+from bruno_spice.training.synapses.kinds import MakeSynapse
 
 TRACE_GAIN = 3.0
 VOLTAGE_CLIP = 3.0
 MOST_WEIGHTS = 100_000_000
 
-MakeSynapse = Callable[[int, int], Synapse]
+V_UNIT_V = 1.0
+"""The voltage that reads as 1 where no card has a threshold."""
+
 MakeNeuron = Callable[[int], nn.Module]
 """From the number of neurons."""
 
@@ -111,19 +112,6 @@ class SpikingLayer(nn.Module):
         return out.spikes, (out.voltage_v / self.v_unit_v).clamp(-VOLTAGE_CLIP, VOLTAGE_CLIP)
 
 
-class GatedLayer(nn.Module):
-    """GRU or LSTM, weights in float: a rival, not a circuit."""
-
-    def __init__(self, kind: str, n_in: int, width: int) -> None:
-        super().__init__()
-        self.cell = {"gru": nn.GRU, "lstm": nn.LSTM}[kind](n_in, width)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Hidden values (T, B, N)."""
-        hidden: Tensor = self.cell(inputs)[0]
-        return hidden
-
-
 class Network(nn.Module):
     """The network of `config`, from `n_inputs` to `n_outputs`; see `build_network`."""
 
@@ -133,19 +121,20 @@ class Network(nn.Module):
         n_inputs: int,
         n_outputs: int,
         make_synapse: MakeSynapse,
+        kind: NeuronKind,
         make_neuron: dict[str, MakeNeuron],
         v_unit_v: float,
     ) -> None:
         super().__init__()
         self.config = config
-        self.gated = config.neuron in ("gru", "lstm")
+        self.gated = kind.gated is not None
         n_inputs *= max(config.input_stages, 1)
         widths = [n_inputs, *config.hidden]
 
         def layer(n_in: int, width: int) -> nn.Module:
-            if self.gated:
-                return GatedLayer(config.neuron, n_in, width)
-            recurrent = make_synapse(width, width) if config.is_recurrent else None
+            if kind.gated is not None:
+                return kind.gated(n_in, width)
+            recurrent = make_synapse(width, width) if kind.feeds_back(config.recurrent) else None
             neuron = make_neuron[config.neuron](width)
             return SpikingLayer(make_synapse(n_in, width), neuron, recurrent, config.unit_current_a, v_unit_v)
 
@@ -230,8 +219,8 @@ class Network(nn.Module):
     def redraw(self) -> None:
         """Take another chip: new devices everywhere, from torch's global random numbers."""
         for module in self.modules():
-            if isinstance(module, Synapse | SpreadDevices):
-                module.redraw()
+            if module is not self and callable(redraw := getattr(module, "redraw", None)):
+                redraw()
 
     def set_process(self, rank: int, world_size: int, whole_batch: int) -> None:
         """Tell the dropouts which rows of a batch of `whole_batch` sequences this process holds."""
@@ -240,74 +229,55 @@ class Network(nn.Module):
                 module.rank, module.world_size, module.whole_batch = rank, world_size, whole_batch
 
 
-def synapse_maker(config: SynapseConfig, card: RRAMCard | None) -> MakeSynapse:
-    """The function that makes the weights of `config`; rram needs `card`."""
-    stochastic = config.rounding == "stochastic"
-    if config.kind == "float":
-        return FloatLinear
-    if config.kind == "uniform":
-        return lambda n_in, n_out: UniformLinear(n_in, n_out, config.bits, stochastic)
-    assert card is not None, "weights of kind rram need a card"
-    return lambda n_in, n_out: RRAMLinear(
-        n_in,
-        n_out,
-        card,
-        bits=config.bits,
-        scheme=config.scheme,
-        stochastic=stochastic,
-        clip=config.clip,
-        spread=config.spread,
-        noisy_reads=config.read_noise,
-        spread_cut=config.spread_cut,
-    )
+def synapse_maker(config: SynapseConfig, card: Card | None) -> MakeSynapse:
+    """The function that makes the weights of `config`, of devices of `card` where they have one."""
+    kind = SYNAPSES.find(config.kind)
+    if unknown := sorted(set(config.options) - set(kind.options)):
+        there = f"there are {', '.join(kind.options)}" if kind.options else f"{kind.label} weights have none"
+        raise InputError(f"synapse.options: there is no '{unknown[0]}'; {there}")
+    return kind.maker(config, card)
 
 
-def weight_count(config: NetworkConfig, n_inputs: int, n_outputs: int) -> int:
+def neuron_maker(kind: NeuronKind, config: NeuronConfig, card: Card | None) -> MakeNeuron:
+    """The function that makes layers of `kind`; of the options it takes those that it knows."""
+    make = kind.make
+    if make is None:
+        raise InputError(f"network.output_neuron: a {kind.label} has no neurons")
+    options = {name: value for name, value in config.options.items() if name in kind.options}
+    return lambda width: make(config, options, card, width)
+
+
+def weight_count(config: NetworkConfig, kind: NeuronKind, n_inputs: int, n_outputs: int) -> int:
     """Weights of the network of `config`, about: those of a GRU or LSTM count once."""
     n_inputs *= max(config.input_stages, 1)
     widths = [n_inputs, *config.hidden]
     forward = sum(a * b for a, b in pairwise(widths))
-    recurrent = sum(n * n for n in config.hidden) if config.is_recurrent or config.neuron in ("gru", "lstm") else 0
+    recurrent = sum(n * n for n in config.hidden) if kind.feeds_back(config.recurrent) or kind.gated else 0
     readout = widths[-1] * len(config.readout) * n_outputs * config.readout_windows
     return forward + recurrent + readout + n_inputs * n_outputs
 
 
-@contextmanager
-def _options() -> Iterator[None]:
-    """Within the block, an option of the wrong kind becomes an `InputError`."""
-    try:
-        yield
-    except (TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"neuron.options: {error}") from None
-
-
 def build_network(
-    config: RunConfig, n_inputs: int, n_outputs: int, felif_card: FeLIFCard, rram_card: RRAMCard | None
+    config: RunConfig, n_inputs: int, n_outputs: int, neuron_card: Card | None, synapse_card: Card | None
 ) -> Network:
-    """The network of `config`, its weights and devices drawn from torch's global random numbers."""
-    from bruno_spice.training.neurons.felif import FeLIF
-    from bruno_spice.training.neurons.lif import LIF
+    """The network of `config`, its weights and devices drawn from torch's global random numbers.
 
-    if (weights := weight_count(config.network, n_inputs, n_outputs)) > MOST_WEIGHTS:
+    Raises `InputError` for too many weights and for an option that no neuron or weight has.
+    """
+    network = config.network
+    kinds = {name: NEURONS.find(name) for name in (network.neuron, network.output_neuron) if name != "none"}
+    kind = kinds[network.neuron]
+    if (weights := weight_count(network, kind, n_inputs, n_outputs)) > MOST_WEIGHTS:
         raise InputError(
             f"network: it would have {weights:,} weights, more than the {MOST_WEIGHTS:,} that are sensible"
         )
-    known = {kind: inspect.signature(kind).parameters for kind in (FeLIF, LIF)}
-    if unknown := sorted(set(config.neuron.options) - set(known[FeLIF]) - set(known[LIF])):
-        raise InputError(f"neuron.options: there is no '{unknown[0]}'; there are {', '.join(known[FeLIF])}")
-
-    def felif(width: int) -> nn.Module:
-        with _options():
-            neuron = FeLIF(felif_card, gradient=config.neuron.gradient, **config.neuron.options)
-        if config.neuron.spread != "none":
-            neuron.devices_spread = SpreadDevices(neuron, felif_card, config.neuron.spread, width)
-        return neuron
-
-    def lif(width: int) -> nn.Module:
-        with _options():
-            return LIF(**{name: value for name, value in config.neuron.options.items() if name in known[LIF]})
-
-    neurons: dict[str, MakeNeuron] = {"felif": felif, "lif": lif, "rlif": lif}
-    make_synapse = synapse_maker(config.synapse, rram_card)
-    v_unit_v = felif_card["v_threshold"]
-    return Network(config.network, n_inputs, n_outputs, make_synapse, neurons, v_unit_v)
+    known = {name for each in (*NEURONS.values(), *kinds.values()) for name in each.options}
+    if unknown := sorted(set(config.neuron.options) - known):
+        there = ", ".join(kind.options) or "none"
+        raise InputError(f"neuron.options: there is no '{unknown[0]}'; there are {there}")
+    neurons = {
+        name: neuron_maker(each, config.neuron, neuron_card) for name, each in kinds.items() if each.make is not None
+    }
+    make_synapse = synapse_maker(config.synapse, synapse_card)
+    v_unit_v = V_UNIT_V if neuron_card is None else neuron_card["v_threshold"]
+    return Network(network, n_inputs, n_outputs, make_synapse, kind, neurons, v_unit_v)

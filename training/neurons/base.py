@@ -2,7 +2,10 @@
 
 from typing import NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
+
+from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.training.dynamics.limits import CurrentLimits
 
 
 class Outputs(NamedTuple):
@@ -29,3 +32,16 @@ class State(NamedTuple):
     """Step size that the adaptive solver would try next."""
     spikes: Tensor
     """Of the last macro step."""
+
+
+class CircuitLayer(nn.Module):
+    """Neurons that are a circuit in SPICE too: what a round trip (`training.roundtrip`) asks of them."""
+
+    card: FeLIFCard
+    """With the netlist that it was calibrated on."""
+    devices: dict[str, Tensor]
+    """Names of the card's parameters that each neuron has its own of, as ``device_NAME`` (N,)."""
+    reset: str
+    """``event`` is the circuit's."""
+    solver: str
+    limits: CurrentLimits | None

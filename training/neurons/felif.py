@@ -17,24 +17,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.cards.base import NeuronCard
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
-from bruno_spice.devices.models.rows import P_RESET
-from bruno_spice.training.dynamics.gradients import GRADIENTS, UNROLLED
+from bruno_spice.devices.models.rows import P_RESET, V_RESET
+from bruno_spice.training.dynamics import GRADIENTS, SOLVERS
+from bruno_spice.training.dynamics.laws import at_membrane, rows_of, torch_laws
 from bruno_spice.training.dynamics.limits import find_limits
 from bruno_spice.training.dynamics.membrane import HAVE_KERNELS
-from bruno_spice.training.dynamics.sequence import Plan, Sequence
-from bruno_spice.training.dynamics.solvers import SOLVERS, find_solver
+from bruno_spice.training.dynamics.sequence import Plan, Result, Sequence
+from bruno_spice.training.dynamics.solvers import find_solver
 from bruno_spice.training.dynamics.surrogates import Surrogate
-from bruno_spice.training.neurons.base import Outputs, State
+from bruno_spice.training.neurons.base import CircuitLayer, Outputs, State
 from bruno_spice.training.numerics import check_current, check_finite, check_precision
 
 FIRST_STEP_MS = 1e-2
 RESETS = ("macro", "event", "delayed")
 
 
-class FeLIF(nn.Module):
+class FeLIF(CircuitLayer):
     """A layer of ferroelectric neurons as a card describes them (equations: `devices.models.felif`).
 
         out, state = FeLIF(card)(current_a, state=None, recurrent_a=None, lengths=None)
@@ -42,10 +43,9 @@ class FeLIF(nn.Module):
     Main arguments:
 
     - `card`: a `FeLIFCard`, or the path of one.
-    - `gradient`: a name in `training.dynamics.gradients.GRADIENTS`: ``bruno``, ``bruno-published``, ``tangent``,
-      ``bptt``, ``checkpoint`` or ``coarse``.
-    - `solver`: a name in `training.dynamics.solvers.SOLVERS`, or ``auto``: ``logistic`` in float32, ``rosenbrock`` in
-      float64.
+    - `gradient`: a name in `training.dynamics.GRADIENTS`, such as ``bruno`` or ``tangent``, or ``file.py:GRADIENT``.
+    - `solver`: a name in `training.dynamics.SOLVERS`, ``file.py:SOLVER``, or ``auto``: ``logistic`` in float32,
+      ``rosenbrock`` in float64.
     - `surrogate`: what a spike's derivative is taken of, ``charge`` or ``voltage`` (`training.dynamics.surrogates`).
     - `reset`: ``macro``, at the end of the macro step, the card's refractory time plays no part; ``event``, at the
       crossing, held for t_refractory, several spikes a millisecond: as the circuit; ``delayed``, the rule of BRUNO's
@@ -75,7 +75,7 @@ class FeLIF(nn.Module):
 
     def __init__(
         self,
-        card: FeLIFCard | Path | str,
+        card: NeuronCard | Path | str,
         gradient: str = "bruno",
         solver: str = "auto",
         surrogate: str = "charge",
@@ -88,20 +88,18 @@ class FeLIF(nn.Module):
         limit_slope: float = 0.0,
     ) -> None:
         super().__init__()
-        for value, names, what in (
-            (gradient, GRADIENTS, "gradient"),
-            (solver, ("auto", *SOLVERS), "solver"),
-            (reset, RESETS, "reset"),
-        ):
-            if value not in names:
-                raise InputError(f"unknown {what} '{value}'; there are {', '.join(names)}")
+        if reset not in RESETS:
+            raise InputError(f"unknown reset '{reset}'; there are {', '.join(RESETS)}")
+        if solver != "auto":
+            SOLVERS.check(solver)
+        self._gradient = GRADIENTS.find(gradient)
         if accuracy is not None and solver == "auto":
             raise InputError("accuracy means something else to each solver; name the solver with it")
         if accuracy is not None and not 1e-12 <= accuracy <= 1e6:
             raise InputError(f"accuracy must lie within 1e-12...1e6, not {accuracy!r}")
-        if gradient in UNROLLED and solver not in ("auto", "euler"):
-            raise InputError(f"gradient '{gradient}' goes through euler's steps, not those of {solver}")
-        self.card = card if isinstance(card, FeLIFCard) else FeLIFCard.load(card)
+        if (needed := self._gradient.solver) is not None and solver not in ("auto", needed):
+            raise InputError(f"gradient '{gradient}' goes through {needed}'s steps, not those of {solver}")
+        self.card: NeuronCard = card if isinstance(card, NeuronCard) else NeuronCard.load(card)
         self.model = self.card.NEURON
         self._domain_weight = NeuronParameters.from_card(self.card).shares
         self.gradient, self.solver, self.reset = gradient, solver, reset
@@ -154,8 +152,10 @@ class FeLIF(nn.Module):
         dtype = dtype or self._precision.dtype
         options: Any = {"dtype": dtype, "device": self._precision.device}
         zeros = torch.zeros(batch, width, **options)
-        domains = self.constants()[P_RESET].detach().to(**options).expand(self.card.domains, batch, width)
-        return State(zeros, domains, zeros, torch.full_like(zeros, FIRST_STEP_MS), zeros)
+        constants = self.constants().detach().to(**options)
+        domains = constants[P_RESET].expand(self.card.domains, batch, width)
+        film_v = constants[V_RESET].expand(batch, width).clone() if self.model.TERMINAL else zeros
+        return State(film_v, domains, zeros, torch.full_like(zeros, FIRST_STEP_MS), zeros)
 
     def forward(
         self,
@@ -188,11 +188,17 @@ class FeLIF(nn.Module):
             lengths,
         )
         with torch.autocast(current_a.device.type, enabled=False):
-            out = GRADIENTS[self.gradient](inputs, plan)
+            out = self._gradient.run(inputs, plan)
         self._check_envelope(out.current_a)
         last = out.spikes[-1] if len(out.spikes) else state.spikes
-        shown = Outputs(out.spikes, out.voltage, out.polarization, out.current_a)
+        shown = Outputs(out.spikes, self._at_membrane(out, constants), out.polarization, out.current_a)
         return shown, State(out.v, out.p, out.hold, out.step, last)
+
+    def _at_membrane(self, out: Result, constants: Tensor) -> Tensor:
+        """Voltage (T, B, N) that the outside sees, from that of the film."""
+        law = torch_laws(self.model)
+        x = rows_of(law, constants.to(out.voltage.dtype))[0]
+        return at_membrane(law, x, out.voltage, out.polarization)[0]
 
     def _check_input(self, current_a: Tensor, state: State | None, recurrent_a: Tensor | None) -> None:
         if self._precision.dtype not in (torch.float32, torch.float64):
@@ -209,29 +215,15 @@ class FeLIF(nn.Module):
             check_finite(getattr(self, f"device_{name}"), f"FeLIF: the devices' {name}", ("neuron",))
 
     def _plan(self, dtype: torch.dtype, device: torch.device) -> Plan:
-        name = self.solver
-        if self.gradient in UNROLLED:
-            name = "euler"
-        elif name == "auto":
+        name = self._gradient.solver or self.solver
+        if name == "auto":
             exact = dtype == torch.float64 and device.type == "cpu" and HAVE_KERNELS
             name = "rosenbrock" if exact else "logistic"
         solver = find_solver(name, device)
         accuracy = solver.accuracy_for(self._domain_weight) if self.accuracy is None else self.accuracy
-        substeps = 1 if self.gradient == "coarse" else int(accuracy)
-        exact, whole = self.gradient == "tangent", self.gradient == "bruno-published"
         event, delayed = self.reset == "event", self.reset == "delayed"
-        return Plan(
-            self.model,
-            solver,
-            accuracy,
-            self.surrogate,
-            event,
-            delayed,
-            exact,
-            whole,
-            substeps=substeps,
-            limits=self.limits,
-        )
+        settings = {"substeps": int(accuracy), **self._gradient.plan}
+        return Plan(self.model, solver, accuracy, self.surrogate, event, delayed, limits=self.limits, **settings)
 
     def _check_envelope(self, current_a: Tensor) -> None:
         span = self.card.envelope.get("i_syn")

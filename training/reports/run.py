@@ -5,11 +5,12 @@ from typing import Any
 
 import yaml
 
+from bruno_spice.calibration.cards.catalogue import CARD_TYPES
 from bruno_spice.calibration.presentation.page import Picture, Section, Table, write_page
 from bruno_spice.devices.cards.base import Card
 from bruno_spice.training.config import RunConfig
 from bruno_spice.training.reports.validation import PREFIX, validation_sections
-from bruno_spice.training.runs.folder import RunFolder, check_cards, whole
+from bruno_spice.training.runs.folder import RunFolder, check_cards, kept_models, whole
 
 CAPTIONS = {
     "training": "Training and validation score against epoch, with the floors of simple models",
@@ -24,8 +25,9 @@ def write_run_report(run: Path) -> Path:
     folder = RunFolder(run)
     config = folder.load_config(trust_code=True)  # a report runs nothing of it
     result = folder.read_result()
-    cards = folder.load_cards(config)
-    check_cards(folder, config, result)
+    models = kept_models(config, result)
+    cards = {model: CARD_TYPES[model].load(folder.card_file(model)) for model in models}
+    check_cards(folder, models, result)
     pictures = [
         Picture(path, CAPTIONS.get(path.stem, path.stem.replace("_", " ")))
         for path in sorted(folder.figures.glob("*.png"))
@@ -34,7 +36,7 @@ def write_run_report(run: Path) -> Path:
     with whole(folder.result, f"bruno train --out {folder.path} --resume"):
         lead = _lead(result)
         sections = [Section("Scores", tables=[_scores(result), _effort(result)]), Section("Pictures", images=pictures)]
-        devices = [_device(name, card, result) for name, card in cards.by_name().items()]
+        devices = [_device(name, card, result) for name, card in cards.items()]
     sections += [
         *validation_sections(folder),
         Section("Devices", tables=devices),

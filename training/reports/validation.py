@@ -16,7 +16,7 @@ CAPTIONS = {
     "best": "The best neuron: current, voltage, residual, polarization",
     "median": "The median neuron: current, voltage, residual, polarization",
     "worst": "The worst neuron: current, voltage, residual, polarization",
-    "crossbar": "Neurons with their RRAM resistors and mirrors in one deck",
+    "crossbar": "Neurons with their resistors and mirrors in one deck",
 }
 
 
@@ -78,7 +78,7 @@ def _lead(figures: dict[str, Any]) -> str:
     crossbar = figures["crossbar"]
     if crossbar and "failed" not in crossbar:
         text += (
-            f" One deck with {crossbar['resistors']} RRAM resistors and the mirrors of {len(crossbar['neurons'])} "
+            f" One deck with {crossbar['resistors']} resistors and the mirrors of {len(crossbar['neurons'])} "
             f"neurons: currents within {format_si(crossbar['current_error_a'], 'A', 2)} of torch's over "
             f"{crossbar['milliseconds']} ms, {crossbar['spikes_matched_fraction']:.1%} of the spikes."
         )

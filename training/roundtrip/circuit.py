@@ -24,7 +24,7 @@ from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.files import ROOT, is_file
 from bruno_spice.devices.stimulus import Stimulus
 from bruno_spice.devices.waveform import Waveform
-from bruno_spice.training.neurons.felif import FeLIF
+from bruno_spice.training.neurons.base import CircuitLayer
 from bruno_spice.training.roundtrip.compare import STEP_S, Trial
 from bruno_spice.training.roundtrip.recorded import Recorded
 
@@ -78,7 +78,7 @@ def find_circuit(card: FeLIFCard, level: str = "a", netlist: Path | None = None)
     return circuit
 
 
-def device_values(neuron: FeLIF, index: int) -> dict[str, float]:
+def device_values(neuron: CircuitLayer, index: int) -> dict[str, float]:
     """Card parameters of the neuron at `index` that are not the card's."""
     return {name: float(getattr(neuron, f"device_{name}")[index]) for name in neuron.devices}
 
@@ -89,7 +89,7 @@ def deck_parameter(name: str) -> str | None:
     return DECK_PARAMETERS.get(stem if last.isdigit() else name)
 
 
-def deck_overrides(circuit: Circuit, neuron: FeLIF, index: int) -> dict[str, float]:
+def deck_overrides(circuit: Circuit, neuron: CircuitLayer, index: int) -> dict[str, float]:
     """The netlist's parameters that stand for the neuron at `index`.
 
     Raises `InputError` where its device differs in something that the netlist has no parameter for, or in what the
@@ -124,7 +124,7 @@ def stimulus(recorded: Recorded, place: int, index: int) -> Stimulus:
 
 
 def run_trials(
-    recorded: Recorded, neuron: FeLIF, overrides: Mapping[int, Mapping[str, float]], netlist: Path, farm: Farm
+    recorded: Recorded, neuron: CircuitLayer, overrides: Mapping[int, Mapping[str, float]], netlist: Path, farm: Farm
 ) -> tuple[dict[int, list[Trial]], dict[int, list[str]]]:
     """Trials of each neuron of `overrides` on every piece, and what ngspice said of decks that it could not do.
 
@@ -154,7 +154,7 @@ def run_trials(
     return trials, failures
 
 
-def felif_parameters(neuron: FeLIF, index: int) -> NeuronParameters:
+def felif_parameters(neuron: CircuitLayer, index: int) -> NeuronParameters:
     """The card's numbers for the neuron at `index`."""
     return NeuronParameters.from_card(neuron.card.with_values(**device_values(neuron, index)))
 

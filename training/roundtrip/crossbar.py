@@ -1,9 +1,9 @@
-"""A few neurons of a trained layer with their RRAM resistors and mirrors in one deck, against torch.
+"""A few neurons of a trained layer with their resistors and mirrors in one deck, against torch.
 
     V_m = v_read x_m[t]  (inputs),  v_read s_m[t-1]  (recurrence, as torch recorded it)
     i_n = gain sum_m V_m (G+_nm - G-_nm) + bias,   gain = i_unit w_full / (g_step steps v_read)
 
-The resistors are the conductances of ``RRAMLinear.programming()``: the run's own chip, each filament with its spread.
+The resistors are the conductances of ``DeviceLinear.programming()``: the run's own chip, each device with its spread.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,11 +20,11 @@ from bruno_spice.calibration.spice.farm import Farm
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.stimulus import Stimulus
 from bruno_spice.training.networks.network import Network, SpikingLayer
-from bruno_spice.training.neurons.felif import FeLIF
+from bruno_spice.training.neurons.base import CircuitLayer
 from bruno_spice.training.roundtrip.circuit import Circuit, felif_parameters
 from bruno_spice.training.roundtrip.compare import STEP_S, Trial, root_mean, score_trial
-from bruno_spice.training.roundtrip.recorded import Recorded, felif_layers, run_network, spread_over_ranks
-from bruno_spice.training.synapses.rram import MINUS, PLUS, RRAMLinear
+from bruno_spice.training.roundtrip.recorded import Recorded, circuit_layers, run_network, spread_over_ranks
+from bruno_spice.training.synapses.device import MINUS, PLUS, DeviceLinear
 
 Array = NDArray[np.float64]
 NEURONS = 4
@@ -37,9 +37,9 @@ def why_not(network: Network, layer: str) -> str | None:
     if not layer.startswith("hidden."):
         return "the output neurons read analogue features, which are no read pulses"
     module = _layer(network, layer)
-    if not isinstance(module.synapse, RRAMLinear):
+    if not isinstance(module.synapse, DeviceLinear):
         return "the weights of this run have no devices"
-    if felif_layers(network)[layer].devices:
+    if circuit_layers(network)[layer].devices:
         return "its neurons have devices of their own"
     return None
 
@@ -79,26 +79,26 @@ def crossbar_run(
         arrays.append(crossbar_array("rec", layer.recurrent, before, neurons, layer.unit_current_a))
     with torch.no_grad():
         bias_a = layer.bias[list(neurons)].cpu().double().numpy() * layer.unit_current_a
-    limits = felif_layers(network)[recorded.layer].limits
+    limits = circuit_layers(network)[recorded.layer].limits
     return CrossbarRun(arrays, bias_a, (limits.low_a, limits.high_a) if limits else LIMITLESS_A, overrides)
 
 
 def crossbar_array(name: str, synapse: Any, inputs: Array, neurons: Sequence[int], unit_a: float) -> CrossbarArray:
     """The rows, resistors and mirror gain of `synapse` towards `neurons`; `inputs` (T, M) in read pulses."""
-    assert isinstance(synapse, RRAMLinear)
+    assert isinstance(synapse, DeviceLinear)
     program = synapse.programming()
     plus_s = program.g_expected_s[PLUS][list(neurons)]
     if program.reference is None:
         minus_s = program.g_expected_s[MINUS][list(neurons)]
     else:
         minus_s = np.broadcast_to(program.reference.g_expected_s, plus_s.shape)
-    v_read = synapse.parameters_rram.read_voltage
+    v_read = synapse.model.read_voltage_v
     gain = unit_a * float(synapse.scale()) / (synapse.g_step_s * synapse.steps_per_scale * v_read)
     return CrossbarArray(name, v_read * inputs, plus_s, minus_s, gain)
 
 
 def compare_crossbar(
-    run: CrossbarRun, neurons: Sequence[int], recorded: Recorded, neuron: FeLIF, circuit: Circuit, farm: Farm
+    run: CrossbarRun, neurons: Sequence[int], recorded: Recorded, neuron: CircuitLayer, circuit: Circuit, farm: Farm
 ) -> tuple[dict[str, Any], list[Trial]]:
     """Figures of the deck beside torch's, with a row for each neuron, and the trials. Raises `CalibrationError`."""
     steps = len(run.arrays[0].rows_v)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bruno_spice.training.networks.network import Network
 from bruno_spice.training.roundtrip.compare import STEP_S, Trial, per_step
-from bruno_spice.training.roundtrip.recorded import Recorded, felif_layers, neurons_replaced, run_network
+from bruno_spice.training.roundtrip.recorded import Recorded, circuit_layers, neurons_replaced, run_network
 from bruno_spice.training.tasks import Task
 from bruno_spice.training.tasks.base import Batch
 from bruno_spice.training.tasks.classification import Classification
@@ -29,7 +29,7 @@ def decisions(network: Network, task: Task, recorded: Recorded, trials: dict[int
             ends_s = [(t + 1) * STEP_S for t in range(steps)]
             spikes[:steps, place, column] = per_step(trial.spice.spike_times_s, steps)
             voltage_v[:steps, place, column] = trial.spice.resampled(ends_s)["v_mem_v"]
-    with neurons_replaced(felif_layers(network)[recorded.layer], chosen, spikes, voltage_v):
+    with neurons_replaced(circuit_layers(network)[recorded.layer], chosen, spikes, voltage_v):
         swapped = run_network(network, recorded.batch).logits.cpu()
     rows: list[dict[str, Any]] = []
     for place, piece in enumerate(recorded.pieces):

@@ -1,7 +1,7 @@
 """What a trained network did on test pieces, and what it would have done with other neurons in the place of some.
 
 The arrays are read once and without noise, so that torch and SPICE see the very same conductances: those of
-``RRAMLinear.programming()``, on the run's own chip. Neurons follow the circuit's reset (``reset="event"``).
+``DeviceLinear.programming()``, on the run's own chip. Neurons follow the circuit's reset (``reset="event"``).
 """
 
 from collections.abc import Iterator
@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from bruno_spice.devices.errors import InputError
 from bruno_spice.training.networks.network import Network, Output, SpikingLayer
-from bruno_spice.training.neurons.base import Outputs
-from bruno_spice.training.neurons.felif import FeLIF
-from bruno_spice.training.synapses.rram import RRAMLinear
+from bruno_spice.training.neurons.base import CircuitLayer, Outputs
+from bruno_spice.training.synapses.device import DeviceLinear
 from bruno_spice.training.tasks import Task
 from bruno_spice.training.tasks.base import Batch
 
@@ -35,7 +34,7 @@ class Shown:
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
-    """A layer of FeLIF on test pieces: what its neurons saw and did, (T, B, N) each, one value a millisecond."""
+    """A layer of neurons on test pieces: what its neurons saw and did, (T, B, N) each, one value a millisecond."""
 
     layer: str
     pieces: tuple[int, ...]
@@ -68,11 +67,11 @@ class Recorded:
         return (self.spikes * within[..., None]).sum((0, 1)) / (self.lengths.sum() * 1e-3)
 
 
-def felif_layers(network: Network) -> dict[str, FeLIF]:
-    """The layers of FeLIF by the names that `Output.spikes` uses, in the order of the signal."""
+def circuit_layers(network: Network) -> dict[str, CircuitLayer]:
+    """The layers that are circuits by the names that `Output.spikes` uses, in the order of the signal."""
     hidden = {f"hidden.{depth}": layer.neuron for depth, layer in enumerate(network.hidden) if is_spiking(layer)}
     layers = {**hidden, "output": network.output_neuron}
-    return {name: neuron for name, neuron in layers.items() if isinstance(neuron, FeLIF)}
+    return {name: neuron for name, neuron in layers.items() if isinstance(neuron, CircuitLayer)}
 
 
 def is_spiking(layer: Any) -> bool:
@@ -81,8 +80,8 @@ def is_spiking(layer: Any) -> bool:
 
 
 def choose_layer(network: Network, name: str | None) -> str:
-    """`name`, or the last hidden layer of FeLIF, else the output. Raises `InputError` where there is none."""
-    layers = list(felif_layers(network))
+    """`name`, or the last hidden layer that is a circuit, else the output. Raises `InputError` where there is none."""
+    layers = list(circuit_layers(network))
     if not layers:
         raise InputError("this run has no FeLIF neurons, so there is no circuit to validate it in")
     if name is not None and name not in layers:
@@ -96,9 +95,9 @@ def as_circuit(network: Network) -> list[str]:
     network.eval()
     changed = []
     for synapse in network.synapses().values():
-        if isinstance(synapse, RRAMLinear):
+        if isinstance(synapse, DeviceLinear):
             synapse.noisy_reads = False
-    for name, neuron in felif_layers(network).items():
+    for name, neuron in circuit_layers(network).items():
         if neuron.reset != "event":
             neuron.reset = "event"
             changed.append(name)
@@ -123,7 +122,7 @@ def record(
     """
     batch = task.collate([task.parts["test"][piece] for piece in pieces])
     shown: list[Outputs] = []
-    hook = felif_layers(network)[layer].register_forward_hook(lambda _, __, result: shown.append(result[0]))
+    hook = circuit_layers(network)[layer].register_forward_hook(lambda _, __, result: shown.append(result[0]))
     try:
         logits = run_network(network, batch).logits.cpu()
     finally:
@@ -137,13 +136,13 @@ def record(
 
 
 @contextmanager
-def neurons_replaced(neuron: FeLIF, index: list[int], spikes: Array, voltage_v: Array) -> Iterator[None]:
+def neurons_replaced(neuron: CircuitLayer, index: list[int], spikes: Array, voltage_v: Array) -> Iterator[None]:
     """Within the block, neurons `index` (k,) of the layer show `spikes` and `voltage_v`, each (t, B, k), at first.
 
     Whatever reads the layer reads these; the layer's own recurrence does not.
     """
 
-    def swap(module: FeLIF, arguments: Any, result: tuple[Outputs, Any]) -> tuple[Outputs, Any]:
+    def swap(module: CircuitLayer, arguments: Any, result: tuple[Outputs, Any]) -> tuple[Outputs, Any]:
         out, state = result
         swapped = []
         for kept, new in ((out.spikes, spikes), (out.voltage_v, voltage_v)):

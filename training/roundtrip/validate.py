@@ -38,7 +38,7 @@ from bruno_spice.training.roundtrip.recorded import (
     as_circuit,
     choose_layer,
     choose_neurons,
-    felif_layers,
+    circuit_layers,
     record,
     spread_over_ranks,
 )
@@ -61,7 +61,7 @@ class Options:
     milliseconds: int | None = None
     """Of each piece, from its start; all of it by default."""
     layer: str | None = None
-    """``hidden.0``, ..., ``output``; by default the last hidden layer of FeLIF, else the output."""
+    """``hidden.0``, ..., ``output``; by default the last hidden layer that is a circuit, else the output."""
     level: str = "a"
     """``a``: the netlist that the card was calibrated on; ``b``: its version of transistors."""
     netlist: Path | None = None
@@ -93,14 +93,14 @@ def validate_run(
 ) -> RoundTrip:
     """Validate the run in `run_dir`; nothing is written. `tell` hears what deserves a word.
 
-    Raises `InputError` where there is no run, FeLIF, circuit or spike or, without `trust_code`, where the task is a
-    Python file, and `NetlistError` for a faulty netlist.
+    Raises `InputError` where there is no run, circuit or spike or, without `trust_code`, where it names a Python
+    file, and `NetlistError` for a faulty netlist.
     """
     options, farm = options or Options(), farm or Farm(progress="neurons in ngspice")
     started = time.monotonic()
     config, task, network = load_run(run_dir, tell, trust_code)
     layer = choose_layer(network, options.layer)
-    neuron = felif_layers(network)[layer]
+    neuron = circuit_layers(network)[layer]
     circuit = find_circuit(neuron.card, options.level, options.netlist)
     tell(taken(neuron_deck(circuit.netlist).with_params(circuit.overrides)).sentence)
     with threads(config.threads):
@@ -190,7 +190,7 @@ def _crossbar(
     run = crossbar_run(network, recorded, few, circuit.overrides)
     deck = crossbar_job(run, circuit.netlist).deck
     try:
-        return *compare_crossbar(run, few, recorded, felif_layers(network)[recorded.layer], circuit, farm), deck
+        return *compare_crossbar(run, few, recorded, circuit_layers(network)[recorded.layer], circuit, farm), deck
     except CalibrationError as error:
         if isinstance(error, InputError):
             raise

@@ -12,7 +12,7 @@ from bruno_spice.training.networks.network import Network, build_network
 from bruno_spice.training.parallel import own_device
 from bruno_spice.training.progress import Reporter, Silent, threads
 from bruno_spice.training.runs.checkpoint import load_model
-from bruno_spice.training.runs.folder import Cards, RunFolder, check_cards
+from bruno_spice.training.runs.folder import Cards, RunFolder, card_models, check_cards
 from bruno_spice.training.runs.monitor import Rates
 from bruno_spice.training.tasks import Task, load_task
 from bruno_spice.training.tasks.base import Example
@@ -50,7 +50,7 @@ def score_part(network: Network, task: Task, part: str, seed: int) -> tuple[dict
 def make_network(config: RunConfig, task: Task, cards: Cards) -> Network:
     """The untrained network of `config` on its device, weights and chip drawn from ``config.seed``."""
     torch.manual_seed(config.seed)
-    network = build_network(config, task.n_inputs, task.n_outputs, cards.felif, cards.rram)
+    network = build_network(config, task.n_inputs, task.n_outputs, cards.neuron, cards.synapse)
     return network.to(own_device(torch.device(config.device)))
 
 
@@ -59,14 +59,14 @@ def load_run(
 ) -> tuple[RunConfig, Task, Network]:
     """The configuration, the task and the network (best epoch, its own chip) of the run in `run_dir`.
 
-    Raises `InputError` where there is no run or no checkpoint, and, without `trust_code`, where its task is a Python
-    file.
+    Raises `InputError` where there is no run or no checkpoint, and, without `trust_code`, where its configuration names
+    a Python file.
     """
     folder = RunFolder(Path(run_dir))
     config = folder.load_config(trust_code)
     cards = folder.load_cards(config)
     if folder.result.is_file():
-        check_cards(folder, config, folder.read_result())
+        check_cards(folder, card_models(config), folder.read_result())
     task = load_task(config.task, config.task_options, report)
     network = make_network(config, task, cards)
     load_model(folder.best, network, folder.identity(config))

@@ -3,19 +3,22 @@
 import hashlib
 import json
 import platform
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bruno_spice.calibration.cards.catalogue import calibrated_card
-from bruno_spice.devices.cards.base import Card, FeLIFCard, RRAMCard
+from bruno_spice.calibration.cards.catalogue import CARD_TYPES, calibrated_card
+from bruno_spice.devices.cards.base import Card
 from bruno_spice.devices.errors import CardError, InputError
 from bruno_spice.devices.files import folder_lock, write_atomic
 from bruno_spice.devices.reading import MOST_JSON_BYTES, load_json, parse_json, read_bytes, read_text, shown
+from bruno_spice.devices.registry import Registry, is_code
 from bruno_spice.training.config import MAY_CHANGE_ON_RESUME, RunConfig, load_config
+from bruno_spice.training.neurons import NEURONS
+from bruno_spice.training.synapses import SYNAPSES
 
 LEFT_BEHIND = (
     "checkpoint.*", "best.safetensors", "metrics.jsonl", "result.json", "report.html", "validation.json",
@@ -28,40 +31,67 @@ PACKAGES = ("bruno-spice", "torch", "numpy", "numba", "scipy")
 
 @dataclass(frozen=True)
 class Cards:
-    """The devices of a run; `rram` is None where the weights have no device."""
+    """The devices of a run; None where neurons or weights are made without a card."""
 
-    felif: FeLIFCard
-    rram: RRAMCard | None
+    neuron: Card | None
+    synapse: Card | None
 
     @classmethod
     def of(cls, config: RunConfig) -> "Cards":
         """The cards that `config` names. Raises `CardError` where one is missing or malformed."""
-        felif = FeLIFCard.published() if config.neuron.card == "published" else None
-        if felif is None:
-            felif = FeLIFCard.load(_card_path(config.neuron.card, "felif"))
-        if config.neuron.values:
-            felif = felif.with_values(**config.neuron.values)
-        rram = RRAMCard.load(_card_path(config.synapse.card, "rram")) if config.synapse.kind == "rram" else None
-        for kind, name, card in (("neuron", config.neuron.card, felif), ("synapse", config.synapse.card, rram)):
-            if card is not None and card.doubt and name == "calibrated":
-                raise CardError(
-                    f"{_card_path(name, card.model)}: its fit is not to be believed ({card.doubt}); calibrate anew, or "
-                    f"name the file in {kind}.card to train with it all the same"
-                )
-        return cls(felif, rram)
+        neuron, synapse = card_types(config)
+        return cls(
+            _card("neuron", neuron, config.neuron.card, config.neuron.values),
+            _card("synapse", synapse, config.synapse.card, {}),
+        )
 
     def by_name(self) -> dict[str, Card]:
-        """``felif`` and, if there is one, ``rram``."""
-        return {"felif": self.felif} | ({"rram": self.rram} if self.rram else {})
+        """By model: ``felif``, ``rram``."""
+        return {card.MODEL: card for card in (self.neuron, self.synapse) if card is not None}
 
     def hashes(self) -> dict[str, str]:
         """SHA-256 of each card's JSON text."""
         return {name: hashlib.sha256(card.to_json().encode()).hexdigest() for name, card in self.by_name().items()}
 
 
-def _card_path(name: str, kind: str) -> Path:
-    """The card's own path, or the calibrated one."""
-    return calibrated_card(kind) if name == "calibrated" else Path(name)
+def card_types(config: RunConfig, run_code: bool = True) -> tuple[type[Card] | None, type[Card] | None]:
+    """What kinds of card the neurons and the weights of `config` are made from.
+
+    Runs the code that it names; without `run_code` that counts as none.
+    """
+    neurons = [name for name in (config.network.neuron, config.network.output_neuron) if name != "none"]
+    kinds: list[tuple[Registry[Any], list[str]]] = [(NEURONS, neurons), (SYNAPSES, [config.synapse.kind])]
+    found = ([known.find(name).card for name in names if run_code or not is_code(name)] for known, names in kinds)
+    neuron, synapse = (next((card for card in cards if card is not None), None) for cards in found)
+    return neuron, synapse
+
+
+def card_models(config: RunConfig) -> list[str]:
+    """The models of the cards of `config`; runs the code that it names."""
+    return [card.MODEL for card in card_types(config) if card is not None]
+
+
+def kept_models(config: RunConfig, result: dict[str, Any]) -> list[str]:
+    """The models of the cards of the run of `config` with `result`, told without running code."""
+    known = [card.MODEL for card in card_types(config, run_code=False) if card is not None]
+    files = result.get("card_files")
+    return [model for model in CARD_TYPES if model in known or (isinstance(files, dict) and model in files)]
+
+
+def _card(key: str, kind: type[Card] | None, name: str, values: dict[str, float]) -> Card | None:
+    """The card of `kind` that the configuration has at `key`, with `values` replaced."""
+    if kind is None:
+        return None
+    published = getattr(kind, "published", None) if name == "published" else None
+    path = calibrated_card(kind.MODEL) if name == "calibrated" else Path(name)
+    card: Card = published() if published else kind.load(path)
+    card = card.with_values(**values) if values else card
+    if card.doubt and name == "calibrated":
+        raise CardError(
+            f"{path}: its fit is not to be believed ({card.doubt}); calibrate anew, or name the file in {key}.card to "
+            "train with it all the same"
+        )
+    return card
 
 
 @dataclass(frozen=True)
@@ -107,39 +137,40 @@ class RunFolder:
         for name, card in ({} if cards is None else cards.by_name()).items():
             card.save(self.path / "cards" / f"{name}.json")
 
-    def load_config(self, trust_code: bool = False) -> RunConfig:
-        """The run's configuration.
-
-        Raises `InputError` where there is no run, and, without `trust_code`, where its task is a Python file.
-        """
+    def load_config(self, trust_code: bool = False, chosen: Collection[str] = ()) -> RunConfig:
+        """The run's configuration. Raises `InputError` where there is no run, and as `training.config.load_config`."""
         if not (self.path / "config.yaml").is_file():
             raise InputError(
                 f"{self.path}: no run here (config.yaml is missing); give a folder that `bruno train` wrote"
             )
-        return load_config(self.path / "config.yaml", trust_code)
+        return load_config(self.path / "config.yaml", trust_code, chosen)
+
+    def card_file(self, model: str) -> Path:
+        """The run's own copy of its card of `model`. Raises `CardError` where it is missing."""
+        if not (path := self.path / "cards" / f"{model}.json").is_file():
+            raise CardError(f"{path}: the run's own card is missing; put it back, or train anew with --overwrite")
+        return path
 
     def load_cards(self, config: RunConfig) -> Cards:
         """The run's own copies of its cards. Raises `CardError` where one is missing or malformed."""
-        for kind in _kinds(config):
-            if not (path := self.path / "cards" / f"{kind}.json").is_file():
-                raise CardError(f"{path}: the run's own card is missing; put it back, or train anew with --overwrite")
-        rram = RRAMCard.load(self.path / "cards" / "rram.json") if config.synapse.kind == "rram" else None
-        return Cards(FeLIFCard.load(self.path / "cards" / "felif.json"), rram)
+        neuron, synapse = (None if kind is None else kind.load(self.card_file(kind.MODEL))
+                           for kind in card_types(config))  # fmt: skip
+        return Cards(neuron, synapse)
 
     def identity(self, config: RunConfig) -> str:
         """Which run this is: SHA-256 of `config`, but for what may change on the way, and of the run's own cards.
 
         The files of weights name it, so that a changed configuration or card is noticed.
         """
-        parts = json.dumps([lasting(config), self.card_hashes(config)], sort_keys=True)
+        parts = json.dumps([lasting(config), self.card_hashes(card_models(config))], sort_keys=True)
         return hashlib.sha256(parts.encode()).hexdigest()
 
-    def card_hashes(self, config: RunConfig) -> dict[str, str]:
-        """SHA-256 of the run's own copy of each card, the file as it is."""
-        paths = {kind: self.path / "cards" / f"{kind}.json" for kind in _kinds(config)}
+    def card_hashes(self, models: Iterable[str]) -> dict[str, str]:
+        """SHA-256 of the run's own copy of the card of each of `models`, the file as it is."""
+        paths = {model: self.path / "cards" / f"{model}.json" for model in models}
         return {
-            kind: hashlib.sha256(read_bytes(path, MOST_JSON_BYTES, error=CardError)).hexdigest()
-            for kind, path in paths.items()
+            model: hashlib.sha256(read_bytes(path, MOST_JSON_BYTES, error=CardError)).hexdigest()
+            for model, path in paths.items()
         }
 
     @contextmanager
@@ -175,13 +206,13 @@ class RunFolder:
         return read_object(self.result, f"bruno train --out {self.path} --resume")
 
 
-def check_cards(folder: RunFolder, config: RunConfig, result: dict[str, Any]) -> None:
-    """Raise `CardError` where a card in the folder is not the one that its `result` was computed with."""
+def check_cards(folder: RunFolder, models: Iterable[str], result: dict[str, Any]) -> None:
+    """Raise `CardError` where a card of `models` in the folder is not the one that its `result` was computed with."""
     kept = result.get("card_files")
-    for kind, found in folder.card_hashes(config).items():
-        if not isinstance(kept, dict) or kept.get(kind) != found:
+    for model, found in folder.card_hashes(models).items():
+        if not isinstance(kept, dict) or kept.get(model) != found:
             raise CardError(
-                f"{folder.path / 'cards' / kind}.json: not the card that the run was trained with; put it back, or "
+                f"{folder.path / 'cards' / model}.json: not the card that the run was trained with; put it back, or "
                 "train anew with --overwrite"
             )
 
@@ -196,11 +227,6 @@ def lasting(config: RunConfig) -> dict[str, Any]:
     for name in ("device", "threads"):
         values.pop(name, None)
     return values
-
-
-def _kinds(config: RunConfig) -> tuple[str, ...]:
-    """The cards of a run."""
-    return ("felif", "rram") if config.synapse.kind == "rram" else ("felif",)
 
 
 def sealed(content: dict[str, Any]) -> dict[str, Any]:

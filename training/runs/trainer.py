@@ -352,7 +352,7 @@ def _result(trainer: Trainer, cards: Cards) -> dict[str, Any]:
         "wall_time_s": progress.wall_time_s,
         "peak_memory_bytes": peak_memory_bytes(trainer.device),
         "cards": cards.hashes(),
-        "card_files": trainer.folder.card_hashes(config),
+        "card_files": trainer.folder.card_hashes(cards.by_name()),
         "versions": versions(),
     }
 

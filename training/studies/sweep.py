@@ -15,7 +15,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -91,21 +91,31 @@ class SweepConfig(BaseModel):
         start = load_config(self.config, self._trust_code) if self.config else default_config(self.task or "chorales")
         return changed(start, self.settings, "settings")
 
+    def tried(self) -> Iterator[tuple[str, RunConfig]]:
+        """Where from, and the base with each seed, each value of the grid and each end of a range in its place.
+
+        Raises `InputError` for one that no run can have.
+        """
+        base = self.base()
+        yield "settings", base
+        for seed in self.seeds:
+            yield "seeds", changed(base, {"seed": seed}, "seeds")
+        values = [("grid", key, value) for key, values in self.grid.items() for value in values]
+        values += [("search", key, value) for key, span in self.search.items() for value in span.ends]
+        for where, key, value in values:
+            yield where, changed(base, {key: value}, where)
+
     def check(self) -> None:
         """Raise `InputError` for a seed, a value of the grid or an end of a range that no run can have."""
-        base = self.base()
-        for seed in self.seeds:
-            changed(base, {"seed": seed}, "seeds")
-        tried = [("grid", key, value) for key, values in self.grid.items() for value in values]
-        tried += [("search", key, value) for key, span in self.search.items() for value in span.ends]
-        for where, key, value in tried:
-            Cards.of(changed(base, {key: value}, where))
+        for where, config in self.tried():
+            if where in ("grid", "search"):
+                Cards.of(config)
 
 
 def load_sweep(path: Path | str, trust_code: bool = False) -> SweepConfig:
     """Read the sweep file at `path`.
 
-    Raises `InputError` with the key at fault, and, without `trust_code`, for a task that is a Python file.
+    Raises `InputError` with the key at fault, and, without `trust_code`, for a value that names a Python file.
     """
     try:
         plan = SweepConfig.model_validate(load_yaml(path, "no such sweep file") or {})
@@ -113,8 +123,8 @@ def load_sweep(path: Path | str, trust_code: bool = False) -> SweepConfig:
         raise InputError(f"{path}: {sentence(error, SweepConfig)}") from None
     plan._trust_code = trust_code
     if not trust_code:
-        for task in (plan.task, plan.settings.get("task"), *plan.grid.get("task", [])):
-            refuse_code(str(task), str(path))
+        for _, config in plan.tried():
+            refuse_code(config, str(path))
     return plan
 
 

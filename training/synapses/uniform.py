@@ -1,9 +1,12 @@
 """The uniform quantiser of Fehlings et al., arXiv 2505.17791: symmetric, scale = max |w|, stochastic rounding."""
 
+from typing import Any
+
 from torch import Tensor
 
 from bruno_spice.devices.errors import InputError
 from bruno_spice.training.synapses.base import Synapse, round_levels, straight_through
+from bruno_spice.training.synapses.kinds import MakeSynapse, SynapseKind
 
 
 class UniformLinear(Synapse):
@@ -25,3 +28,10 @@ class UniformLinear(Synapse):
         step = latent.detach().abs().max().clamp(min=1e-12) / self.highest
         level = round_levels(latent.detach() / step, self.stochastic and self.training)
         return straight_through(latent, level.clamp(-self.highest, self.highest) * step)
+
+
+def _maker(config: Any, _: Any) -> MakeSynapse:
+    return lambda n_in, n_out: UniformLinear(n_in, n_out, config.bits, config.rounding == "stochastic")
+
+
+UNIFORM = SynapseKind("uniform", _maker)

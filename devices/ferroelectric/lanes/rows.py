@@ -13,7 +13,7 @@ from bruno_spice.devices.models.rows import DOMAINS_FROM
 BLOCK = 64
 """Neurons that go through the kernels together."""
 MAX_DOMAINS = 16
-_BLOCK_ROWS = 44
+_BLOCK_ROWS = 45
 _GROUPS = 26
 
 # The state of a neuron, and what the macro step says of it.
@@ -21,14 +21,14 @@ V, HOLD, I_A, SPIKES, LEAD, FREE, SEEN_V, AT_V = ((DOMAINS_FROM + row) * BLOCK f
 # One substep.
 (
     H, I_IN, LEAK_NOW, FIELD, DRIVEN, MEAN, RATE_SUM, SLOPE, DEPLETION, AVAILABLE, TAKEN, PART, MOVED_V, HALF_FLOW,
-    FRACTION, FIRED, V_PER_FIELD, BY_V, BY_I, PER_V, POLARIZATION,
-) = ((DOMAINS_FROM + row) * BLOCK for row in range(8, 29))  # fmt: skip
+    FRACTION, FIRED, V_PER_FIELD, BY_V, BY_I, PER_V, POLARIZATION, PER_P,
+) = ((DOMAINS_FROM + row) * BLOCK for row in range(8, 30))  # fmt: skip
 # Tangents through it.
 WHOLE, DECAYED, PSI, STEADY, DEPLETED, COLUMN_FIELD, COLUMN_MEAN, COLUMN_FLOW = (
-    (DOMAINS_FROM + row) * BLOCK for row in range(29, 37)
+    (DOMAINS_FROM + row) * BLOCK for row in range(30, 38)
 )
 # The adjoint of a macro step.
-LAM_V, BY_SPIKE, BY_SHOWN_V, BY_SHOWN_P, SWING, DISTANCE, NOW = ((DOMAINS_FROM + row) * BLOCK for row in range(37, 44))
+LAM_V, BY_SPIKE, BY_SHOWN_V, BY_SHOWN_P, SWING, DISTANCE, NOW = ((DOMAINS_FROM + row) * BLOCK for row in range(38, 45))
 
 _FIRST_GROUP = DOMAINS_FROM + _BLOCK_ROWS
 

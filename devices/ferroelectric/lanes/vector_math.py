@@ -124,6 +124,12 @@ def expm1(x):
 
 
 @inlined
+def log1p(x):
+    """ln(1 + x), to the rounding of 1."""
+    return log2(ONE + x) * LN_2
+
+
+@inlined
 def tanh(x):
     """The hyperbolic tangent."""
     turned = exp2(smaller(abs(x) * (TWO * LOG2_E), MOST_BITS))

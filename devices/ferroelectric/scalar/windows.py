@@ -106,6 +106,9 @@ def rosenbrock_tangents(v, p, i_a, h, constants, work, u, s, stages, second, rig
     gain, rate = work[0, 2 : 2 + domains], work[0, 2 + domains :]
     bend, mixed = second[0], second[1]
     slope_v, drive_v = curvature(v, p, i_a, constants, gain, rate, bend, mixed)
+    by_p = 0.0
+    if law.TERMINAL:
+        by_p = law.terminal_by_p(v, polarization_of(p, constants), constants, 0, domains)
     k_cap, k_pol, v_per_p = constants[K_CAP], constants[K_POL], constants[V_PER_P]
     for column in range(s.shape[1]):
         by_current = column == s.shape[1] - 1
@@ -125,6 +128,9 @@ def rosenbrock_tangents(v, p, i_a, h, constants, work, u, s, stages, second, rig
                 at_field -= k_pol * weight[k] * at_p
                 u_field -= k_pol * weight[k] * u[stage, 1 + k]
             right_v = work[stage, 0] * at_v + slope_v * s[0, column] * u[stage, 0]
+            if law.TERMINAL:
+                for k in range(domains):
+                    right_v += work[stage, 0] * by_p * weight[k] * right[k]
             if by_current:
                 right_v += work[stage, 1] + drive_v * u[stage, 0]
             for k in range(domains):
@@ -258,9 +264,10 @@ def euler_step(v, p, i_a, dt, constants, dp, gain, rate, s):
     weight = weights(constants, domains)
     _, _, drive = rates(v, p, i_a, constants, dp, gain, rate)
     v_per_p = constants[V_PER_P]
-    at_membrane, per_v = v, 1.0
+    at_membrane, per_v, by_p = v, 1.0, 0.0
     if law.TERMINAL:
         polarization = polarization_of(p, constants)
+        by_p = law.terminal_by_p(v, polarization, constants, 0, domains)
         at_membrane = law.terminal(v, polarization, constants, 0, domains)
         per_v = law.terminal_slope(v, polarization, constants, 0, domains)
     leak = dt * constants[DRIVE] * law.leak(at_membrane, constants, 0, domains)
@@ -280,6 +287,9 @@ def euler_step(v, p, i_a, dt, constants, dp, gain, rate, s):
             for k in range(domains):
                 s_field -= constants[K_POL] * weight[k] * s[1 + k, column]
             moved = s[0, column] * (1.0 + i_slope - leak_slope)
+            if law.TERMINAL:
+                for k in range(domains):
+                    moved += (i_slope - leak_slope) * by_p * weight[k] * s[1 + k, column]
             if column == 1 + domains:
                 moved += i_gain
             for k in range(domains):
@@ -290,8 +300,7 @@ def euler_step(v, p, i_a, dt, constants, dp, gain, rate, s):
                 moved -= v_per_p * weight[k] * flow
             s[0, column] = moved
     for k in range(domains):
-        sign = 1.0 if (dp[k] > 0.0 or (dp[k] == 0.0 and p[k] > 0.0)) else -1.0
-        flow = dt * dp[k] if dt * rate[k] < 1.0 else sign - p[k]
+        flow = dt * dp[k] if dt * rate[k] < 1.0 else dp[k] / rate[k]
         p[k] += flow
         v_new -= v_per_p * weight[k] * flow
     return v_new

@@ -54,6 +54,7 @@ from bruno_spice.devices.ferroelectric.lanes.rows import (
     OFFSET,
     OVER,
     PART,
+    PER_P,
     PER_V,
     POLARIZATION,
     RATE,
@@ -253,6 +254,7 @@ def correct(w, domains):
         if law.TERMINAL:
             turned = w[POLARIZATION + j] + HALF * w[V_PER_FIELD + j] * w[TAKEN + j] / w[V_PER_P * BLOCK + j]
             per_v = law.terminal_slope(v, turned, w, 0, j)
+            w[PER_P + j] = law.terminal_by_p(v, turned, w, 0, j)
             v = law.terminal(v, turned, w, 0, j)
         slope = drive * law.leak_slope(v, w, 0, j) * per_v
         implicit = ONE / (ONE + HALF * w[H + j] * slope)

@@ -9,7 +9,7 @@ relaxation
 
 # mypy: allow-untyped-defs
 
-from bruno_spice.devices.ferroelectric.bound import template
+from bruno_spice.devices.ferroelectric.bound import law, template
 from bruno_spice.devices.ferroelectric.lanes.rows import (
     BLOCK,
     BY_DECAY,
@@ -30,6 +30,7 @@ from bruno_spice.devices.ferroelectric.lanes.rows import (
     LAM,
     LEFT,
     MOVED,
+    PER_P,
     PSI,
     SPENT,
     STEADY,
@@ -119,7 +120,10 @@ def carry_column(w, s, column, domains, by_current):
             w[COLUMN_FLOW + j] += w[WEIGHT + row + j] * (before + after)
     unit = ONE if by_current else ZERO
     for j in range(BLOCK):
-        lost = w[BY_V + j] * (s[q + j] - HALF * w[V_PER_P * BLOCK + j] * w[COLUMN_FLOW + j])
+        per_p = w[V_PER_P * BLOCK + j]
+        if law.TERMINAL:
+            per_p -= w[PER_P + j]
+        lost = w[BY_V + j] * (s[q + j] - HALF * per_p * w[COLUMN_FLOW + j])
         moved = unit * w[BY_I + j] - lost
         s[q + j] += moved
         w[COLUMN_MEAN + j] = w[PSI + j] * moved

@@ -18,8 +18,8 @@ from bruno_spice.devices.cards.base import FeLIFCard
 from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 from bruno_spice.devices.models.felif import FeLIFModel
 from bruno_spice.devices.models.rows import V_PER_P, WEIGHT, domain_count, group_of
+from bruno_spice.training.dynamics import SOLVERS
 from bruno_spice.training.dynamics.membrane import Membrane, Step
-from bruno_spice.training.dynamics.solvers import SOLVERS
 from bruno_spice.training.neurons.felif import FeLIF
 from bruno_spice.training.studies.benchmarks.base import Measured, Say, clock, counted
 from bruno_spice.training.studies.benchmarks.truth import millisecond, right_hand_side

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from bruno_spice.devices.cards.base import Card, FeLIFCard, RRAMCard, load_card_json
+from bruno_spice.devices.cards.base import NEURON_CARDS, Card, RRAMCard, load_card_json
 from bruno_spice.devices.errors import CardError, InputError
 from bruno_spice.devices.files import ROOT
 from bruno_spice.devices.reading import shown
 
 CALIBRATED = Path("data/calibrated")
-CARD_TYPES: dict[str, type[Card]] = {"felif": FeLIFCard, "rram": RRAMCard}
+CARD_TYPES: dict[str, type[Card]] = {**NEURON_CARDS, "rram": RRAMCard}
 LOOSE = 0.5
 """A standard error above this fraction of the value is remarked on."""
 

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from bruno_spice.devices.cards.base import Card, FeLIFCard, RRAMCard
+from bruno_spice.devices.cards.base import Card, FeLIFCard, NeuronCard, RRAMCard
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.files import write_atomic
 from bruno_spice.devices.physics import EPS_0
@@ -82,8 +82,8 @@ def felif_library(card: Card, name: str, source: str) -> str:
         onset=f"{ONSET_S / 1e3:g}",
         clear=f"{5 * PULL_S:g}",
         domain_lines=flow,
-        leak_size="V(vm)" if isinstance(card, FeLIFCard) and card.leak == "published" else "abs(V(vm))",
-        leak_said="V" if isinstance(card, FeLIFCard) and card.leak == "published" else "|V|",
+        leak_size="V(vm)" if isinstance(card, NeuronCard) and card.leak == "published" else "abs(V(vm))",
+        leak_said="V" if isinstance(card, NeuronCard) and card.leak == "published" else "|V|",
     )
 
 

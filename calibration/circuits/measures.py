@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.cards.base import NeuronCard
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.stimulus import Stimulus
@@ -98,7 +98,7 @@ def forc_density(voltage_v: ArrayLike, reversal_v: ArrayLike, charge_c_m2: Array
     return -0.5 * np.gradient(slope, np.asarray(reversal_v), axis=0)
 
 
-def first_spike_s(card: FeLIFCard, current_a: float, samples: int = 200, rtol: float = 1e-7) -> float | None:
+def first_spike_s(card: NeuronCard, current_a: float, samples: int = 200, rtol: float = 1e-7) -> float | None:
     """First spike in s of the compact model at a constant current; None where leaks keep it from ever spiking.
 
     It is waited for until four times the charge that switches the film has flowed in, in so many `samples`.

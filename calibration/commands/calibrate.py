@@ -22,6 +22,7 @@ from bruno_spice.calibration.commands.shared import (
 )
 from bruno_spice.calibration.targets import TARGETS
 from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.models import MODELS
 from bruno_spice.devices.units import parse_spice_number
 
 
@@ -29,6 +30,9 @@ def calibrate_command(
     what: Annotated[str, typer.Argument(help=f"{', '.join(TARGETS)} or all.")] = "all",
     netlist: Annotated[Path | None, typer.Option(help="A testbench of your own, for neuron or rram.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the cards.")] = CALIBRATED,
+    model: Annotated[
+        str | None, typer.Option(help=f"Compact model of the neuron: {MODELS.choices} (default: felif).")
+    ] = None,
     settings: SetOption = None,
     groups: GroupsOption = None,
     variant: Annotated[
@@ -100,20 +104,22 @@ def calibrate_command(
         network_traces,
         current_scale,
         None if currents is None else _currents(currents),
+        model,
     )
     refuse_what_says_nothing(list(chosen.values()), asked)
     keep_to_this_command(out, report)
     done: dict[str, Any] = {}
     said: dict[str, Any] = {}
     for name, target in chosen.items():
-        said[name] = announce(target.deck(netlist or target.netlist).with_params(overrides))
+        options = target.options(asked)
+        said[name] = announce(target.deck(options.get("netlist", target.netlist)).with_params(overrides))
         done[name] = target.calibrate(
             farm=Farm(workers=workers, progress=f"{name} in ngspice", dask=dask),
             command=f"bruno calibrate {name}",
             notice=lambda text: messages.print(text, markup=False),
-            **target.options(asked),
+            **options,
         )
-        path = out / target.card_file
+        path = out / f"{done[name].card.MODEL}.json"
         written = save_card(done[name].card, path)
         if not as_json:
             card = done[name].card
@@ -125,10 +131,10 @@ def calibrate_command(
     if as_json:
         cards = {name: json.loads(rounded(result.card).to_json()) for name, result in done.items()}
         print_json(cards | {"taken": said})
-    for name, result in done.items():
+    for result in done.values():
         if result.card.doubt:
             raise FitError(
-                f"{result.card.doubt}; {out / chosen[name].card_file} holds the best values found, marked as such"
+                f"{result.card.doubt}; {out / f'{result.card.MODEL}.json'} holds the best values found, marked as such"
             )
 
 

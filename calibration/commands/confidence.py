@@ -9,7 +9,7 @@ import typer
 from bruno_spice.calibration.cards.catalogue import calibrated_card
 from bruno_spice.calibration.circuits.recording import Recording
 from bruno_spice.calibration.commands.shared import JsonOption, NeuronCardOption, messages, print_json
-from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.cards.base import NeuronCard
 from bruno_spice.devices.errors import InputError
 
 
@@ -41,7 +41,7 @@ def confidence_command(
     if figure is not None:
         figure_format(figure)
     path = card or calibrated_card("felif")
-    source, fitted = netlist or NEURON_NETLIST, FeLIFCard.load(path)
+    source, fitted = netlist or NEURON_NETLIST, NeuronCard.load(path)
     if fitted.doubt:
         raise InputError(f"{path}: its fit is not to be believed ({fitted.doubt}), so it has no confidence intervals")
     overrides = fitted.provenance.overrides
@@ -79,7 +79,7 @@ def confidence_command(
         typer.echo(f"{name:26s} {c.best:.5g} {unit}   {spans}")
 
 
-def _print_coverage(recordings: list[Recording], card: FeLIFCard, fits: int, as_json: bool) -> None:
+def _print_coverage(recordings: list[Recording], card: NeuronCard, fits: int, as_json: bool) -> None:
     from bruno_spice.calibration.neuron.coverage import coverage
     from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 

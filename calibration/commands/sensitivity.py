@@ -8,7 +8,7 @@ import typer
 
 from bruno_spice.calibration.cards.catalogue import calibrated_card
 from bruno_spice.calibration.commands.shared import JsonOption, NeuronCardOption, number_option, print_json
-from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.cards.base import NeuronCard
 from bruno_spice.devices.units import format_si
 
 
@@ -33,7 +33,7 @@ def sensitivity_command(
 
     if figure is not None:
         figure_format(figure)
-    loaded = FeLIFCard.load(card or calibrated_card("felif"))
+    loaded = NeuronCard.load(card or calibrated_card("felif"))
     found = spike_time_sensitivity(loaded, dc, None if variability else width, samples, seed)
     if figure is not None:
         drawn = new_figure(size=(9.6, 6.0))

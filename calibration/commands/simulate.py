@@ -19,7 +19,7 @@ from bruno_spice.calibration.commands.shared import (
     print_json,
     refuse_other_engine,
 )
-from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.cards.base import NeuronCard
 from bruno_spice.devices.errors import EnvelopeError, InputError
 from bruno_spice.devices.files import refuse_folder
 from bruno_spice.devices.stimulus import Stimulus
@@ -95,7 +95,7 @@ def _neuron_in_spice(
 def _neuron_model(drive: Stimulus, end_s: float, card_path: Path, overrides: dict[str, float]) -> Waveform:
     from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 
-    card = FeLIFCard.load(card_path)
+    card = NeuronCard.load(card_path)
     if span := card.envelope.get("i_syn"):
         low, high = float(drive.i_syn_a.min()), float(drive.i_syn_a.max())
         if not span.covers(low, high):

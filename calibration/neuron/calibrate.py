@@ -28,10 +28,12 @@ from bruno_spice.calibration.neuron.validation import NetworkScore, NeuronCompar
 from bruno_spice.calibration.neuron.variability import neuron_variability, sampled_devices
 from bruno_spice.calibration.spice.farm import Farm
 from bruno_spice.calibration.spice.netlist import Netlist
-from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.cards.base import NeuronCard, card_class
 from bruno_spice.devices.cards.parts import Parameter, Range
-from bruno_spice.devices.ferroelectric.neuron import FeLIFParameters, NeuronParameters
+from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
+from bruno_spice.devices.models.felif import FeLIFModel
+from bruno_spice.devices.models.model import NeuronModel
 from bruno_spice.devices.stimulus import Stimulus
 
 Array = NDArray[np.float64]
@@ -47,16 +49,14 @@ LEAST_MATCHED, JUDGED_SPIKES = 0.8, 10
 """Share of the spikes under network-like input below which a card is not to be believed, of so many at least."""
 THERMAL_VOLTAGE_V = 26e-3
 """Below it a transistor mirror loses its current."""
-CIRCUIT_PARAMETERS = {"area": "area", "thickness_hzo": "tfe", "c_parallel": "cpar", "v_compliance": "ut"}
-"""Parameters of the card that no transient tells, by the netlist's ``.param`` that does."""
 Notice = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class NeuronCalibration:
-    """The FeLIF card with the SPICE recordings that it was fitted to and validated on."""
+    """The card with the SPICE recordings that it was fitted to and validated on."""
 
-    card: FeLIFCard
+    card: NeuronCard
     fitted: list[Recording]
     held_out: list[Recording]
     fitted_comparisons: list[NeuronComparison]
@@ -112,8 +112,9 @@ def calibrate_neuron(
     notice: Notice = lambda _: None,
     current_scale: float | None = None,
     currents_a: Sequence[float] = (),
+    model: type[NeuronModel] = FeLIFModel,
 ) -> NeuronCalibration:
-    """Simulate `netlist` (pins: see spice_netlists/README.md), fit FeLIF, validate, and make the card.
+    """Simulate `netlist` (pins: see spice_netlists/README.md), fit `model`, validate, and make the card.
 
     `domains` are the numbers K of polarization domains to choose from (1 is the published model); so many `monte_carlo`
     devices give the card its variability (0: none); `notice` is told what goes on. The currents are those of the
@@ -125,7 +126,9 @@ def calibrate_neuron(
     overrides = dict(overrides or {})
     deck = neuron_deck(netlist)
     origin = provenance(deck, overrides, command)
-    known = known_parameters(deck.with_params(overrides))
+    if not model.domain_parameters:
+        domains = (1,)
+    known = known_parameters(deck.with_params(overrides), model)
     if monte_carlo:
         sampled_devices(netlist, monte_carlo, overrides)
 
@@ -137,7 +140,7 @@ def calibrate_neuron(
     fitted = fit_recordings(netlist, overrides, farm, drive)
     selection = record(stimuli.selection_runs(drive), netlist, overrides, farm) if len(domains) > 1 else []
     held_out = record(stimuli.validation_runs(network_traces, drive), netlist, overrides, farm)
-    start = start_parameters(measure_spikes(fitted), {name: p.value for name, p in known.items()})
+    start = start_parameters(measure_spikes(fitted), {name: p.value for name, p in known.items()}, model)
     trials = [_try(k, fitted, selection, start, notice) for k in sorted(domains)]
     chosen, why = choose(trials)
     for held in chosen.fit.held:
@@ -145,7 +148,7 @@ def calibrate_neuron(
     fitted_comparisons = validate_neuron(fitted, chosen.parameters)
     held_out_comparisons = validate_neuron(held_out, chosen.parameters)
     score = network_score(held_out_comparisons)
-    card = FeLIFCard.build(
+    card = card_class(model).build(
         card_entries(chosen.parameters, chosen.fit, known),
         domains=chosen.domains,
         covariance=chosen.fit.covariance(),
@@ -225,19 +228,21 @@ def fit_recordings(
     return recordings
 
 
-def known_parameters(deck: Netlist) -> dict[str, Parameter]:
-    """Those of `CIRCUIT_PARAMETERS`, each from `deck` or, where it does not say, assumed."""
-    published = FeLIFCard.published().parameters
+def known_parameters(deck: Netlist, model: type[NeuronModel] = FeLIFModel) -> dict[str, Parameter]:
+    """Those that `model` declares a ``.param`` for, each from `deck` or, where it does not say, assumed."""
     mirror = Parameter(value=THERMAL_VOLTAGE_V, unit="V", source="thermal voltage of the input mirror")
-    assumed = published | {"v_compliance": mirror}
-    return {name: circuit_parameter(deck, param, assumed[name]) for name, param in CIRCUIT_PARAMETERS.items()}
+    assumed = card_class(model).published().parameters | {"v_compliance": mirror}
+    named = {name: declared.param for name, declared in model.parameters.items() if declared.param is not None}
+    return {name: circuit_parameter(deck, param, assumed[name]) for name, param in named.items()}
 
 
-def start_parameters(measured: SpikeMeasures, known: Mapping[str, float] | None = None) -> NeuronParameters:
+def start_parameters(
+    measured: SpikeMeasures, known: Mapping[str, float] | None = None, model: type[NeuronModel] = FeLIFModel
+) -> NeuronParameters:
     """The published film with what the spikes, and inhibition and the circuit (`known`) say: where every fit starts."""
     values: dict[str, Any] = {"v_compliance": THERMAL_VOLTAGE_V, "v_floor": 0.0} | dict(known or {})
     return replace(
-        NeuronParameters.from_card(FeLIFCard.published()),
+        NeuronParameters.from_card(card_class(model).published()),
         v_threshold=measured.v_threshold,
         t_refractory=measured.t_refractory,
         v_reset=measured.v_reset,
@@ -261,16 +266,17 @@ NO_OFFSET = "0: not to be told from the activation field while the film is drive
 def card_entries(parameters: NeuronParameters, result: Fit, known: Mapping[str, Parameter]) -> dict[str, Parameter]:
     """Every parameter of the card with its source: fitted, measured, `known` of the circuit, or published."""
     sources = SOURCES | SOURCES_OF_DOMAINS if parameters.domains > 1 else SOURCES
-    published = FeLIFCard.published().parameters
+    cards: Any = card_class(parameters.model)
+    published = cards.published().parameters
     entries = {}
-    for name, unit in FeLIFCard.units(parameters.domains).items():
+    for name, unit in cards.units(parameters.domains).items():
         stem, _, index = name.rpartition("_")
-        per_domain = stem in FeLIFCard.DOMAIN_UNITS
+        per_domain = stem in cards.DOMAIN_UNITS
         value = float(getattr(parameters, stem)[int(index) - 1]) if per_domain else float(getattr(parameters, name))
         given = published[name].source if name in published else NO_OFFSET
         source = NO_OFFSET if stem == "offset_field" and parameters.domains > 1 else sources.get(name, given)
         entries[name] = Parameter(value=value, unit=unit, source=source)
-    return entries | dict(known) | result.parameters(FeLIFCard.units(parameters.domains))
+    return entries | dict(known) | result.parameters(cards.units(parameters.domains))
 
 
 def choose(trials: Sequence[Trial]) -> tuple[Trial, str]:
@@ -289,7 +295,7 @@ def choose(trials: Sequence[Trial]) -> tuple[Trial, str]:
 def _try(
     domains: int, fitted: list[Recording], selection: list[Recording], start: NeuronParameters, notice: Notice
 ) -> Trial:
-    notice(f"fitting FeLIF with {domains} domain{'s' if domains > 1 else ''}")
+    notice(f"fitting {start.model.label} with {domains} domain{'s' if domains > 1 else ''}")
     arrays = [a for r in fitted for a in (r.spice.time_s, *r.spice.signals.values(), r.spice.spike_times_s)]
     arrays += [a for r in fitted for a in (r.stimulus.time_s, r.stimulus.i_syn_a)]
 
@@ -303,7 +309,7 @@ def _try(
     free, held = (tuple(Free(**f) for f in found["fit"][kind]) for kind in ("free", "held"))
     numbers = {name: np.array(found["fit"][name]) for name in ("matrix", "residual")}
     result = Fit(**{**found["fit"], "free": free, "held": held, **numbers})
-    parameters = FeLIFParameters(**found["parameters"])
+    parameters = type(start)(**found["parameters"])
     scores = [c.voltage_rms_all_v for c in validate_neuron(selection, parameters)]
     rms = float(np.mean(scores)) if scores else 0.0
     return Trial(domains, result, parameters, found["spike_time_scale"], rms)

@@ -26,7 +26,7 @@ from bruno_spice.calibration.circuits.recording import Recording
 from bruno_spice.calibration.errors import FitError
 from bruno_spice.calibration.fitting.least_squares import NO_FURTHER_GAIN, Fit, Free
 from bruno_spice.calibration.neuron.fit import Scales, first_spike_residual, free_parameters, with_values
-from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.cards.base import NeuronCard
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 
@@ -116,7 +116,7 @@ def _profile_of(
 
 def neuron_confidence(
     recordings: Sequence[Recording],
-    card: FeLIFCard,
+    card: NeuronCard,
     names: Sequence[str] | None = None,
     sigmas: Sequence[float] = (1.0, 2.0),
     scales: Scales | None = None,

@@ -33,9 +33,9 @@ from numpy.typing import NDArray
 from bruno_spice.calibration.circuits.recording import Recording
 from bruno_spice.calibration.fitting.least_squares import Fit, Free, best_fit, search
 from bruno_spice.calibration.neuron.start import closed_form_start, with_tails
-from bruno_spice.devices.cards.base import FeLIFCard
 from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
+from bruno_spice.devices.models.felif import FeLIFModel
 
 Array = NDArray[np.float64]
 
@@ -43,8 +43,7 @@ POINTS = 80
 """Samples of voltage and of polarization per transient."""
 RTOL = 1e-8
 MAX_EVALUATIONS = 1000
-LEAST_LEAK_DENSITY = 1e-6
-"""In A/m^2: no current of a calibration shows less."""
+WEIGHT = "domain_weight"
 MARGIN = 0.02
 """Least distance of a start to a bound, as a share of the decades between the bounds."""
 STAGE_SPIKE_TIME = 0.003
@@ -68,19 +67,21 @@ class Scales:
 
 
 def free_parameters(start: NeuronParameters) -> list[Free]:
-    """What the transients determine, around the values of `start`; K = 1 and K > 1 differ as the module says."""
-    k = range(1, start.domains + 1)
-    shared = [
-        Free("eps_hzo", start.eps_hzo, 3.0, 300.0),
-        Free("saturation_polarization", start.saturation_polarization, 0.01, 2.0),
-        Free("alpha", start.alpha, 0.3, 30.0),
-        Free("leak_discharge", start.leak_discharge, 1e-14, 1e-8),
-        Free("leak_density", start.leak_density, LEAST_LEAK_DENSITY, 10.0),
-        Free("thickness_int", start.thickness_int, 1e-11, 1e-8),
-    ]
-    fields = [Free(f"activation_field_{n}", float(start.activation_field[n - 1]), 0.1e8, 100e8) for n in k]
-    weights = [Free(f"domain_weight_{n}", float(start.domain_weight[n - 1]), 1e-4, 0.5) for n in k[1:]]
-    return [*shared, *fields, *weights]
+    """What the transients determine, around the values of `start`: what its model declares (`NeuronModel.fitted`).
+
+    The first of several weights follows from the others.
+    """
+    found = []
+    for name in start.model.fitted:
+        per_domain = start.model.domain_parameters.get(name)
+        low, high = (per_domain or start.model.parameters[name]).fit or (np.nan, np.nan)
+        if per_domain is None:
+            found.append(Free(name, float(getattr(start, name)), low, high))
+        else:
+            first = 2 if name == WEIGHT else 1
+            values = getattr(start, name)
+            found += [Free(f"{name}_{n}", float(values[n - 1]), low, high) for n in range(first, start.domains + 1)]
+    return found
 
 
 def _off_bounds(free: Free) -> Free:
@@ -94,12 +95,12 @@ def with_values(start: NeuronParameters, values: dict[str, float]) -> NeuronPara
     changed: dict[str, Any] = {}
     for name, value in values.items():
         stem, _, index = name.rpartition("_")
-        if index.isdigit() and stem in FeLIFCard.DOMAIN_UNITS:
+        if index.isdigit() and stem in start.model.domain_parameters:
             changed.setdefault(stem, np.array(getattr(start, stem)))[int(index) - 1] = value
         else:
             changed[name] = value
-    if "domain_weight" in changed:
-        changed["domain_weight"][0] = 1.0 - changed["domain_weight"][1:].sum()
+    if WEIGHT in changed:
+        changed[WEIGHT][0] = 1.0 - changed[WEIGHT][1:].sum()
     return replace(start, **changed)
 
 
@@ -128,7 +129,7 @@ def first_spike_residual(recording: Recording, parameters: NeuronParameters, sca
 
 def staged_start(recordings: Sequence[Recording], measured: NeuronParameters, scales: Scales) -> NeuronParameters:
     """Stages 2 and 3 for K = 1: `measured` moved to where the final fit is a small step."""
-    start = closed_form_start(recordings, measured)
+    start = closed_form_start(recordings, measured) if measured.model is FeLIFModel else measured
     lenient = replace(scales, spike_time=STAGE_SPIKE_TIME)
 
     def plateau(values: dict[str, float]) -> Array:
@@ -156,12 +157,12 @@ def fit_neuron(
         trial = with_values(start, values)
         return np.concatenate([first_spike_residual(recording, trial, scales) for recording in recordings])
 
-    what = f"FeLIF fit with K = {start.domains}"
+    what = f"{start.model.label} fit with K = {start.domains}"
     groups = np.repeat(np.arange(len(recordings)), 2 * POINTS + 1)
     result = best_fit(residual, free, what=what, groups=groups, max_evaluations=MAX_EVALUATIONS)
     fitted = with_values(start, result.values)
-    if fitted.domain_weight[0] <= 0:
-        doubt = f"{what}: 'domain_weight_1' is {fitted.domain_weight[0]:.3g}: use fewer domains"
+    if fitted.shares[0] <= 0:
+        doubt = f"{what}: '{WEIGHT}_1' is {fitted.shares[0]:.3g}: use fewer domains"
         result = replace(result, doubt=result.doubt or doubt)
     return result, fitted
 

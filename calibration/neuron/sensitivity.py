@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from bruno_spice.calibration.circuits.measures import first_spike_s
-from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.cards.base import NeuronCard
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.units import format_si
 
@@ -43,7 +43,7 @@ class Sensitivity:
 
 
 def spike_time_sensitivity(
-    card: FeLIFCard,
+    card: NeuronCard,
     current_a: float = 1e-9,
     relative_width: float | None = 0.05,
     base_samples: int = 128,
@@ -79,7 +79,7 @@ def spike_time_sensitivity(
     )
 
 
-def _problem(card: FeLIFCard, relative_width: float | None) -> dict[str, Any]:
+def _problem(card: NeuronCard, relative_width: float | None) -> dict[str, Any]:
     """SALib's description of factors around 1, one for each parameter."""
     if relative_width is not None:
         names = [n for n, p in card.parameters.items() if p.value != 0 and n not in LEFT_OUT and not _weight(n)]
@@ -97,7 +97,7 @@ def _weight(name: str) -> bool:
     return name.startswith("domain_weight")
 
 
-def _spiking_s(card: FeLIFCard, factors: dict[str, float], current_a: float) -> float:
+def _spiking_s(card: NeuronCard, factors: dict[str, float], current_a: float) -> float:
     device = card.with_values(**{name: card[name] * factor for name, factor in factors.items()})
     spike_s = first_spike_s(device, current_a, samples=10, rtol=1e-6)
     if spike_s is None:

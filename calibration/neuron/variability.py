@@ -31,7 +31,7 @@ from bruno_spice.calibration.fitting.memo import remembered
 from bruno_spice.calibration.neuron.fit import Scales, first_spike_residual
 from bruno_spice.calibration.spice.farm import Farm
 from bruno_spice.calibration.spice.variation import Samples, Variation
-from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.cards.base import NeuronCard
 from bruno_spice.devices.cards.parts import Covariance
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
@@ -60,7 +60,7 @@ class DeviceFits:
 
 
 def neuron_variability(
-    card: FeLIFCard,
+    card: NeuronCard,
     netlist: Path = NEURON_NETLIST,
     samples: int = 24,
     farm: Farm | None = None,
@@ -84,7 +84,7 @@ def sampled_devices(netlist: Path, samples: int, overrides: Mapping[str, float],
 
 
 def sampled_recordings(
-    card: FeLIFCard, netlist: Path, samples: int, farm: Farm | None, overrides: dict[str, float], seed: int
+    card: NeuronCard, netlist: Path, samples: int, farm: Farm | None, overrides: dict[str, float], seed: int
 ) -> list[list[Recording]]:
     """Recordings of each sampled device at `CURRENTS_A`, as the card's drive scales them."""
     sampled = sampled_devices(netlist, samples, overrides, seed)
@@ -104,14 +104,14 @@ def sampled_recordings(
     return [recordings[n : n + count] for n in range(0, len(recordings), count)]
 
 
-def _spiking_s(card: FeLIFCard, current_a: float) -> float:
+def _spiking_s(card: NeuronCard, current_a: float) -> float:
     spike_s = first_spike_s(card, current_a)
     if spike_s is None:
         raise FitError(f"the card's neuron does not spike at {format_si(current_a, 'A')}, where its spread is measured")
     return spike_s
 
 
-def fit_devices(card: FeLIFCard, devices: Sequence[Sequence[Recording]]) -> DeviceFits:
+def fit_devices(card: NeuronCard, devices: Sequence[Sequence[Recording]]) -> DeviceFits:
     """Fit each of `devices` from the values of `card`; the same fits of the same recordings are not done twice."""
     nominal = NeuronParameters.from_card(card)
     free = _free(nominal)

@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 
 from bruno_spice.calibration.circuits.deck import neuron_deck
 from bruno_spice.calibration.circuits.drive import PROJECT_CHARGE_C, spike_charge_c
-from bruno_spice.calibration.circuits.experiments import NEURON_NETLIST, NeuronRun, simulate_neurons
+from bruno_spice.calibration.circuits.experiments import NETLISTS, NEURON_NETLIST, NeuronRun, simulate_neurons
 from bruno_spice.calibration.circuits.recording import Recording
 from bruno_spice.calibration.circuits.stimuli import CHARGE_PER_RECORDING_C, DEAD_TIME_PER_RECORDING_S
 from bruno_spice.calibration.neuron.calibrate import NeuronCalibration, calibrate_neuron
@@ -22,6 +22,7 @@ from bruno_spice.calibration.targets.report import correlation, layout, paramete
 from bruno_spice.calibration.targets.target import Asked, Rows, Target, common, only, sampled
 from bruno_spice.devices.cards.base import Card
 from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
+from bruno_spice.devices.models import MODELS
 from bruno_spice.devices.stimulus import Stimulus
 from bruno_spice.devices.waveform import Waveform
 
@@ -33,9 +34,12 @@ MONTE_CARLO = 24
 def options(asked: Asked) -> dict[str, Any]:
     """The keyword arguments of `calibrate_neuron` for what was `asked`."""
     found = common(asked) | only(asked, ["domains", "network_traces", "current_scale", "currents_a"])
+    if asked.model is not None:
+        model = MODELS.find(asked.model)
+        found = {"netlist": NETLISTS / model.netlist} | found | {"model": model}
     if asked.groups is not None:
         found["overrides"] = {"groups": asked.groups, **found["overrides"]}
-    declared = asked.netlist is None or asked.netlist.with_suffix(".variation.yaml").exists()
+    declared = found.get("netlist", NEURON_NETLIST).with_suffix(".variation.yaml").exists()
     found["monte_carlo"] = asked.monte_carlo if asked.monte_carlo is not None else (MONTE_CARLO if declared else 0)
     return found
 
@@ -45,8 +49,9 @@ def summary(card: Any) -> str:
     rows = [row for row in card.validation["stimuli"] if not row["stimulus"].startswith("network-like")]
     network = card.validation["network_like"]
     return (
-        f"FeLIF with K = {card.domains}, fitted to {len(card.fit['stimuli'])} transients; on {len(rows)} held-out "
-        f"stimuli intervals within {100 * max(row['interval_error_worst'] or 0.0 for row in rows):.1f} %, voltage rms "
+        f"{card.NEURON.label} with K = {card.domains}, fitted to {len(card.fit['stimuli'])} transients; on {len(rows)} "
+        f"held-out stimuli intervals within {100 * max(row['interval_error_worst'] or 0.0 for row in rows):.1f} %, "
+        f"voltage rms "
         f"{1e3 * max(row['voltage_rms_v'] for row in rows):.0f} mV at most; on {network['traces']} network-like traces "
         f"{100 * network['matched_fraction']:.1f} % of the spikes within 1 ms"
     )
@@ -202,8 +207,7 @@ NEURON = Target(
     calibrate=calibrate_neuron,
     netlist=NEURON_NETLIST,
     deck=neuron_deck,
-    card_file="felif.json",
-    accepts=frozenset({"groups", "domains", "network_traces", "current_scale", "currents_a"}),
+    accepts=frozenset({"groups", "domains", "network_traces", "model", "current_scale", "currents_a"}),
     options=options,
     summary=summary,
     figures=write_figures,

@@ -82,7 +82,6 @@ RRAM = Target(
     calibrate=calibrate_rram,
     netlist=RRAM_NETLIST,
     deck=Netlist.load,
-    card_file="rram.json",
     accepts=frozenset({"variant"}),
     options=options,
     summary=summary,

@@ -34,6 +34,7 @@ class Asked:
     network_traces: int | None = None
     current_scale: float | None = None
     currents_a: tuple[float, ...] | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,6 @@ class Target:
     """The project's testbench."""
     deck: Callable[[Path], Netlist]
     """Reads its netlist."""
-    card_file: str
     accepts: frozenset[str]
     """Fields of `Asked` that say something to it, besides those that every target takes."""
     options: Callable[[Asked], dict[str, Any]]

@@ -8,7 +8,9 @@ is refused with the name of the key.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import new_class
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -29,8 +31,8 @@ from bruno_spice.devices.errors import CardError
 from bruno_spice.devices.files import write_atomic
 from bruno_spice.devices.models.felif import FeLIFModel
 from bruno_spice.devices.models.heracles import HeraclesModel
-from bruno_spice.devices.models.model import NeuronModel
-from bruno_spice.devices.reading import load_json, short
+from bruno_spice.devices.models.model import NeuronModel, Sign
+from bruno_spice.devices.reading import load_json, short, shown
 
 SCHEMA_VERSION = "1.1.0"
 MOST_DOMAINS = 256
@@ -65,6 +67,8 @@ class Card(Strict):
     """Required parameters and their units."""
     OPTIONAL_UNITS: ClassVar[dict[str, str]] = {}
     """Parameters that a card may lack, and their units."""
+    SIGNS: ClassVar[Mapping[str, Sign]] = {}
+    """Of parameters that cannot have any value."""
 
     schema_name: str = Field(alias="schema")
     schema_version: str
@@ -111,12 +115,17 @@ class Card(Strict):
         for name, parameter in self.parameters.items():
             if parameter.unit != units[name]:
                 raise ValueError(f"parameter '{name}' must be in {units[name]}, not '{parameter.unit}'")
-            if said := refusal(name, parameter.unit, parameter.value):
+            if said := refusal(name, parameter.unit, self.sign_of(name), parameter.value):
                 raise ValueError(said)
         for name in [*self.covariance.names, *self.variability, *self.variability_correlation.names]:
             if name not in self.parameters:
                 raise ValueError(f"covariance or variability names '{name}', a parameter that the card does not have")
         return self
+
+    @classmethod
+    def sign_of(cls, name: str) -> Sign:
+        """What values parameter `name` can have at all."""
+        return cls.SIGNS.get(name, "any")
 
     @classmethod
     def units(cls, domains: int) -> dict[str, str]:
@@ -158,7 +167,7 @@ class Card(Strict):
         for name, value in values.items():
             if name not in parameters:
                 raise CardError(f"unknown parameter '{name}'; a {self.MODEL} card has {', '.join(parameters)}")
-            if said := refusal(name, units[name], value):
+            if said := refusal(name, units[name], self.sign_of(name), value):
                 raise CardError(said)
             parameters[name] = Parameter(value=value, unit=units[name], source="set by hand")
         return self.model_copy(update={"parameters": parameters})
@@ -225,6 +234,44 @@ class NeuronCard(Card):
             cls.MODEL = cls.NEURON.name
             cls.UNITS = {name: declared.unit for name, declared in cls.NEURON.parameters.items()}
             cls.DOMAIN_UNITS = {name: declared.unit for name, declared in cls.NEURON.domain_parameters.items()}
+            declared = {**cls.NEURON.parameters, **cls.NEURON.domain_parameters}
+            cls.SIGNS = {name: each.sign for name, each in declared.items()}
+            NEURON_CARDS[cls.MODEL] = cls
+
+    @classmethod
+    def published(cls) -> Self:
+        """The device of the model's authors, with one domain.
+
+        FeLIF's is the neuron of BRUNO's authors, with the constants of their training code: membrane free to -5 V,
+        reset to -1.5 V, and their leak, which below 0 V is the discharge current alone. Their reset rule is that of
+        the layer: ``FeLIF(card, reset="delayed")``.
+
+        Raises `CardError` where they have none.
+        """
+        values = {name: declared.published for name, declared in cls.NEURON.parameters.items()}
+        values |= {f"{name}_1": declared.published for name, declared in cls.NEURON.domain_parameters.items()}
+        known = {name: value for name, value in values.items() if value is not None}
+        if missing := [name for name in values if name not in known]:
+            raise CardError(f"nothing is published of {cls.NEURON.label}'s {missing[0]}")
+        return cls.from_values(known, source=cls.NEURON.source, leak=cls.NEURON.published_leak)
+
+    @classmethod
+    def sign_of(cls, name: str) -> Sign:
+        """What values parameter `name` can have at all; those of a domain are ``name_k``."""
+        stem, _, index = name.rpartition("_")
+        return super().sign_of(stem if index.isdigit() and stem in cls.DOMAIN_UNITS else name)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read and check the card at `path`, of whichever neuron model it says it is where `cls` is of none."""
+        if "NEURON" in vars(cls):
+            return super().load(path)
+        name = load_card_json(path).get("model")
+        if not isinstance(name, str) or name not in NEURON_CARDS:
+            raise CardError(f"{path}: no neuron model is called {shown(name)}; there are {', '.join(NEURON_CARDS)}")
+        found: Any = NEURON_CARDS[name].load(path)
+        card: Self = found
+        return card
 
     @model_serializer(mode="wrap")
     def _without_the_default(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -238,49 +285,30 @@ class NeuronCard(Card):
         return cls.UNITS | per_domain
 
 
+NEURON_CARDS: dict[str, type[NeuronCard]] = {}
+"""Of every neuron model that has been met, by its name."""
+
+
+def card_class(model: Any) -> type[NeuronCard]:
+    """The cards of `model`, a `NeuronModel`; made of its declarations where there are none yet."""
+    known = NEURON_CARDS.get(model.name)
+    if known is not None and known.NEURON is model:
+        return known
+    annotations = {"NEURON": ClassVar[Any]}
+    made = new_class(
+        f"{model.label}Card",
+        (NeuronCard,),
+        exec_body=lambda body: body.update(NEURON=model, __annotations__=annotations, __module__=__name__),
+    )
+    return made
+
+
 class FeLIFCard(NeuronCard):
     """The ferroelectric leaky integrate-and-fire neuron (equations: `devices.models.felif`)."""
 
     NEURON: ClassVar[type[NeuronModel]] = FeLIFModel
 
     model: Literal["felif"]
-
-    @classmethod
-    def published(cls) -> "FeLIFCard":
-        """The neuron of BRUNO's authors (arXiv 2505.17791), with the constants of their training code: K = 1, membrane
-        free to -5 V, reset to -1.5 V, and their leak, which below 0 V is the discharge current alone.
-
-        Their reset rule is that of the layer: ``FeLIF(card, reset="delayed")``.
-        """
-        return cls.from_values(
-            {
-                "area": 25e-12,
-                "thickness_hzo": 10e-9,
-                "thickness_int": 1.375e-9,
-                "eps_hzo": 25.2,
-                "eps_int": 33.0,
-                "saturation_polarization": 0.22,
-                "tau_0": 1e-13,
-                "alpha": 1.3,
-                "e_soft": 5e-6,
-                "leak_density": 1e-4,
-                "leak_v_scale": 0.32,
-                "leak_discharge": 10e-12,
-                "leak_v_smooth": 10e-3,
-                "c_parallel": 15e-15,
-                "v_threshold": 2.5,
-                "v_reset": -1.5,
-                "polarization_reset": -1.0,
-                "t_refractory": 1e-3,
-                "v_floor": -5.0,
-                "v_compliance": 26e-3,
-                "activation_field_1": 12.7e8,
-                "offset_field_1": 0.0,
-                "domain_weight_1": 1.0,
-            },
-            source="Fehlings et al., arXiv 2505.17791",
-            leak="published",
-        )
 
 
 class HeraclesCard(NeuronCard):
@@ -290,38 +318,9 @@ class HeraclesCard(NeuronCard):
 
     model: Literal["heracles"]
 
-    @classmethod
-    def published(cls) -> "HeraclesCard":
-        """The neuron that the model's authors train on: film of arXiv 2410.07791, threshold 3.5 V, reset to 0 V."""
-        return cls.from_values(
-            {
-                "area": 25e-12,
-                "thickness_fe": 9.8e-9,
-                "eps_fe": 70.0,
-                "saturation_polarization": 0.27,
-                "barrier": 1.05,
-                "switching_distance": 7.5e-9,
-                "offset_field": 2e7,
-                "temperature": 294.0,
-                "depletion_density": 1.4e28,
-                "eps_depletion": 3.6,
-                "fixed_charge": 0.0945,
-                "thickness_int": 0.0,
-                "eps_int": 90.0,
-                "leak_density": 0.0,
-                "leak_v_scale": 0.32,
-                "leak_discharge": 10e-12,
-                "leak_v_smooth": 26e-3,
-                "c_parallel": 15e-15,
-                "v_threshold": 3.5,
-                "v_reset": 0.0,
-                "polarization_reset": -1.0,
-                "t_refractory": 306e-6,
-                "v_floor": 0.0,
-                "v_compliance": 26e-3,
-            },
-            source="Fehlings et al., arXiv 2410.07791",
-        )
+
+def _signs(sign: Sign, *names: str) -> dict[str, Sign]:
+    return dict.fromkeys(names, sign)
 
 
 class ProgrammedLevel(Strict):
@@ -413,6 +412,30 @@ class RRAMCard(Card):
         "reset_onset_radius": "V",
         "reset_onset_width": "V",
         "reset_sharpness": "1",
+    }
+
+    SIGNS: ClassVar[Mapping[str, Sign]] = {
+        **_signs(
+            "positive",
+            "g_hrs",
+            "g_level_min",
+            "g_level_max",
+            "length_mean",
+            "radius_mean",
+            "read_voltage",
+            "reset_onset_width",
+            "reset_sharpness",
+        ),
+        **_signs(
+            "not negative",
+            "r_series",
+            "r_area",
+            "length_sigma",
+            "radius_sigma",
+            "read_noise_conductance",
+            "read_noise_resistance",
+            "read_noise_floor",
+        ),
     }
 
     model: Literal["rram"]

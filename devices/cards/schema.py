@@ -10,6 +10,7 @@ from typing import Any
 
 from bruno_spice.devices.cards.base import SCHEMA_VERSION, Card
 from bruno_spice.devices.cards.limits import limits
+from bruno_spice.devices.models.model import Sign
 
 MAX_DOMAINS = 16
 Schema = dict[str, Any]
@@ -30,8 +31,10 @@ def card_schema(card_type: type[Card]) -> Schema:
         "domains": {"type": "integer", "minimum": 1, "default": 1} if numbered else {"const": 1},
         "parameters": {
             "type": "object",
-            "properties": {name: _parameter(name, unit) for name, unit in shared.items()},
-            "patternProperties": {pattern: _parameter(names[pattern], unit) for pattern, unit in numbered.items()},
+            "properties": {name: _parameter(unit, card_type.sign_of(name)) for name, unit in shared.items()},
+            "patternProperties": {
+                pattern: _parameter(unit, card_type.sign_of(names[pattern])) for pattern, unit in numbered.items()
+            },
             "required": [name for name in card_type.units(1) if name not in card_type.OPTIONAL_UNITS],
             "additionalProperties": False,
         },
@@ -46,8 +49,8 @@ def card_schema(card_type: type[Card]) -> Schema:
     }
 
 
-def _parameter(name: str, unit: str) -> Schema:
-    return {"$ref": "#/$defs/Parameter", "properties": {"unit": {"const": unit}, "value": limits(name, unit)}}
+def _parameter(unit: str, sign: Sign) -> Schema:
+    return {"$ref": "#/$defs/Parameter", "properties": {"unit": {"const": unit}, "value": limits(unit, sign)}}
 
 
 def _of_domains(card_type: type[Card], domains: int) -> Schema:

@@ -28,7 +28,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from bruno_spice.devices.models.maths import Number, power
-from bruno_spice.devices.models.model import CIRCUIT, SLOWEST_LN_RATE, Declared, NeuronModel, circuit_rows
+from bruno_spice.devices.models.model import SLOWEST_LN_RATE, Declared, NeuronModel, circuit, circuit_rows
 from bruno_spice.devices.physics import EPS_0
 
 
@@ -38,21 +38,49 @@ class FeLIFModel(NeuronModel):
     name = "felif"
     label = "FeLIF"
     parameters: ClassVar[Mapping[str, Declared]] = {
-        "area": Declared("m^2", "A: of the ferroelectric capacitor", "positive"),
-        "thickness_hzo": Declared("m", "t_hzo: of the ferroelectric film", "positive"),
-        "thickness_int": Declared("m", "t_int: of the dead layer in series with it", "not negative"),
-        "eps_hzo": Declared("1", "relative permittivity of the film", "positive"),
-        "eps_int": Declared("1", "relative permittivity of the dead layer", "positive"),
-        "saturation_polarization": Declared("C/m^2", "Ps: all domains along the field", "positive"),
-        "tau_0": Declared("s", "tau0: switching time at an infinite field", "positive"),
-        "alpha": Declared("1", "exponent of Merz's law", "positive"),
-        "e_soft": Declared("V/m", "E_soft: keeps the activation finite at zero field", "positive"),
-    } | CIRCUIT
+        "area": Declared("m^2", "A: of the ferroelectric capacitor", "positive", published=25e-12, param="area"),
+        "thickness_hzo": Declared("m", "t_hzo: of the ferroelectric film", "positive", published=10e-9, param="tfe"),
+        "thickness_int": Declared(
+            "m", "t_int: of the dead layer in series with it", "not negative", published=1.375e-9, fit=(1e-11, 1e-8)
+        ),
+        "eps_hzo": Declared("1", "relative permittivity of the film", "positive", published=25.2, fit=(3.0, 300.0)),
+        "eps_int": Declared("1", "relative permittivity of the dead layer", "positive", published=33.0),
+        "saturation_polarization": Declared(
+            "C/m^2", "Ps: all domains along the field", "positive", published=0.22, fit=(0.01, 2.0)
+        ),
+        "tau_0": Declared("s", "tau0: switching time at an infinite field", "positive", published=1e-13),
+        "alpha": Declared("1", "exponent of Merz's law", "positive", published=1.3, fit=(0.3, 30.0)),
+        "e_soft": Declared("V/m", "E_soft: keeps the activation finite at zero field", "positive", published=5e-6),
+    } | circuit(
+        leak_density=1e-4,
+        leak_v_scale=0.32,
+        leak_discharge=10e-12,
+        leak_v_smooth=10e-3,
+        c_parallel=15e-15,
+        v_threshold=2.5,
+        v_reset=-1.5,
+        polarization_reset=-1.0,
+        t_refractory=1e-3,
+        v_floor=-5.0,
+        v_compliance=26e-3,
+    )
     domain_parameters: ClassVar[Mapping[str, Declared]] = {
-        "activation_field": Declared("V/m", "Ea_k of Merz's law", "positive"),
-        "offset_field": Declared("V/m", "Eoff_k: imprint"),
-        "domain_weight": Declared("1", "w_k: share of the film", "not negative"),
+        "activation_field": Declared("V/m", "Ea_k of Merz's law", "positive", published=12.7e8, fit=(0.1e8, 100e8)),
+        "offset_field": Declared("V/m", "Eoff_k: imprint", published=0.0),
+        "domain_weight": Declared("1", "w_k: share of the film", "not negative", published=1.0, fit=(1e-4, 0.5)),
     }
+    source = "Fehlings et al., arXiv 2505.17791"
+    published_leak = "published"
+    fitted = (
+        "eps_hzo",
+        "saturation_polarization",
+        "alpha",
+        "leak_discharge",
+        "leak_density",
+        "thickness_int",
+        "activation_field",
+        "domain_weight",
+    )
     own = ("alpha", "e_soft")
     own_domain = "per_activation"
 

@@ -27,7 +27,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from bruno_spice.devices.models.maths import Number, absolute, exp, log1p, maximum, minimum, where
-from bruno_spice.devices.models.model import CIRCUIT, Declared, NeuronModel, circuit_rows
+from bruno_spice.devices.models.model import Declared, NeuronModel, circuit, circuit_rows
 from bruno_spice.devices.physics import EPS_0, K_B, PLANCK, Q_E
 
 THINNEST_M = 1e-12
@@ -46,22 +46,53 @@ class HeraclesModel(NeuronModel):
 
     name = "heracles"
     label = "HERACLES"
+    netlist = "testbenches/neuron_heracles.cir"
     parameters: ClassVar[Mapping[str, Declared]] = {
-        "area": Declared("m^2", "A: of the ferroelectric capacitor", "positive"),
-        "thickness_fe": Declared("m", "t_fe: of the ferroelectric film", "positive"),
-        "eps_fe": Declared("1", "relative permittivity of the film", "positive"),
-        "saturation_polarization": Declared("C/m^2", "Ps: all of the film along the field", "positive"),
-        "barrier": Declared("eV", "w_b: between the two wells", "positive"),
-        "switching_distance": Declared("m", "d_e: over which the field lowers the barrier", "positive"),
-        "offset_field": Declared("V/m", "E_off: imprint"),
-        "temperature": Declared("K", "T: of the film", "positive"),
-        "depletion_density": Declared("1/m^3", "n_depl: charge density of the depletion layer", "positive"),
-        "eps_depletion": Declared("1", "relative permittivity of the depletion layer", "positive"),
-        "fixed_charge": Declared("C/m^2", "Q_fix: at the depletion layer, of the sign of the polarization"),
-        "thickness_int": Declared("m", "t_int: of a dead layer in series, 0 for none", "not negative"),
-        "eps_int": Declared("1", "relative permittivity of the dead layer", "positive"),
-    } | CIRCUIT
+        "area": Declared("m^2", "A: of the ferroelectric capacitor", "positive", published=25e-12, param="area"),
+        "thickness_fe": Declared("m", "t_fe: of the ferroelectric film", "positive", published=9.8e-9, param="tfe"),
+        "eps_fe": Declared("1", "relative permittivity of the film", "positive", published=70.0, fit=(5.0, 500.0)),
+        "saturation_polarization": Declared(
+            "C/m^2", "Ps: all of the film along the field", "positive", published=0.27, fit=(0.01, 2.0)
+        ),
+        "barrier": Declared("eV", "w_b: between the two wells", "positive", published=1.05, fit=(0.3, 3.0)),
+        "switching_distance": Declared(
+            "m", "d_e: over which the field lowers the barrier", "positive", published=7.5e-9, fit=(1e-10, 1e-7)
+        ),
+        "offset_field": Declared("V/m", "E_off: imprint", published=2e7),
+        "temperature": Declared("K", "T: of the film", "positive", published=294.0),
+        "depletion_density": Declared(
+            "1/m^3", "n_depl: charge density of the depletion layer", "positive", published=1.4e28, fit=(1e27, 1e30)
+        ),
+        "eps_depletion": Declared("1", "relative permittivity of the depletion layer", "positive", published=3.6),
+        "fixed_charge": Declared(
+            "C/m^2", "Q_fix: at the depletion layer, of the sign of the polarization", published=0.0945, fit=(1e-3, 1.0)
+        ),
+        "thickness_int": Declared("m", "t_int: of a dead layer in series, 0 for none", "not negative", published=0.0),
+        "eps_int": Declared("1", "relative permittivity of the dead layer", "positive", published=90.0),
+    } | circuit(
+        leak_density=0.0,
+        leak_v_scale=0.32,
+        leak_discharge=10e-12,
+        leak_v_smooth=26e-3,
+        c_parallel=15e-15,
+        v_threshold=3.5,
+        v_reset=0.0,
+        polarization_reset=-1.0,
+        t_refractory=306e-6,
+        v_floor=0.0,
+        v_compliance=26e-3,
+    )
     domain_parameters: ClassVar[Mapping[str, Declared]] = {}
+    source = "Fehlings et al., arXiv 2410.07791"
+    fitted = (
+        "eps_fe",
+        "saturation_polarization",
+        "barrier",
+        "switching_distance",
+        "fixed_charge",
+        "depletion_density",
+        "leak_discharge",
+    )
     own = ("barrier", "per_film_v", "p_sat", "q_fix", "per_depletion", "thinnest", "per_int")
     own_domain = "per_field"
     TERMINAL = True

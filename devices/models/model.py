@@ -6,7 +6,7 @@ Card, limits, schema, kernel rows, fit and reference page are made of them; no o
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from bruno_spice.devices.models.rows import domain_names, shared_names
@@ -23,24 +23,39 @@ class Declared:
     meaning: str
     sign: Sign = "any"
     """What values it can have at all."""
+    published: float | None = None
+    """Of the model's authors, where they have one device; what a calibration does not find stays so."""
+    fit: tuple[float, float] | None = None
+    """Between which values a calibration may move it; None: it takes it from the circuit, or leaves it."""
+    param: str | None = None
+    """The netlist's ``.param`` that says it."""
 
 
 SLOWEST_LN_RATE = -40.0 * math.log(2.0)
 """Of r in 1/ms: a film that switches more slowly than 2^-40 a millisecond counts as switching so slowly."""
 CIRCUIT: dict[str, Declared] = {
-    "leak_density": Declared("A/m^2", "I0: of the capacitor's leak", "not negative"),
+    "leak_density": Declared("A/m^2", "I0: of the capacitor's leak", "not negative", fit=(1e-6, 10.0)),
     "leak_v_scale": Declared("V", "V_t: voltage over which that leak grows e-fold", "positive"),
-    "leak_discharge": Declared("A", "I_dsc: of the discharge transistor", "not negative"),
+    "leak_discharge": Declared("A", "I_dsc: of the discharge transistor", "not negative", fit=(1e-14, 1e-8)),
     "leak_v_smooth": Declared("V", "V_s: voltage over which that current turns around at 0 V", "positive"),
-    "c_parallel": Declared("F", "C_par: capacitance of the membrane's wiring and transistors", "not negative"),
+    "c_parallel": Declared(
+        "F", "C_par: capacitance of the membrane's wiring and transistors", "not negative", param="cpar"
+    ),
     "v_threshold": Declared("V", "spike where V crosses it upwards", "positive"),
     "v_reset": Declared("V", "V after a spike"),
     "polarization_reset": Declared("1", "p_k after a spike"),
     "t_refractory": Declared("s", "how long the reset is held", "not negative"),
     "v_floor": Declared("V", "down to which inhibition pulls the membrane"),
-    "v_compliance": Declared("V", "headroom over which an inhibiting mirror loses its current e-fold", "positive"),
+    "v_compliance": Declared(
+        "V", "headroom over which an inhibiting mirror loses its current e-fold", "positive", param="ut"
+    ),
 }
 """Parameters of the circuit around the film, which every model has."""
+
+
+def circuit(**published: float) -> dict[str, Declared]:
+    """`CIRCUIT` with the values that a model's authors have for them."""
+    return {name: replace(declared, published=published.get(name)) for name, declared in CIRCUIT.items()}
 
 
 def circuit_rows(x: Mapping[str, Any], leak: str) -> dict[str, Any]:
@@ -77,6 +92,14 @@ class NeuronModel:
     """Of the neuron, by name."""
     domain_parameters: ClassVar[Mapping[str, Declared]]
     """Of each domain k, where they are called ``name_k``."""
+    netlist: ClassVar[str] = "testbenches/neuron.cir"
+    """Of the project's netlists, the circuit that it describes."""
+    source: ClassVar[str] = "published"
+    """Of the published values."""
+    published_leak: ClassVar[str] = "symmetric"
+    """The published law of the leak below 0 V."""
+    fitted: ClassVar[tuple[str, ...]] = ()
+    """What a calibration finds on transients, in the order of the search; each has bounds (`Declared.fit`)."""
     own: ClassVar[tuple[str, ...]] = ()
     """Rows of constants that its laws have for themselves, as fields of `x`."""
     own_domain: ClassVar[str] = "scale"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.cards.base import NeuronCard
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.units import parse_spice_number
 
@@ -39,7 +39,7 @@ class CurrentLimits:
         return limited + slope * (total_a - total_a.detach())
 
 
-def find_limits(limits: str | Sequence[float | str], slope: float, card: FeLIFCard) -> CurrentLimits | None:
+def find_limits(limits: str | Sequence[float | str], slope: float, card: NeuronCard) -> CurrentLimits | None:
     """The limits that ``none``, ``envelope`` (of `card`) or a pair in A mean; numbers take SPICE suffixes.
 
     Raises `InputError` for anything else.

@@ -18,6 +18,7 @@ NEURONS: "Registry[NeuronKind]" = Registry(
     "neuron",
     {
         "felif": "bruno_spice.training.neurons.kinds:FELIF",
+        "heracles": "bruno_spice.training.neurons.kinds:HERACLES",
         "lif": "bruno_spice.training.neurons.kinds:PLAIN_LIF",
         "rlif": "bruno_spice.training.neurons.kinds:RECURRENT_LIF",
         "gru": "bruno_spice.training.neurons.kinds:GRU",

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.cards.base import NeuronCard
 from bruno_spice.training.dynamics.limits import CurrentLimits
 
 
@@ -37,7 +37,7 @@ class State(NamedTuple):
 class CircuitLayer(nn.Module):
     """Neurons that are a circuit in SPICE too: what a round trip (`training.roundtrip`) asks of them."""
 
-    card: FeLIFCard
+    card: NeuronCard
     """With the netlist that it was calibrated on."""
     devices: dict[str, Tensor]
     """Names of the card's parameters that each neuron has its own of, as ``device_NAME`` (N,)."""

@@ -100,7 +100,7 @@ class FeLIF(CircuitLayer):
         if (needed := self._gradient.solver) is not None and solver not in ("auto", needed):
             raise InputError(f"gradient '{gradient}' goes through {needed}'s steps, not those of {solver}")
         self.card: NeuronCard = card if isinstance(card, NeuronCard) else NeuronCard.load(card)
-        self.model = self.card.NEURON
+        self.model: Any = self.card.NEURON
         self._domain_weight = NeuronParameters.from_card(self.card).shares
         self.gradient, self.solver, self.reset = gradient, solver, reset
         self.accuracy = accuracy

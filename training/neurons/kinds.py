@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from bruno_spice.devices.cards.base import Card, FeLIFCard
+from bruno_spice.devices.cards.base import Card, FeLIFCard, NeuronCard, card_class
 from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.models.felif import FeLIFModel
+from bruno_spice.devices.models.heracles import HeraclesModel
+from bruno_spice.devices.models.model import NeuronModel
 from bruno_spice.training.neurons.felif import FeLIF
 from bruno_spice.training.neurons.lif import LIF
 from bruno_spice.training.neurons.spread import SpreadDevices
@@ -80,11 +83,18 @@ def as_neuron(found: Any) -> NeuronKind:
         return found
     if inspect.isclass(found) and issubclass(found, nn.Module):
         return of_layer(found, card=None)
-    raise InputError("neurons are a class derived from torch.nn.Module, or a NeuronKind")
+    if inspect.isclass(found) and issubclass(found, NeuronModel):
+        return of_model(found)
+    raise InputError("neurons are a NeuronModel, a class derived from torch.nn.Module, or a NeuronKind")
 
 
-def _felif(config: "NeuronConfig", options: Mapping[str, Any], card: Card | None, width: int) -> nn.Module:
-    assert isinstance(card, FeLIFCard), "FeLIF needs its card"
+def of_model(model: type[NeuronModel]) -> NeuronKind:
+    """Ferroelectric neurons of `model`, made from its cards."""
+    return NeuronKind(model.label, _ferroelectric, options=_KNOWN, card=card_class(model), recurrent=True)
+
+
+def _ferroelectric(config: "NeuronConfig", options: Mapping[str, Any], card: Card | None, width: int) -> nn.Module:
+    assert isinstance(card, NeuronCard), "a ferroelectric neuron needs its card"
     with _options():
         neuron = FeLIF(card, gradient=config.gradient, **options)
     if config.spread != "none":
@@ -93,7 +103,7 @@ def _felif(config: "NeuronConfig", options: Mapping[str, Any], card: Card | None
 
 
 _KNOWN = tuple(name for name in inspect.signature(FeLIF).parameters if name not in ("card", "gradient"))
-FELIF = NeuronKind("FeLIF", _felif, options=_KNOWN, recurrent=True)
+FELIF, HERACLES = of_model(FeLIFModel), of_model(HeraclesModel)
 PLAIN_LIF = of_layer(LIF, "LIF")
 RECURRENT_LIF = of_layer(LIF, "rec. LIF", recurrent=True, always_recurrent=True)
 GRU = NeuronKind("GRU", gated=lambda n_in, width: GatedLayer(nn.GRU, n_in, width))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.stats import truncnorm
 from torch import Tensor, nn
 
-from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.cards.base import NeuronCard
 from bruno_spice.devices.errors import InputError
 from bruno_spice.training.neurons.felif import FeLIF
 
@@ -29,7 +29,7 @@ Spread = str | Mapping[str, float]
 
 
 def sample_parameters(
-    card: FeLIFCard, spread: Spread, count: int, rng: np.random.Generator
+    card: NeuronCard, spread: Spread, count: int, rng: np.random.Generator
 ) -> dict[str, NDArray[np.float64]]:
     """Parameters by name in SI units, (count,) each; the weights of the domains add up to 1.
 
@@ -50,7 +50,9 @@ def sample_parameters(
     return drawn
 
 
-def _by_sigmas(card: FeLIFCard, spread: Spread, count: int, rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
+def _by_sigmas(
+    card: NeuronCard, spread: Spread, count: int, rng: np.random.Generator
+) -> dict[str, NDArray[np.float64]]:
     sigmas = dict(card.variability) if spread == "card" else dict(spread) if isinstance(spread, Mapping) else None
     if sigmas is None:
         raise InputError(f"unknown spread '{spread}'; there are none, card, fit_ambiguity, or sigmas by parameter name")
@@ -68,7 +70,7 @@ def _by_sigmas(card: FeLIFCard, spread: Spread, count: int, rng: np.random.Gener
     return {name: card[name] * (1 + sigma * _normal((count,), rng)) for name, sigma in sigmas.items()}
 
 
-def _from_covariance(card: FeLIFCard, count: int, rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
+def _from_covariance(card: NeuronCard, count: int, rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
     if not card.covariance.names:
         raise InputError("the FeLIF card has no covariance; calibrate it, or give neuron.spread sigmas by name")
     names, correlation = card.correlation()
@@ -92,7 +94,7 @@ def _normal(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.floa
 class SpreadDevices(nn.Module):
     """Gives the `count` neurons of a layer their own devices, anew at each `redraw`."""
 
-    def __init__(self, neuron: FeLIF, card: FeLIFCard, spread: Spread, count: int) -> None:
+    def __init__(self, neuron: FeLIF, card: NeuronCard, spread: Spread, count: int) -> None:
         super().__init__()
         self._neuron = [neuron]  # in a list, so that the layer is not registered twice
         self.card, self.spread, self.count = card, spread, count

@@ -17,7 +17,7 @@ from bruno_spice.calibration.circuits.deck import neuron_deck
 from bruno_spice.calibration.circuits.experiments import NeuronRun, neuron_jobs, neuron_waveform
 from bruno_spice.calibration.errors import CalibrationError, SimulationError
 from bruno_spice.calibration.spice.farm import Farm, try_jobs
-from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.cards.base import NeuronCard
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
@@ -53,7 +53,7 @@ class Circuit:
         return neuron_deck(self.netlist).sha256(self.overrides)
 
 
-def find_circuit(card: FeLIFCard, level: str = "a", netlist: Path | None = None) -> Circuit:
+def find_circuit(card: NeuronCard, level: str = "a", netlist: Path | None = None) -> Circuit:
     """The circuit that `card` was calibrated on (level ``a``), its transistor version (``b``), or `netlist`.
 
     Raises `InputError` where the card names none that can be found, `NetlistError` where it cannot be read.

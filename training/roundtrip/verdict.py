@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bruno_spice.calibration.neuron.validation import matched_fraction, rate_error
-from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.cards.base import NeuronCard
 from bruno_spice.devices.cards.parts import Range
 from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 from bruno_spice.devices.units import format_si
@@ -75,7 +75,7 @@ class KnownError:
         return f"the card is known to {self.charge:.1%}" if self.charge else "the card was not validated"
 
     @classmethod
-    def of(cls, card: FeLIFCard) -> "KnownError":
+    def of(cls, card: NeuronCard) -> "KnownError":
         """The worst held-out stimulus of `card`; nothing is known where the card was not validated."""
         rows = card.validation.get("stimuli", [])
         voltage = max((row["voltage_rms_all_v"] for row in rows), default=0.0)

@@ -16,10 +16,12 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from bruno_spice.devices.cards.base import Card, FeLIFCard, NeuronCard, RRAMCard
+from bruno_spice.devices.cards.base import Card, FeLIFCard, HeraclesCard, NeuronCard, RRAMCard
 from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 from bruno_spice.devices.files import write_atomic
-from bruno_spice.devices.physics import EPS_0
+from bruno_spice.devices.models.heracles import MOST_LN_RATE, THINNEST_M
+from bruno_spice.devices.physics import EPS_0, K_B, PLANCK, Q_E
 
 PULL_S = 500e-9
 """Time constant of the reset: slow enough that ngspice can step into it at the membrane's slowest crossing."""
@@ -63,27 +65,51 @@ def param_text(card: Card, name: str, source: str) -> str:
 
 def felif_library(card: Card, name: str, source: str) -> str:
     """The FeLIF subcircuit of `card` as an ngspice library, any number of domains."""
+    flow = "\n".join(
+        _DOMAIN.format(k=k, max_exponent=f"{MAX_EXPONENT:g}", pull=f"{PULL_S:g}", shift=STATE_SHIFT)
+        for k in range(1, card.domains + 1)
+    )
+    film = _FELIF_FILM.format(eps0=f"{EPS_0:.12g}")
+    return _neuron_library(card, name, source, _FELIF_SAYS, film, flow, "vm", "{v_reset}", "V(vm)")
+
+
+def heracles_library(card: Card, name: str, source: str) -> str:
+    """The HERACLES subcircuit of `card` as an ngspice library."""
+    assert isinstance(card, NeuronCard)
+    x = NeuronParameters.from_card(card)
+    film = _HERACLES_FILM.format(
+        eps0=f"{EPS_0:.12g}", q=f"{Q_E:.12g}", kt=f"{K_B / Q_E:.12g}", k0=f"{1e-3 * K_B / PLANCK:.12g}",
+        most=f"{MOST_LN_RATE:g}", thinnest=f"{THINNEST_M:g}", c_total=f"{x.c_total:.12g}",
+        cleared=f"{x.in_film(card['v_reset'], card['polarization_reset']):.12g}", pull=f"{PULL_S:g}", shift=STATE_SHIFT,
+    )  # fmt: skip
+    return _neuron_library(card, name, source, _HERACLES_SAYS, film, "", "film", "{cleared}", "V(film)-({cleared})")
+
+
+def _neuron_library(
+    card: Card, name: str, source: str, says: str, film: str, domains: str, node: str, cleared: str, start: str
+) -> str:
+    """The circuit around the film: input, leak, spike and reset, at the film's own `node`, which a spike leaves at
+    `cleared`; the film starts where `start` says how far it is from there."""
     if card["t_refractory"] < SHORTEST_DEAD_TIME_S:
         raise InputError(
             f"the dead time t_refractory, {card['t_refractory']:g} s, is too short for a circuit to reset in; "
             f"set at least {SHORTEST_DEAD_TIME_S:g} s in the card"
         )
-    domains = range(1, card.domains + 1)
-    flow = "\n".join(
-        _DOMAIN.format(k=k, max_exponent=f"{MAX_EXPONENT:g}", pull=f"{PULL_S:g}", shift=STATE_SHIFT) for k in domains
-    )
-    return _FELIF.format(
+    published = isinstance(card, NeuronCard) and card.leak == "published"
+    leak_said = "V" if published else "|V|"
+    return _NEURON.format(
         name=name,
-        source=source or "a card",
-        domains=card.domains,
+        says=says.format(domains=card.domains, leak_said=leak_said, source=source or "a card"),
         parameters=_defaults(card, list(card.parameters)),
-        eps0=f"{EPS_0:.12g}",
+        film=film,
+        node=node,
+        cleared=cleared,
+        start=start,
         pull=f"{PULL_S:g}",
         onset=f"{ONSET_S / 1e3:g}",
         clear=f"{5 * PULL_S:g}",
-        domain_lines=flow,
-        leak_size="V(vm)" if isinstance(card, NeuronCard) and card.leak == "published" else "abs(V(vm))",
-        leak_said="V" if isinstance(card, NeuronCard) and card.leak == "published" else "|V|",
+        domain_lines=domains,
+        leak_size="V(vm)" if published else "abs(V(vm))",
     )
 
 
@@ -107,7 +133,11 @@ def _defaults(card: Card, names: list[str]) -> str:
     return "\n".join("+ " + " ".join(row) for row in rows)
 
 
-_WRITERS: dict[str, Callable[[Card, str, str], str]] = {FeLIFCard.MODEL: felif_library, RRAMCard.MODEL: rram_library}
+_WRITERS: dict[str, Callable[[Card, str, str], str]] = {
+    FeLIFCard.MODEL: felif_library,
+    HeraclesCard.MODEL: heracles_library,
+    RRAMCard.MODEL: rram_library,
+}
 
 _DOMAIN = """\
 * domain {k}: field e{k} in MV/cm, rate node d{k} = dp/dt in 1/ms, state s{k} = p_{k} - {shift} on 1 uF
@@ -122,16 +152,8 @@ Bf{k} 0 s{k} I = V(pull)*(({{polarization_reset}})-V(s{k})-{shift})*({{1u/{pull}
 Gp{k} vm 0 d{k} 0 {{1e3*area*saturation_polarization*domain_weight_{k}}}
 Bn{k} 0 pn I = ({{domain_weight_{k}}})*(V(s{k})+{shift})"""
 
-_FELIF = """\
-* FeLIF: the compact neuron model, K = {domains}, from {source}
-*
-*   E_k      = k_cap V - k_dep P - Eoff_k,   P = Ps sum w_k p_k
-*   dp_k/dt  = (sign(E_k) - p_k) / tau_k,    tau_k = tau_0 exp[(Ea_k/(|E_k| + e_soft))^alpha]
-*   C dV/dt  = I_in - I_leak - area dP/dt,   C = eps0 eps_hzo area/thickness_hzo + c_parallel
-*   I_leak   = leak_density area (exp({leak_said}/leak_v_scale) - 1) sign(V) + leak_discharge tanh(V/leak_v_smooth)
-*   I_in     = I for I >= 0, I c((V - v_floor)/v_compliance) for I < 0;  c(u) = 1 - exp(-u) for u >= 0, u below
-*   spike at V > v_threshold; then V = v_reset, p_k = polarization_reset, held for t_refractory
-* Source: Fehlings et al., arXiv 2505.17791, with K domains and a compliance floor.
+_NEURON = """\
+{says}
 *
 * .subckt {name} inj vm spk pl pn vdd       (the pins of every neuron circuit of this project)
 *   inj   signed input current: pulled out of the pin excites, pushed into it inhibits
@@ -140,21 +162,19 @@ _FELIF = """\
 * Parameters are those of the card, in SI units. Use reltol <= 1e-5 and chgtol <= 1e-16; time starts with p at reset.
 .subckt {name} inj vm spk pl pn vdd
 {parameters}
-.param kcap = {{1e-8*eps_int/(thickness_hzo*eps_int+thickness_int*eps_hzo)}}
-.param kpol = {{1e-8*thickness_int/({eps0}*(thickness_hzo*eps_int+thickness_int*eps_hzo))*saturation_polarization}}
-.param ctot = {{{eps0}*eps_hzo*area/thickness_hzo+c_parallel}}
+{film}
 * input: inj sits 0.3 V below the supply
 Vdrop vdd injs 0.3
 Vsense injs inj 0
 * membrane; run = 1 while it integrates, 0 while it is held
-Cm vm 0 {{ctot}}
-Rm vm 0 1e15
-Bin 0 vm I = V(run)*(max(I(Vsense),0) + min(I(Vsense),0)
+Cm {node} 0 {{ctot}}
+Rm {node} 0 1e15
+Bin 0 {node} I = V(run)*(max(I(Vsense),0) + min(I(Vsense),0)
 + *(1 - exp(-max((V(vm)-({{v_floor}}))/({{v_compliance}}),0)) + min((V(vm)-({{v_floor}}))/({{v_compliance}}),0)))
-Bleak vm 0 I = V(run)*(({{leak_density*area}})*sgn(V(vm))*(exp(min({leak_size}/({{leak_v_scale}}),60))-1)
+Bleak {node} 0 I = V(run)*(({{leak_density*area}})*sgn(V(vm))*(exp(min({leak_size}/({{leak_v_scale}}),60))-1)
 + + ({{leak_discharge}})*tanh(V(vm)/({{leak_v_smooth}})))
-Bhold vm 0 I = V(h)*V(pull)*(V(vm)-({{v_reset}}))*({{ctot/{pull}}})
-Bstart vm 0 I = V(st)*V(vm)*({{ctot/{pull}}})
+Bhold {node} 0 I = V(h)*V(pull)*(V({node})-({cleared}))*({{ctot/{pull}}})
+Bstart {node} 0 I = V(st)*({start})*({{ctot/{pull}}})
 Rpn pn 0 1
 {domain_lines}
 * time starts with every p_k at reset, whatever the operating point would be
@@ -191,6 +211,59 @@ Bspk spk 0 V = V(vdd)*V(h)
 Rpl pl 0 1k
 .ends {name}
 """
+
+_FELIF_SAYS = """\
+* FeLIF: the compact neuron model, K = {domains}, from {source}
+*
+*   E_k      = k_cap V - k_dep P - Eoff_k,   P = Ps sum w_k p_k
+*   dp_k/dt  = (sign(E_k) - p_k) / tau_k,    tau_k = tau_0 exp[(Ea_k/(|E_k| + e_soft))^alpha]
+*   C dV/dt  = I_in - I_leak - area dP/dt,   C = eps0 eps_hzo area/thickness_hzo + c_parallel
+*   I_leak   = leak_density area (exp({leak_said}/leak_v_scale) - 1) sign(V) + leak_discharge tanh(V/leak_v_smooth)
+*   I_in     = I for I >= 0, I c((V - v_floor)/v_compliance) for I < 0;  c(u) = 1 - exp(-u) for u >= 0, u below
+*   spike at V > v_threshold; then V = v_reset, p_k = polarization_reset, held for t_refractory
+* Source: Fehlings et al., arXiv 2505.17791, with K domains and a compliance floor."""
+
+_FELIF_FILM = """\
+.param kcap = {{1e-8*eps_int/(thickness_hzo*eps_int+thickness_int*eps_hzo)}}
+.param kpol = {{1e-8*thickness_int/({eps0}*(thickness_hzo*eps_int+thickness_int*eps_hzo))*saturation_polarization}}
+.param ctot = {{{eps0}*eps_hzo*area/thickness_hzo+c_parallel}}"""
+
+_HERACLES_SAYS = """\
+* HERACLES: the compact neuron on that capacitor, from {source}
+*
+*   dp/dt = k+ (1 - p) - k- (1 + p),  k+- = (kT/h) exp[-max(barrier -+ (E - offset_field) switching_distance, 0) q/kT]
+*   d(area D + C_w V)/dt = I_in - I_leak,  D = eps0 eps_fe E + Ps p,  V = thickness_fe E + D/C_depl + D/C_int
+*   I_leak   = leak_density area (exp({leak_said}/leak_v_scale) - 1) sign(V) + leak_discharge tanh(V/leak_v_smooth)
+*   I_in     = I for I >= 0, I c((V - v_floor)/v_compliance) for I < 0;  c(u) = 1 - exp(-u) for u >= 0, u below
+*   spike at V > v_threshold; then V = v_reset, p = polarization_reset, held for t_refractory
+* C_w V is counted in proportion to the film's voltage, exact at the reset and at the threshold, and ctot and cleared
+* (the film's voltage after a reset) are numbers of this card: change them with the parameters.
+* Source: Fehlings et al., arXiv 2410.07791. vm is a monitor here: what loads it does not load the film.
+*"""
+
+_HERACLES_FILM = """\
+.param ctot = {c_total}
+.param cleared = {cleared}
+.param cfe = {{{eps0}*eps_fe/thickness_fe}}
+.param efolds = {{switching_distance/({kt}*temperature)}}
+.param most = {{barrier/({kt}*temperature)}}
+.param lnk0 = {{ln({k0}*temperature)-barrier/({kt}*temperature)}}
+.param kdepl = {{{eps0}*eps_depletion*{q}*depletion_density}}
+.param thin = {{{thinnest}*{q}*depletion_density}}
+* film: V(film) = thickness_fe E; x = charge density of its linear part; layers in series make V(vm)
+Bx x 0 V = ({{cfe}})*V(film)
+Bvm vm 0 V = V(film) + (V(x)+({{saturation_polarization}})*V(pn))*(({{thickness_int/({eps0}*eps_int)}})
++ + 1/(({{kdepl}})*(0.5*(1+V(pn))/max(abs(V(x)+({{fixed_charge}})),({{thin}}))
++ + 0.5*(1-V(pn))/max(abs(V(x)-({{fixed_charge}})),({{thin}})))))
+* state s = p - {shift} on 1 uF, its rate d = dp/dt in 1/ms, driving field e in e-folds of the rate
+Be e 0 V = ({{efolds}})*(V(film)/({{thickness_fe}})-({{offset_field}}))
+Bd d 0 V = V(run)*(exp(min(({{lnk0}})+min(V(e),({{most}})),{most}))*(1-{shift}-V(s))
++ - exp(min(({{lnk0}})+min(-V(e),({{most}})),{most}))*(1+{shift}+V(s)))
+Gs 0 s d 0 1m
+Cs s 0 1u
+Bf 0 s I = V(pull)*(({{polarization_reset}})-V(s)-{shift})*({{1u/{pull}}})
+Gp film 0 d 0 {{1e3*area*saturation_polarization}}
+Bn 0 pn I = V(s)+{shift}"""
 
 _RRAM = """\
 * RRAM filament after a SET, from {source}

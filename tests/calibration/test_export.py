@@ -11,7 +11,7 @@ from bruno_spice.calibration.circuits.experiments import NeuronRun, pwl, simulat
 from bruno_spice.calibration.circuits.stimuli import network_like
 from bruno_spice.calibration.spice.farm import run_jobs
 from bruno_spice.calibration.spice.netlist import Netlist, transient_job
-from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.cards.base import FeLIFCard, HeraclesCard
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.rram.filament import RRAMParameters, conductance
@@ -20,7 +20,7 @@ from tests.devices.nudges import CARD, LEVELS_A, NAMES, nudged
 
 INHIBITED = Stimulus.steps(np.array([4, 4, -1, 4, -5, -5, 4, 4, 4, -2, 8, 8]) * 1e-9, name="inhibition")
 STIMULI = {
-    "60 pA": (Stimulus.dc(60e-12), 0.3),
+    "60 pA": (Stimulus.dc(60e-12), 0.36),
     "300 pA": (Stimulus.dc(300e-12), 95e-3),
     "1 nA": (Stimulus.dc(1e-9), 33e-3),
     "5 nA": (Stimulus.dc(5e-9), 8e-3),
@@ -44,13 +44,14 @@ def four_domains(card):
     return FeLIFCard.from_values(values, source="by hand", domains=4)
 
 
-@pytest.fixture(scope="module", params=["calibrated", "four domains", "published"])
+@pytest.fixture(scope="module", params=["calibrated", "four domains", "published", "heracles"])
 def both(request, felif_card, farm, tmp_path_factory):
     """SPICE and model waveforms of one card by stimulus."""
     cards = {
         "calibrated": felif_card,
         "four domains": four_domains(felif_card),
         "published": FeLIFCard.published(),
+        "heracles": HeraclesCard.published(),
     }
     card = cards[request.param]
     library = export_card(card, tmp_path_factory.mktemp("exported"))[0]

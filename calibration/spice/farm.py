@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bruno_spice.calibration.errors import CalibrationError, ConvergenceError, SimulationError
+from bruno_spice.calibration.spice import SIMULATORS
 from bruno_spice.calibration.spice.ngspice import (
     MEMORY_LIMIT_BYTES,
     TIGHTER,
@@ -26,7 +27,6 @@ from bruno_spice.calibration.spice.ngspice import (
     Job,
     Ngspice,
     Worker,
-    installed_ngspice,
 )
 from bruno_spice.calibration.spice.store import Store
 from bruno_spice.devices.errors import InputError
@@ -65,6 +65,8 @@ class Farm:
     """Longest wall time of one job."""
     memory_limit_bytes: int = MEMORY_LIMIT_BYTES
     """Largest address space of one job."""
+    simulator: str = "ngspice"
+    """A name in `SIMULATORS`, or ``file.py:SIMULATOR``."""
 
 
 def run_jobs(jobs: Sequence[Job], farm: Farm | None = None) -> list[Waveform]:
@@ -95,7 +97,7 @@ def run_with_retry(worker: Worker, job: Job) -> Simulated:
 
 
 def _run(jobs: Sequence[Job], farm: Farm, stop_at_error: bool) -> list[Outcome]:
-    identity = installed_ngspice().identity
+    identity = SIMULATORS.find(farm.simulator).installed().identity
     keys = [job.key(identity) for job in jobs]
     done: dict[str, Attempt] = {}
     todo: dict[str, Job] = {}
@@ -163,7 +165,7 @@ def simulate_on_dask(todo: dict[str, Job], farm: Farm) -> Iterator[tuple[str, At
         client = Client(farm.dask, timeout=10, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise InputError(f"no Dask scheduler answers at {farm.dask} ({error})") from None
-    limits = (farm.time_limit_s, farm.memory_limit_bytes, installed_ngspice())
+    limits = (farm.time_limit_s, farm.memory_limit_bytes, SIMULATORS.find(farm.simulator).installed(), farm.simulator)
     try:
         futures = {client.submit(attempt_remotely, job, *limits, key=f"bruno-{key}"): key for key, job in todo.items()}
         for future in dask_as_completed(futures, loop=client.loop):
@@ -175,11 +177,14 @@ def simulate_on_dask(todo: dict[str, Job], farm: Farm) -> Iterator[tuple[str, At
 _remote = threading.local()
 
 
-def attempt_remotely(job: Job, time_limit_s: float, memory_limit_bytes: int, ngspice: Ngspice) -> Attempt:
+def attempt_remotely(
+    job: Job, time_limit_s: float, memory_limit_bytes: int, ngspice: Ngspice, simulator: str = "ngspice"
+) -> Attempt:
     """What a Dask worker does with one job: as on this machine, in a worker process that the thread keeps."""
-    worker = getattr(_remote, "worker", None)
-    if worker is None or (worker.time_limit_s, worker.memory_limit_bytes) != (time_limit_s, memory_limit_bytes):
-        worker = _remote.worker = Worker(time_limit_s, memory_limit_bytes)
+    asked, worker = (simulator, time_limit_s, memory_limit_bytes), getattr(_remote, "worker", None)
+    if worker is None or _remote.asked != asked:
+        worker = _remote.worker = SIMULATORS.find(simulator).worker(time_limit_s, memory_limit_bytes)
+        _remote.asked = asked
     try:
         if (found := worker.start()) != ngspice:
             return SimulationError(
@@ -194,7 +199,8 @@ def attempt_remotely(job: Job, time_limit_s: float, memory_limit_bytes: int, ngs
 def _simulate_locally(todo: dict[str, Job], farm: Farm) -> Iterator[tuple[str, Attempt]]:
     """Outcomes by key as they come, from worker processes of this machine."""
     count = max(1, min(farm.workers, len(todo)))
-    workers = [Worker(farm.time_limit_s, farm.memory_limit_bytes) for _ in range(count)]
+    make = SIMULATORS.find(farm.simulator).worker
+    workers = [make(farm.time_limit_s, farm.memory_limit_bytes) for _ in range(count)]
     free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
     for worker in workers:
         free.put(worker)

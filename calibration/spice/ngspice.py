@@ -233,3 +233,16 @@ def _complete(header: dict[str, Any], payload: bytes, job: Job) -> bool:
 def _waveform(header: dict[str, Any], payload: bytes, job: Job) -> Waveform:
     samples = np.frombuffer(payload, dtype="<f8").reshape(len(header["names"]), header["points"])
     return Waveform(samples[0].copy(), dict(zip(job.vectors, samples[1:].copy(), strict=True)))
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """What runs jobs: which one is installed, and workers that hold one each."""
+
+    installed: Callable[[], Ngspice]
+    """Version, and the identity that results are kept under. Raises `SimulationError` where it is not there."""
+    worker: Callable[[float, int], Worker]
+    """From the longest wall time in s and the largest address space in bytes of one job."""
+
+
+NGSPICE = Simulator(installed_ngspice, Worker)

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from bruno_spice.cli import app
 from bruno_spice.devices.cards.base import FeLIFCard, RRAMCard
-from bruno_spice.training import config
+from bruno_spice.training.networks import config
 
 MARKER = re.compile(r"^\{\{ ([a-z ]+) \}\}$", re.MULTILINE)
 

@@ -9,7 +9,7 @@ from browser import assert_readable, broken_images, console_errors, open_page
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from bruno_spice.training.config import NetworkConfig, NeuronConfig, RunConfig, SynapseConfig, TrainingConfig
+from bruno_spice.training.networks.config import NetworkConfig, NeuronConfig, RunConfig, SynapseConfig, TrainingConfig
 
 LOADING = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src"}
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from bruno_spice.training.config import RunConfig
+from bruno_spice.training.networks.config import RunConfig
 
 OWN_TASK = "pulses"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from bruno_spice.training.config import RunConfig
+from bruno_spice.training.networks.config import RunConfig
 from bruno_spice.training.runs.folder import RunFolder
 from bruno_spice.training.runs.trainer import train
 from bruno_spice.training.tasks import Task, load_task

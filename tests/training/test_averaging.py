@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bruno_spice.training.config import RunConfig
+from bruno_spice.training.networks.config import RunConfig
 from bruno_spice.training.runs.averaging import WeightAverage
 from bruno_spice.training.runs.evaluation import load_run
 from bruno_spice.training.runs.folder import RunFolder

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bruno_spice.devices.errors import InputError
-from bruno_spice.training.config import (
+from bruno_spice.training.networks.config import (
     CONFIG_FOLDER,
     RunConfig,
     changed,

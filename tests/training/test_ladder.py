@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bruno_spice.devices.cards.base import FeLIFCard
-from bruno_spice.training.config import RunConfig
+from bruno_spice.training.networks.config import RunConfig
 from bruno_spice.training.networks.ladder import ladder
 from bruno_spice.training.networks.network import Network, SharedDropout
 from bruno_spice.training.runs.evaluation import make_network

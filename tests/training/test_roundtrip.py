@@ -19,7 +19,7 @@ from bruno_spice.devices.ferroelectric.neuron import FeLIFParameters
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.stimulus import Stimulus
 from bruno_spice.devices.waveform import Waveform
-from bruno_spice.training.config import RunConfig
+from bruno_spice.training.networks.config import RunConfig
 from bruno_spice.training.neurons.felif import FeLIF
 from bruno_spice.training.roundtrip import circuit as roundtrip_circuit
 from bruno_spice.training.roundtrip.circuit import deck_overrides, find_circuit, stimulus

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from bruno_spice.devices.errors import BusyError, CardError, InputError
-from bruno_spice.training.config import RunConfig
+from bruno_spice.training.networks.config import RunConfig
 from bruno_spice.training.reports.run import write_run_report
 from bruno_spice.training.runs import checkpoint
 from bruno_spice.training.runs.checkpoint import _digest

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from bruno_spice.devices.cards.parts import Covariance
 from bruno_spice.devices.errors import CardError, InputError
-from bruno_spice.training.config import NeuronConfig, RunConfig
+from bruno_spice.training.networks.config import NeuronConfig, RunConfig
 from bruno_spice.training.networks.network import build_network
 from bruno_spice.training.neurons.spread import sample_parameters
 from bruno_spice.training.progress import Interrupted, Silent

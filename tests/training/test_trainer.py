@@ -13,7 +13,7 @@ import torch
 
 from bruno_spice.devices.cards.base import FeLIFCard
 from bruno_spice.devices.errors import BrunoError, CardError, InputError
-from bruno_spice.training.config import RunConfig
+from bruno_spice.training.networks.config import RunConfig
 from bruno_spice.training.progress import Interrupted, Silent
 from bruno_spice.training.runs.checkpoint import Progress, load_checkpoint, save_checkpoint
 from bruno_spice.training.runs.evaluation import evaluate, load_run

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bruno_spice.training.config import RunConfig
+from bruno_spice.training.networks.config import RunConfig
 from bruno_spice.training.runs.trainer import train
 
 ROOT = Path(__file__).parents[2]

@@ -45,7 +45,7 @@ def train_command(
     With both --resume and --overwrite, goes on where the folder holds this very run with these very cards.
     Leaves in the run folder: config.yaml, cards/, metrics.jsonl, checkpoints, result.json, figures/.
     """
-    from bruno_spice.training.config import changed, default_config, load_config, parse_settings
+    from bruno_spice.training.networks.config import changed, default_config, load_config, parse_settings
     from bruno_spice.training.parallel import rank
     from bruno_spice.training.progress import ConsoleReporter
     from bruno_spice.training.runs.folder import RunFolder
@@ -88,7 +88,7 @@ def train_command(
 
 def _bits(bits: int | None, kind: str) -> dict[str, Any]:
     """What ``--bits`` sets; fewer bits than a float has need devices, where `kind` has none. Raises `InputError`."""
-    from bruno_spice.training.config import FLOAT_BITS, MOST_BITS, SynapseConfig
+    from bruno_spice.training.networks.config import FLOAT_BITS, MOST_BITS, SynapseConfig
 
     if bits is None:
         return {}

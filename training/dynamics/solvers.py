@@ -18,7 +18,7 @@ from torch import Tensor
 
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.ferroelectric.bound import compiled
-from bruno_spice.training.dynamics import SOLVERS, unrolled
+from bruno_spice.training.dynamics import unrolled
 from bruno_spice.training.dynamics.laws import torch_laws
 from bruno_spice.training.dynamics.membrane import HAVE_KERNELS, Membrane, Solver, Step
 
@@ -191,14 +191,3 @@ def logistic(
 LOGISTIC = SolverInfo(logistic, 8, "substeps a macro step at small currents", None, more_for_tails=2, more_for_shares=6)
 ROSENBROCK = SolverInfo(rosenbrock, 1e-4, "relative tolerance of a step", torch.float64, ("cpu",), needs_kernels=True)
 EULER = SolverInfo(euler, 1000, "substeps a macro step", torch.float64)
-
-
-def find_solver(name: str, device: torch.device) -> SolverInfo:
-    """The solver called `name`; raises `InputError` where there is none or it does not run on `device`."""
-    info = SOLVERS.find(name)
-    if info.needs_kernels and not HAVE_KERNELS:
-        raise InputError(f"solver '{name}' needs numba; install it or take solver='logistic'")
-    if info.devices is not None and device.type not in info.devices:
-        others = [key for key, other in SOLVERS.items() if other.devices is None]
-        raise InputError(f"solver '{name}' does not run on '{device.type}'; take {' or '.join(others)}")
-    return info

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from bruno_spice.devices.cards.base import Card
 from bruno_spice.devices.errors import InputError
-from bruno_spice.training.config import NetworkConfig, NeuronConfig, RunConfig, SynapseConfig
+from bruno_spice.training.networks.config import NetworkConfig, NeuronConfig, RunConfig, SynapseConfig
 from bruno_spice.training.networks.ladder import ladder
 from bruno_spice.training.neurons import NEURONS
 from bruno_spice.training.neurons.kinds import NeuronKind

@@ -26,13 +26,24 @@ from bruno_spice.training.dynamics.laws import at_membrane, rows_of, torch_laws
 from bruno_spice.training.dynamics.limits import find_limits
 from bruno_spice.training.dynamics.membrane import HAVE_KERNELS
 from bruno_spice.training.dynamics.sequence import Plan, Result, Sequence
-from bruno_spice.training.dynamics.solvers import find_solver
+from bruno_spice.training.dynamics.solvers import SolverInfo
 from bruno_spice.training.dynamics.surrogates import Surrogate
 from bruno_spice.training.neurons.base import CircuitLayer, Outputs, State
 from bruno_spice.training.numerics import check_current, check_finite, check_precision
 
 FIRST_STEP_MS = 1e-2
 RESETS = ("macro", "event", "delayed")
+
+
+def _solver(name: str, device: torch.device) -> SolverInfo:
+    """The solver called `name`; raises `InputError` where there is none or it does not run on `device`."""
+    info = SOLVERS.find(name)
+    if info.needs_kernels and not HAVE_KERNELS:
+        raise InputError(f"solver '{name}' needs numba; install it or take solver='logistic'")
+    if info.devices is not None and device.type not in info.devices:
+        others = [key for key, other in SOLVERS.items() if other.devices is None]
+        raise InputError(f"solver '{name}' does not run on '{device.type}'; take {' or '.join(others)}")
+    return info
 
 
 class FeLIF(CircuitLayer):
@@ -219,7 +230,7 @@ class FeLIF(CircuitLayer):
         if name == "auto":
             exact = dtype == torch.float64 and device.type == "cpu" and HAVE_KERNELS
             name = "rosenbrock" if exact else "logistic"
-        solver = find_solver(name, device)
+        solver = _solver(name, device)
         accuracy = solver.accuracy_for(self._domain_weight) if self.accuracy is None else self.accuracy
         event, delayed = self.reset == "event", self.reset == "delayed"
         settings = {"substeps": int(accuracy), **self._gradient.plan}

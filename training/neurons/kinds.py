@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -16,9 +16,6 @@ from bruno_spice.devices.models.model import NeuronModel
 from bruno_spice.training.neurons.felif import FeLIF
 from bruno_spice.training.neurons.lif import LIF
 from bruno_spice.training.neurons.spread import SpreadDevices
-
-if TYPE_CHECKING:
-    from bruno_spice.training.config import NeuronConfig
 
 
 class GatedLayer(nn.Module):
@@ -40,7 +37,7 @@ class NeuronKind:
 
     label: str
     """In words, for messages, figures and reports."""
-    make: Callable[["NeuronConfig", Mapping[str, Any], Card | None, int], nn.Module] | None = None
+    make: Callable[[Any, Mapping[str, Any], Card | None, int], nn.Module] | None = None
     """A layer of so many neurons, from the configuration, those of its options that it knows, and the card; it is
     called as `training.neurons.felif` says."""
     gated: Callable[[int, int], nn.Module] | None = None
@@ -70,7 +67,7 @@ def _options() -> Iterator[None]:
 def of_layer(layer: type[nn.Module], label: str | None = None, **more: Any) -> NeuronKind:
     """Neurons of the class `layer`, which takes the options as keyword arguments; `more` are fields of `NeuronKind`."""
 
-    def make(config: "NeuronConfig", options: Mapping[str, Any], card: Card | None, width: int) -> nn.Module:
+    def make(config: Any, options: Mapping[str, Any], card: Card | None, width: int) -> nn.Module:
         with _options():
             return layer(**options)
 
@@ -93,7 +90,7 @@ def of_model(model: type[NeuronModel]) -> NeuronKind:
     return NeuronKind(model.label, _ferroelectric, options=_KNOWN, card=card_class(model), recurrent=True)
 
 
-def _ferroelectric(config: "NeuronConfig", options: Mapping[str, Any], card: Card | None, width: int) -> nn.Module:
+def _ferroelectric(config: Any, options: Mapping[str, Any], card: Card | None, width: int) -> nn.Module:
     assert isinstance(card, NeuronCard), "a ferroelectric neuron needs its card"
     with _options():
         neuron = FeLIF(card, gradient=config.gradient, **options)

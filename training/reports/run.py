@@ -8,7 +8,7 @@ import yaml
 from bruno_spice.calibration.cards.catalogue import CARD_TYPES
 from bruno_spice.calibration.presentation.page import Picture, Section, Table, write_page
 from bruno_spice.devices.cards.base import Card
-from bruno_spice.training.config import RunConfig
+from bruno_spice.training.networks.config import RunConfig
 from bruno_spice.training.reports.validation import PREFIX, validation_sections
 from bruno_spice.training.runs.folder import RunFolder, check_cards, kept_models, whole
 

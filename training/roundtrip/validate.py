@@ -25,7 +25,7 @@ from bruno_spice.calibration.spice.farm import Farm
 from bruno_spice.calibration.spice.ngspice import ngspice_version
 from bruno_spice.calibration.targets.inspection import taken
 from bruno_spice.devices.errors import InputError
-from bruno_spice.training.config import RunConfig
+from bruno_spice.training.networks.config import RunConfig
 from bruno_spice.training.networks.network import Network
 from bruno_spice.training.progress import threads
 from bruno_spice.training.reports.validation import weights_sha256

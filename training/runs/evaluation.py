@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bruno_spice.training.config import RunConfig
+from bruno_spice.training.networks.config import RunConfig
 from bruno_spice.training.networks.network import Network, build_network
 from bruno_spice.training.parallel import own_device
 from bruno_spice.training.progress import Reporter, Silent, threads

@@ -17,8 +17,8 @@ import torch
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from bruno_spice.devices.errors import BrunoError, InputError
-from bruno_spice.training.config import RunConfig, TrainingConfig, difference
 from bruno_spice.training.memory import peak_bytes, settle
+from bruno_spice.training.networks.config import RunConfig, TrainingConfig, difference
 from bruno_spice.training.networks.network import Network
 from bruno_spice.training.parallel import Process, own_device, processes
 from bruno_spice.training.progress import (

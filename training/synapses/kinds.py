@@ -3,15 +3,12 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bruno_spice.devices.cards.base import Card
 from bruno_spice.devices.errors import InputError
 from bruno_spice.training.synapses.base import FloatLinear, Synapse
 from bruno_spice.training.synapses.device import DeviceLinear, SynapseDevice
-
-if TYPE_CHECKING:
-    from bruno_spice.training.config import SynapseConfig
 
 MakeSynapse = Callable[[int, int], Synapse]
 """From the numbers of inputs and outputs."""
@@ -23,7 +20,7 @@ class SynapseKind:
 
     label: str
     """In words, for messages, figures and reports."""
-    maker: Callable[["SynapseConfig", Card | None], MakeSynapse]
+    maker: Callable[[Any, Card | None], MakeSynapse]
     """From the configuration and the card, if there is one."""
     card: type[Card] | None = None
     """The card that it is made from."""
@@ -33,7 +30,7 @@ class SynapseKind:
     """What ``synapse.options`` may set."""
 
 
-def array_options(config: "SynapseConfig") -> dict[str, Any]:
+def array_options(config: Any) -> dict[str, Any]:
     """The keyword arguments of `DeviceLinear` that `config` sets."""
     return {
         "bits": config.bits,
@@ -50,7 +47,7 @@ def array_options(config: "SynapseConfig") -> dict[str, Any]:
 def of_device(device: type[SynapseDevice]) -> SynapseKind:
     """Arrays of `device`, whose keyword arguments are the options."""
 
-    def maker(config: "SynapseConfig", card: Card | None) -> MakeSynapse:
+    def maker(config: Any, card: Card | None) -> MakeSynapse:
         cards = () if device.card is None else (card,)
         try:
             model = device(*cards, **config.options)

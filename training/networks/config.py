@@ -12,7 +12,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from bruno_spice.devices.errors import InputError
-from bruno_spice.devices.files import is_file
+from bruno_spice.devices.files import ROOT, is_file
 from bruno_spice.devices.reading import load_yaml, parse_yaml, short, shown
 from bruno_spice.devices.registry import Registry, is_code
 from bruno_spice.devices.units import parse_spice_number
@@ -20,7 +20,7 @@ from bruno_spice.training.dynamics import GRADIENTS
 from bruno_spice.training.neurons import NEURONS
 from bruno_spice.training.synapses import SYNAPSES
 
-CONFIG_FOLDER = Path(__file__).parent / "configs"
+CONFIG_FOLDER = ROOT / "training" / "configs"
 MAY_CHANGE_ON_RESUME = ("epochs", "patience")
 """Of `TrainingConfig`."""
 MOST_OF_A_PATH = 500

@@ -22,7 +22,6 @@ from bruno_spice.devices.errors import InputError
 from bruno_spice.training.neurons.felif import FeLIF
 
 CUT = 3.0
-OF_ANY_SIGN = ("offset_field", "v_reset", "v_floor", "polarization_reset")
 
 Spread = str | Mapping[str, float]
 """``card``, ``fit_ambiguity``, or relative standard deviations by parameter name."""
@@ -37,7 +36,7 @@ def sample_parameters(
     """
     drawn = _from_covariance(card, count, rng) if spread == "fit_ambiguity" else _by_sigmas(card, spread, count, rng)
     for name, values in drawn.items():
-        if not name.startswith(OF_ANY_SIGN) and np.any(values * card[name] <= 0.0):
+        if card.sign_of(name) != "any" and np.any(values * card[name] <= 0.0):
             raise InputError(
                 f"the spread of '{name}' reaches beyond zero ({values.min():.3g} where the card has {card[name]:.3g}); "
                 f"give neuron.spread smaller sigmas"

@@ -96,8 +96,7 @@ def _simd_maths() -> dict[str, Any]:
 
 
 class _Elements(ast.NodeTransformer):
-    """Turns ``x.field`` into the element that holds it, `x` as an argument into the arguments that stand for it, and
-    numbers into those of the precision."""
+    """Turns ``x.field`` into the element that holds it, and numbers into those of the precision."""
 
     def __init__(self, model: Any, simd: bool) -> None:
         from bruno_spice.devices.ferroelectric.lanes.rows import BLOCK
@@ -118,16 +117,6 @@ class _Elements(ast.NodeTransformer):
             raise AttributeError(f"no row is called '{node.attr}'; there are {', '.join(self.shared + self.domain)}")
         return ast.parse(text, mode="eval").body
 
-    def visit_Call(self, node: ast.Call) -> ast.expr:
-        self.generic_visit(node)
-        arguments: list[ast.expr] = []
-        for each in node.args:
-            named = isinstance(each, ast.Name) and each.id == "x"
-            names = (("w", "at", "j") if self.simd else ("c", "k", "K")) if named else ()
-            arguments += [ast.Name(name, ast.Load()) for name in names] or [each]
-        node.args = arguments
-        return node
-
     def visit_Constant(self, node: ast.Constant) -> ast.expr:
         if self.simd and isinstance(node.value, float):
             return ast.parse(f"F({node.value!r})", mode="eval").body
@@ -142,48 +131,30 @@ def machine_laws(model: Any, simd: bool) -> ModuleType:
 
     module = ModuleType(f"laws_{tag(model)}_{'simd' if simd else 'scalar'}")
     numbers = {**(_simd_maths() if simd else _scalar_maths()), "F": np.float32, "ROWS": GROUP_ROWS}
-    pending: dict[str, Any] = {}
     for name in LAWS:
         function = inspect.unwrap(text_of(model, name))
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-        definition = tree.body[0]
-        assert isinstance(definition, ast.FunctionDef)
-        definition.decorator_list = []
-        definition.returns = None
-        plain = [each for each in definition.args.args if each.arg != "x"]
-        names = ("w", "at", "j") if simd else ("c", "k", "K")
-        definition.args.args = [*plain, *(ast.arg(each) for each in names)]
-        for each in definition.args.args:
-            each.annotation = None
-        if isinstance(definition.body[0], ast.Expr) and isinstance(definition.body[0].value, ast.Constant):
-            del definition.body[0]
-        if isinstance(definition.body[0], ast.Raise):
-            continue
-        _Elements(model, simd).visit(definition)
-        here = {key: np.float32(value) if simd and isinstance(value, float) else value
-                for key, value in function.__globals__.items()} | numbers  # fmt: skip
-        exec(compile(ast.fix_missing_locations(tree), f"<{module.__name__}>", "exec"), here)
-        pending[name] = here
-    for name, here in pending.items():
-        for other in pending:
-            if other != name and other in here and other not in maths.NAMES:
-                here[other] = pending[other][other]
-    compile_law = inlined if simd else _scalar_inlined
-    done: dict[str, Any] = {}
-
-    def finish(name: str) -> Any:
-        if name not in done:
-            here = pending[name]
-            for other in here[name].__code__.co_names:
-                if other in pending and other != name:
-                    here[other] = finish(other)
-            done[name] = compile_law(here[name])
-        return done[name]
-
-    for name in pending:
-        setattr(module, name, finish(name))
+        text = _for_machine(function, model, simd)
+        around = {key: np.float32(value) if simd and isinstance(value, float) else value
+                  for key, value in function.__globals__.items()} | numbers  # fmt: skip
+        exec(compile(text, f"<{module.__name__}>", "exec"), around)
+        setattr(module, name, (inlined if simd else _scalar_inlined)(around[name]))
     module.TERMINAL = model.TERMINAL  # type: ignore[attr-defined]
     return module
+
+
+def _for_machine(function: Any, model: Any, simd: bool) -> ast.Module:
+    """The text of a law with elements of arrays in the place of `x`, without annotations and docstring."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    definition = tree.body[0]
+    assert isinstance(definition, ast.FunctionDef), f"{function.__name__} is no function of its own"
+    names = [each.arg for each in definition.args.args if each.arg != "x"]
+    names += ["w", "at", "j"] if simd else ["c", "k", "K"]
+    definition.args.args = [ast.arg(name) for name in names]
+    definition.decorator_list, definition.returns = [], None
+    if ast.get_docstring(definition):
+        del definition.body[0]
+    _Elements(model, simd).visit(definition)
+    return ast.fix_missing_locations(tree)
 
 
 def _scalar_inlined(function: Any) -> Any:

@@ -106,7 +106,7 @@ class FeLIFModel(NeuronModel):
 
     @staticmethod
     def chord(size: Number, ahead: Number, x: Number) -> Number:
-        """By the bound 1 - (E/E')^alpha >= 1 - E/E'."""
+        """By the bound 1 - (E/E')^alpha >= 1 - E/E'; with it a lower bound is this over alpha."""
         return size / ahead
 
     @classmethod

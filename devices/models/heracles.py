@@ -105,7 +105,7 @@ class HeraclesModel(NeuronModel):
 
     @staticmethod
     def steepness(size: Number, x: Number) -> Number:
-        """d ln(k+ + k-)/dE in nm/V: d_e q/kT, less what flows back, and none above the barrier."""
+        """d ln(k+ + k-)/dE in nm/V: d_e q/kT, less what flows back; a thousandth of it above the barrier."""
         rises = x.ln_rate + size * x.per_field < minimum(x.ln_rate + x.barrier, MOST_LN_RATE)
         rising = where(rises, x.per_field, 1e-3 * x.per_field)
         return rising - x.per_field * 2.0 / (1.0 + exp(2.0 * minimum(size * x.per_field, MOST_E_FOLDS)))

@@ -98,7 +98,8 @@ def steepness_slope(size: Number, x: Number) -> Number:
 
 
 def chord(size: Number, ahead: Number, x: Number) -> Number:
-    """A lower bound of the mean steepness between `size` and a larger field `ahead`, in units of that at `size`.
+    """About the mean steepness between `size` and a larger field `ahead`, and never e-folds above it, in units of that
+    at `size`.
 
     Where ln r is concave its slope at a small field promises a rate that is too large by orders of magnitude.
     """

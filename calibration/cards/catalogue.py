@@ -1,8 +1,11 @@
 """Parameter cards side by side: load one of whichever model, compare two, remark on what looks odd in one."""
 
 import math
+from collections import ChainMap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -12,7 +15,8 @@ from bruno_spice.devices.files import ROOT
 from bruno_spice.devices.reading import shown
 
 CALIBRATED = Path("data/calibrated")
-CARD_TYPES: dict[str, type[Card]] = {**NEURON_CARDS, "rram": RRAMCard}
+CARD_TYPES: Mapping[str, type[Card]] = ChainMap(cast("dict[str, type[Card]]", NEURON_CARDS), {"rram": RRAMCard})
+"""By model; one of a user's own is there once its file has run."""
 LOOSE = 0.5
 """A standard error above this fraction of the value is remarked on."""
 

@@ -21,17 +21,18 @@ import textwrap
 from collections import namedtuple
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any, TypeVar
 
 import numpy as np
 
-from bruno_spice.devices.files import ROOT
 from bruno_spice.devices.models import laws as shared
 from bruno_spice.devices.models import maths
 from bruno_spice.devices.models.rows import DOMAINS_FROM, domain_names, shared_names
 
 F = TypeVar("F", bound=Callable[..., Any])
+DEVICES = "bruno_spice.devices"
 law: Any = ModuleType("law")
 """In a template, the laws of the model that it is compiled for."""
 LAWS = tuple(name for name, value in vars(shared).items() if inspect.isfunction(value))
@@ -178,12 +179,17 @@ def template(simd: bool = False, inline: bool = False) -> Callable[[F], F]:
 
 
 def tag(model: Any) -> str:
-    """A name for `model` that no other, and no other version of it, has: of compiled code that is kept."""
-    source = inspect.getfile(model)
-    if source.startswith(str(ROOT)):
+    """A name for `model` that no other, and no other version of it, has: of compiled code that is kept.
+
+    What lies in `devices` is told apart by the folder that kernels are kept in (`devices.compiled`).
+    """
+    own = [each for each in model.__mro__ if not each.__module__.startswith((f"{DEVICES}.", "builtins"))]
+    if not own:
         return str(model.name)
-    with open(source, "rb") as file:  # noqa: PTH123
-        return f"{model.name}_{hashlib.sha256(file.read()).hexdigest()[:12]}"
+    digest = hashlib.sha256()
+    for source in sorted({inspect.getfile(each) for each in own}):
+        digest.update(Path(source).read_bytes())
+    return f"{model.name}_{digest.hexdigest()[:12]}"
 
 
 @cache

@@ -18,7 +18,10 @@ DIALECTS = (
     "dialect.cir", "area_expression.cir", "micro_sign_latin1.cir", "source_continued.cir", "tran_with_start.cir",
     "param_function.cir", "param_in_body.cir", "hostile_u_incl.cir", "hostile_t_incl.cir",
 )  # fmt: skip
-OWN = ("crossbar.cir", "fecap_pv.cir", "neuron.cir", "neuron_cmos.cir", "rram.cir", "rram_1t1r.cir", "rram_source.cir")
+OWN = (
+    "crossbar.cir", "fecap_pv.cir", "heracles_pv.cir", "neuron.cir", "neuron_cmos.cir", "neuron_heracles.cir",
+    "rram.cir", "rram_1t1r.cir", "rram_source.cir",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -250,7 +250,11 @@ def test_a_measured_table_spreads_ages_and_says_what_it_does_not_know(here, rram
     ("registry", "name", "said"),
     [
         (NEURONS, "rilf", r"unknown neuron 'rilf'; did you mean '\w+'\? known are felif, heracles, lif"),
-        (NEURONS, "adaptive.py:nn", r"neuron 'adaptive\.py:nn': neurons are a NeuronModel, a class derived from torch\.nn\.Module"),
+        (
+            NEURONS,
+            "adaptive.py:nn",
+            r"'adaptive\.py:nn': neurons are a NeuronModel, a class derived from torch\.nn\.Module",
+        ),
         (SYNAPSES, "cells.py:TABLE_S", "weights are a class derived from SynapseDevice or Synapse"),
         (SYNAPSES, "cells.py:SynapseDevice", "with all their methods"),
         (GRADIENTS, "damped.py:Damp", "a gradient is a .*Gradient, not a "),

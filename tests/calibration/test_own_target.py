@@ -17,7 +17,6 @@ TOY = Target(
     calibrate=lambda **options: SimpleNamespace(card=FeLIFCard.published()),
     netlist=NEURON_NETLIST,
     deck=neuron_deck,
-    card_file="toy.json",
     accepts=frozenset(),
     options=common,
     summary=lambda card: f"threshold {card['v_threshold']:g} V",
@@ -32,8 +31,8 @@ def test_a_target_of_ones_own_is_calibrated_from_its_file(bruno, tmp_path, monke
     (tmp_path / "toy.py").write_text(TOY)
     code, out, err = bruno("calibrate", "toy.py:TOY", "--out", "cards")
     assert code == 0, err
-    assert out == "cards/toy.json: threshold 2.5 V\n"
-    assert json.loads((tmp_path / "cards" / "toy.json").read_text())["model"] == "felif"
+    assert out == "cards/felif.json: threshold 2.5 V\n"
+    assert json.loads((tmp_path / "cards" / "felif.json").read_text())["model"] == "felif"
     code, _, err = bruno("calibrate", "toy.py:TOY", "--domains", "4", "--out", "cards")
     assert code == 2
     assert one_sentence(err, "--domains goes with neuron; a toy knows nothing of it")

@@ -9,9 +9,11 @@ import torch
 
 from bruno_spice.devices.cards.base import FeLIFCard
 from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.ferroelectric.bound import compiled
 from bruno_spice.devices.ferroelectric.neuron import FeLIFParameters
-from bruno_spice.devices.ferroelectric.scalar import windows as felif_windows
+from bruno_spice.devices.ferroelectric.scalar import windows
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
+from bruno_spice.devices.models.felif import FeLIFModel
 from bruno_spice.devices.stimulus import Stimulus
 from bruno_spice.training.neurons.felif import FeLIF
 from bruno_spice.training.neurons.lif import LIF
@@ -150,7 +152,8 @@ def test_every_stepping_kernel_ends_with_no_number_where_one_went_in(kernel, eve
     setting = 1e-4 if kernel == "rosenbrock_windows" else 100
     out = [np.zeros((2, n)), np.zeros(n), np.zeros(n), np.zeros((2, 3, wide)), np.zeros((2, wide))]
     arguments = (0, n, constants, *state, np.array([1e-9, i_a]), np.zeros(n), setting, event, *out)
-    ends(lambda: (getattr(felif_windows, kernel)(*arguments), True))
+    step = compiled(getattr(windows, kernel), FeLIFModel)
+    ends(lambda: (step(*arguments), True))
     assert not math.isfinite(state[0][1]) or state[0][1] == CARD["v_reset"]
     assert math.isfinite(state[0][0])
 

@@ -74,6 +74,7 @@ class RRAMLinear(DeviceLinear):
     - `noisy_reads`: add read noise, drawn once a forward pass and device.
     - `spread_cut`: how many sigmas filaments are cut off at, which leaves less than the card declares
       (`devices.rram.filament.remaining_sigma`).
+    - `age_s`: time in s since the devices were programmed; the filament knows of no change with it, so 0.
 
     `weight` (out, in) is latent, 0 at first, and trained straight through the rounding. Raises `InputError` for an
     unknown scheme or a `spread_cut` that is not positive, `EnvelopeError` where the card does not reach its levels, and

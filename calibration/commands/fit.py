@@ -20,6 +20,7 @@ from bruno_spice.calibration.commands.shared import (
     parse_overrides,
     print_json,
 )
+from bruno_spice.calibration.measured import READERS
 from bruno_spice.calibration.presentation.terminal import Terminal
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.files import write_atomic
@@ -42,6 +43,7 @@ def fit_fecap_command(
     charge_unit: Annotated[str | None, typer.Option(help="C, uC, nC, pC, fC; or C/m2, uC/cm2.")] = None,
     current_unit: Annotated[str | None, typer.Option(help="A, mA, uA, nA, pA; or A/m2, A/cm2, mA/cm2, uA/cm2.")] = None,
     area: Annotated[float | None, number_option("Electrode area in m^2: 25p is 25 um^2.")] = None,
+    reader: Annotated[str, typer.Option("--format", help=f"Kind of file: {READERS.choices}.")] = "table",
     free: Annotated[
         str | None, typer.Option(metavar="NAME,...", help="Fit exactly these (default: what the data determine).")
     ] = None,
@@ -74,7 +76,7 @@ def fit_fecap_command(
     if other is not None:
         raise InputError(f"--{'current' if kind == 'charge' else 'charge'}-unit does not go with --{kind}")
     columns = Columns(time, voltage, response, kind, time_unit, voltage_unit, unit)
-    measured = read_measurement(path, columns, area)
+    measured = read_measurement(path, columns, area, reader)
     names = [name.strip().lower() for name in free.split(",")] if free else None
     keep_to_this_command(out)
     with _progress() as report:

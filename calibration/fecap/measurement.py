@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bruno_spice.calibration.measured import READERS
 from bruno_spice.calibration.measured.plain import (
     CHARGE_DENSITY_UNITS,
     CHARGE_UNITS,
@@ -21,7 +22,6 @@ from bruno_spice.calibration.measured.plain import (
     VOLTAGE_UNITS,
     Column,
     declared,
-    read_plain,
 )
 from bruno_spice.devices.errors import InputError
 
@@ -69,16 +69,18 @@ class FeCAPMeasurement:
         return float(np.ptp(self.response))
 
 
-def read_measurement(path: Path | str, columns: Columns, area_m2: float | None) -> FeCAPMeasurement:
-    """The record in the table at `path`.
+def read_measurement(
+    path: Path | str, columns: Columns, area_m2: float | None, reader: str = "table"
+) -> FeCAPMeasurement:
+    """The record in the file at `path`, as `reader` (a name in `READERS`, or ``file.py:function``) reads it.
 
     `area_m2` turns charge and current into densities; only units that are densities already go without it.
     Raises `InputError` for a missing or unknown unit or column, one that the file contradicts, a value that is no
     number, times that do not increase.
     """
-    (time_s, voltage_v, response), table = read_plain(path, _declared(columns, area_m2))
+    (time_s, voltage_v, response), said = READERS.find(reader)(Path(path), _declared(columns, area_m2))
     found = measurement(time_s, voltage_v, response, columns.kind, str(path))
-    return replace(found, read_as=table.unusual)
+    return replace(found, read_as=said)
 
 
 def measurement(

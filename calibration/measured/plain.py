@@ -73,3 +73,9 @@ def read_plain(path: Path | str, columns: Sequence[Column]) -> tuple[list[Array]
                     f"--{column.what}-unit says {column.unit}"
                 )
     return [column.scale * table.columns[column.name] for column in columns], table
+
+
+def read_declared(path: Path, columns: Sequence[Column]) -> tuple[list[Array], tuple[str, ...]]:
+    """The `columns` of a plain table in SI units, and what is unusual about the file; a reader of `READERS`."""
+    arrays, table = read_plain(path, columns)
+    return arrays, table.unusual

@@ -80,9 +80,10 @@ def heracles_library(card: Card, name: str, source: str) -> str:
     film = _HERACLES_FILM.format(
         eps0=f"{EPS_0:.12g}", q=f"{Q_E:.12g}", kt=f"{K_B / Q_E:.12g}", k0=f"{1e-3 * K_B / PLANCK:.12g}",
         most=f"{MOST_LN_RATE:g}", thinnest=f"{THINNEST_M:g}", c_total=f"{x.c_total:.12g}",
-        cleared=f"{x.in_film(card['v_reset'], card['polarization_reset']):.12g}", pull=f"{PULL_S:g}", shift=STATE_SHIFT,
+        cleared=f"{x.in_film(card['v_reset'], card['polarization_reset']):.12g}",
+        at_rest=f"{x.in_film(0.0, card['polarization_reset']):.12g}", pull=f"{PULL_S:g}", shift=STATE_SHIFT,
     )  # fmt: skip
-    return _neuron_library(card, name, source, _HERACLES_SAYS, film, "", "film", "{cleared}", "V(film)-({cleared})")
+    return _neuron_library(card, name, source, _HERACLES_SAYS, film, "", "film", "{cleared}", "V(film)-({at_rest})")
 
 
 def _neuron_library(
@@ -236,14 +237,15 @@ _HERACLES_SAYS = """\
 *   I_leak   = leak_density area (exp({leak_said}/leak_v_scale) - 1) sign(V) + leak_discharge tanh(V/leak_v_smooth)
 *   I_in     = I for I >= 0, I c((V - v_floor)/v_compliance) for I < 0;  c(u) = 1 - exp(-u) for u >= 0, u below
 *   spike at V > v_threshold; then V = v_reset, p = polarization_reset, held for t_refractory
-* C_w V is counted in proportion to the film's voltage, exact at the reset and at the threshold, and ctot and cleared
-* (the film's voltage after a reset) are numbers of this card: change them with the parameters.
+* C_w V is counted in proportion to the film's voltage, exact at the reset and at the threshold. ctot, cleared, at_rest
+* (the film's voltage after a reset, and at 0 V) are numbers of this card: export again for other parameters.
 * Source: Fehlings et al., arXiv 2410.07791. vm is a monitor here: what loads it does not load the film.
 *"""
 
 _HERACLES_FILM = """\
 .param ctot = {c_total}
 .param cleared = {cleared}
+.param at_rest = {at_rest}
 .param cfe = {{{eps0}*eps_fe/thickness_fe}}
 .param efolds = {{switching_distance/({kt}*temperature)}}
 .param most = {{barrier/({kt}*temperature)}}

@@ -16,7 +16,7 @@ from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.rram.filament import RRAMParameters, conductance
 from bruno_spice.devices.stimulus import Stimulus
-from tests.devices.nudges import CARD, LEVELS_A, NAMES, nudged
+from tests.devices.nudges import SHOWN
 
 INHIBITED = Stimulus.steps(np.array([4, 4, -1, 4, -5, -5, 4, 4, 4, -2, 8, 8]) * 1e-9, name="inhibition")
 STIMULI = {
@@ -184,12 +184,17 @@ def test_bruno_exports_and_simulates_the_export(bruno, tmp_path):
     np.testing.assert_allclose(*spikes, rtol=1e-3)
 
 
-def test_a_nudge_of_any_parameter_moves_the_exported_subcircuit_alike(farm, tmp_path):
+@pytest.mark.parametrize("model", SHOWN)
+def test_a_nudge_of_any_parameter_moves_the_exported_subcircuit_alike(model, farm, tmp_path):
     """Compared away from the spikes, within which the subcircuit takes a microsecond and the model none."""
-    stimulus, stop = Stimulus.steps(LEVELS_A[:7], rise_s=1e-6), 7e-3
-    runs = [NeuronRun(stimulus, stop)] + [NeuronRun(stimulus, stop, {name: nudged(name)}) for name in NAMES]
-    waves = simulate_neurons(runs, export_card(CARD, tmp_path)[0], farm)
-    cards = [CARD] + [CARD.with_values(**{name: nudged(name)}) for name in NAMES]
+    of_model = SHOWN[model]
+    stimulus, stop = Stimulus.steps(of_model.levels_a[:7], rise_s=1e-6), 7e-3
+    names = of_model.names
+    cards = [of_model.card] + [of_model.card.with_values(**{name: of_model.nudged(name)}) for name in names]
+    waves = [
+        simulate_neurons([NeuronRun(stimulus, stop)], export_card(card, tmp_path / str(n))[0], farm)[0]
+        for n, card in enumerate(cards)
+    ]
     models = [simulate(card, stimulus, stop) for card in cards]
     times = np.arange(0.3e-3, stop, 0.1e-3)
 
@@ -197,10 +202,10 @@ def test_a_nudge_of_any_parameter_moves_the_exported_subcircuit_alike(farm, tmp_
         at = wave.resampled(times)
         return np.stack([at["v_mem_v"], 5 * at["polarization"]])
 
-    for name, wave, model in zip(NAMES, waves[1:], models[1:], strict=True):
-        spikes = np.concatenate([model.spike_times_s, models[0].spike_times_s])
+    for name, wave, moved in zip(names, waves[1:], models[1:], strict=True):
+        spikes = np.concatenate([moved.spike_times_s, models[0].spike_times_s])
         far = np.abs(times[:, None] - spikes).min(axis=1) > 20e-6
-        wanted = (shown(model) - shown(models[0]))[:, far]
+        wanted = (shown(moved) - shown(models[0]))[:, far]
         error = np.sqrt(np.mean(((shown(wave) - shown(waves[0]))[:, far] - wanted) ** 2))
         size = np.sqrt(np.mean(wanted**2))
         assert error < 0.1 * size, f"{name}: {error:.2g} of {size:.2g}"

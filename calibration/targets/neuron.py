@@ -21,6 +21,7 @@ from bruno_spice.calibration.presentation.page import Picture, PlotlyFigure, Sec
 from bruno_spice.calibration.targets.report import correlation, layout, parameter_table
 from bruno_spice.calibration.targets.target import Asked, Rows, Target, common, only, sampled
 from bruno_spice.devices.cards.base import Card
+from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 from bruno_spice.devices.models import MODELS
 from bruno_spice.devices.stimulus import Stimulus
@@ -36,6 +37,8 @@ def options(asked: Asked) -> dict[str, Any]:
     found = common(asked) | only(asked, ["domains", "network_traces", "current_scale", "currents_a"])
     if asked.model is not None:
         model = MODELS.find(asked.model)
+        if asked.domains is not None and not model.domain_parameters:
+            raise InputError(f"--domains says nothing to {model.label}, whose film is one domain")
         found = {"netlist": NETLISTS / model.netlist} | found | {"model": model}
     if asked.groups is not None:
         found["overrides"] = {"groups": asked.groups, **found["overrides"]}

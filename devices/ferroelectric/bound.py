@@ -79,10 +79,10 @@ def _scalar_maths() -> dict[str, Any]:
 
     import numba
 
-    def where(condition, this, that):  # type: ignore[no-untyped-def]
+    def where(condition, this, that):  # type: ignore[no-untyped-def]  # numba types it
         return this if condition else that
 
-    def power(base, exponent):  # type: ignore[no-untyped-def]
+    def power(base, exponent):  # type: ignore[no-untyped-def]  # numba types it
         return base**exponent
 
     bound = {"where": numba.njit(inline="always")(where), "power": numba.njit(inline="always")(power)}
@@ -139,7 +139,7 @@ def machine_laws(model: Any, simd: bool) -> ModuleType:
                   for key, value in function.__globals__.items()} | numbers  # fmt: skip
         exec(compile(text, f"<{module.__name__}>", "exec"), around)
         setattr(module, name, (inlined if simd else _scalar_inlined)(around[name]))
-    module.TERMINAL = model.TERMINAL  # type: ignore[attr-defined]
+    vars(module)["TERMINAL"] = model.TERMINAL
     return module
 
 

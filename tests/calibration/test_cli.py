@@ -265,3 +265,16 @@ def test_a_warning_is_one_line(bruno, monkeypatch, tmp_path):
     assert code == 0
     assert out.startswith("131.2 ")
     assert one_sentence(errors, "warning: results are used but not kept: cannot write to ")
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--model", "heracles", "--domains", "4"], "--domains says nothing to HERACLES, whose film is one domain"),
+        (["--model", "heracels"], "unknown neuron model 'heracels'; did you mean 'heracles'?"),
+    ],
+)
+def test_a_model_that_cannot_be_fitted_so_is_refused_in_one_sentence(bruno, args, said):
+    code, _, err = bruno("calibrate", "neuron", *args)
+    assert code == 2
+    assert one_sentence(err, said)

@@ -225,3 +225,9 @@ def test_imports_for_a_side_effect_and_by_an_old_name_are_seen(house):
         "devices.b.load",
     ]
     assert by_an_old_name(files["bruno_spice.devices.c"], files) == []
+
+
+def test_no_two_test_files_share_a_name():
+    """The tests are no package: pytest imports each by its bare name, and refuses the second of a name."""
+    counted = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in counted.items() if count > 1] == []

@@ -1,4 +1,4 @@
-"""What every test shares: the committed cards and the folder of real data."""
+"""What every test shares: the committed cards, the folder of real data, one store of simulations and fits."""
 
 import os
 import sys
@@ -8,6 +8,7 @@ import pytest
 
 import bruno_spice.devices.files as files
 from bruno_spice.calibration.commands.shared import run
+from bruno_spice.calibration.spice.store import Store
 from bruno_spice.cli import app
 from bruno_spice.devices.cards.base import FeLIFCard, RRAMCard
 from tests.support.cards import one_domain_card
@@ -22,6 +23,15 @@ def pytest_configure():
         raise pytest.UsageError(f"bruno_spice is that of {files.ROOT}, not of {ROOT}: run `make setup` here")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "linked"), os.environ.get("PYTHONPATH")]))
     os.environ["PYTHONSAFEPATH"] = "1"  # the working folder may hold a part of the package
+
+
+@pytest.fixture(scope="session", autouse=True)
+def store(tmp_path_factory):
+    """Where simulations and fits are kept: fresh in each session, so that all of them are done, and each once."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "spice"
+    os.environ["BRUNO_CACHE"] = str(folder)
+    return Store(folder)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,4 @@
-"""Real ngspice runs shared by the tests: each simulated once a session, in a store of its own."""
-
-import os
+"""Real ngspice runs shared by the tests: each simulated once a session."""
 
 import pytest
 from spice_references import FIRST_SPIKE_S
@@ -8,16 +6,13 @@ from spice_references import FIRST_SPIKE_S
 from bruno_spice.calibration.circuits.experiments import NeuronRun, simulate_neurons
 from bruno_spice.calibration.rram.calibrate import calibrate_rram
 from bruno_spice.calibration.spice.farm import Farm
-from bruno_spice.calibration.spice.store import Store
 from bruno_spice.devices.stimulus import Stimulus
 
 
 @pytest.fixture(scope="session")
-def farm(tmp_path_factory):
-    """A farm with a store that is fresh in each session and shared by its pytest workers."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    return Farm(store=Store(shared / "spice"))
+def farm(store):
+    """A farm with the session's store, which its pytest workers share."""
+    return Farm(store=store)
 
 
 @pytest.fixture(scope="session")

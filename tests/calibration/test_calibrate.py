@@ -1,7 +1,6 @@
 """The neuron and the RRAM cell, from the committed netlists to cards, with real ngspice."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -61,7 +60,7 @@ def edited_deck():
 
 @pytest.fixture(scope="module")
 def neuron(farm):
-    return calibrate_neuron(farm=farm, network_traces=3)
+    return calibrate_neuron(farm=farm, network_traces=1)
 
 
 def by_stimulus(comparisons, name):
@@ -133,7 +132,7 @@ def test_five_domains_follow_the_polycrystalline_film(farm):
 
 def test_network_like_input_keeps_its_spikes_and_its_rate(neuron, felif_card):
     score = network_score(neuron.held_out_comparisons)
-    assert score.spikes > 80
+    assert score.spikes > 25
     assert score.matched_fraction >= 0.97
     assert abs(score.rate_error) < 0.02
     committed = felif_card.validation["network_like"]
@@ -160,7 +159,10 @@ def test_a_number_of_domains_that_cannot_be_believed_enters_the_card_with_the_re
     assert "none is believed" in why
 
 
-@pytest.mark.parametrize("edit", [{"tdl": 0.5e-9}, {"vth": 1.5}])
+EDITED = {"vth": 1.5}
+
+
+@pytest.mark.parametrize("edit", [{"tdl": 0.5e-9}, EDITED])
 def test_an_everyday_edit_of_the_circuit_is_fitted_and_believed(farm, edit):
     """A dead layer lets the film switch from 0 V on; below the plateau's end no leak through the film shows."""
     recordings = fit_recordings(NEURON_NETLIST, edit, farm)
@@ -279,14 +281,14 @@ def test_a_second_calibration_simulates_nothing_and_an_edited_param_only_what_de
         "run_with_retry",
         lambda worker, job: simulated.append(job.label) or original(worker, job),
     )
-    assert calibrate_neuron(farm=farm, network_traces=3).card.parameters == neuron.card.parameters
+    assert calibrate_neuron(farm=farm, network_traces=1).card.parameters == neuron.card.parameters
     assert calibrate_rram(farm=farm, devices=8).card.parameters == rram.card.parameters
     assert simulated == []
-    edited = calibrate_neuron(overrides={"vth": 2.2}, farm=farm, network_traces=1)
+    edited = calibrate_neuron(overrides=EDITED, farm=farm, domains=(1,), network_traces=0)
     assert simulated
     assert all(label.startswith("neuron.cir") for label in simulated)
-    assert edited.card["v_threshold"] == pytest.approx(2.2, abs=0.01)
-    assert edited.card.provenance.overrides == {"vth": 2.2}
+    assert edited.card["v_threshold"] == pytest.approx(EDITED["vth"], abs=0.01)
+    assert edited.card.provenance.overrides == EDITED
     assert edited.card.provenance.sha256 != neuron.card.provenance.sha256
 
 
@@ -303,14 +305,13 @@ CALIBRATE = """
 import sys
 from bruno_spice.calibration.targets.calibrate import save_card
 from bruno_spice.calibration.neuron.calibrate import calibrate_neuron
-save_card(calibrate_neuron(network_traces=3).card, sys.argv[1])
+save_card(calibrate_neuron(network_traces=1).card, sys.argv[1])
 """
 
 
-def test_two_calibrations_at_once_in_one_folder_leave_one_good_card(neuron, farm, tmp_path):
-    environment = {**os.environ, "BRUNO_CACHE": str(farm.store.path)}
+def test_two_calibrations_at_once_in_one_folder_leave_one_good_card(neuron, tmp_path):
     command = [sys.executable, "-c", CALIBRATE, str(tmp_path / "felif.json")]
-    both = [subprocess.Popen(command, env=environment) for _ in range(2)]
+    both = [subprocess.Popen(command) for _ in range(2)]
     assert [process.wait() for process in both] == [0, 0]
     assert [path.name for path in tmp_path.iterdir()] == ["felif.json"]
     made = FeLIFCard.load(tmp_path / "felif.json")

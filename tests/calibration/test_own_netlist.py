@@ -13,7 +13,6 @@ from bruno_spice.calibration.circuits.deck import neuron_deck
 from bruno_spice.calibration.circuits.experiments import NETLISTS, NEURON_NETLIST
 from bruno_spice.calibration.errors import NetlistError
 from bruno_spice.calibration.neuron.variability import sampled_recordings
-from bruno_spice.calibration.spice.store import Store
 from bruno_spice.devices.cards.base import FeLIFCard
 
 
@@ -33,13 +32,7 @@ def own_card():
     )
 
 
-@pytest.fixture
-def store(tmp_path, monkeypatch):
-    """The command's store, empty."""
-    monkeypatch.setattr(Store, "default", classmethod(lambda cls: cls(tmp_path / "store")))
-
-
-def test_a_circuit_of_ones_own_is_calibrated_to_its_known_truth(bruno, own_card, store, tmp_path):
+def test_a_circuit_of_ones_own_is_calibrated_to_its_known_truth(bruno, own_card, tmp_path):
     library = export_card(own_card, tmp_path, "mine")[0]
     args = ["--netlist", library, "--out", tmp_path / "cards", "--domains", "1", "--json"]
     code, text, err = bruno("calibrate", "neuron", *args)
@@ -78,7 +71,7 @@ def test_a_testbench_without_the_stimulus_source_is_refused_by_its_name(bruno, t
     assert "has no element Istim" in err
 
 
-def test_a_circuit_that_never_spikes_is_a_failed_calibration(bruno, store, tmp_path):
+def test_a_circuit_that_never_spikes_is_a_failed_calibration(bruno, tmp_path):
     circuit = tmp_path / "mine.lib"
     circuit.write_text(
         "* a capacitor with the right pins\n.subckt mine inj vm spk pl pn vdd\nVi vdd inj 0.3\n"
@@ -90,13 +83,13 @@ def test_a_circuit_that_never_spikes_is_a_failed_calibration(bruno, store, tmp_p
 
 
 @pytest.fixture
-def my_neuron(tmp_path):
-    """The library of docs/howto/circuit.md with the spread of its one parameter beside it."""
-    circuit = tmp_path / "my_neuron.lib"
+def my_neuron(own_card, tmp_path):
+    """The library of docs/howto/circuit.md, around a film of one domain instead of 24 groups; its spread beside it."""
+    circuit, (core, _) = tmp_path / "my_neuron.lib", export_card(own_card, tmp_path, "mine_core")
     circuit.write_text(
-        f"* my neuron\n.include {NETLISTS}/circuits/felif_neuron.lib\n"
+        f"* my neuron\n.include {core}\n"
         ".subckt my_neuron inj vm spk pl pn vdd  cextra=500f\n"
-        "Xcore inj vm spk pl pn vdd felif_neuron\nCextra vm 0 {cextra}\n.ends\n"
+        "Xcore inj vm spk pl pn vdd mine_core\nCextra vm 0 {cextra}\n.ends\n"
     )
     spread = "parameters: {cextra: {distribution: normal, relative_sigma: 0.1}}"
     circuit.with_suffix(".variation.yaml").write_text(spread)
@@ -117,9 +110,9 @@ def test_a_library_that_only_includes_a_circuit_is_that_circuit(my_neuron):
     assert any("my_neuron" in line for line in neuron_deck(copy).top_level())
 
 
-def test_a_library_s_parameter_is_set_and_enters_the_card_s_provenance(bruno, my_neuron, store, tmp_path):
+def test_a_library_s_parameter_is_set_and_enters_the_card_s_provenance(bruno, my_neuron, tmp_path):
     """The line that docs/howto/circuit.md gives, and what goes on from its card."""
-    args = ["--netlist", my_neuron, "--set", "cextra=1p", "--out", tmp_path / "my_cards"]
+    args = ["--netlist", my_neuron, "--set", "cextra=1p", "--domains", 1, "--out", tmp_path / "my_cards"]
     code, _, err = bruno("calibrate", "neuron", *args, "--network-traces", 1, "--monte-carlo", 0)
     assert code == 0, err
     card = FeLIFCard.load(tmp_path / "my_cards" / "felif.json")
@@ -131,7 +124,7 @@ def test_a_library_s_parameter_is_set_and_enters_the_card_s_provenance(bruno, my
     assert "'area' was not fitted" in err, "its recordings are the card's"
 
 
-def test_the_devices_of_a_library_are_sampled(my_neuron, felif_card, farm, tmp_path, bruno, store):
+def test_the_devices_of_a_library_are_sampled(my_neuron, felif_card, farm, tmp_path, bruno):
     devices = sampled_recordings(felif_card, my_neuron, 8, farm, {}, 0)
     assert [len(recordings) for recordings in devices] == [3] * 8
     out = tmp_path / "table.csv"

@@ -34,6 +34,9 @@ Array = NDArray[np.float64]
 
 LOWER = 1e-4
 """A fit along a profile whose sum of squares is lower by this share has found a better minimum."""
+STEP, TOLERANCE = 1e-5, 1e-6
+"""Of the fits along a profile: finite differences above the integration's own noise, as in the fit itself, and a sum of
+squares that is exact to a thousandth of what it rises by within one standard error."""
 FURTHEST = 0.2
 """Standard errors that a refit may move a parameter of the fit whose intervals are asked for."""
 
@@ -149,8 +152,9 @@ def _at_minimum(residual: Callable[[dict[str, float]], Array], fit: Fit) -> tupl
     def scaled(trial: lmfit.Parameters) -> Array:
         return residual({f.name: f.value(trial[f.name].value) for f in fit.free})
 
-    minimizer = lmfit.Minimizer(scaled, parameters, calc_covar=False)
-    result = minimizer.minimize(method="leastsq", epsfcn=1e-10, ftol=1e-9, xtol=1e-9)
+    along = {"epsfcn": STEP**2, "ftol": TOLERANCE, "xtol": TOLERANCE}
+    minimizer = lmfit.Minimizer(scaled, parameters, calc_covar=False, **along)
+    result = minimizer.minimize(method="leastsq", ftol=1e-9, xtol=1e-9)
     for f in fit.free:
         result.params[f.name].stderr = fit.stderr[f.name] / f.slope(fit.values[f.name])
         moved = f.value(float(result.params[f.name].value)) - fit.values[f.name]

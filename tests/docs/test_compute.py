@@ -115,7 +115,7 @@ def test_a_calibration_on_a_dask_cluster_writes_its_card(folder):
 
 
 def test_training_in_several_processes_leaves_its_result(on_braille, folder):
-    done = run(changed(shown("torchrun"), {"nproc_per_node 4": "nproc_per_node 2"}) + SMALL)
+    done = run(changed(shown("torchrun"), {"nproc_per_node 4": "nproc_per_node 2"}) + SMALL + " --neuron lif")
     assert done.returncode == 0, done.stderr
     assert (folder / "runs" / "braille27" / "result.json").exists()
 

@@ -57,7 +57,7 @@ def one(kind_name: str, seed: int, folder: Path) -> dict[str, Any]:
             fault = "escape"
     except Believed as error:
         fault, said = "believed", str(error)
-    except Exception:
+    except Exception:  # whatever escapes a reader is the fault that is looked for
         fault, said = "traceback", traceback.format_exc()
     if canary.exists():
         canary.unlink()

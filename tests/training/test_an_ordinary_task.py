@@ -7,10 +7,10 @@ from torch import nn
 from bruno_spice.training.neurons.felif import FeLIF
 from bruno_spice.training.synapses.rram import RRAMLinear
 
-CLASSES, CHANNELS, STEPS, SEQUENCES = 5, 12, 30, 120
+CLASSES, CHANNELS, STEPS, SEQUENCES = 5, 12, 30, 200
 HIDDEN = (32, 24)
 UNIT_A = 10e-9
-EPOCHS, BATCH = 10, 20
+EPOCHS, BATCH = 12, 20
 
 
 def sequences():

@@ -20,7 +20,7 @@ def test_thirty_neurons_tell_letters_apart_after_three_passes_over_a_third_of_th
 
     def third(*arguments: Any) -> Task:
         task = load_task(*arguments)
-        task.parts = {part: trials[::3] for part, trials in task.parts.items()}
+        task.parts["train"] = task.parts["train"][::3]
         monkeypatch.setattr(type(task), "floors", lambda self: {})
         return task
 

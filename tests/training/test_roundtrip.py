@@ -216,7 +216,7 @@ def test_a_neuron_that_is_a_bare_library_keeps_the_parameters_it_was_calibrated_
 
 
 def test_validate_from_run_to_report(bruno, run_folder):
-    code, out, err = bruno("validate", run_folder, "--neurons", 2, "--pieces", 4, "--json")
+    code, out, err = bruno("validate", run_folder, "--neurons", 2, "--pieces", 8, "--json")
     assert code == 0, err
     figures = json.loads(out)
     assert figures["spikes_matched_fraction"] >= 0.8
@@ -241,7 +241,7 @@ def test_validate_from_run_to_report(bruno, run_folder):
     assert all(path.exists() for path in crossbar)
     assert ".tran" in (run_folder / "spice" / "worst.cir").read_text()
     assert "In SPICE" in (run_folder / "report.html").read_text()
-    code, out, _ = bruno("validate", run_folder, "--neurons", 2, "--pieces", 4, "--no-crossbar")
+    code, out, _ = bruno("validate", run_folder, "--neurons", 2, "--pieces", 8, "--no-crossbar")
     assert code == 0
     assert not any(path.exists() for path in crossbar), "nothing of an earlier validation stays"
     assert "spikes found in SPICE within 1 ms of torch's" in out

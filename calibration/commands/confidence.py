@@ -1,10 +1,12 @@
 """``bruno confidence``: profile-likelihood intervals of fitted FeLIF parameters, on request: some seconds each."""
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import track
 
 from bruno_spice.calibration.cards.catalogue import calibrated_card
 from bruno_spice.calibration.circuits.recording import Recording
@@ -28,7 +30,8 @@ def confidence_command(
 ) -> None:
     """Confidence intervals of one and two sigma, which unlike a standard error need not be symmetric.
 
-    Every point of a profile is a fit: some seconds a parameter. Example: `bruno confidence alpha --figure alpha.png`
+    Every point of a profile is a fit: seconds a parameter for one domain, about a minute for four. Example: `bruno
+    confidence alpha --figure alpha.png`
     """
     from bruno_spice.calibration.circuits.deck import neuron_deck
     from bruno_spice.calibration.circuits.experiments import NEURON_NETLIST
@@ -51,8 +54,8 @@ def confidence_command(
     if synthetic is not None:
         _print_coverage(recordings, fitted, synthetic, as_json)
         return
-    with messages.status("following the profiles"):
-        found = neuron_confidence(recordings, fitted, parameter or None)
+    bar = partial(track, description="profiles", console=messages, transient=True, disable=not messages.is_terminal)
+    found = neuron_confidence(recordings, fitted, parameter or None, watched=bar)
     if figure is not None:
         drawn = new_figure(len(found), 1, size=(9.6, 1.0 + 3.6 * len(found)))
         for axes, confidence in zip(drawn.axes, found.values(), strict=True):

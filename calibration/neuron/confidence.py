@@ -11,7 +11,7 @@ parameter, hence on request. A search that fails is an error, not an interval.
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,8 +63,11 @@ def confidence_intervals(
     fit: Fit,
     names: Sequence[str] | None = None,
     sigmas: Sequence[float] = (1.0, 2.0),
+    watched: Callable[[list[str]], Iterable[str]] = iter,
 ) -> dict[str, Confidence]:
     """Profile-likelihood intervals of `names` (default: all) around `fit`, of the same `residual` it was made with.
+
+    `watched` passes the names on, one after the other: a progress bar.
 
     Works in the fit's scaled coordinates. Raises `InputError` for an unknown name, `FitError` where `fit` is not at a
     minimum, a fit along a profile fails, or a profile does not close (the data set no limit on that side).
@@ -74,7 +77,7 @@ def confidence_intervals(
     if unknown := [name for name in chosen if name not in free]:
         raise InputError(f"'{unknown[0]}' was not fitted; there are {', '.join(free)}")
     minimizer, result = _at_minimum(residual, fit)
-    return {name: _profile_of(free[name], fit, minimizer, result, tuple(sigmas)) for name in chosen}
+    return {name: _profile_of(free[name], fit, minimizer, result, tuple(sigmas)) for name in watched(chosen)}
 
 
 def _profile_of(
@@ -123,6 +126,7 @@ def neuron_confidence(
     names: Sequence[str] | None = None,
     sigmas: Sequence[float] = (1.0, 2.0),
     scales: Scales | None = None,
+    watched: Callable[[list[str]], Iterable[str]] = iter,
 ) -> dict[str, Confidence]:
     """`confidence_intervals` of a FeLIF `card` on the `recordings` that it was fitted to; `scales` are the card's."""
     scales = scales or Scales(spike_time=card.fit.get("spike_time_scale", Scales.spike_time))
@@ -140,7 +144,7 @@ def neuron_confidence(
     stderr = dict(zip(values, np.sqrt(np.diag(matrix)).tolist(), strict=True))
     curvature = {name: card.parameters[name].stderr_curvature or error for name, error in stderr.items()}
     fit = Fit(free, values, stderr, curvature, matrix, residual(values), 0)
-    return confidence_intervals(residual, fit, names, sigmas)
+    return confidence_intervals(residual, fit, names, sigmas, watched)
 
 
 def _at_minimum(residual: Callable[[dict[str, float]], Array], fit: Fit) -> tuple[lmfit.Minimizer, Any]:

@@ -6,6 +6,8 @@ import sys
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from scipy.optimize import brentq, minimize_scalar
+from scipy.stats import f, norm
 
 from bruno_spice.calibration.fitting.least_squares import Free, fit
 from bruno_spice.calibration.neuron.confidence import confidence_intervals, profile
@@ -44,6 +46,23 @@ def test_the_profile_is_the_chi_square_of_fits_with_the_parameter_held(intervals
     freedom = TIME_S.size - 2
     rise = (np.sum(rest.residual**2) / np.sum(fitted.residual**2) - 1) * freedom
     assert rise == pytest.approx(1.0, rel=0.03)
+
+
+def test_the_ends_of_an_interval_are_those_of_scipy_with_every_other_parameter_at_its_exact_best(intervals):
+    """One nonlinear parameter is left when v is held, so that Brent's searches know no step of a fit."""
+    fitted, found = intervals
+    best, freedom = np.sum(fitted.residual**2), TIME_S.size - 2
+
+    def missing(v, sigma):
+        rest = minimize_scalar(lambda tau: np.sum(decay({"v": v, "tau": tau}) ** 2), (5e-7, 1.5e-6), tol=1e-10).fun
+        curvature = fitted.stderr["v"] / fitted.stderr_curvature["v"]
+        return f.cdf((rest / best - 1) * freedom / curvature**2, 1, freedom) - (2 * norm.cdf(sigma) - 1)
+
+    for n, sigma in enumerate((1, 2)):
+        for end, side in ((found["v"].low[n], -1), (found["v"].high[n], 1)):
+            far = fitted.values["v"] + side * 2 * sigma * fitted.stderr["v"]
+            exact = brentq(missing, fitted.values["v"], far, (sigma,), xtol=1e-9)
+            assert end == pytest.approx(exact, abs=2e-3 * fitted.stderr["v"])
 
 
 def test_the_profile_is_drawn_with_its_intervals(intervals):

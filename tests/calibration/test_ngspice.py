@@ -39,6 +39,8 @@ def test_an_rc_circuit_charges_as_the_exponential_says(worker, tmp_path):
         ("R2 out 0 {undefined}", 6, "undefined"),
         ("M1 out in 0 0 nomodel", 6, "valid modelname"),
         ("X1 out nosub", 6, "unknown subcircuit 'nosub'"),
+        ("C2  OUT", 6, "too few nodes"),
+        (".subckt two a b\nV1 a\nR1 a b 1k\n.ends\nX1 out 0 two", 7, "too few nodes"),
         (".nonsense", 6, "there is no card '.nonsense'"),
         (".subckt two a b\nR1 a b 1k\n.ends\nX1 out 0 in two", 9, "too many pins"),
         (".subckt two a b\nR1 a b 1k\nB1 a b I = sinn(V(a))\n.ends\nX1 out 0 two", 8, "no such function 'sinn'"),

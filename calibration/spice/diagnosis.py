@@ -79,7 +79,7 @@ def _netlist_fault(log: str, label: str, lines: Sequence[Line]) -> NetlistError 
         return NetlistError(_at(line, label, f"unknown subcircuit '{named[0] if named else match[1]}'"))
     if match := re.search(r'Too (many|few) parameters for subcircuit type "(\S+)" \(instance: x(\S+)\)', log):
         return NetlistError(_at(_flattened(lines, match[3]), label, f"too {match[1]} pins for subcircuit '{match[2]}'"))
-    for match in re.finditer(r"error[^:\n]*: *([^\n]+?): *([^\n:]+)$", log, re.IGNORECASE | re.MULTILINE):
+    for match in re.finditer(r"^error: *(.+?)(?:: *|\n)([^:\n]+)$", log, re.IGNORECASE | re.MULTILINE):
         if line := _quoted(lines, match[2]):
             return NetlistError(_at(line, label, match[1]))
     return None
@@ -108,7 +108,7 @@ def _mentioning(lines: Sequence[Line], message: str) -> Line | None:
 
 
 def _quoted(lines: Sequence[Line], statement: str) -> Line | None:
-    """The line that ngspice repeats, in small letters."""
+    """The line that ngspice repeats behind or below its words, in small letters."""
     words = statement.lower().split()
     return next((line for line in lines if line.code.lower().split() == words), None)
 

@@ -157,6 +157,8 @@ def _through_the_door(code: str, line: Line) -> str:
             code = _params(code)
     elif not ("a" <= word[:1] <= "z"):
         raise NetlistError(f"{line.where}: an element's name begins with a letter, not with '{word[:1]}'")
+    elif len(code.split()) < (2 if word[0] == "x" else 3):  # ngspice takes what is not there for nodes without a word
+        raise NetlistError(f"{line.where}: '{word}' has too few nodes")
     if "`" in code:
         raise NetlistError(f"{line.where}: a back quote, with which ngspice runs commands; delete it")
     if fault := _CHECKS.get(KEPT.get(word, ""), lambda _: "")(code):

@@ -40,7 +40,8 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 class CheckedFiles(IndexDataCacheFile):
     """numba's files of one kernel, with the SHA-256 of their content at their end, where unpickling passes over it.
 
-    A damaged one is compiled again; one that cannot be written is not kept.
+    A damaged one is compiled again, and so is one of a user's file that lay elsewhere; one that cannot be written is
+    not kept.
     """
 
     def save(self, key: Any, data: Any) -> None:
@@ -54,7 +55,10 @@ class CheckedFiles(IndexDataCacheFile):
         return super()._load_index() if self._whole(self._index_path) else {}
 
     def _load_data(self, name: str) -> Any:
-        return super()._load_data(name) if self._whole(self._data_path(name)) else None
+        try:
+            return super()._load_data(name) if self._whole(self._data_path(name)) else None
+        except ModuleNotFoundError:  # numba's files name the module of the laws, which goes by the path of its file
+            return None
 
     def _data_name(self, number: int) -> str:
         return self._data_name_pattern.format(number=uuid.uuid4().int)

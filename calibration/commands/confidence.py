@@ -3,16 +3,18 @@
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import track
 
 from bruno_spice.calibration.cards.catalogue import calibrated_card
-from bruno_spice.calibration.circuits.recording import Recording
 from bruno_spice.calibration.commands.shared import JsonOption, NeuronCardOption, messages, print_json
 from bruno_spice.devices.cards.base import NeuronCard
 from bruno_spice.devices.errors import InputError
+
+if TYPE_CHECKING:  # it brings scipy.stats, half a second of every command
+    from bruno_spice.calibration.circuits.recording import Recording
 
 
 def confidence_command(
@@ -82,7 +84,7 @@ def confidence_command(
         typer.echo(f"{name:26s} {c.best:.5g} {unit}   {spans}")
 
 
-def _print_coverage(recordings: list[Recording], card: NeuronCard, fits: int, as_json: bool) -> None:
+def _print_coverage(recordings: "list[Recording]", card: NeuronCard, fits: int, as_json: bool) -> None:
     from bruno_spice.calibration.neuron.coverage import coverage
     from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 

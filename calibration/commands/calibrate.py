@@ -53,7 +53,8 @@ def calibrate_command(
     network_traces: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Network-like traces, of those that validate a neuron (default: 20); fewer are quicker."
+            min=0,
+            help="Network-like traces, of those that validate a neuron (default: 20): fewer are quicker, 0 is none.",
         ),
     ] = None,
     current_scale: Annotated[

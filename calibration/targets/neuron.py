@@ -51,12 +51,16 @@ def summary(card: Any) -> str:
     """Fit and validation in one sentence."""
     rows = [row for row in card.validation["stimuli"] if not row["stimulus"].startswith("network-like")]
     network = card.validation["network_like"]
+    matched = (
+        f"; on {network['traces']} network-like traces {100 * network['matched_fraction']:.1f} % of the spikes "
+        "within 1 ms"
+    )
     return (
         f"{card.NEURON.label} with K = {card.domains}, fitted to {len(card.fit['stimuli'])} transients; on {len(rows)} "
         f"held-out stimuli intervals within {100 * max(row['interval_error_worst'] or 0.0 for row in rows):.1f} %, "
         f"voltage rms "
-        f"{1e3 * max(row['voltage_rms_v'] for row in rows):.0f} mV at most; on {network['traces']} network-like traces "
-        f"{100 * network['matched_fraction']:.1f} % of the spikes within 1 ms"
+        f"{1e3 * max(row['voltage_rms_v'] for row in rows):.0f} mV at most"
+        f"{matched if network['traces'] else ''}"
     )
 
 

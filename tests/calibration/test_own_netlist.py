@@ -113,8 +113,10 @@ def test_a_library_that_only_includes_a_circuit_is_that_circuit(my_neuron):
 def test_a_library_s_parameter_is_set_and_enters_the_card_s_provenance(bruno, my_neuron, tmp_path):
     """The line that docs/howto/circuit.md gives, and what goes on from its card."""
     args = ["--netlist", my_neuron, "--set", "cextra=1p", "--domains", 1, "--out", tmp_path / "my_cards"]
-    code, _, err = bruno("calibrate", "neuron", *args, "--network-traces", 1, "--monte-carlo", 0)
+    code, out, err = bruno("calibrate", "neuron", *args, "--network-traces", 0, "--monte-carlo", 0)
     assert code == 0, err
+    assert "fitted to 8 transients" in out
+    assert "network-like" not in out
     card = FeLIFCard.load(tmp_path / "my_cards" / "felif.json")
     assert card.provenance.netlist == "my_neuron.lib"
     assert card.provenance.overrides == {"cextra": 1e-12}

@@ -94,7 +94,7 @@ def test_a_calibration_on_a_dask_cluster_writes_its_card(folder):
     card = one_domain_card()
     circuit, _ = export_card(card, folder, "mine")  # of one domain: a tenth of the time of the project's film
     calibrate = {
-        "calibrate all": f"calibrate neuron --netlist {circuit} --domains 1 --monte-carlo 0 --network-traces 1",
+        "calibrate all": f"calibrate neuron --netlist {circuit} --domains 1 --monte-carlo 0 --network-traces 0",
         "head-node:8786": place,
     }
     processes = [start(scheduler)]

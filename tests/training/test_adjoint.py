@@ -21,17 +21,21 @@ def gradients(card, monkeypatch, compiled, **options):
     current = ((torch.rand(12, 3, 130, generator=generator) * 12 - 1) * 1e-9).requires_grad_()
     recurrent = (torch.randn(130, 130, generator=generator) * 2e-10).requires_grad_()
     start = neuron.initial_state(3, 130)
+    hold = (torch.rand(3, 130, generator=generator) * 3 - 1.5).clamp(min=0.0)
+    hold = hold.requires_grad_(neuron.through_spikes and neuron.reset == "event")
     domains = (torch.rand(start.domains.shape, generator=generator) * 1.9 - 0.95).requires_grad_()
     v = torch.full((3, 130), 1.2, requires_grad=True)
-    out, state = neuron(current, start._replace(voltage_v=v, domains=domains), recurrent, torch.tensor([12, 9, 4]))
+    out, state = neuron(
+        current, start._replace(voltage_v=v, domains=domains, hold_ms=hold), recurrent, torch.tensor([12, 9, 4])
+    )
     assert out.spikes.sum() > 100
     loss = ((out.spikes - 0.3 * out.voltage_v + 0.2 * out.polarization).cumsum(0) ** 2).mean()
-    (loss + 0.1 * state.voltage_v.sum()).backward()
-    return current.grad, recurrent.grad, v.grad, domains.grad
+    (loss + 0.1 * state.voltage_v.sum() + state.hold_ms.sum() * hold.requires_grad).backward()
+    return [x.grad for x in (current, recurrent, v, domains, hold) if x.requires_grad]
 
 
 @pytest.mark.parametrize("reset", ["macro", "event", "delayed"])
-@pytest.mark.parametrize("gradient", ["bruno", "tangent"])
+@pytest.mark.parametrize("gradient", ["bruno", "tangent", "tangent through spikes"])
 @pytest.mark.parametrize(
     ("card", "surrogate", "shape"),
     [(ONE_DOMAIN, "charge", shape) for shape in SHAPES]
@@ -39,7 +43,8 @@ def gradients(card, monkeypatch, compiled, **options):
     ids=lambda value: value if isinstance(value, str) else f"K={value.domains}",
 )
 def test_the_compiled_step_back_is_the_one_in_torch(monkeypatch, card, surrogate, shape, gradient, reset):
-    options = {"surrogate": surrogate, "shape": shape, "gradient": gradient, "reset": reset,
+    gradient, *through = gradient.split(maxsplit=1)
+    options = {"surrogate": surrogate, "shape": shape, "gradient": gradient, "reset": reset, "through_spikes": bool(through),
                "current_limits": (-1e-9, 10e-9), "limit_slope": 0.5}  # fmt: skip
     ours = gradients(card, monkeypatch, True, **options)
     truth = gradients(card, monkeypatch, False, **options)

@@ -6,6 +6,9 @@
 
 J is stored (``tangent``) or made from the state at the start (``bruno``, `coarse_jacobian`). A gradient that is None is
 zero.
+
+Through a spike (`Plan.through`) goes what `training.dynamics.through` derives; lam_V is then the adjoint of what is left
+of the hold wherever a neuron is held.
 """
 
 from typing import Any, NamedTuple
@@ -16,10 +19,15 @@ from torch import Tensor
 
 from bruno_spice.devices.ferroelectric.bound import compiled
 from bruno_spice.devices.models.rows import DRIVE, WEIGHT, group_of
-from bruno_spice.training.dynamics import unrolled
-from bruno_spice.training.dynamics.laws import at_membrane, field, polarization, rows_of, switching, torch_laws
-from bruno_spice.training.dynamics.logistic import logistic_torch
-from bruno_spice.training.dynamics.membrane import HAVE_KERNELS, Membrane
+from bruno_spice.training.dynamics.laws import (
+    at_membrane,
+    field,
+    polarization,
+    rows_of,
+    switching,
+    torch_laws,
+)
+from bruno_spice.training.dynamics.membrane import HAVE_KERNELS
 from bruno_spice.training.dynamics.sequence import Plan, Tape
 from bruno_spice.training.dynamics.solvers import in_threads
 
@@ -71,17 +79,21 @@ def sweep(
     by_devices: bool,
 ) -> tuple[Tensor | None, ...]:
     """Gradients by the fields of `training.dynamics.gradients.Sequence`, from those of its `Result`."""
-    by_spikes, by_voltage, by_polarization, _, by_v, by_p, _, _ = gradients
+    by_spikes, by_voltage, by_polarization, _, by_v, by_p, by_hold, _ = gradients
     dtype, out_dtype = tape.v.dtype, tape.out_dtype
     exact_constants, constants = constants, constants.to(dtype)
     recurrent = None if recurrent_a is None else recurrent_a.to(dtype)
     nothing = torch.zeros_like(tape.v[0])
     lam_v, lam_p = (nothing if by_v is None else by_v), (torch.zeros_like(tape.p[0]) if by_p is None else by_p)
     lam_v, lam_p = lam_v.to(dtype), lam_p.to(dtype)
+    passes = plan.through and plan.event
+    if passes:
+        assert tape.hold is not None
+        lam_v = torch.where(tape.hold[-1] > 0.0, nothing if by_hold is None else by_hold.to(dtype), lam_v)
     by_last = nothing
-    by_current = torch.empty(tape.v.shape, dtype=out_dtype, device=tape.v.device)
+    by_current = torch.empty(tape.i_a.shape, dtype=out_dtype, device=tape.v.device)
     by_recurrent = None if recurrent is None else torch.zeros_like(recurrent)
-    by_constants = _ConstantsGradient(plan, exact_constants) if by_devices else None
+    by_constants = ConstantsGradient(plan, tape, exact_constants) if by_devices else None
     compiled = by_constants is None and compiles(plan, tape)
 
     for t in reversed(range(len(by_current))):
@@ -104,11 +116,18 @@ def sweep(
             before = tape.fired[t - 1] if t > 0 else spikes_before.to(dtype)
             by_recurrent = by_recurrent + before.T @ by_i
             by_last = by_i @ recurrent.T
+    lam_hold = None
+    if passes:
+        assert tape.hold is not None
+        held = tape.hold[0] > 0.0
+        lam_v, lam_hold = torch.where(held, 0.0, lam_v), torch.where(held, lam_v, 0.0).to(out_dtype)
+    if by_constants is not None:
+        by_constants.work()
     return (
         by_current,
         lam_v.to(out_dtype),
         lam_p.to(out_dtype),
-        None,
+        lam_hold,
         None,
         by_last.to(out_dtype) if recurrent is not None else None,
         None if by_constants is None else by_constants.total,
@@ -125,7 +144,7 @@ def step_back(
     lam_v: Tensor,
     lam_p: Tensor,
     constants: Tensor,
-    by_constants: "_ConstantsGradient | None" = None,
+    by_constants: ConstantsGradient | None = None,
     active: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Adjoints of V (B, N) and p (K, B, N) at the start of macro step `t` from those at its end, and dL/dI (B, N).
@@ -133,6 +152,7 @@ def step_back(
     Adds dL/d constants of the sequences that are still `active` (B, 1) to `by_constants`.
     """
     fired, seen = tape.fired[t], tape.seen[t]
+    spiked = fired > 0.0
     weight = constants[group_of(WEIGHT, len(lam_p))]
     per_v, per_p = plan.surrogate.weights(constants)
     quiet = (fired == 0.0).to(fired.dtype)
@@ -145,20 +165,30 @@ def step_back(
     else:
         after_v, after_p = lam_v, lam_p
         seen_v, seen_p = quiet * lam_v + shown_v, quiet * lam_p + shown_p
+    crossing = moving(plan, tape, t, lam_v, after_v, after_p, shown_v, shown_p, constants) if plan.through else None
     seen_v = seen_v + pull * per_v
     if plan.surrogate.on == "charge":
         seen_p = seen_p + torch.stack([pull * each for each in per_p])
-    if by_constants is not None:
-        lam_seen, lam_after = torch.cat([seen_v[None], seen_p]), torch.cat([after_v[None], after_p])
-        counted = torch.ones_like(pull) if active is None else active.to(pull.dtype)
-        by_constants.add(tape, t, counted * lam_seen, counted * lam_after, counted * pull)
+    seen = torch.cat([seen_v[None], seen_p])
+    if crossing is not None:
+        seen_v = torch.where(spiked, seen_v + crossing.by_seen_v, torch.where(crossing.stands, lam_v, seen_v))
     start_v, start_p, by_i = _pull_back(plan, tape, t, seen_v, seen_p, constants)
-    if plan.event:
-        spiked = 1.0 - quiet
-        if tape.late is not None:
-            by_i = by_i + spiked * (tape.late[t, 0] * after_v + (tape.late[t, 1:] * after_p).sum(0))
-        else:
-            by_i = by_i + spiked * constants[DRIVE] * tape.free[t] * after_v
+    if plan.event and tape.late is not None:
+        by_i = by_i + (1.0 - quiet) * (tape.late[t, 0] * after_v + (tape.late[t, 1:-1] * after_p).sum(0))
+    elif plan.event:
+        by_i = by_i + (1.0 - quiet) * constants[DRIVE] * tape.free[t] * after_v
+    let_go, by_start_v = torch.zeros_like(spiked), start_v
+    if crossing is not None and tape.late is not None and tape.hold is not None:
+        by_i = by_i + (1.0 - quiet) * tape.late[t, -1] * crossing.by_release
+        let_go = (tape.hold[t] > 0.0) & (spiked | ~crossing.stands)
+        by_hold = -(crossing.flow[0] * seen_v + (crossing.flow[1:] * seen_p).sum(0))
+        start_v = torch.where(let_go, by_hold, start_v)
+    if by_constants is not None:
+        after = torch.cat([after_v[None], after_p])
+        lam = OfStep(seen, after, pull, shown.polarization)
+        if crossing is not None:
+            lam = lam.moving(crossing, spiked, shown_v, torch.where(let_go, by_start_v, 0.0))
+        by_constants.add(t, lam if active is None else lam.counted(active))
     return start_v, start_p, by_i
 
 
@@ -184,7 +214,9 @@ def compiled_step_back(
             tape.fired[t].view(n), coarse_ms(plan, tape, t).view(n), tape.free[t].view(n)]  # fmt: skip
     none = by_i.new_empty(1, 1, 0)
     tangents = none if tape.tangents is None else tape.tangents[t].view(1 + domains, 2 + domains, n)
-    late = none[0] if tape.late is None else tape.late[t].view(1 + domains, n)
+    late = none[0] if tape.late is None else tape.late[t].view(2 + domains, n)
+    hold = [none[0, 0]] * 2 if tape.hold is None else [tape.hold[t + 1].view(n), tape.hold[t].view(n)]
+    after = tuple(x.numpy() for x in (tape.v[t + 1].view(n), tape.p[t + 1].view(domains, n), *hold))
     arrays = [x.numpy() for x in (tangents, late, *(y.reshape(n) for y in shown))]
     changed = [x.numpy() for x in (start_v.view(n), start_p.view(domains, n), by_i.view(n))]
     rows, taped = constants.contiguous().numpy(), tuple(x.numpy() for x in kept)
@@ -194,7 +226,8 @@ def compiled_step_back(
     kernel = compiled(adjoint_windows, plan.model)
 
     def work(start: int, stop: int) -> None:
-        kernel(start, stop, rows, plan.exact, plan.event, charge, shape, slope, taped, *arrays, *changed)
+        how = (plan.exact, plan.event, plan.through, charge, shape, slope)
+        kernel(start, stop, rows, *how, taped, after, *arrays, *changed)
 
     in_threads(work, n, GRAIN)
     return start_v, start_p, by_i
@@ -218,53 +251,3 @@ def _pull_back(
         for x, kept_k, lam in zip(rows, kept, seen_p, strict=True)
     ]
     return seen_v * by_v, torch.stack(start_p), seen_v * by_i
-
-
-def coarse_ms(plan: Plan, tape: Tape, t: int) -> Tensor:
-    """Length of the coarse step (B, N): up to the crossing, or as published a millisecond unless held throughout."""
-    return (tape.lead[t] > 0.0).to(tape.lead.dtype) if plan.whole else tape.lead[t]
-
-
-class _ConstantsGradient:
-    """Gradient by the constants (R, N or 1), summed over the sequence: autograd through one macro step at a
-    time.
-
-    ``bruno`` differentiates its coarse step, ``tangent`` the logistic method in float64 (`training.dynamics.logistic`).
-    """
-
-    SUBSTEPS = 32
-
-    def __init__(self, plan: Plan, constants: Tensor) -> None:
-        self.plan, self.constants = plan, constants
-        self.total = torch.zeros_like(constants)
-
-    def add(self, tape: Tape, t: int, lam_seen: Tensor, lam_after: Tensor, by_distance: Tensor) -> None:
-        """Add macro step t's share: of the flow, of the reset, and of the surrogate's distance at fixed V and p."""
-        with torch.enable_grad():
-            constants = self.constants.detach().requires_grad_()
-            wide = constants.dtype
-            seen = tape.seen[t].to(wide)
-            flow = self._exact if self.plan.exact else self._coarse
-            end, after = flow(tape, t, constants)
-            distance = self.plan.surrogate.distance(seen[0], seen[1:], constants)
-            fired = tape.fired[t] > 0.0
-            objective = (end * lam_seen).sum() + (torch.where(fired, after, 0.0) * lam_after).sum()
-            objective = objective + (distance * by_distance).sum()
-            self.total += torch.autograd.grad(objective, constants)[0]
-
-    def _coarse(self, tape: Tape, t: int, constants: Tensor) -> tuple[Tensor, Tensor]:
-        v, p, i_a = (y.to(constants.dtype) for y in (tape.v[t], tape.p[t], tape.i_a[t]))
-        lead_ms = coarse_ms(self.plan, tape, t).to(constants.dtype)
-        law = torch_laws(self.plan.model)
-        v_end, p_end = unrolled.euler_step(law, rows_of(law, constants), v, p, i_a, lead_ms, detach_tau=True)
-        reset = unrolled.reset(v_end, p_end, torch.ones_like(v, dtype=torch.bool), constants)
-        return torch.cat([v_end[None], p_end]), torch.cat([reset[0][None], reset[1]])
-
-    def _exact(self, tape: Tape, t: int, constants: Tensor) -> tuple[Tensor, Tensor]:
-        shape = tape.v[t].shape
-        v, p, i_a = (y.to(constants.dtype).flatten(-2) for y in (tape.v[t], tape.p[t], tape.i_a[t]))
-        hold = torch.zeros_like(v) if tape.hold is None else tape.hold[t].to(v.dtype).flatten()
-        state = Membrane(v, p, hold, v)
-        step = logistic_torch(self.plan.model, constants, state, i_a, self.SUBSTEPS, self.plan.event, tangents=False)
-        after = torch.cat([state.v[None], state.p])
-        return step.seen.view(-1, *shape), after.view(-1, *shape)

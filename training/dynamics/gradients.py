@@ -72,7 +72,8 @@ class FusedSequence(torch.autograd.Function):
             n, there = some.numel(), some.shape
             flat = Membrane(*(y.reshape(*y.shape[:-2], n) for y in part))
             if differentiate:
-                tape.keep(t, rows, v=part[0], p=part[1], hold=part[2], i_a=some)
+                tape.keep_state(t, *state[:3])
+                tape.keep(t, rows, i_a=some)
                 if plan.limits is not None:
                     tape.keep(t, rows, passing=plan.limits.passing(total if rows is None else total[rows]))
             want = differentiate and plan.exact
@@ -90,7 +91,7 @@ class FusedSequence(torch.autograd.Function):
                     assert step.tangents is not None
                     assert step.late is not None
                     tape.keep(t, rows, tangents=step.tangents.view(1 + domains, 2 + domains, *there))
-                    tape.keep(t, rows, late=step.late.view(1 + domains, *there))
+                    tape.keep(t, rows, late=step.late.view(2 + domains, *there))
             shown_v, shown_p = (after[0], after[1]) if plan.event else (seen[0], seen[1:])
             if rows is None:
                 state, last = after, fired
@@ -106,9 +107,11 @@ class FusedSequence(torch.autograd.Function):
                 for whole, changed in zip(state, after, strict=True):
                     whole[..., rows, :] = changed
         out = [y.to(x.current_a.dtype) for y in state]
-        ctx.mark_non_differentiable(current_a, out[2], out[3])
+        passes = plan.through and plan.event
+        ctx.mark_non_differentiable(current_a, *(out[3:] if passes else out[2:]))
         ctx.set_materialize_grads(False)
         if differentiate:
+            tape.keep_state(steps, *state[:3])
             ctx.plan, ctx.tape = plan, tape
             ctx.save_for_backward(x.constants, x.recurrent_a, x.lengths, x.spikes)
         return (spikes, voltage, polarization, current_a, *out)
@@ -146,12 +149,12 @@ class Recomputed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, ...]:
         """The fields of `unrolled.Window` from the `arguments` of `unrolled.macro_step`."""
-        law, *tensors, substeps, event = arguments
-        ctx.law, ctx.options = law, (substeps, event)
+        law, *tensors, substeps, event, through = arguments
+        ctx.law, ctx.options = law, (substeps, event, through)
         ctx.save_for_backward(*tensors)
         ctx.set_materialize_grads(False)
         window = unrolled.macro_step(*arguments)
-        ctx.mark_non_differentiable(window.hold, window.spikes, window.lead_ms)
+        ctx.mark_non_differentiable(window.spikes, window.lead_ms, *(() if through else (window.hold,)))
         return tuple(window)
 
     @staticmethod
@@ -164,7 +167,7 @@ class Recomputed(torch.autograd.Function):
         given = [(y, g) for y, g in zip(window, gradients, strict=True) if g is not None and y.requires_grad]
         inputs = [x for x in tensors if x.requires_grad]
         found = iter(torch.autograd.grad([y for y, _ in given], inputs, [g for _, g in given], allow_unused=True))
-        return (None, *(next(found) if want else None for want in wanted), None, None)
+        return (None, *(next(found) if want else None for want in wanted), None, None, None)
 
 
 def unrolled_sequence(x: Sequence, plan: Plan, recompute: bool) -> Result:
@@ -181,15 +184,14 @@ def unrolled_sequence(x: Sequence, plan: Plan, recompute: bool) -> Result:
             i_a = i_a + last @ x.recurrent_a.to(dtype)
         if plan.limits is not None:
             i_a = plan.limits.clamp(i_a)
-        arguments = (law, v, p, hold, i_a, constants, plan.substeps, plan.event)
+        arguments = (law, v, p, hold, i_a, constants, plan.substeps, plan.event, plan.through)
         if recompute and torch.is_grad_enabled():
             window = unrolled.Window(*Recomputed.apply(*arguments))
         else:
             window = unrolled.macro_step(*arguments)
         distance = plan.surrogate.distance(window.seen_v, window.seen_p, constants)
         fired = Spike.apply(distance, window.spikes.detach(), plan.surrogate)
-        shown_v, shown_p = (window.v, window.p) if plan.event else (window.seen_v, window.seen_p)
-        shown = [fired, shown_v, weighted(shown_p, weight), i_a.detach()]
+        shown = [fired, window.shown_v, weighted(window.shown_p, weight), i_a.detach()]
         hold_after = window.spikes.detach() * MACRO_MS if plan.delayed else window.hold
         new = [window.v, window.p, hold_after, fired]
         if x.lengths is not None:
@@ -213,11 +215,13 @@ class Gradient:
     """The solver through whose steps it goes; None: any."""
     plan: Mapping[str, Any] = field(default_factory=dict)
     """Fields of `Plan` that it sets."""
+    passes_spikes: bool = False
+    """Whether it can pass a spike (`Plan.through`)."""
 
 
 BRUNO = Gradient(fused_sequence)
 BRUNO_PUBLISHED = Gradient(fused_sequence, plan={"whole": True})
-TANGENT = Gradient(fused_sequence, plan={"exact": True})
-BPTT = Gradient(partial(unrolled_sequence, recompute=False), solver="euler")
-CHECKPOINT = Gradient(partial(unrolled_sequence, recompute=True), solver="euler")
+TANGENT = Gradient(fused_sequence, plan={"exact": True}, passes_spikes=True)
+BPTT = Gradient(partial(unrolled_sequence, recompute=False), solver="euler", passes_spikes=True)
+CHECKPOINT = Gradient(partial(unrolled_sequence, recompute=True), solver="euler", passes_spikes=True)
 COARSE = Gradient(partial(unrolled_sequence, recompute=False), solver="euler", plan={"substeps": 1})

@@ -78,3 +78,14 @@ def stacked(law: Any, constants: Tensor) -> Any:
     domains = domain_count(len(constants))
     groups = [constants[group_of(which, domains)] for which in GROUPS]
     return row(law.model)(*constants[:DOMAINS_FROM], *groups)
+
+
+def flow(law: Any, x: Any, v: Tensor, p: Tensor, i_a: Tensor) -> Tensor:
+    """dV/dt in V/ms and dp_k/dt in 1/ms, (1 + K, n), at V (n,) and p (K, n) under `i_a` (n,) in A; `x`: `stacked`."""
+    turned = (x.weight * p).sum(0)
+    sign, rate, back = switching(law, x, x.k_cap * v - x.k_pol * turned - x.offset)
+    p_flow = sign * (1.0 - sign * p - back) * rate
+    here, _ = at_membrane(law, x, v, turned)
+    driven = i_a * torch.where(i_a < 0.0, law.compliance(here, x), 1.0)
+    v_flow = x.drive * (driven - law.leak(here, x)) - x.v_per_p * (x.weight * p_flow).sum(0)
+    return torch.cat([v_flow[None], p_flow])

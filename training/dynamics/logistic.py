@@ -19,7 +19,7 @@ from bruno_spice.devices.ferroelectric.paces import (
     substep_ms,
 )
 from bruno_spice.devices.models.rows import DRIVE
-from bruno_spice.training.dynamics.laws import at_membrane, stacked, switching, torch_laws
+from bruno_spice.training.dynamics.laws import at_membrane, flow, stacked, switching, torch_laws
 from bruno_spice.training.dynamics.membrane import Membrane, Step
 
 SMALLEST_FLOW = 1e-18
@@ -224,9 +224,19 @@ def paces_of(rise_v: Tensor) -> Tensor:
 
 
 def logistic_torch(
-    model: Any, constants: Tensor, state: Membrane, i_a: Tensor, accuracy: float, event: bool, tangents: bool
+    model: Any,
+    constants: Tensor,
+    state: Membrane,
+    i_a: Tensor,
+    accuracy: float,
+    event: bool,
+    tangents: bool,
+    moving: bool = False,
 ) -> Step:
-    """One macro step, the neurons of one pace after those of another; a solver of `training.dynamics.solvers`."""
+    """One macro step, the neurons of one pace after those of another; a solver of `training.dynamics.solvers`.
+
+    Differentiable by `constants` with each crossing held in time; `moving` adds what moves it (`Step.release_ms`).
+    """
     n, law = state.v.numel(), torch_laws(model)
     constants = constants.repeat(1, n // constants.shape[1])
     paces = paces_of((i_a * constants[DRIVE]).detach())
@@ -236,7 +246,8 @@ def logistic_torch(
         if len(who):
             part = Membrane(state.v[who], state.p[:, who], state.hold[who], state.step[who])
             substeps = substep_count(accuracy, pace)
-            parts.append((part, _take_substeps(law, constants[:, who], part, i_a[who], substeps, event, tangents)))
+            how = (substeps, event, tangents, moving)
+            parts.append((part, _take_substeps(law, constants[:, who], part, i_a[who], *how)))
     back = torch.argsort(torch.cat(members))
 
     def whole(*pieces: Tensor | None) -> Tensor:
@@ -252,18 +263,26 @@ def logistic_torch(
         whole(*(step.free_ms for step in steps)),
         whole(*(step.tangents for step in steps)) if tangents else None,
         whole(*(step.late for step in steps)) if tangents else None,
+        whole(*(step.release_ms for step in steps)) if moving else None,
     )
 
 
 def _take_substeps(
-    law: Any, constants: Tensor, state: Membrane, i_a: Tensor, substeps: int, event: bool, tangents: bool
+    law: Any,
+    constants: Tensor,
+    state: Membrane,
+    i_a: Tensor,
+    substeps: int,
+    event: bool,
+    tangents: bool,
+    moving: bool,
 ) -> Step:
     """One macro step in so many `substeps`; `constants` (R, n)."""
     x = stacked(law, constants)
     tail = tails(law, x)
     v, p, hold = state.v, state.p, state.hold
     leak_now = x.drive * law.leak(at_membrane(law, x, v, (x.weight * p).sum(0))[0], x)
-    spikes, lead, free = (torch.zeros_like(v) for _ in range(3))
+    spikes, lead, free, moved, release = (torch.zeros_like(v) for _ in range(5))
     seen = torch.cat([v[None], p])
     s = seen_s = _identity(x, v) if tangents else v.new_empty(0)
     for step in range(substeps):
@@ -280,15 +299,23 @@ def _take_substeps(
         v, p = v + part * done.v_moved - x.v_per_p * ahead, p + switched * done.p_moved
         free = free + part * h
         first = spikes == 0.0
+        if moving:
+            rising = torch.where(fired, flow(law, x, v, p, i_a)[0], 1.0).detach()
+            waits = x.t_refractory if event else 0.0
+            release = torch.where(fired, release + (x.v_threshold - v) / rising + waits, release)
         seen, lead = torch.where(first, torch.cat([v[None], p]), seen), torch.where(first, free, lead)
         if event:
             if tangents:
-                seen_s = torch.where(first, to_voltage(s, x), seen_s)
+                now = to_voltage(s, x)
+                seen_s = torch.where(first, now, seen_s)
+                again = fired & ~first
+                moved = torch.where(again, moved - now[0, -1] / flow(law, x, v, p, i_a)[0], moved)
                 s = torch.where(fired, 0.0, s)
             v = torch.where(fired, x.v_reset, v)
             p = torch.where(fired, x.p_reset, p)
             free = torch.where(fired, 0.0, free)
             wait = (x.t_refractory - (1.0 - part) * h).clamp(min=0.0)
+            wait = wait.detach() if moving else wait
             hold = torch.where(fired, wait, hold)
         else:
             hold = torch.where(fired, FROZEN_MS, hold)
@@ -300,8 +327,8 @@ def _take_substeps(
         p = torch.where(quiet, p, x.p_reset)
     state.v, state.p, state.hold = v, p, hold
     if not tangents:
-        return Step(spikes, seen, lead, free, None, None)
-    late = to_voltage(s, x)[:, -1] if event else torch.zeros_like(seen)
+        return Step(spikes, seen, lead, free, None, None, release)
+    late = torch.cat([to_voltage(s, x)[:, -1] if event else torch.zeros_like(seen), moved[None]])
     return Step(spikes, seen, lead, free, seen_s, late)
 
 

@@ -39,9 +39,12 @@ class Step:
     free_ms: Tensor
     """Time integrated since the last reset, (n,)."""
     tangents: Tensor | None
-    """d seen / d (V, p, I) at the start, (1 + K, 2 + K, n)."""
+    """d seen / d (V, p, I) at the start, at a fixed time, (1 + K, 2 + K, n)."""
     late: Tensor | None
-    """d (V, p at the end) / dI after a spike, (1 + K, n)."""
+    """By I, after a spike, (2 + K, n): V and p at the end, at a fixed last release, and the time in ms from the first
+    crossing to the last."""
+    release_ms: Tensor | None = None
+    """Instant of the last crossing, or release, (n,): its derivative by the constants alone counts, its value is 0."""
 
 
 class Solver(Protocol):

@@ -27,6 +27,8 @@ class Plan:
     """The reset takes the whole macro step after a spike."""
     exact: bool = False
     """Tangents rather than the coarse step."""
+    through: bool = False
+    """Gradients pass a spike: a crossing that moves takes what follows it along."""
     whole: bool = False
     """The coarse step takes the whole millisecond, as published, wherever the crossing is."""
     substeps: int = 1000
@@ -80,23 +82,26 @@ def weighted(p: Tensor, weight: Tensor) -> Tensor:
 
 
 class Tape:
-    """What the backward pass needs of each macro step."""
+    """What the backward pass needs of each macro step.
+
+    `v`, `p` and `hold` are those between macro steps, T + 1 of them; of a sequence that has ended, the last.
+    """
 
     def __init__(
         self, new: Callable[..., Tensor], shape: tuple[int, ...], domains: int, dtype: Any, on: bool, plan: Plan
     ) -> None:
         steps, batch, width = shape if on else (0, 0, 0)
 
-        def empty(*extra: int) -> Tensor:
-            return new((steps, *extra, batch, width), dtype=dtype)
+        def empty(*extra: int, more: int = 0) -> Tensor:
+            return new((steps + more, *extra, batch, width), dtype=dtype)
 
         self.out_dtype = new(()).dtype
-        self.v, self.p, self.i_a = empty(), empty(domains), empty()
+        self.v, self.p, self.i_a = empty(more=1), empty(domains, more=1), empty()
         self.passing = new((steps, batch, width), dtype=torch.bool) if plan.limits else None
         self.seen, self.fired, self.lead, self.free = empty(1 + domains), empty(), empty(), empty()
         self.tangents = empty(1 + domains, 2 + domains) if plan.exact else None
-        self.hold = empty() if plan.event or plan.delayed else None
-        self.late = empty(1 + domains) if plan.exact and plan.event else None
+        self.hold = empty(more=1) if plan.event or plan.delayed else None
+        self.late = empty(2 + domains) if plan.exact and plan.event else None
 
     def slot(self, t: int) -> Step:
         """Where macro step `t` of all batch rows is to be written."""
@@ -104,6 +109,12 @@ class Tape:
         late = None if self.late is None else self.late[t].flatten(-2)
         fired, lead, free = (x[t].flatten() for x in (self.fired, self.lead, self.free))
         return Step(fired, self.seen[t].flatten(-2), lead, free, tangents, late)
+
+    def keep_state(self, t: int, v: Tensor, p: Tensor, hold: Tensor) -> None:
+        """Store the state before macro step `t`, or after the last one."""
+        self.v[t], self.p[t] = v, p
+        if self.hold is not None:
+            self.hold[t] = hold
 
     def keep(self, t: int, rows: Tensor | None, **what: Tensor) -> None:
         """Store tensors of macro step `t`, for the batch rows that were active."""
@@ -116,3 +127,8 @@ class Tape:
             else:
                 kept[t].zero_()
                 kept[t][..., rows, :] = value
+
+
+def coarse_ms(plan: Plan, tape: Tape, t: int) -> Tensor:
+    """Length of the coarse step (B, N): up to the crossing, or as published a millisecond unless held throughout."""
+    return (tape.lead[t] > 0.0).to(tape.lead.dtype) if plan.whole else tape.lead[t]

@@ -83,9 +83,9 @@ def _buffers(state: Membrane, tangents: bool, out: Step | None) -> tuple[Step, l
     if out is None:
         out = Step(empty(n), empty(1 + domains, n), empty(n), empty(n), None, None)
         if tangents:
-            out.tangents, out.late = empty(1 + domains, 2 + domains, n), empty(1 + domains, n)
+            out.tangents, out.late = empty(1 + domains, 2 + domains, n), empty(2 + domains, n)
     matrix = empty(1 + domains, 2 + domains, wide) if out.tangents is None else out.tangents
-    late = empty(1 + domains, wide) if out.late is None else out.late
+    late = empty(2 + domains, wide) if out.late is None else out.late
     return out, [x.numpy() for x in (out.spikes, out.seen, out.lead_ms, out.free_ms, matrix, late)]
 
 

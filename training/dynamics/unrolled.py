@@ -35,6 +35,10 @@ class Window(NamedTuple):
     """Domains (K, B, N) there."""
     lead_ms: Tensor
     """Time integrated up to there (B, N)."""
+    shown_v: Tensor
+    """Voltage (B, N) that the layer shows: at the end (event reset), or where the surrogate looks (macro reset)."""
+    shown_p: Tensor
+    """Domains (K, B, N) there."""
 
 
 def euler_step(
@@ -64,39 +68,70 @@ def euler_step(
 
 
 def macro_step(
-    law: Any, v: Tensor, p: Tensor, hold: Tensor, i_a: Tensor, constants: Tensor, substeps: int, event: bool
+    law: Any,
+    v: Tensor,
+    p: Tensor,
+    hold: Tensor,
+    i_a: Tensor,
+    constants: Tensor,
+    substeps: int,
+    event: bool,
+    through: bool = False,
 ) -> Window:
-    """One macro step of 1 ms in `substeps` Euler steps, spikes and resets included (`scalar.windows`)."""
+    """One macro step of 1 ms in `substeps` Euler steps, spikes and resets included (`scalar.windows`).
+
+    `through` a spike gradients pass with the instant of the crossing (`_moved`): what is held is let go that much later.
+    """
     dt, rows = 1.0 / substeps, rows_of(law, constants)
     seen_v, seen_p, spikes = v, p, torch.zeros_like(v)
     led = torch.zeros_like(hold)
     threshold = constants[V_THRESHOLD].expand_as(v)
+    held = torch.round(hold.detach() / dt)
     if not event:
-        held = torch.round(hold / dt)
+        before_v, before_p = v, p
         for step in range(substeps):
             running = (v < threshold) & (held <= step)
             v_new, p_new = euler_step(law, rows, v, p, i_a, dt)
+            before_v, before_p = torch.where(running, v, before_v), torch.where(running, p, before_p)
             v, p = torch.where(running, v_new, v), torch.where(running, p_new, p)
             led = led + running
         fired = v >= threshold
+        shown_v, shown_p = v, p
+        if through:
+            by_v, by_p = (v - before_v).detach() / dt, (p - before_p).detach() / dt
+            delay = torch.where(fired, _moved(v, threshold, by_v), 0.0)
+            shown_v, shown_p = v + by_v * delay, p + by_p * delay
         after_v, after_p = reset(v, p, fired, constants)
-        return Window(after_v, after_p, torch.zeros_like(hold), fired.to(v.dtype), v, p, led * dt)
+        return Window(after_v, after_p, torch.zeros_like(hold), fired.to(v.dtype), v, p, led * dt, shown_v, shown_p)
 
-    wait = torch.round(constants[T_REFRACTORY] / dt).expand_as(v)
-    held = torch.round(hold / dt)
+    wait = torch.round(constants[T_REFRACTORY].detach() / dt).expand_as(v)
+    delay = hold - hold.detach() if through else torch.zeros_like(hold)
     for _ in range(substeps):
         running = held < 0.5
         held = (held - 1.0).clamp(min=0.0)
         v_new, p_new = euler_step(law, rows, v, p, i_a, dt)
+        by_v, by_p = (v_new - v).detach() / dt, (p_new - p).detach() / dt
+        if through:
+            v_new, p_new = v_new - by_v * delay, p_new - by_p * delay
+            delay = torch.where(running, 0.0, delay)
         v, p = torch.where(running, v_new, v), torch.where(running, p_new, p)
         fired = v >= threshold
         first = spikes == 0.0
         led = led + (first & running)
         seen_v, seen_p = torch.where(first, v, seen_v), torch.where(first, p, seen_p)
         spikes = spikes + fired
+        if through:
+            waits = constants[T_REFRACTORY].expand_as(v)
+            delay = torch.where(fired, _moved(v, threshold, by_v) + waits - waits.detach(), delay)
         v, p = reset(v, p, fired, constants)
         held = torch.where(fired, wait, held)
-    return Window(v, p, held * dt, spikes, seen_v, seen_p, led * dt)
+    return Window(v, p, held * dt + delay, spikes, seen_v, seen_p, led * dt, v, p)
+
+
+def _moved(v: Tensor, threshold: Tensor, by_v: Tensor) -> Tensor:
+    """How much later (n,) in ms a crossing is, of value 0: its derivative is that of (v_threshold - V) / V'."""
+    missing = threshold - v
+    return (missing - missing.detach()) / torch.where(by_v > 0.0, by_v, 1.0)
 
 
 def reset(v: Tensor, p: Tensor, fired: Tensor, constants: Tensor) -> tuple[Tensor, Tensor]:

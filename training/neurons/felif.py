@@ -46,6 +46,11 @@ def _solver(name: str, device: torch.device) -> SolverInfo:
     return info
 
 
+def _passing() -> str:
+    """The gradients of the package that can pass a spike."""
+    return ", ".join(name for name in GRADIENTS if GRADIENTS.find(name).passes_spikes)
+
+
 class FeLIF(CircuitLayer):
     """A layer of ferroelectric neurons as a card describes them (equations: `devices.models.felif`).
 
@@ -70,6 +75,8 @@ class FeLIF(CircuitLayer):
     - `current_limits`: what the synaptic current, recurrence included, is clamped to, as saturating input mirrors do:
       ``none``, ``envelope`` (the currents that the card was fitted to) or (low, high) in A.
     - `limit_slope`: the clamp's derivative beyond the limits, from 0, exact, to 1, straight-through.
+    - `through_spikes`: whether gradients pass a spike with the instant of its crossing (docs/explanation/gradients.md), in
+      ``tangent``, ``bptt`` and ``checkpoint``.
 
     When called:
 
@@ -97,6 +104,7 @@ class FeLIF(CircuitLayer):
         slope: float = 5.0,
         current_limits: str | abc.Sequence[float | str] = "none",
         limit_slope: float = 0.0,
+        through_spikes: bool = False,
     ) -> None:
         super().__init__()
         if reset not in RESETS:
@@ -110,6 +118,9 @@ class FeLIF(CircuitLayer):
             raise InputError(f"accuracy must lie within 1e-12...1e6, not {accuracy!r}")
         if (needed := self._gradient.solver) is not None and solver not in ("auto", needed):
             raise InputError(f"gradient '{gradient}' goes through {needed}'s steps, not those of {solver}")
+        if through_spikes and not self._gradient.passes_spikes:
+            raise InputError(f"gradient '{gradient}' stops at a reset; through_spikes goes with {_passing()}")
+        self.through_spikes = through_spikes
         self.card: NeuronCard = card if isinstance(card, NeuronCard) else NeuronCard.load(card)
         self.model: Any = self.card.NEURON
         self._domain_weight = NeuronParameters.from_card(self.card).shares
@@ -233,7 +244,7 @@ class FeLIF(CircuitLayer):
         solver = _solver(name, device)
         accuracy = solver.accuracy_for(self._domain_weight) if self.accuracy is None else self.accuracy
         event, delayed = self.reset == "event", self.reset == "delayed"
-        settings = {"substeps": int(accuracy), **self._gradient.plan}
+        settings = {"substeps": int(accuracy), "through": self.through_spikes, **self._gradient.plan}
         return Plan(self.model, solver, accuracy, self.surrogate, event, delayed, limits=self.limits, **settings)
 
     def _check_envelope(self, current_a: Tensor) -> None:

@@ -13,8 +13,8 @@ from bruno_spice.devices.models.rows import DOMAINS_FROM
 BLOCK = 64
 """Neurons that go through the kernels together."""
 MAX_DOMAINS = 16
-_BLOCK_ROWS = 45
-_GROUPS = 26
+_BLOCK_ROWS = 50
+_GROUPS = 27
 
 # The state of a neuron, and what the macro step says of it.
 V, HOLD, I_A, SPIKES, LEAD, FREE, SEEN_V, AT_V = ((DOMAINS_FROM + row) * BLOCK for row in range(8))
@@ -29,6 +29,8 @@ WHOLE, DECAYED, PSI, STEADY, DEPLETED, COLUMN_FIELD, COLUMN_MEAN, COLUMN_FLOW = 
 )
 # The adjoint of a macro step.
 LAM_V, BY_SPIKE, BY_SHOWN_V, BY_SHOWN_P, SWING, DISTANCE, NOW = ((DOMAINS_FROM + row) * BLOCK for row in range(38, 45))
+# A crossing that moves.
+V_FLOW, CROSSING_MOVED, HOLD_END, BY_RELEASE, BY_HOLD = ((DOMAINS_FROM + row) * BLOCK for row in range(45, 50))
 
 _FIRST_GROUP = DOMAINS_FROM + _BLOCK_ROWS
 
@@ -47,6 +49,7 @@ LEFT, SIGN, LN_RATE_NOW, RATE, LAM, RATE_END, MOVED, WITH, OVER = (_group(n) for
 KEPT, SPENT, GAIN, BY_STEADY, BY_DECAY, EXCESS = (_group(n) for n in range(18, 24))
 # The adjoint of a macro step.
 LAM_P, AFTER_P = (_group(n) for n in range(24, 26))
+P_FLOW = _group(26)
 WORK_SIZE = (_FIRST_GROUP + _GROUPS * MAX_DOMAINS) * BLOCK
 
 # The tangents: columns by V, p_k and I, of q and the p_k each, then those at the first crossing.

@@ -16,7 +16,11 @@ Spikes, in both kernels:
 
 Arrays: v, hold, i_a, spikes (n,), p (K, n); `constants` (m, R) with m = 1 or one row a neuron, neuron j % m.
 `seen` (1 + K, n): state at the first crossing, or at the end where none happened; there the surrogate looks.
-`tangents` (1 + K, 2 + K, n): derivative of `seen`; `late` (1 + K, n): derivative of the final state by I after a spike;
+`tangents` (1 + K, 2 + K, n): derivative of `seen` at a fixed time; `late` (2 + K, n), after a spike: derivative by I of
+the final state at a fixed last release, and of the time in ms from the first crossing to the last,
+
+    t' = t - (dV/dI) / (dV/dt)    at each crossing, dV/dI at a fixed release before it;
+
 `lead_ms` (n,): time integrated up to `seen`; `free_ms` (n,): since the last reset. Each kernel works on neurons
 start <= j < stop.
 """
@@ -154,15 +158,23 @@ def rosenbrock_tangents(v, p, i_a, h, constants, work, u, s, stages, second, rig
 
 
 @template()
-def reset_tangents(s, seen_tangents, first):
-    """At a spike: keep the tangents of the first crossing, and start again from a state that depends on nothing."""
+def reset_tangents(v, p, i_a, constants, s, seen_tangents, first, dp, gain, rate):
+    """At a spike: keep the tangents of the first crossing, and start again from a state that depends on nothing.
+
+    Returns by how much this crossing moves against the one before, in ms per A; (K,) scratch: dp, gain, rate.
+    """
+    moved = 0.0
     if first:
         seen_tangents[:] = s
+    elif s.size > 0:
+        v_flow, _, _ = rates(v, p, i_a, constants, dp, gain, rate)
+        moved = -s[0, p.size + 1] / v_flow
     s[:] = 0.0
+    return moved
 
 
 @template()
-def finish(j, v, p, spikes, s, v_out, hold, constants, event, seen, tangents, late, seen_tangents):
+def finish(j, v, p, spikes, s, v_out, hold, constants, event, seen, tangents, late, seen_tangents, moved):
     """Write neuron j's results at the end of its macro step, and reset it where the rule says so."""
     domains = p.shape[0]
     if spikes[j] == 0 or not event:
@@ -172,7 +184,8 @@ def finish(j, v, p, spikes, s, v_out, hold, constants, event, seen, tangents, la
     if with_tangents:
         if event and spikes[j] > 0:
             tangents[:, :, j] = seen_tangents
-            late[:, j] = s[:, domains + 1]
+            late[: 1 + domains, j] = s[:, domains + 1]
+            late[1 + domains, j] = moved
         else:
             tangents[:, :, j] = s
             late[:, j] = 0.0
@@ -201,7 +214,7 @@ def rosenbrock_windows(
         s[:] = 0.0
         for row in range(1 + domains):
             s[row, row] = 1.0
-        spikes[j] = 0
+        spikes[j], moved = 0, 0.0
         t = min(hold[j], MACRO_MS)
         hold[j] -= t
         begun = since = t
@@ -238,7 +251,8 @@ def rosenbrock_windows(
                 if spikes[j] == 1:
                     seen[0, j] = v_now
                     seen[1:, j] = p_now
-                reset_tangents(s, seen_tangents, spikes[j] == 1)
+                first = spikes[j] == 1
+                moved += reset_tangents(v_now, p_now, i_a[j], x, s, seen_tangents, first, dp, second[0], second[1])
                 v_now = x[V_RESET]
                 p_now[:] = x[P_RESET]
                 held = min(x[T_REFRACTORY], MACRO_MS - t)
@@ -254,7 +268,7 @@ def rosenbrock_windows(
         free_ms[j] = MACRO_MS - since
         step[j] = h
         p[:, j] = p_now
-        finish(j, v, p, spikes, s, v_now, hold, x, event, seen, tangents, late, seen_tangents)
+        finish(j, v, p, spikes, s, v_now, hold, x, event, seen, tangents, late, seen_tangents, moved)
 
 
 @template()
@@ -324,7 +338,7 @@ def euler_windows(
         s[:] = 0.0
         for row in range(min(1 + domains, columns)):
             s[row, row] = 1.0
-        spikes[j] = 0
+        spikes[j], moved = 0, 0.0
         held = min(round(hold[j] / dt), substeps)
         hold[j] -= held * dt
         n = begun = since = held
@@ -341,7 +355,8 @@ def euler_windows(
                 if spikes[j] == 1:
                     seen[0, j] = v_now
                     seen[1:, j] = p_now
-                reset_tangents(s, seen_tangents, spikes[j] == 1)
+                first = spikes[j] == 1
+                moved += reset_tangents(v_now, p_now, i_a[j], x, s, seen_tangents, first, dp, gain, rate)
                 v_now = x[V_RESET]
                 p_now[:] = x[P_RESET]
                 wait = round(x[T_REFRACTORY] / dt)
@@ -355,4 +370,4 @@ def euler_windows(
             lead_ms[j] = (substeps - begun) * dt
         free_ms[j] = (substeps - since) * dt
         p[:, j] = p_now
-        finish(j, v, p, spikes, s, v_now, hold, x, event, seen, tangents, late, seen_tangents)
+        finish(j, v, p, spikes, s, v_now, hold, x, event, seen, tangents, late, seen_tangents, moved)

@@ -3,6 +3,8 @@
     lam_seen  = surrogate part + (where no spike) lam_after
     lam_start = J^T lam_seen,   dL/dI = J_I^T lam_seen + (after a spike, event reset) late^T lam_after
 
+and, through a spike, what moves with its crossing (`dynamics.adjoint` derives it).
+
 Arrays are flat over n = B N neurons, float32; `constants` (R, m): neuron j has column j % m. J is read from
 `tangents`, or made from the state at the start of the step (BRUNO's clamped coarse step).
 """
@@ -16,7 +18,9 @@ from bruno_spice.devices.ferroelectric.lanes.rows import (
     AFTER_P,
     AT_V,
     BLOCK,
+    BY_HOLD,
     BY_I,
+    BY_RELEASE,
     BY_SHOWN_P,
     BY_SHOWN_V,
     BY_SPIKE,
@@ -24,18 +28,23 @@ from bruno_spice.devices.ferroelectric.lanes.rows import (
     FIELD,
     FIRED,
     FREE,
+    HOLD,
+    HOLD_END,
     I_A,
+    I_IN,
     KEPT,
     LAM_P,
     LAM_V,
     LEAD,
     NOW,
     OFFSET,
+    P_FLOW,
     PER_V,
     SEEN_P,
     SEEN_V,
     SMALLEST,
     SWING,
+    V_FLOW,
     WEIGHT,
     WORK_SIZE,
     P,
@@ -43,6 +52,7 @@ from bruno_spice.devices.ferroelectric.lanes.rows import (
     domain_row,
 )
 from bruno_spice.devices.ferroelectric.lanes.vector_math import LOG2_E, ONE, TWO, ZERO, F, exp, exp2, larger, smaller
+from bruno_spice.devices.ferroelectric.simd.flow import flow
 from bruno_spice.devices.ferroelectric.simd.macro_step import load_constants
 from bruno_spice.devices.ferroelectric.simd.substep import at_membrane
 from bruno_spice.devices.models.rows import DRIVE, K_CAP, K_POL, P_RESET, V_FLOOR, V_PER_P, V_RESET, V_THRESHOLD
@@ -116,6 +126,68 @@ def to_seen(w, domains, charge, event):
 
 
 @template(simd=True)
+def release(w, domains, v_after, p_after, hold_after, start, count):
+    """BY_RELEASE: adjoint of the last release of the step, or of the hold that is left; `*_after`: at its end."""
+    load_row(w, HOLD_END, hold_after, start, count)
+    load_row(w, V, v_after, start, count)
+    for k in range(domains):
+        load_row(w, P + domain_row(k), p_after[k], start, count)
+    flow(w, domains)
+    for j in range(BLOCK):
+        w[BY_RELEASE + j] = -w[V_FLOW + j] * (w[LAM_V + j] + w[BY_SHOWN_V + j])
+    for k in range(domains):
+        row = domain_row(k)
+        for j in range(BLOCK):
+            after = w[LAM_P + row + j] + w[BY_SHOWN_P + j] * w[WEIGHT + row + j]
+            w[BY_RELEASE + j] -= w[P_FLOW + row + j] * after
+    for j in range(BLOCK):
+        w[BY_RELEASE + j] = w[LAM_V + j] if w[HOLD_END + j] > ZERO else w[BY_RELEASE + j]
+
+
+@template(simd=True)
+def move_crossing(w, domains, event):
+    """LAM_V = lam_seen_V with what moves with the crossing; BY_HOLD = the adjoint of a hold that ended in the step."""
+    for j in range(BLOCK):
+        w[V + j] = w[SEEN_V + j]
+        w[BY_HOLD + j] = ZERO
+    for k in range(domains):
+        row = domain_row(k)
+        for j in range(BLOCK):
+            w[P + row + j] = w[SEEN_P + row + j]
+    flow(w, domains)
+    if not event:
+        for j in range(BLOCK):
+            w[BY_RELEASE + j] = w[V_FLOW + j] * w[BY_SHOWN_V + j]
+        for k in range(domains):
+            row = domain_row(k)
+            for j in range(BLOCK):
+                w[BY_RELEASE + j] += w[P_FLOW + row + j] * w[BY_SHOWN_P + j] * w[WEIGHT + row + j]
+    for j in range(BLOCK):
+        fired = w[FIRED + j] > ZERO
+        by_seen = w[BY_RELEASE + j] / (w[V_FLOW + j] if fired else ONE)
+        w[LAM_V + j] -= by_seen if fired else ZERO
+    if not event:
+        return
+    for j in range(BLOCK):
+        stands = (w[FIRED + j] == ZERO) & (w[HOLD_END + j] > ZERO)
+        w[LAM_V + j] = w[BY_RELEASE + j] if stands else w[LAM_V + j]
+        w[BY_HOLD + j] -= w[V_FLOW + j] * w[LAM_V + j]
+    for k in range(domains):
+        row = domain_row(k)
+        for j in range(BLOCK):
+            w[BY_HOLD + j] -= w[P_FLOW + row + j] * w[LAM_P + row + j]
+
+
+@template(simd=True)
+def let_go(w):
+    """LAM_V = BY_HOLD where a hold ended within the step."""
+    for j in range(BLOCK):
+        stands = (w[FIRED + j] == ZERO) & (w[HOLD_END + j] > ZERO)
+        ended = (w[HOLD + j] > ZERO) & (not stands)
+        w[LAM_V + j] = w[BY_HOLD + j] if ended else w[LAM_V + j]
+
+
+@template(simd=True)
 def coarse_step(w, domains):
     """LAM = J^T LAM and BY_I for one explicit Euler step of LEAD ms, tau detached, clamped (`dynamics.adjoint`)."""
     for j in range(BLOCK):
@@ -182,7 +254,7 @@ def through_tangents(w, tangents, domains, start, count):
 
 
 @template(simd=True)
-def after_spikes(w, late, domains, exact, start, count):
+def after_spikes(w, late, domains, exact, through, start, count):
     """Event reset: BY_I gains what the current does to the end of the step after a spike."""
     for j in range(BLOCK):
         spiked = ZERO if w[FIRED + j] == ZERO else ONE
@@ -199,19 +271,26 @@ def after_spikes(w, late, domains, exact, start, count):
         for j in range(count):
             spiked = ZERO if w[FIRED + j] == ZERO else ONE
             w[BY_I + j] += spiked * of_p[start + j] * w[AFTER_P + row + j]
+    if not through:
+        return
+    for j in range(count):
+        spiked = ZERO if w[FIRED + j] == ZERO else ONE
+        w[BY_I + j] += spiked * late[1 + domains, start + j] * w[BY_RELEASE + j]
 
 
 @template(simd=True)
 def adjoint_windows(
-    start, stop, constants, exact, event, charge, shape, slope, tape, tangents, late, by_spikes, by_voltage,
+    start, stop, constants, exact, event, through, charge, shape, slope, tape, after, tangents, late, by_spikes, by_voltage,
     by_polarization, lam_v, lam_p, by_current,
 ):  # fmt: skip
     """Take `lam_v` (n,) and `lam_p` (K, n) through one macro step, in place, and write `by_current` (n,), dL/dI.
 
     `tape` holds the step's v, p (K, n), i_a, seen (1 + K, n), fired, lead and free, in this order; `tangents` and
-    `late` are read where `exact`. `charge`: the surrogate looks at the charge, else at V; `shape` counts in `SHAPES`.
+    `late` are read where `exact`; `after` holds v, p and hold at its end and hold at its start, read with event reset
+    `through` spikes. `charge`: the surrogate looks at the charge, else at V; `shape` counts in `SHAPES`.
     """
     v, p, i_a, seen, fired, lead, free = tape
+    v_after, p_after, hold_after, hold = after
     domains = p.shape[0]
     w = np.empty(WORK_SIZE, np.float32)
     lanes = np.empty(BLOCK, np.uint64)
@@ -231,9 +310,20 @@ def adjoint_windows(
             load_row(w, LAM_P + domain_row(k), lam_p[k], first, count)
             load_row(w, SEEN_P + domain_row(k), seen[1 + k], first, count)
         surrogate(w, domains, charge, shape, slope)
+        if through:
+            load_row(w, I_IN, i_a, first, count)
+            for j in range(BLOCK):
+                w[I_IN + j] *= w[DRIVE * BLOCK + j]
+            if event:
+                load_row(w, HOLD, hold, first, count)
+                release(w, domains, v_after, p_after, hold_after, first, count)
         to_seen(w, domains, charge, event)
+        if through:
+            move_crossing(w, domains, event)
         if exact:
             through_tangents(w, tangents, domains, first, count)
+            if through and event:
+                let_go(w)
         else:
             load_row(w, V, v, first, count)
             load_row(w, I_A, i_a, first, count)
@@ -245,7 +335,7 @@ def adjoint_windows(
             coarse_step(w, domains)
         if event:
             load_row(w, FREE, free, first, count)
-            after_spikes(w, late, domains, exact, first, count)
+            after_spikes(w, late, domains, exact, through, first, count)
         for j in range(count):
             lam_v[first + j] = w[LAM_V + j]
         for j in range(count):

@@ -14,6 +14,7 @@ from bruno_spice.devices.ferroelectric.bound import law, template
 from bruno_spice.devices.ferroelectric.lanes.rows import (
     BLOCK,
     COLUMN,
+    CROSSING_MOVED,
     FREE,
     GROUP_ROWS,
     HOLD,
@@ -50,7 +51,7 @@ from bruno_spice.devices.ferroelectric.simd.substep import (
     reset_fired,
     take,
 )
-from bruno_spice.devices.ferroelectric.simd.tangents import carry_tangents
+from bruno_spice.devices.ferroelectric.simd.tangents import carry_tangents, move_crossing
 from bruno_spice.devices.models.rows import (
     DOMAINS_FROM,
     DRIVE,
@@ -113,6 +114,7 @@ def load_state(w, s, v, p, hold, i_a, lanes, with_tangents):
         w[I_IN + j] = i_a[at] * w[DRIVE * BLOCK + j]
         w[SPIKES + j] = ZERO
         w[FREE + j] = ZERO
+        w[CROSSING_MOVED + j] = ZERO
     for k in range(domains):
         for j in range(BLOCK):
             w[P + k * BLOCK + j] = p[k, lanes[j]]
@@ -172,6 +174,7 @@ def store_tangents(w, s, tangents, late, domains, event, lanes, count):
             tangents[0, column, at] = of_v
             if event and by_current:
                 late[0, at] = late_v
+                late[1 + domains, at] = w[CROSSING_MOVED + j]
 
 
 @kernel(fastmath=FAST_MATH)
@@ -214,6 +217,8 @@ def take_substeps(w, s, domains, substeps, inhibited, event, with_tangents):
             carry_tangents(w, s, domains)
         if fired > ZERO:
             if event:
+                if with_tangents:
+                    move_crossing(w, s, domains)
                 reset_fired(w, s, domains, with_tangents)
             else:
                 freeze(w)

@@ -20,9 +20,11 @@ from bruno_spice.devices.ferroelectric.lanes.rows import (
     COLUMN_FIELD,
     COLUMN_FLOW,
     COLUMN_MEAN,
+    CROSSING_MOVED,
     DECAYED,
     DEPLETED,
     EXCESS,
+    FIRED,
     FRACTION,
     GAIN,
     INDEX_MASK,
@@ -33,13 +35,16 @@ from bruno_spice.devices.ferroelectric.lanes.rows import (
     PER_P,
     PSI,
     SPENT,
+    SPIKES,
     STEADY,
     TAKES,
+    V_FLOW,
     WEIGHT,
     WHOLE,
     domain_row,
 )
 from bruno_spice.devices.ferroelectric.lanes.vector_math import LN_2, LOG2_E, ONE, ZERO, F, exp2, larger, log2
+from bruno_spice.devices.ferroelectric.simd.flow import flow
 from bruno_spice.devices.models.rows import DRIVE, K_CAP, V_PER_P
 
 HALF = F(0.5)
@@ -131,3 +136,26 @@ def carry_column(w, s, column, domains, by_current):
         row = domain_row(k)
         for j in range(BLOCK):
             s[p + row + j] += w[GAIN + row + j] * w[COLUMN_MEAN + j]
+
+
+@template(simd=True)
+def move_crossing(w, s, domains):
+    """CROSSING_MOVED: what a second and a later spike of the macro step, about to be reset, add to the time in ms per A
+    from its first crossing."""
+    again = ZERO
+    for j in range(BLOCK):
+        again += w[FIRED + j] * w[SPIKES + j]
+    if again == ZERO:
+        return
+    flow(w, domains)
+    by_current = ((1 + domains) * COLUMN) & INDEX_MASK
+    for j in range(BLOCK):
+        w[COLUMN_MEAN + j] = s[by_current + j]
+    for k in range(domains):
+        row = domain_row(k)
+        at = by_current + BLOCK
+        for j in range(BLOCK):
+            w[COLUMN_MEAN + j] -= w[V_PER_P * BLOCK + j] * w[WEIGHT + row + j] * s[at + row + j]
+    for j in range(BLOCK):
+        later = (w[FIRED + j] > ZERO) & (w[SPIKES + j] > ZERO)
+        w[CROSSING_MOVED + j] -= (w[COLUMN_MEAN + j] if later else ZERO) / (w[V_FLOW + j] if later else ONE)

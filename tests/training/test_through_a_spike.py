@@ -4,8 +4,12 @@ import pytest
 import torch
 
 from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.models.rows import V_PER_P, WEIGHT, group_of
+from bruno_spice.training.dynamics import surrogates
 from bruno_spice.training.neurons.felif import FeLIF
+from tests.devices.nudges import CARD as TWO_DOMAINS
+from tests.support.cards import one_domain_card
 
 CARD = FeLIFCard.load("data/calibrated/felif.json")
 START_V = 2.3
@@ -24,22 +28,142 @@ def charge_after(start_v: torch.Tensor, reset: str, **options: object) -> torch.
     return end.voltage_v[0] + constants[V_PER_P] * (weight * end.domains[:, 0]).sum(0)
 
 
-@pytest.mark.parametrize(
-    ("gradient", "solver", "accuracy"),
-    [("tangent", "rosenbrock", 1e-8), ("bruno", "rosenbrock", 1e-8), ("bptt", "euler", 1000)],
-)
-def test_charge_passes_a_spike_of_the_circuit_whole_but_no_gradient_sees_it(gradient, solver, accuracy):
-    """A crossing that comes earlier lets the next interval begin earlier."""
-    start_v = torch.full((3,), START_V, dtype=torch.float64, requires_grad=True)
-    options = {"gradient": gradient, "solver": solver, "accuracy": accuracy}
-    seen = torch.autograd.grad(charge_after(start_v, "event", **options).sum(), start_v)[0]
-    assert torch.equal(seen, torch.zeros(3, dtype=torch.float64))
+WAYS = [("tangent", "rosenbrock", 1e-8), ("bptt", "euler", 1000), ("checkpoint", "euler", 1000)]
+
+
+@pytest.fixture
+def no_surrogate(monkeypatch):
+    """Spikes pass no gradient: what is left is the derivative of V, p and hold."""
+    monkeypatch.setitem(surrogates.SHAPES, "tanh", torch.zeros_like)
+
+
+@pytest.fixture(scope="module")
+def true_slope():
+    """dq/dq across a spike by finite differences."""
+    start_v, step = torch.full((3,), START_V, dtype=torch.float64), 2e-3
     with torch.no_grad():
-        step = 2e-3
         exact = {"solver": "rosenbrock", "accuracy": 1e-9}
         ends = [charge_after(start_v + side * step, "event", **exact) for side in (1, -1)]
-    true = (ends[0] - ends[1]) / (2 * step)
-    torch.testing.assert_close(true, torch.ones_like(true), rtol=0, atol=5e-3)
+    return (ends[0] - ends[1]) / (2 * step)
+
+
+def slope_by(gradient, solver, accuracy, **options):
+    start_v = torch.full((3,), START_V, dtype=torch.float64, requires_grad=True)
+    options |= {"gradient": gradient, "solver": solver, "accuracy": accuracy}
+    return torch.autograd.grad(charge_after(start_v, "event", **options).sum(), start_v)[0]
+
+
+@pytest.mark.parametrize("way", [*WAYS, ("bruno", "rosenbrock", 1e-8)], ids=lambda way: way[0])
+def test_a_gradient_that_stops_at_a_reset_sees_no_charge_pass_a_spike(way, true_slope):
+    """A crossing that comes earlier lets the next interval begin earlier: the circuit hands all of it on."""
+    torch.testing.assert_close(true_slope, torch.ones_like(true_slope), rtol=0, atol=5e-3)
+    assert torch.equal(slope_by(*way), torch.zeros(3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way[0])
+def test_through_spikes_it_sees_the_charge_pass(way, true_slope):
+    ours = slope_by(*way, through_spikes=True)
+    torch.testing.assert_close(ours, true_slope, rtol=0, atol=1e-3 if way[0] == "tangent" else 2e-2)
+
+
+def test_a_gradient_that_cannot_pass_a_spike_says_which_can():
+    with pytest.raises(InputError, match="stops at a reset; through_spikes goes with tangent, bptt, checkpoint"):
+        FeLIF(CARD, through_spikes=True)
+
+
+def network(card, reset, generator, width=6, steps=24, recurrent_a=5e-10):
+    """A layer, its inputs, and what of its outputs is looked at: any of V, P, hold."""
+    options = {"gradient": "tangent", "solver": "rosenbrock", "accuracy": 1e-8, "shape": "tanh"}
+    neuron = FeLIF(card, reset=reset, through_spikes=True, **options)
+
+    def random(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    current_a = (torch.rand(steps, 2, width, generator=generator, dtype=torch.float64) * 14 - 1) * 2e-9
+    recurrent = random(width, width) * recurrent_a
+    by_v, by_p, by_hold = random(steps, 2, width), random(steps, 2, width), random(2, width)
+
+    def run(current_a, recurrent):
+        out, end = neuron(current_a, recurrent_a=recurrent)
+        looked = (by_v * out.voltage_v).sum() + (by_p * out.polarization).sum() + (by_hold * end.hold_ms).sum()
+        return looked, out.spikes
+
+    return neuron, run, current_a.requires_grad_(), recurrent.requires_grad_(), random
+
+
+@pytest.mark.parametrize("reset", ["macro", "event", "delayed"])
+@pytest.mark.parametrize("card", [one_domain_card(), TWO_DOMAINS], ids=lambda card: f"K={card.domains}")
+def test_through_spikes_the_tangents_are_central_differences(no_surrogate, card, reset):
+    """With recurrence, inhibition, and with event reset several spikes a millisecond; counts unchanged."""
+    generator = torch.Generator().manual_seed(0)
+    _, run, current_a, recurrent, random = network(card, reset, generator)
+    looked, spikes = run(current_a, recurrent)
+    by_current, by_recurrent = torch.autograd.grad(looked, (current_a, recurrent))
+    assert spikes.sum() > 50
+    assert reset != "event" or spikes.max() > 1
+    for _ in range(4):
+        step, turn = random(*current_a.shape) * 1e-13, random(*recurrent.shape) * 1e-13
+        with torch.no_grad():
+            (above, more), (below, fewer) = (run(current_a + s * step, recurrent + s * turn) for s in (1, -1))
+        assert torch.equal(more, spikes)
+        assert torch.equal(fewer, spikes)
+        ours = (by_current * step).sum() + (by_recurrent * turn).sum()
+        assert ours.item() == pytest.approx((above - below).item() / 2, rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("card", "reset", "steps"),
+    [(one_domain_card(), "event", 12), (one_domain_card(), "macro", 12), (TWO_DOMAINS, "event", 5)],
+    ids=["K=1-event", "K=1-macro", "K=2-event"],
+)
+def test_through_spikes_every_device_parameter_is_a_central_difference(no_surrogate, card, reset, steps):
+    """All declared parameters, shared by the layer; the state before the first millisecond is theirs too."""
+    generator = torch.Generator().manual_seed(1)
+    neuron, run, current_a, recurrent, _ = network(card, reset, generator, width=5, steps=steps)
+    current_a, recurrent = current_a.detach(), recurrent.detach()
+    devices = {name: torch.nn.Parameter(torch.tensor([each.value]).double()) for name, each in card.parameters.items()}
+    neuron.set_devices(devices)
+    looked, spikes = run(current_a, recurrent)
+    looked.backward()
+    assert spikes.sum() > 4 * steps
+    assert (current_a < 0).any()
+    true, ours = {}, {}
+    with torch.no_grad():
+        for name, value in devices.items():
+            here, step = value.data.clone(), 1e-5 * (abs(value.item()) or 1e-2)
+            ends = []
+            for side in (1, -1):
+                value.data = here + side * step
+                end, counted = run(current_a, recurrent)
+                assert torch.equal(counted, spikes)
+                ends.append(end.item())
+            value.data = here
+            true[name] = (ends[0] - ends[1]) / 2e-5
+            ours[name] = value.grad.item() * step / 1e-5
+    largest = max(abs(each) for each in true.values())
+    for name in devices:
+        assert ours[name] == pytest.approx(true[name], rel=1e-2, abs=5e-3 * largest), name
+
+
+@pytest.mark.parametrize("reset", ["macro", "event"])
+def test_the_single_precision_kernel_passes_spikes_as_the_reference_does(no_surrogate, reset):
+    """At 64 substeps, in the trains that have the same spikes in the same milliseconds."""
+    drive = torch.rand(16, 1, 130, generator=torch.Generator().manual_seed(2)) * 26e-9 - 2e-9
+    looked = torch.randn(2, 16, 1, 130, generator=torch.Generator().manual_seed(3))
+
+    def gradient(dtype, **options):
+        current_a = drive.to(dtype, copy=True).requires_grad_()
+        neuron = FeLIF(one_domain_card(), "tangent", reset=reset, through_spikes=True, shape="tanh", **options)
+        out, _ = neuron(current_a)
+        (looked[0] * out.voltage_v + looked[1] * out.polarization).sum().backward()
+        return current_a.grad.double(), out.spikes
+
+    ours, spikes = gradient(torch.float32, solver="logistic", accuracy=64)
+    true, counted = gradient(torch.float64, solver="rosenbrock", accuracy=1e-9)
+    same = (spikes == counted).all(0)
+    assert same.double().mean() > 0.97
+    assert spikes.sum() > 1000
+    assert (ours - true)[:, same].norm() < 2e-2 * true[:, same].norm()
 
 
 @pytest.mark.parametrize("reset", ["macro", "delayed"])

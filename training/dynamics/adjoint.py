@@ -7,8 +7,8 @@
 J is stored (``tangent``) or made from the state at the start (``bruno``, `coarse_jacobian`). A gradient that is None is
 zero.
 
-Through a spike (`Plan.through`) goes what `training.dynamics.through` derives; lam_V is then the adjoint of what is left
-of the hold wherever a neuron is held.
+Through a spike (`Plan.through`) goes what `training.dynamics.through` derives; wherever a neuron is held, lam_V is then
+the adjoint of what is left of the hold.
 """
 
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from bruno_spice.devices.ferroelectric.bound import compiled
 from bruno_spice.devices.models.rows import DRIVE, WEIGHT, group_of
+from bruno_spice.training.dynamics.by_devices import ConstantsGradient, OfStep
 from bruno_spice.training.dynamics.laws import (
     at_membrane,
     field,
@@ -28,8 +29,9 @@ from bruno_spice.training.dynamics.laws import (
     torch_laws,
 )
 from bruno_spice.training.dynamics.membrane import HAVE_KERNELS
-from bruno_spice.training.dynamics.sequence import Plan, Tape
+from bruno_spice.training.dynamics.sequence import Plan, Tape, coarse_ms
 from bruno_spice.training.dynamics.solvers import in_threads
+from bruno_spice.training.dynamics.through import moving
 
 SATURATED = 1.0 - 1e-6
 GRAIN = 256

@@ -58,7 +58,7 @@ class ConstantsGradient:
     ``bruno`` differentiates its coarse step, ``tangent`` the logistic method in float64 (`training.dynamics.logistic`).
     """
 
-    SUBSTEPS: Mapping[torch.dtype, int] = MappingProxyType({torch.float32: 32, torch.float64: 256})
+    SUBSTEPS: Mapping[torch.dtype, int] = MappingProxyType({torch.float32: 32, torch.float64: 128})
     """By the precision of the sequence."""
     AT_ONCE = 16384
     """Neurons times macro steps."""
@@ -75,8 +75,7 @@ class ConstantsGradient:
             self.work()
 
     def work(self) -> None:
-        """Add the share of the steps that wait: of the flow, the crossing, the reset, what is shown, and the surrogate's
-        distance at fixed V and p."""
+        """Add the share of the steps that wait: flow, crossing, reset, what is shown, and the surrogate's distance."""
         if not self._waiting:
             return
         steps = [t for t, _ in self._waiting]

@@ -1,16 +1,16 @@
 """What moves with the crossing of a macro step: how a gradient passes a spike.
 
-The crossing of V(t) = v_threshold moves with what V depends on, dt*/dx = -(dV/dx) / V'. With event reset the neuron is let
-go that much later. Under a constant current all that follows moves along in time,
+The crossing of V(t) = v_threshold moves with what V depends on, dt*/dx = -(dV/dx) / V'. With event reset the neuron is
+let go that much later. Under a constant current all that follows moves along in time,
 
     d(state at the end) / d(release) = -f(end),          lam_release = -f(end)^T lam_after
     lam_seen_V = -lam_release / V'(seen),                dL/dI += d(time from first to last crossing)/dI lam_release
 
 f = (dV/dt, dp/dt), `seen` the state at the first crossing. While a neuron is held its V stands still, and lam_V is the
-adjoint of what is left of the hold (in ms) instead. With macro reset only what is shown at the crossing moves: V stays at
-the threshold, p moves by -p'/V' dV.
+adjoint of what is left of the hold (in ms) instead. With macro reset only what is shown at the crossing moves: V stays
+at the threshold, p moves by -p'/V' dV.
 
-Source: the chain rule at an event, as in the adjoint of hybrid systems (Wunderlich & Pehle 2021, Scientific Reports 11).
+Source: the chain rule at an event, as in Wunderlich & Pehle 2021, Scientific Reports 11 (adjoint of spiking networks).
 """
 
 from typing import NamedTuple

@@ -80,7 +80,7 @@ def macro_step(
 ) -> Window:
     """One macro step of 1 ms in `substeps` Euler steps, spikes and resets included (`scalar.windows`).
 
-    `through` a spike gradients pass with the instant of the crossing (`_moved`): what is held is let go that much later.
+    `through` a spike, gradients pass with the instant of the crossing (`_moved`): what is held is let go so much later.
     """
     dt, rows = 1.0 / substeps, rows_of(law, constants)
     seen_v, seen_p, spikes = v, p, torch.zeros_like(v)

@@ -75,8 +75,8 @@ class FeLIF(CircuitLayer):
     - `current_limits`: what the synaptic current, recurrence included, is clamped to, as saturating input mirrors do:
       ``none``, ``envelope`` (the currents that the card was fitted to) or (low, high) in A.
     - `limit_slope`: the clamp's derivative beyond the limits, from 0, exact, to 1, straight-through.
-    - `through_spikes`: whether gradients pass a spike with the instant of its crossing (docs/explanation/gradients.md), in
-      ``tangent``, ``bptt`` and ``checkpoint``.
+    - `through_spikes`: whether gradients pass a spike, with the instant of its crossing, in ``tangent``, ``bptt`` and
+      ``checkpoint`` (docs/explanation/gradients.md).
 
     When called:
 
@@ -174,7 +174,7 @@ class FeLIF(CircuitLayer):
         dtype = dtype or self._precision.dtype
         options: Any = {"dtype": dtype, "device": self._precision.device}
         zeros = torch.zeros(batch, width, **options)
-        constants = self.constants().detach().to(**options)
+        constants = self.constants().to(**options)
         domains = constants[P_RESET].expand(self.card.domains, batch, width)
         film_v = constants[V_RESET].expand(batch, width).clone() if self.model.TERMINAL else zeros
         return State(film_v, domains, zeros, torch.full_like(zeros, FIRST_STEP_MS), zeros)

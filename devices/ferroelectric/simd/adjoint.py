@@ -280,8 +280,8 @@ def after_spikes(w, late, domains, exact, through, start, count):
 
 @template(simd=True)
 def adjoint_windows(
-    start, stop, constants, exact, event, through, charge, shape, slope, tape, after, tangents, late, by_spikes, by_voltage,
-    by_polarization, lam_v, lam_p, by_current,
+    start, stop, constants, exact, event, through, charge, shape, slope, tape, after, tangents, late, by_spikes,
+    by_voltage, by_polarization, lam_v, lam_p, by_current,
 ):  # fmt: skip
     """Take `lam_v` (n,) and `lam_p` (K, n) through one macro step, in place, and write `by_current` (n,), dL/dI.
 

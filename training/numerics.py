@@ -36,6 +36,19 @@ def check_current(current_a: Tensor, what: str) -> None:
         raise InputError(f"{what} reaches {float(largest):.3g} A, no synapse's current; give it in A, such as 1e-8")
 
 
+def check_transforms(values: Tensor, what: str) -> None:
+    """Raise `InputError` that names `what` within `torch.func` transforms of `values` and within `torch.export`."""
+    if torch.compiler.is_exporting():
+        raise InputError(
+            f"{what} runs compiled kernels, which torch.export cannot take; keep its state_dict, build it from its card"
+        )
+    if torch._C._functorch.is_functorch_wrapped_tensor(values):
+        raise InputError(
+            f"{what} runs compiled kernels, which torch.func (grad, vmap, jvp) cannot transform; call backward, and "
+            f"put what vmap would go over into the batch"
+        )
+
+
 def check_precision(values: Tensor, what: str) -> None:
     """Raise `InputError` that names `what` for `values` in float16, and within autocast to float16."""
     kind = values.device.type

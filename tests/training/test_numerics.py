@@ -184,3 +184,57 @@ def caught(work):
 
         return again
     return lambda: found
+
+
+@pytest.mark.parametrize("gradient", ["bruno", "tangent", "checkpoint"])
+def test_a_second_derivative_is_refused_by_name_and_bptt_has_one(gradient):
+    def gradient_of(name):
+        current = torch.full((2, 1, 3), 5e-9, dtype=torch.float64, requires_grad=True)
+        options = {"solver": "euler", "accuracy": 40} if name in ("bptt", "checkpoint") else {}
+        out, _ = FeLIF(CARD, name, **options)(current)
+        return torch.autograd.grad(out.voltage_v.sum() * 1e-9, current, create_graph=True)[0]
+
+    with pytest.raises(InputError, match="cannot be differentiated again"):
+        gradient_of(gradient)
+    assert gradient_of("bptt").requires_grad
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # of torch.func itself
+def test_function_transforms_and_export_are_refused_in_one_sentence():
+    neuron = FeLIF(CARD)
+    current = torch.full((2, 1, 3), 5e-9)
+
+    def spikes(current_a):
+        return neuron(current_a)[0].spikes.sum()
+
+    def each():
+        return torch.func.vmap(spikes)(torch.stack([current, current]))
+
+    for transformed in (
+        lambda: torch.func.grad(spikes)(current),
+        each,
+        lambda: torch.func.jvp(spikes, (current,) * 1, (current,)),
+    ):
+        with pytest.raises(InputError, match=r"FeLIF runs compiled kernels, which torch\.func .* cannot transform"):
+            transformed()
+    with pytest.raises(InputError, match=r"FeLIF runs compiled kernels, which torch\.export cannot take"):
+        torch.export.export(neuron, (current,))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # of torch.func itself
+def test_lif_can_be_transformed():
+    """By `torch.func` as by backward: a spike's derivative is the surrogate's in each."""
+    layer = LIF()
+    current = torch.rand(4, 2, 3, generator=torch.Generator().manual_seed(1)) * 5e-9
+
+    def looked(current_a):
+        return (layer(current_a)[0].spikes * torch.arange(4.0)[:, None, None]).sum()
+
+    leaf = current.clone().requires_grad_()
+    true = torch.autograd.grad(looked(leaf), leaf)[0]
+    assert true.abs().max() > 0
+    torch.testing.assert_close(torch.func.grad(looked)(current), true)
+    turn = torch.randn(4, 2, 3, generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close(torch.func.jvp(looked, (current,), (turn,))[1], (true * turn).sum())
+    per_sequence = torch.func.vmap(torch.func.grad(looked), in_dims=1, out_dims=1)(current[:, :, None])
+    torch.testing.assert_close(per_sequence[:, :, 0], true)

@@ -30,6 +30,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.models.rows import WEIGHT, domain_count, group_of
 from bruno_spice.training.dynamics import unrolled
 from bruno_spice.training.dynamics.adjoint import sweep
@@ -119,10 +120,20 @@ class FusedSequence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         """The adjoint sweep."""
+        _refuse_second_derivatives()
         constants, recurrent_a, lengths, before = ctx.saved_tensors
         by_devices = ctx.needs_input_grad[8]
         swept = sweep(ctx.plan, ctx.tape, gradients, constants, recurrent_a, lengths, before, by_devices)
         return (None, None, *swept)
+
+
+def _refuse_second_derivatives() -> None:
+    """Raise `InputError` within a backward pass that is to be differentiated itself: it would count as a constant."""
+    if torch.is_grad_enabled():
+        raise InputError(
+            "the gradient of FeLIF cannot be differentiated again (create_graph=True, a gradient penalty, a Hessian); "
+            "gradient='bptt' can"
+        )
 
 
 def _active(lengths: Tensor | None, t: int, batch: int) -> Tensor | None:
@@ -160,6 +171,7 @@ class Recomputed(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         """Autograd through the step, done again."""
+        _refuse_second_derivatives()
         wanted = ctx.needs_input_grad[1 : 1 + len(ctx.saved_tensors)]
         with torch.enable_grad():
             tensors = [x.detach().requires_grad_(want) for x, want in zip(ctx.saved_tensors, wanted, strict=True)]

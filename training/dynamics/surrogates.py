@@ -84,14 +84,27 @@ class Surrogate:
 
 
 class Spike(torch.autograd.Function):
-    """Passes the number of spikes on, with the surrogate's derivative by the distance x."""
+    """Passes the number of spikes on, with the surrogate's derivative by the distance x; `torch.func` takes it."""
+
+    generate_vmap_rule = True
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, spikes: Tensor, surrogate: Surrogate) -> Tensor:
+    def forward(x: Tensor, spikes: Tensor, surrogate: Surrogate) -> Tensor:
         """`spikes` (...) as they are; gradients go to `x` (...)."""
-        ctx.save_for_backward(x)
-        ctx.surrogate = surrogate
         return spikes.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Surrogate], output: Tensor) -> None:
+        """Keep what the derivative is of."""
+        x, _, ctx.surrogate = inputs
+        ctx.save_for_backward(x)
+        ctx.save_for_forward(x)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        """Tangent of the spikes."""
+        (x,) = ctx.saved_tensors
+        return tangents[0] * ctx.surrogate.derivative(x)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:

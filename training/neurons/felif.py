@@ -29,7 +29,7 @@ from bruno_spice.training.dynamics.sequence import Plan, Result, Sequence
 from bruno_spice.training.dynamics.solvers import SolverInfo
 from bruno_spice.training.dynamics.surrogates import Surrogate
 from bruno_spice.training.neurons.base import CircuitLayer, Outputs, State
-from bruno_spice.training.numerics import check_current, check_finite, check_precision
+from bruno_spice.training.numerics import check_current, check_finite, check_precision, check_transforms
 
 FIRST_STEP_MS = 1e-2
 RESETS = ("macro", "event", "delayed")
@@ -187,6 +187,7 @@ class FeLIF(CircuitLayer):
         lengths: Tensor | None = None,
     ) -> tuple[Outputs, State]:
         """Outputs (T, B, N) and the state after the last step, for `current_a` (T, B, N) in A."""
+        check_transforms(current_a, "FeLIF")
         if current_a.dim() != 3:
             raise InputError(f"the current must be (T, B, N), not {tuple(current_a.shape)}")
         self._check_input(current_a, state, recurrent_a)

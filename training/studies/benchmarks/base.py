@@ -46,6 +46,7 @@ BENCHES: dict[str, str] = {
     "accuracy": "bruno_spice.training.studies.benchmarks.accuracy",
     "memory": "bruno_spice.training.studies.benchmarks.memory",
     "gradient": "bruno_spice.training.studies.benchmarks.gradient",
+    "norms": "bruno_spice.training.studies.benchmarks.gradient",
     "growth": "bruno_spice.training.studies.benchmarks.growth",
     "fused": "bruno_spice.training.studies.benchmarks.fused",
     "scale": "bruno_spice.training.studies.benchmarks.scale",

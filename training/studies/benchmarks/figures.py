@@ -21,6 +21,7 @@ from bruno_spice.calibration.presentation.style import (
     save,
 )
 from bruno_spice.training.studies.benchmarks.base import Measured
+from bruno_spice.training.studies.benchmarks.gradient import RULES
 
 COLOURS = {"bruno": MODEL_COLOUR, "tangent": THIRD_COLOUR, "checkpoint": SPICE_COLOUR, "bptt": SECOND_COLOUR}
 NAMES = {"bruno": "BRUNO", "tangent": "tangent", "checkpoint": "checkpoint", "bptt": "BPTT, 1 µs"}
@@ -231,11 +232,36 @@ def draw_gradient(found: Measured) -> Figure:
     return figure
 
 
+def draw_norms(found: Measured) -> Figure:
+    """Norm over the length of a sequence; an arrow up where it is not finite any more."""
+    figure = new_figure(1, 1, size=(8.5, 5.2))
+    axes = figure.axes[0]
+    colours = dict(zip(RULES, (SECOND_COLOUR, "#e09f3e", MODEL_COLOUR, THIRD_COLOUR, SPICE_COLOUR), strict=True))
+    largest = max(row["norm"] for row in found.rows if row["norm"] is not None)
+    for name, colour in colours.items():
+        mine = [row for row in found.rows if row["gradient"] == name]
+        finite = [row for row in mine if row["norm"] is not None]
+        axes.plot([row["steps_ms"] for row in finite], [row["norm"] for row in finite], "o-", color=colour, label=name)
+        beyond = [row["steps_ms"] for row in mine if row["norm"] is None]
+        axes.plot(beyond, [largest * 100.0] * len(beyond), "^", color=colour, mfc="white")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    lengths = sorted({row["steps_ms"] for row in found.rows})
+    axes.set_xticks(lengths, [str(each) for each in lengths])
+    axes.minorticks_off()
+    axes.set_xlabel("sequence length (ms)")
+    axes.set_ylabel("norm of the gradient by the weights")
+    axes.legend(fontsize="small")
+    axes.set_title(f"{found.title}\nhollow: not finite")
+    return figure
+
+
 DRAWINGS: dict[str, Callable[[Measured], Figure]] = {
     "speed": draw_speed,
     "accuracy": draw_accuracy,
     "memory": draw_memory,
     "gradient": draw_gradient,
+    "norms": draw_norms,
     "growth": draw_growth,
     "fused": draw_fused,
     "scale": draw_scale,

@@ -50,7 +50,7 @@ def cases():
         yield pytest.param(card, surrogate, shape, gradient, reset, id=name)
 
 
-@pytest.mark.parametrize(("card", "surrogate", "shape", "gradient", "reset"), cases())
+@pytest.mark.parametrize(("card", "surrogate", "shape", "gradient", "reset"), list(cases()))
 def test_the_compiled_step_back_is_the_one_in_torch(monkeypatch, card, surrogate, shape, gradient, reset):
     gradient, *through = gradient.split(maxsplit=1)
     options = {"surrogate": surrogate, "shape": shape, "gradient": gradient, "reset": reset,

@@ -222,7 +222,8 @@ def transient(constants, corner_ms, corner_a, time_ms, v_start, p_start, rtol):
                 p_out[sample, k] = hermite(s, tried, p[k], p_new[k], flow[k], flow_new[k])
             sample += 1
         t, v, h = arrived, v_new, max(grown, h if last else 0.0)
-        p[:] = p_new
+        for k in range(domains):
+            p[k] = p_new[k]
         if fired:
             if count == spikes.size:
                 spikes = np.concatenate((spikes, np.empty(count)))

@@ -64,6 +64,13 @@ MOST_STEPS = 100_000
 FIRST_STEP_MS = 1e-2
 
 
+@template(inline=True)
+def put(to, values):
+    """to = values, (n,) both; numba's own assignment compiles the sentence of a wrong shape, too, for seconds."""
+    for k in range(to.size):
+        to[k] = values[k]
+
+
 @template()
 def curvature(v, p, i_a, constants, gain, rate, bend, mixed):
     """Second derivatives at one state: returns those of (I_in - I_leak) by V, V and by V, I; fills those of dp/dt.
@@ -165,7 +172,8 @@ def reset_tangents(v, p, i_a, constants, s, seen_tangents, first, dp, gain, rate
     """
     moved = 0.0
     if first:
-        seen_tangents[:] = s
+        for row in range(s.shape[0]):
+            put(seen_tangents[row], s[row])
     elif s.size > 0:
         v_flow, _, _ = rates(v, p, i_a, constants, dp, gain, rate)
         moved = -s[0, p.size + 1] / v_flow
@@ -179,15 +187,17 @@ def finish(j, v, p, spikes, s, v_out, hold, constants, event, seen, tangents, la
     domains = p.shape[0]
     if spikes[j] == 0 or not event:
         seen[0, j] = v_out
-        seen[1:, j] = p[:, j]
+        put(seen[1:, j], p[:, j])
     with_tangents = tangents.shape[-1] > 0
     if with_tangents:
         if event and spikes[j] > 0:
-            tangents[:, :, j] = seen_tangents
-            late[: 1 + domains, j] = s[:, domains + 1]
+            for row in range(1 + domains):
+                put(tangents[row, :, j], seen_tangents[row])
+            put(late[: 1 + domains, j], s[:, domains + 1])
             late[1 + domains, j] = moved
         else:
-            tangents[:, :, j] = s
+            for row in range(1 + domains):
+                put(tangents[row, :, j], s[row])
             late[:, j] = 0.0
     v[j] = v_out
     if spikes[j] > 0 and not event:
@@ -209,7 +219,7 @@ def rosenbrock_windows(
     with_tangents = tangents.shape[-1] > 0
     for j in range(start, stop):
         x = constants[j % constants.shape[0]]
-        p_now[:] = p[:, j]
+        put(p_now, p[:, j])
         v_now, h = v[j], min(max(step[j], SHORTEST_STEP_MS), MACRO_MS)
         s[:] = 0.0
         for row in range(1 + domains):
@@ -240,7 +250,7 @@ def rosenbrock_windows(
                 t = MACRO_MS if last else t + tried
                 v_now = v_new
                 h = max(grown, h) if last else grown
-                p_now[:] = p_new
+                put(p_now, p_new)
             if v_now >= x[V_THRESHOLD]:
                 spikes[j] += 1
                 h = FIRST_STEP_MS
@@ -250,7 +260,7 @@ def rosenbrock_windows(
                     break
                 if spikes[j] == 1:
                     seen[0, j] = v_now
-                    seen[1:, j] = p_now
+                    put(seen[1:, j], p_now)
                 first = spikes[j] == 1
                 moved += reset_tangents(v_now, p_now, i_a[j], x, s, seen_tangents, first, dp, second[0], second[1])
                 v_now = x[V_RESET]
@@ -267,7 +277,7 @@ def rosenbrock_windows(
             lead_ms[j] = MACRO_MS - begun
         free_ms[j] = MACRO_MS - since
         step[j] = h
-        p[:, j] = p_now
+        put(p[:, j], p_now)
         finish(j, v, p, spikes, s, v_now, hold, x, event, seen, tangents, late, seen_tangents, moved)
 
 
@@ -333,7 +343,7 @@ def euler_windows(
     dt = MACRO_MS / substeps
     for j in range(start, stop):
         x = constants[j % constants.shape[0]]
-        p_now[:] = p[:, j]
+        put(p_now, p[:, j])
         v_now = v[j]
         s[:] = 0.0
         for row in range(min(1 + domains, columns)):
@@ -354,7 +364,7 @@ def euler_windows(
                     break
                 if spikes[j] == 1:
                     seen[0, j] = v_now
-                    seen[1:, j] = p_now
+                    put(seen[1:, j], p_now)
                 first = spikes[j] == 1
                 moved += reset_tangents(v_now, p_now, i_a[j], x, s, seen_tangents, first, dp, gain, rate)
                 v_now = x[V_RESET]
@@ -369,5 +379,5 @@ def euler_windows(
         if spikes[j] == 0:
             lead_ms[j] = (substeps - begun) * dt
         free_ms[j] = (substeps - since) * dt
-        p[:, j] = p_now
+        put(p[:, j], p_now)
         finish(j, v, p, spikes, s, v_now, hold, x, event, seen, tangents, late, seen_tangents, moved)

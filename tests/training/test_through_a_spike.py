@@ -7,6 +7,7 @@ from bruno_spice.devices.cards.base import FeLIFCard
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.models.rows import V_PER_P, WEIGHT, group_of
 from bruno_spice.training.dynamics import surrogates
+from bruno_spice.training.dynamics.by_devices import ConstantsGradient
 from bruno_spice.training.neurons.felif import FeLIF
 from tests.devices.nudges import CARD as TWO_DOMAINS
 from tests.support.cards import one_domain_card
@@ -113,43 +114,54 @@ def test_through_spikes_the_tangents_are_central_differences(no_surrogate, card,
 
 @pytest.mark.parametrize(
     ("card", "reset", "steps"),
-    [(one_domain_card(), "event", 12), (one_domain_card(), "macro", 12), (TWO_DOMAINS, "event", 5)],
+    [(one_domain_card(), "event", 14), (one_domain_card(), "macro", 14), (TWO_DOMAINS, "event", 14)],
     ids=["K=1-event", "K=1-macro", "K=2-event"],
 )
-def test_through_spikes_every_device_parameter_is_a_central_difference(no_surrogate, card, reset, steps):
-    """All declared parameters, shared by the layer; the state before the first millisecond is theirs too."""
+def test_through_spikes_every_device_parameter_is_a_central_difference(no_surrogate, monkeypatch, card, reset, steps):
+    """All declared parameters, each neuron's own; the state before the first millisecond is theirs too."""
+    monkeypatch.setattr(ConstantsGradient, "SUBSTEPS", {torch.float64: 64})  # half of the usual
+    width = 8
     generator = torch.Generator().manual_seed(1)
-    neuron, run, current_a, recurrent, _ = network(card, reset, generator, width=5, steps=steps)
-    current_a, recurrent = current_a.detach(), recurrent.detach()
-    devices = {name: torch.nn.Parameter(torch.tensor([each.value]).double()) for name, each in card.parameters.items()}
+    neuron = FeLIF(card, "tangent", "rosenbrock", accuracy=1e-9, reset=reset, through_spikes=True, shape="tanh")
+    current_a = (torch.rand(steps, 1, width, generator=generator, dtype=torch.float64) * 14 - 1) * 2e-9
+    by_v, by_p = torch.randn(2, steps, width, generator=generator, dtype=torch.float64)
+    devices = {
+        name: torch.nn.Parameter(torch.full((width,), each.value, dtype=torch.float64))
+        for name, each in card.parameters.items()
+    }
     neuron.set_devices(devices)
-    looked, spikes = run(current_a, recurrent)
-    looked.backward()
-    assert spikes.sum() > 4 * steps
+
+    def looked():
+        out, _ = neuron(current_a)
+        return (by_v * out.voltage_v[:, 0] + by_p * out.polarization[:, 0]).sum(0), out.spikes
+
+    each_neuron, spikes = looked()
+    each_neuron.sum().backward()
+    assert spikes.sum() > 50
     assert (current_a < 0).any()
     true, ours = {}, {}
     with torch.no_grad():
         for name, value in devices.items():
-            here, step = value.data.clone(), 1e-5 * (abs(value.item()) or 1e-2)
+            here, share = value.data.clone(), 1e-5
+            step = share * (here.abs() if here.any() else torch.full_like(here, 1e-2))
             ends = []
             for side in (1, -1):
                 value.data = here + side * step
-                end, counted = run(current_a, recurrent)
+                end, counted = looked()
                 assert torch.equal(counted, spikes)
-                ends.append(end.item())
+                ends.append(end)
             value.data = here
-            true[name] = (ends[0] - ends[1]) / 2e-5
-            ours[name] = value.grad.item() * step / 1e-5
-    largest = max(abs(each) for each in true.values())
+            true[name], ours[name] = (ends[0] - ends[1]) / (2 * share), value.grad * step / share
+    largest = max(each.norm() for each in true.values())
     for name in devices:
-        assert ours[name] == pytest.approx(true[name], rel=1e-2, abs=5e-3 * largest), name
+        assert (ours[name] - true[name]).norm() < 1e-2 * true[name].norm() + 1e-4 * largest, name
 
 
 @pytest.mark.parametrize("reset", ["macro", "event"])
 def test_the_single_precision_kernel_passes_spikes_as_the_reference_does(no_surrogate, reset):
     """At 64 substeps, in the trains that have the same spikes in the same milliseconds."""
-    drive = torch.rand(16, 1, 130, generator=torch.Generator().manual_seed(2)) * 26e-9 - 2e-9
-    looked = torch.randn(2, 16, 1, 130, generator=torch.Generator().manual_seed(3))
+    drive = torch.rand(10, 1, 130, generator=torch.Generator().manual_seed(2)) * 26e-9 - 2e-9
+    looked = torch.randn(2, 10, 1, 130, generator=torch.Generator().manual_seed(3))
 
     def gradient(dtype, **options):
         current_a = drive.to(dtype, copy=True).requires_grad_()
@@ -162,7 +174,7 @@ def test_the_single_precision_kernel_passes_spikes_as_the_reference_does(no_surr
     true, counted = gradient(torch.float64, solver="rosenbrock", accuracy=1e-9)
     same = (spikes == counted).all(0)
     assert same.double().mean() > 0.97
-    assert spikes.sum() > 1000
+    assert spikes.sum() > 500
     assert (ours - true)[:, same].norm() < 2e-2 * true[:, same].norm()
 
 

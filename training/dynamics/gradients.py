@@ -9,15 +9,16 @@ microsecond.
   that leads to what the surrogate sees: to its end, or to the first crossing, and not while the neuron is held.
 - ``bruno-published``: the same with dt = 1 ms wherever the crossing is. A neuron that crosses early gets the gradient
   of a whole millisecond of current; in recurrent networks with macro reset that explodes.
-- ``tangent``: J of the fine integration itself between resets, carried along by the solver. The gradient of ``bptt``,
-  which stops at a reset too, at the memory of ``bruno``.
+- ``tangent``: J of the fine integration itself between resets, carried along by the solver. The gradient of ``bptt``
+  at the memory of ``bruno``.
 - ``bptt``: autograd through all substeps. ``checkpoint``: the same, each macro step recomputed in the
   backward pass.
 - ``coarse``: one explicit Euler step of 1 ms both ways; the control, which does not learn.
 
-The first three share `FusedSequence`, the others `unrolled_sequence`. In all of them the reset is detached: with event
+The first three share `FusedSequence`, the others `unrolled_sequence`. Left alone, all of them stop at a reset: with event
 reset they have 0 where the circuit's d(charge after a spike)/d(charge before it) is 1, since a crossing that comes
-earlier lets the next interval begin earlier (docs/explanation/gradients.md). A spike's derivative is a `Surrogate`,
+earlier lets the next interval begin earlier. `Plan.through` puts that in, in ``tangent``, ``bptt`` and ``checkpoint``
+(`training.dynamics.through`; docs/explanation/gradients.md says why it is not the default). A spike's derivative is a `Surrogate`,
 recurrent weights W (N, N) add s[t-1] W to the current (row: from, column: to; A a spike), and the sum is kept within
 `training.dynamics.limits` where there are any.
 """

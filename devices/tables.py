@@ -13,7 +13,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -58,8 +58,8 @@ class NumberTable:
     unusual: tuple[str, ...]
 
 
-class _Fault(Exception):
-    """What is wrong with the file, without its name."""
+class TableFault(Exception):
+    """What is wrong with a table, without the name of its file."""
 
 
 def read_table(
@@ -76,8 +76,8 @@ def read_table(
     """
     raw = read_bytes(path, MOST_BYTES, missing, error)
     try:
-        return _table(raw, names, may_be_empty)
-    except _Fault as fault:
+        return named_table(raw, names, may_be_empty)
+    except TableFault as fault:
         raise error(f"{printable(str(path))}: {fault}") from None
 
 
@@ -98,29 +98,52 @@ def same_name(name: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", name).split())
 
 
-def _table(raw: bytes, names: Sequence[str] | None, may_be_empty: bool) -> NumberTable:
+def decoded_lines(raw: bytes) -> tuple[list[str], list[str]]:
+    """The lines of a text in any of the encodings above, and what is unusual about it.
+
+    Raises `TableFault` for what is no such text, for a line longer than `MOST_LINE` and for control characters.
+    """
     text, unusual = _decoded(raw)
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     longest = max(lines, key=len)
     if len(longest) > MOST_LINE:
-        raise _Fault(f"line {lines.index(longest) + 1} has {len(longest):,} characters, no row of a table")
+        raise TableFault(f"line {lines.index(longest) + 1} has {len(longest):,} characters, no row of a table")
     if found := next(filter(None, map(NOT_PLAIN.search, lines)), None):
         number = lines.index(found.string) + 1
-        raise _Fault(f"line {number} holds the control character {printable(found[0])}, so this is no table")
+        raise TableFault(f"line {number} holds the control character {printable(found[0])}, so this is no table")
+    return lines, unusual
+
+
+def named_table(raw: bytes, names: Sequence[str] | None, may_be_empty: bool = False) -> NumberTable:
+    """As `read_table`, of a file's content `raw`. Raises `TableFault`."""
+    lines, unusual = decoded_lines(raw)
     header, cells, delimiter, said = _header(lines, names)
-    unusual += said
+    found = table_below(lines, header, cells, delimiter, names, may_be_empty)
+    return replace(found, unusual=(*unusual, *said, *found.unusual))
+
+
+def table_below(
+    lines: list[str],
+    header: int,
+    cells: list[str],
+    delimiter: str,
+    names: Sequence[str] | None = None,
+    may_be_empty: bool = False,
+) -> NumberTable:
+    """The columns `names` (default: all) of the table whose header is line `header` and names the columns `cells`.
+
+    A header of 0 stands above the first line. Raises `TableFault`.
+    """
     wanted = [same_name(name) for name in (cells if names is None else names)]
     at = [_only(cells, name, header) for name in wanted]
-    rows, units, said = _rows(lines, header, cells, delimiter, at, may_be_empty)
-    unusual += said
+    rows, units, unusual = _rows(lines, header, cells, delimiter, at, may_be_empty)
     columns, said = _numbers(rows, at, wanted, delimiter)
-    unusual += said
     keys = wanted if names is None else list(names)
     return NumberTable(
         columns=dict(zip(keys, columns, strict=True)),
         lines=np.array([number for number, _ in rows], dtype=np.int64),
         units={key: units[i] for key, i in zip(keys, at, strict=True) if i < len(units)},
-        unusual=tuple(unusual),
+        unusual=(*unusual, *said),
     )
 
 
@@ -131,18 +154,19 @@ def _decoded(raw: bytes) -> tuple[str, list[str]]:
         return raw[len(mark) :].decode(encoding), [] if encoding == "utf-8" else [f"{encoding.upper()} text"]
     except UnicodeDecodeError:
         if mark or encoding != "utf-8":
-            raise _Fault(f"starts as {encoding.upper()} text does, but is none") from None
+            raise TableFault(f"starts as {encoding.upper()} text does, but is none") from None
     try:
         return raw.decode("cp1252"), ["Windows-1252 (Latin-1) text"]
     except UnicodeDecodeError:
-        raise _Fault("neither UTF-8, UTF-16 nor Latin-1 text; save the table as UTF-8") from None
+        raise TableFault("neither UTF-8, UTF-16 nor Latin-1 text; save the table as UTF-8") from None
 
 
-def _fields(line: str, delimiter: str, number: int) -> list[str]:
+def fields(line: str, delimiter: str, number: int) -> list[str]:
+    """The cells of line `number`, without the blanks around them. Raises `TableFault` for quotes that do not close."""
     if delimiter == " ":
         return line.split()
     if line.count('"') % 2:
-        raise _Fault(f"line {number}: quotes that do not close")
+        raise TableFault(f"line {number}: quotes that do not close")
     if '"' in line:
         cells = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))
     else:
@@ -155,7 +179,7 @@ def _header(lines: list[str], names: Sequence[str] | None) -> tuple[int, list[st
     if names is None:
         cells = _head_cells(lines[0], ",", 1)
         if not cells or not all(cells):
-            raise _Fault("the first line must name every column")
+            raise TableFault("the first line must name every column")
         return 1, cells, ",", []
     wanted = {same_name(name) for name in names}
     best: tuple[float, list[str]] = (-1, [])
@@ -177,17 +201,17 @@ def _header(lines: list[str], names: Sequence[str] | None) -> tuple[int, list[st
                     best = score, cells
     missing = next((name for name in names if same_name(name) not in best[1]), names[0])
     if not best[1]:
-        raise _Fault(f"no line names the columns {', '.join(map(shown, names))}")
+        raise TableFault(f"no line names the columns {', '.join(map(shown, names))}")
     there = ", ".join(printable(cell) for cell in best[1][:20])
-    raise _Fault(f"has no column {shown(missing)}, only {there}")
+    raise TableFault(f"has no column {shown(missing)}, only {there}")
 
 
 def _head_cells(line: str, delimiter: str, number: int) -> list[str]:
     if line.count(delimiter) >= MOST_COLUMNS:
-        raise _Fault(f"line {number} has more than {MOST_COLUMNS} columns")
+        raise TableFault(f"line {number} has more than {MOST_COLUMNS} columns")
     try:
-        cells = [same_name(cell) for cell in _fields(line, delimiter, number)]
-    except _Fault:
+        cells = [same_name(cell) for cell in fields(line, delimiter, number)]
+    except TableFault:
         return []
     while cells and not cells[-1]:
         cells.pop()
@@ -203,7 +227,7 @@ def _skipped(lines: Sequence[str], where: str) -> list[str]:
 
 def _only(cells: list[str], name: str, line: int) -> int:
     if cells.count(name) != 1:
-        raise _Fault(f"line {line} has {cells.count(name)} columns {shown(name)}; give each its own name")
+        raise TableFault(f"line {line} has {cells.count(name)} columns {shown(name)}; give each its own name")
     return cells.index(name)
 
 
@@ -221,7 +245,7 @@ def _rows(
         if line.lstrip().startswith(COMMENTS):
             comments += 1
         elif line.strip():
-            below.append((number, _fields(line, delimiter, number)))
+            below.append((number, fields(line, delimiter, number)))
     width = len(head)
 
     def whole(row: Row) -> bool:
@@ -234,7 +258,7 @@ def _rows(
             raise _broken(below[0], head, at)
         if may_be_empty:
             return [], [], []
-        raise _Fault("has no rows below its header")
+        raise TableFault("has no rows below its header")
     first, last = there[0], there[-1]
     units = _units_row(below[:first], head, at)
     if len(there) < last - first + 1:
@@ -264,16 +288,16 @@ def _units_row(above: list[Row], head: list[str], at: Sequence[int]) -> list[str
     if len(cells) > len(head) and any(cells[len(head) :]):
         raise _broken(above[0], head, at)
     if [same_name(cell) for cell in cells] == head or any(len(cell) > 20 for cell in cells):
-        raise _Fault(f"line {number} below the header is neither a row of numbers nor one of units")
+        raise TableFault(f"line {number} below the header is neither a row of numbers nor one of units")
     return cells
 
 
-def _broken(row: Row, head: list[str], at: Sequence[int]) -> _Fault:
+def _broken(row: Row, head: list[str], at: Sequence[int]) -> TableFault:
     number, cells = row
     if len(cells) < len(head) or any(cells[len(head) :]):
-        return _Fault(f"line {number} has {len(cells)} cells where the header names {len(head)} columns")
+        return TableFault(f"line {number} has {len(cells)} cells where the header names {len(head)} columns")
     column = next(i for i in at if not _is_number(cells[i]))
-    return _Fault(f"line {number}: {shown(cells[column])} in column {shown(head[column])} is not a finite number")
+    return TableFault(f"line {number}: {shown(cells[column])} in column {shown(head[column])} is not a finite number")
 
 
 def _numbers(rows: list[Row], at: Sequence[int], names: Sequence[str], delimiter: str) -> tuple[list[Array], list[str]]:
@@ -282,17 +306,19 @@ def _numbers(rows: list[Row], at: Sequence[int], names: Sequence[str], delimiter
     comma = next(((n, c) for cs in texts for (n, _), c in zip(rows, cs, strict=True) if "," in c), None)
     point = next(((n, c) for cs in texts for (n, _), c in zip(rows, cs, strict=True) if "." in c), None)
     if comma and point:
-        raise _Fault(
+        raise TableFault(
             f"line {comma[0]} has the number {shown(comma[1])} and line {point[0]} {shown(point[1])}; "
             "write every number with a decimal point, without marks between thousands"
         )
     marked = [cell for cells in texts for cell in cells if "," in cell]
     if comma and all(GROUPED.fullmatch(cell) for cell in marked):
-        raise _Fault(f"line {comma[0]}: {shown(comma[1])} could be a decimal comma or thousands; write a decimal point")
+        raise TableFault(
+            f"line {comma[0]}: {shown(comma[1])} could be a decimal comma or thousands; write a decimal point"
+        )
     for name, cells in zip(names, texts, strict=True) if delimiter != "," else ():
         grouped = [cell for cell in cells if "." in cell]
         if grouped and len(grouped) < len(cells) and all(GROUPED.fullmatch(cell) for cell in grouped):
-            raise _Fault(
+            raise TableFault(
                 f"column {shown(name)}: {shown(grouped[0])} could be a decimal point or thousands beside "
                 "whole numbers; write every number with its decimals"
             )
@@ -301,7 +327,7 @@ def _numbers(rows: list[Row], at: Sequence[int], names: Sequence[str], delimiter
         for n in np.flatnonzero(~np.isfinite(column) | (column == 0.0)):
             value, digits = float(column[n]), cells[n].lower().partition("e")[0]
             if not math.isfinite(value) or re.search("[1-9]", digits):
-                raise _Fault(
+                raise TableFault(
                     f"line {rows[n][0]}: {shown(cells[n])} in column {shown(name)} is beyond what a number can hold"
                 )
     return columns, ["decimal commas"] if comma else []

@@ -76,7 +76,9 @@ def read_table(
     """
     raw = read_bytes(path, MOST_BYTES, missing, error)
     try:
-        return named_table(raw, names, may_be_empty)
+        lines, said = decoded_lines(raw)
+        found = named_table(lines, names, may_be_empty)
+        return replace(found, unusual=(*said, *found.unusual))
     except TableFault as fault:
         raise error(f"{printable(str(path))}: {fault}") from None
 
@@ -114,12 +116,11 @@ def decoded_lines(raw: bytes) -> tuple[list[str], list[str]]:
     return lines, unusual
 
 
-def named_table(raw: bytes, names: Sequence[str] | None, may_be_empty: bool = False) -> NumberTable:
-    """As `read_table`, of a file's content `raw`. Raises `TableFault`."""
-    lines, unusual = decoded_lines(raw)
+def named_table(lines: list[str], names: Sequence[str] | None, may_be_empty: bool = False) -> NumberTable:
+    """The table of `read_table` within the decoded `lines` of a file. Raises `TableFault`."""
     header, cells, delimiter, said = _header(lines, names)
     found = table_below(lines, header, cells, delimiter, names, may_be_empty)
-    return replace(found, unusual=(*unusual, *said, *found.unusual))
+    return replace(found, unusual=(*said, *found.unusual))
 
 
 def table_below(

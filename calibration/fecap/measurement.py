@@ -1,10 +1,12 @@
-"""A measured FeCAP record: time, voltage, and charge or current, in units that its owner has declared.
+"""A measured FeCAP record: time, voltage, and charge or current, of any file that a reader knows.
 
 A P-V loop, a PUND sequence or a pulse train is one record: whatever voltage was applied, and what flowed. Nothing is
-guessed: columns and units are named by the caller. Samples at which the amplifier was clipped are found and marked,
-for their value is known to be wrong; they stay in the record.
+guessed: units come from the file or from the caller, columns from the caller where several could be meant. A record
+without times needs the frequency of its voltage; its samples are then taken as equally spaced. Samples at which the
+amplifier was clipped are found and marked, for their value is known to be wrong; they stay in the record.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -12,18 +14,22 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bruno_spice.calibration.measured import READERS
-from bruno_spice.calibration.measured.plain import (
+from bruno_spice.calibration.measured.recognise import MeasuredFile, read_file
+from bruno_spice.calibration.measured.record import Asked, Column, Record
+from bruno_spice.calibration.measured.timing import times
+from bruno_spice.calibration.measured.units import (
     CHARGE_DENSITY_UNITS,
     CHARGE_UNITS,
     CURRENT_DENSITY_UNITS,
     CURRENT_UNITS,
     TIME_UNITS,
     VOLTAGE_UNITS,
-    Column,
+    Declared,
     declared,
 )
 from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.reading import printable, shown
+from bruno_spice.devices.tables import same_name
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -34,15 +40,20 @@ CLIPPED_SAMPLES = 4
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns of a table to read, in which units: `response` is the charge's or the current's column."""
+    """Which columns of a record to take, in which units; `None` for what the file says.
 
-    time: str
-    voltage: str
-    response: str
-    kind: Literal["charge", "current"]
-    time_unit: str | None
-    voltage_unit: str | None
-    response_unit: str | None
+    `response` is the charge's or the current's column, `kind` which of them; without either, the charge is taken where
+    the record has one, else the current. `units` are those of ``--unit``, by column.
+    """
+
+    time: str | None = None
+    voltage: str | None = None
+    response: str | None = None
+    kind: Literal["charge", "current"] | None = None
+    time_unit: str | None = None
+    voltage_unit: str | None = None
+    response_unit: str | None = None
+    units: Mapping[str, Declared] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +68,8 @@ class FeCAPMeasurement:
     source: str = "measurement"
     read_as: tuple[str, ...] = ()
     """What was recognised about the file, where it is not plain."""
+    known: Mapping[str, float] = field(default_factory=dict)
+    """What the file states of the film, by the netlist's parameter: thickness ``tfe`` in m, temperature ``tempk``."""
 
     @property
     def unit(self) -> str:
@@ -70,17 +83,38 @@ class FeCAPMeasurement:
 
 
 def read_measurement(
-    path: Path | str, columns: Columns, area_m2: float | None, reader: str = "table"
+    path: Path | str,
+    columns: Columns,
+    area_m2: float | None,
+    reader: str | None = None,
+    record: int | None = None,
+    frequency_hz: float | None = None,
 ) -> FeCAPMeasurement:
-    """The record in the file at `path`, as `reader` (a name in `READERS`, or ``file.py:function``) reads it.
+    """Record number `record` of the file at `path`, as `reader` (a name in `READERS`, or ``file.py:function``) reads it.
 
-    `area_m2` turns charge and current into densities; only units that are densities already go without it.
+    Without a reader the file says what it is. `area_m2` (default: the file's) turns charge and current into densities;
+    only units that are densities already go without it. `frequency_hz` is that of the voltage of a record without times.
     Raises `InputError` for a missing or unknown unit or column, one that the file contradicts, a value that is no
-    number, times that do not increase.
+    number, times that do not increase, several records of which none is chosen.
     """
-    (time_s, voltage_v, response), said = READERS.find(reader)(Path(path), _declared(columns, area_m2))
-    found = measurement(time_s, voltage_v, response, columns.kind, str(path))
-    return replace(found, read_as=said)
+    if area_m2 is not None and not area_m2 > 0:
+        raise InputError(f"the area must be positive, not {area_m2:g} m^2")
+    found = read_file(path, _asked(columns), reader)
+    chosen = found.record(record)
+    where = printable(str(path))
+    time = _time(chosen, columns, frequency_hz, where)
+    voltage = _pick(chosen, ("voltage",), columns.voltage, "voltage", VOLTAGE_UNITS, where)
+    kind, response, factor = _response(chosen, columns, area_m2 or chosen.area_m2, where)
+    if frequency_hz is not None or isinstance(time, str):
+        if not isinstance(time, str):
+            raise InputError(f"{where}: the record has times, in column {shown(time.name)}; leave out --frequency")
+        time_s, how = times(voltage.values, frequency_hz or chosen.frequency_hz, where)
+    else:
+        time_s, how = time.values, ""
+    made = measurement(time_s, voltage.values, factor * response.values, kind, str(path))
+    said = (*_said(found, chosen, (voltage, response)), *([how] if how else []))
+    known = {"tfe": chosen.thickness_m, "tempk": chosen.temperature_k}
+    return replace(made, read_as=said, known={name: value for name, value in known.items() if value is not None})
 
 
 def measurement(
@@ -116,17 +150,83 @@ def clipped_samples(voltage_v: Array, response: Array) -> Mask:
     return clipped
 
 
-def _declared(columns: Columns, area_m2: float | None) -> tuple[Column, Column, Column]:
-    absolute, density = (
-        (CHARGE_UNITS, CHARGE_DENSITY_UNITS) if columns.kind == "charge" else (CURRENT_UNITS, CURRENT_DENSITY_UNITS)
+def _asked(columns: Columns) -> Asked:
+    """What to ask the reader for; raises `InputError` for a unit that is none of what its column is."""
+    known = dict(columns.units)
+    response = CHARGE_UNITS | CHARGE_DENSITY_UNITS if columns.kind == "charge" else CURRENT_UNITS | CURRENT_DENSITY_UNITS
+    for name, what, unit, units in (
+        (columns.time, "time", columns.time_unit, TIME_UNITS),
+        (columns.voltage, "voltage", columns.voltage_unit, VOLTAGE_UNITS),
+        (columns.response, str(columns.kind), columns.response_unit, response),
+    ):
+        if unit is not None:
+            if name is None:
+                raise InputError(f"--{what}-unit is for the column that --{what} names; name it, too")
+            known[same_name(name)] = declared(what, unit, units)
+    named = (columns.time, columns.voltage, columns.response)
+    return Asked(known, tuple(name for name in named if name) if all(named) else ())
+
+
+def _pick(
+    record: Record, what: tuple[str, ...], name: str | None, option: str, units: Mapping[str, float], where: str
+) -> Column:
+    """The column called `name`, or the only one that is one of `what`. Raises `InputError` where there is no such one."""
+    there = ", ".join(printable(each.name) for each in record.columns[:20])
+    if name is not None:
+        bare = [each for each in record.columns if same_name(each.name) == same_name(name)]
+        if not bare:
+            raise InputError(f"{where}: the record has no column {shown(name)}, only {there}")
+        if not bare[0].unit:
+            raise InputError(
+                f"{where}: say in which unit the {option} is: --{option}-unit, one of {', '.join(units)}"
+            )
+        if bare[0].what not in what:
+            raise InputError(f"{where}: column {shown(name)} is in {bare[0].unit}, which is no {option}")
+        return bare[0]
+    fitting = [each for quantity in what for each in record.of(quantity)]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        names = ", ".join(printable(each.name) for each in fitting)
+        raise InputError(f"{where}: {len(fitting)} columns could be the {option}: {names}; choose one with --{option}")
+    raise InputError(
+        f"{where}: no column is known to be the {option}; of {there}, name it and its unit: "
+        f"--{option} COLUMN --{option}-unit UNIT"
     )
-    time = declared(columns.time, "time", columns.time_unit, TIME_UNITS)
-    voltage = declared(columns.voltage, "voltage", columns.voltage_unit, VOLTAGE_UNITS)
-    response = declared(columns.response, columns.kind, columns.response_unit, absolute | density)
-    if area_m2 is not None and not area_m2 > 0:
-        raise InputError(f"the area must be positive, not {area_m2:g} m^2")
-    if response.unit in absolute:
-        if area_m2 is None:
-            raise InputError(f"a {columns.kind} in {response.unit} needs the electrode's area: --area in m^2, e.g. 25p")
-        response = replace(response, scale=response.scale / area_m2)
-    return time, voltage, response
+
+
+def _time(record: Record, columns: Columns, frequency_hz: float | None, where: str) -> Column | str:
+    """The column of times, or a text where the record has none."""
+    if columns.time is None and not record.of("time"):
+        if frequency_hz or record.frequency_hz:
+            return "none"
+        raise InputError(
+            f"{where}: the record has no column of times; name it with --time and --time-unit, or give the frequency "
+            "of its voltage, whose samples are then taken as equally spaced: --frequency, e.g. 1k"
+        )
+    return _pick(record, ("time",), columns.time, "time", TIME_UNITS, where)
+
+
+def _response(
+    record: Record, columns: Columns, area_m2: float | None, where: str
+) -> tuple[Literal["charge", "current"], Column, float]:
+    """Charge or current, its column, and the factor to a density."""
+    kind = columns.kind or ("charge" if record.of("charge density") or record.of("charge") else "current")
+    units = CHARGE_UNITS | CHARGE_DENSITY_UNITS if kind == "charge" else CURRENT_UNITS | CURRENT_DENSITY_UNITS
+    found = _pick(record, (f"{kind} density", kind), columns.response, kind, units, where)
+    if found.what != kind:
+        return kind, found, 1.0
+    if area_m2 is None:
+        unit = columns.response_unit or found.unit
+        raise InputError(f"{where}: a {kind} in {unit} needs the electrode's area: --area in m^2, e.g. 25p")
+    return kind, found, 1 / area_m2
+
+
+def _said(found: MeasuredFile, record: Record, taken: tuple[Column, ...]) -> tuple[str, ...]:
+    """What was recognised, where there was anything to recognise."""
+    if found.format == "table":
+        return found.said
+    number = found.records.index(record) + 1
+    which = f"record {number} of {len(found.records)}, {printable(record.name or record.kind)}"
+    columns = " and ".join(printable(each.name) for each in taken)
+    return (found.title, which, f"columns {columns}", *found.said, *record.notes)

@@ -1,27 +1,35 @@
 """Records that were measured elsewhere: one module, and one line in `READERS`, for each kind of file."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from bruno_spice.calibration.measured.record import Reader
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.registry import Registry
 
-if TYPE_CHECKING:
-    from bruno_spice.calibration.measured.plain import Array, Column
-
-Reader = Callable[[Path, "Sequence[Column]"], "tuple[list[Array], tuple[str, ...]]"]
-"""From a file and the columns that its owner declares: those columns in SI units, (n,) each, and what was recognised
-about the file that is worth saying. Raises `InputError` for what it cannot read."""
-
 
 def _accept(found: Any) -> Reader:
+    """A `Reader`, or one made of a function of a path and of what the caller said, which recognises no file by itself."""
+    if isinstance(found, Reader):
+        return found
     if not callable(found):
-        raise InputError(f"a reader is a function of a path and columns, not a {type(found).__name__}")
-    reader: Reader = found
-    return reader
+        raise InputError(
+            f"a reader is a Reader, or a function of a path and what is asked, not a {type(found).__name__}"
+        )
+    return Reader(getattr(found, "__name__", "own reader"), lambda head: False, found)
 
 
 READERS: Registry[Reader] = Registry(
-    "reader", {"table": "bruno_spice.calibration.measured.plain:read_declared"}, _accept, "function"
+    "reader",
+    {
+        "aixacct": "bruno_spice.calibration.measured.aixacct:AIXACCT",
+        "radiant": "bruno_spice.calibration.measured.radiant:RADIANT",
+        "xls": "bruno_spice.calibration.measured.workbook:WORKBOOK",
+        "easyexpert": "bruno_spice.calibration.measured.easyexpert:EASYEXPERT",
+        "iccap": "bruno_spice.calibration.measured.iccap:ICCAP",
+        "oscilloscope": "bruno_spice.calibration.measured.oscilloscope:OSCILLOSCOPE",
+        "table": "bruno_spice.calibration.measured.plain:TABLE",
+    },
+    _accept,
+    "function",
 )
+"""In the order in which they look at a file; the table is what is left."""

@@ -1,81 +1,196 @@
-"""A plain table as a measured record: columns and units are named by the caller, and held against the file's own.
+"""Plain tables: what spreadsheets, scripts and the exports of many testers write.
 
-A unit that the file names, in a row below the header or in brackets behind a column's name, must be the declared one.
-What was recognised about the file (`devices.tables`) goes along, so that it can be said.
+Recognised by content (`devices.tables`): encoding, delimiter, decimal comma, lines above and below, a row of units. Where
+the caller names the columns, they alone are read. Else the header is the line above the first numbers that names as many
+columns; it may come again further down, and what stands below each is a record. Names that come twice are numbered. A
+column with a number in its first row only, as Keithley's testers write a scalar, becomes a note.
+
+Units stand in a row below the header or in brackets behind a name; lines above of the form ``area [um2]: 25`` say what
+they say, for area, thickness, amplitude, frequency and temperature.
 """
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from bruno_spice.calibration.measured.record import Array, Asked, Column, Found, Reader, Record, column
+from bruno_spice.calibration.measured.text import FIELDS, Statement, Text, in_brackets, statement
+from bruno_spice.calibration.measured.units import UNITS, plain_unit
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.reading import printable, shown
-from bruno_spice.devices.tables import NumberTable, read_table, same_name
+from bruno_spice.devices.tables import (
+    COMMENTS,
+    DELIMITERS,
+    MOST_HEAD,
+    NUMBER,
+    NumberTable,
+    TableFault,
+    fields,
+    named_table,
+    same_name,
+    table_below,
+)
 
-Array = NDArray[np.float64]
-
-_METRIC = {"": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9, "p": 1e-12, "f": 1e-15}
-TIME_UNITS = {f"{prefix}s": scale for prefix, scale in _METRIC.items() if scale > 1e-14}
-VOLTAGE_UNITS = {f"{prefix}V": scale for prefix, scale in _METRIC.items() if scale > 1e-7} | {"kV": 1e3}
-CHARGE_UNITS = {f"{prefix}C": scale for prefix, scale in _METRIC.items()}
-CURRENT_UNITS = {f"{prefix}A": scale for prefix, scale in _METRIC.items()}
-CHARGE_DENSITY_UNITS = {"C/m2": 1.0, "uC/cm2": 1e-2}
-CURRENT_DENSITY_UNITS = {"A/m2": 1.0, "A/cm2": 1e4, "mA/cm2": 10.0, "uA/cm2": 1e-2}
-KNOWN_UNITS = (
-    TIME_UNITS | VOLTAGE_UNITS | CHARGE_UNITS | CURRENT_UNITS | CHARGE_DENSITY_UNITS | CURRENT_DENSITY_UNITS
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column to read: its `name` in the file, what it is (``time``), its unit, and that unit in SI."""
-
-    name: str
-    what: str
-    unit: str
-    scale: float
+STATED = {name.rpartition("_")[0]: name for name in FIELDS}
+"""Key of a line above the header, and the field of a record."""
+Row = list[str]
 
 
-def declared(name: str, what: str, unit: str | None, known: Mapping[str, float]) -> Column:
-    """The column `name` in the `unit` that the caller gave with ``--WHAT-unit``; raises `InputError` for others."""
-    choices = ", ".join(known)
-    if unit is None:
-        raise InputError(f"say in which unit the {what} is: --{what}-unit, one of {choices}")
-    if (plain := plain_unit(unit)) not in known:
-        raise InputError(f"--{what}-unit {printable(unit)}: not a unit of {what} known here; choose one of {choices}")
-    return Column(name, what, plain, known[plain])
+def _read(path: Path, asked: Asked) -> Found:
+    text = Text.load(path)
+    if not asked.columns:
+        return read_text(text, asked)
+    try:
+        table = named_table(text.lines, asked.columns)
+    except TableFault as fault:
+        raise InputError(f"{printable(str(path))}: {fault}") from None
+    columns = tuple(_column(name, table, asked, path) for name in asked.columns)
+    record = Record("table", "", f"line {table.lines[0]}", columns, **_about(text, int(table.lines[0])))
+    return Found([record], (*text.said, *table.unusual))
 
 
-def plain_unit(unit: str) -> str:
-    """`unit` as the tables above spell it: ``uC/cm2`` for ``[µC/cm²]``."""
-    return same_name(unit).strip("()[]{} ").replace("μ", "u").replace("^", "")
+def read_text(text: Text, asked: Asked, kind: str = "table", named: Callable[[str], str] = str) -> Found:
+    """Every table of `text`, as records of that `kind`; `named` changes the names of the columns.
 
-
-def read_plain(path: Path | str, columns: Sequence[Column]) -> tuple[list[Array], NumberTable]:
-    """The `columns` in SI units, and the table that they stood in.
-
-    Raises `InputError` for what `read_table` refuses, and where the file names another unit than the declared one.
+    Raises `InputError` where there is none, or it could be read in two ways.
     """
-    table = read_table(path, [column.name for column in columns], missing="no such measurement file")
-    for column in columns:
-        bracketed = re.search(r"[(\[{]([^()\[\]{}]{1,20})[)\]}]$", same_name(column.name))
-        for where, unit in (
-            ("the row of units", table.units.get(column.name)),
-            ("its name", bracketed[1] if bracketed else None),
-        ):
-            if unit and plain_unit(unit) in KNOWN_UNITS and plain_unit(unit) != column.unit:
-                raise InputError(
-                    f"{printable(str(path))}: column {shown(column.name)} is in {printable(unit)} by {where}, but "
-                    f"--{column.what}-unit says {column.unit}"
-                )
-    return [column.scale * table.columns[column.name] for column in columns], table
+    delimiter, first = _start(text)
+    header, names = _header(text, delimiter, first)
+    names = [named(name) for name in names]
+    again = [n for n, line in enumerate(text.lines, 1) if header and line.strip() == text.lines[header - 1].strip()]
+    starts = again or [0]
+    said: list[str] = [*text.said, *([f"columns between {DELIMITERS[delimiter]}"] if delimiter != "," else [])]
+    if not header:
+        said.append("no header: columns by their number")
+    records = []
+    for start, end in zip(starts, [*starts[1:], len(text.lines) + 1], strict=True):
+        lines = ["" if n < start or n >= end else line for n, line in enumerate(text.lines, 1)]
+        scalars, left_out = _scalars(text, lines, start, delimiter, names)
+        kept = [name for name in names if name not in scalars and name not in left_out]
+        try:
+            table = table_below(lines, start, names, delimiter, kept)
+        except TableFault as fault:
+            raise InputError(f"{printable(str(text.path))}: {fault}") from None
+        columns = tuple(_bare(_column(name, table, asked, text.path)) for name in kept)
+        part = f"part {starts.index(start) + 1} of {len(starts)}" if len(starts) > 1 else ""
+        notes = (*(f"{name} = {value}" for name, value in scalars.items()), *(f"{name} is empty" for name in left_out))
+        where = f"line {table.lines[0]}"
+        records.append(Record(kind, part, where, columns, **_about(text, int(table.lines[0])), notes=notes))
+        said += [each for each in table.unusual if each not in said]
+    return Found(records, tuple(said))
 
 
-def read_declared(path: Path, columns: Sequence[Column]) -> tuple[list[Array], tuple[str, ...]]:
-    """The `columns` of a plain table in SI units, and what is unusual about the file; a reader of `READERS`."""
-    arrays, table = read_plain(path, columns)
-    return arrays, table.unusual
+def _start(text: Text) -> tuple[str, int]:
+    """The delimiter under which most lines are rows of numbers, and the first of these lines."""
+    best: tuple[int, str, int] = (0, "", 0)
+    for delimiter in DELIMITERS:
+        rows = [n for n in range(1, min(len(text.lines), 2 * MOST_HEAD) + 1) if _is_row(_cells(text, n, delimiter))]
+        if len(rows) > best[0]:
+            best = len(rows), delimiter, rows[0]
+    if best[0] < 2 or best[2] > MOST_HEAD:
+        raise InputError(
+            f"{printable(str(text.path))}: no two rows of numbers in its first {min(len(text.lines), MOST_HEAD)} lines, "
+            "so this is no table; name its columns if they hold text, too"
+        )
+    return best[1], best[2]
+
+
+def _cells(text: Text, line: int, delimiter: str) -> Row:
+    raw = text.lines[line - 1]
+    if delimiter not in raw or raw.lstrip().startswith(COMMENTS):
+        return []
+    try:
+        return fields(raw, delimiter, line)
+    except TableFault:
+        return []
+
+
+def _is_row(cells: Row) -> bool:
+    return sum(map(bool, cells)) > 1 and all(not cell or NUMBER.fullmatch(cell) for cell in cells)
+
+
+def _trimmed(cells: Row) -> Row:
+    while cells and not cells[-1]:
+        cells = cells[:-1]
+    return cells
+
+
+def _header(text: Text, delimiter: str, first: int) -> tuple[int, Row]:
+    """Line and names of the header above the numbers that begin in line `first`; line 0 where nothing is above them."""
+    width = len(_trimmed(_cells(text, first, delimiter)))
+    above = [n for n in range(1, first) if text.lines[n - 1].strip()]
+    if not above or all(text.lines[n - 1].lstrip().startswith(COMMENTS) for n in above):
+        commented = _names(text, above[-1], delimiter, width) if above else []
+        if commented:
+            return above[-1], commented
+        return 0, [f"column {n}" for n in range(1, width + 1)]
+    for at in range(len(above) - 1, max(len(above) - 3, -1), -1):
+        names = _names(text, above[at], delimiter, width)
+        units = all(map(_is_unit, _cells(text, above[at], delimiter)))
+        if names and not (units and at and _names(text, above[at - 1], delimiter, width)):
+            return above[at], names
+    raise text.fault(first, f"{width} numbers, but no line above names {width} columns")
+
+
+def _is_unit(cell: str) -> bool:
+    return not cell or plain_unit(cell) in UNITS or in_brackets(cell)[0] == ""
+
+
+def _names(text: Text, line: int, delimiter: str, width: int) -> Row:
+    """The names of columns in `line`, each its own; none where it does not name that many."""
+    raw = text.lines[line - 1].lstrip()
+    mark = next((mark for mark in COMMENTS if raw.startswith(mark)), "")
+    try:
+        names = [same_name(cell) for cell in _trimmed(fields(raw.removeprefix(mark), delimiter, line))]
+    except TableFault:
+        return []
+    if len(names) != width or all(NUMBER.fullmatch(name) for name in names):
+        return []
+    names = [name or f"column {n}" for n, name in enumerate(names, 1)]
+    return [name if names.index(name) == n else f"{name} ({names[:n].count(name) + 1})" for n, name in enumerate(names)]
+
+
+def _scalars(
+    text: Text, lines: Sequence[str], header: int, delimiter: str, names: Sequence[str]
+) -> tuple[dict[str, str], list[str]]:
+    """The columns with a number in the first row only, and those without any."""
+    rows = [_cells(text, n, delimiter) for n in range(header + 1, len(lines) + 1) if lines[n - 1]]
+    rows = [row for row in rows if _is_row(row)]
+    if len(rows) < 2 or len(rows[1]) >= len(names) and all(rows[1][: len(names)]):
+        return {}, []
+    filled = [[n for n, row in enumerate(rows) if at < len(row) and row[at]] for at in range(len(names))]
+    scalars = {name: rows[0][at] for at, name in enumerate(names) if filled[at] == [0]}
+    return scalars, [name for at, name in enumerate(names) if not filled[at]]
+
+
+def _column(name: str, table: NumberTable, asked: Asked, path: Path) -> Column:
+    """The column with its unit, which the row of units or its name says; raises `InputError` where they differ."""
+    said = {"the row of units": table.units.get(name), "its name": in_brackets(same_name(name))[1]}
+    known = [(by, unit) for by, unit in said.items() if unit and plain_unit(unit) in UNITS]
+    if len({plain_unit(unit) for _, unit in known}) > 1:
+        raise InputError(f"{printable(str(path))}: column {shown(name)} has one unit in its name and another below it")
+    by, unit = known[0] if known else ("", None)
+    return column(name, table.columns[name], asked, unit, by, path)
+
+
+def _bare(found: Column) -> Column:
+    """The column without its unit in its name."""
+    name, unit = in_brackets(found.name)
+    return replace(found, name=name) if name and plain_unit(unit) in UNITS else found
+
+
+def _about(text: Text, before: int) -> dict[str, float]:
+    """What lines ``key [unit]: value`` above line `before` say; those in other forms say nothing."""
+    stated: dict[str, Statement] = {}
+    for n in range(1, min(before, MOST_HEAD)):
+        if pair := statement(text.lines[n - 1].lstrip().lstrip("#%/ "), n):
+            name, unit = in_brackets(pair[0].lower() if "[" not in pair[0] else pair[0])
+            field = STATED.get(name.lower())
+            if field and UNITS.get(plain_unit(unit), ("", 0.0))[0] == FIELDS[field]:
+                stated[f"{name.lower()} [{unit}]"] = pair[1]
+    return text.stated(stated, STATED)
+
+
+
+
+TABLE = Reader("plain table", lambda head: True, _read)

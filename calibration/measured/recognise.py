@@ -1,0 +1,76 @@
+"""Which format a file has, said by the file: each reader looks at its head, and the first whose own it is reads it.
+
+What a simulator wrote is no measurement. It is recognised too, so that the error can say what it is.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bruno_spice.calibration.measured import READERS
+from bruno_spice.calibration.measured.record import Asked, Found, Record
+from bruno_spice.calibration.measured.text import content, head
+from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.reading import printable, short
+
+MOST_LISTED = 12
+OTHERS = (
+    (lambda start: "$&%#" in start, "output of HSPICE (.tr0, .sw0, .ac0)"),
+    (lambda start: '"PSFversion"' in start or "PSFversion" in start[:200], "output of Spectre (PSF)"),
+    (lambda start: "Plotname:" in start and "Flags:" in start, "a .raw file of ngspice or LTspice"),
+)
+"""What is recognised and not read: outputs of simulators."""
+ZIP = "PK\x03\x04"
+
+
+@dataclass(frozen=True)
+class MeasuredFile:
+    """The records of the file at `path`, the `title` of its format, and what was unusual about it."""
+
+    path: Path
+    format: str
+    title: str
+    records: list[Record]
+    said: tuple[str, ...]
+
+    def record(self, number: int | None) -> Record:
+        """Record `number`, counted from 1; without a number the only one. Raises `InputError`, which lists them."""
+        where = printable(str(self.path))
+        if number is None and len(self.records) == 1:
+            return self.records[0]
+        if number is None:
+            raise InputError(f"{where}: {len(self.records)} records; choose one with --record N: {self._listed()}")
+        if not 0 < number <= len(self.records):
+            raise InputError(f"{where}: there is no record {number}; there are {self._listed()}")
+        return self.records[number - 1]
+
+    def _listed(self) -> str:
+        names = [f"{n} ({short(each.name or each.kind)})" for n, each in enumerate(self.records[:MOST_LISTED], 1)]
+        more = len(self.records) - MOST_LISTED
+        return ", ".join(names) + (f" and {more} more (`bruno data show` lists them)" if more > 0 else "")
+
+
+def read_file(path: Path | str, asked: Asked | None = None, reader: str | None = None) -> MeasuredFile:
+    """The records of the file at `path`, by the `reader` of that name or the one whose own the file is.
+
+    Raises `InputError` in one sentence, with the line where there is one, for what cannot be read.
+    """
+    path, asked = Path(path), asked or Asked()
+    name = reader or _recognised(path)
+    chosen = READERS.find(name)
+    found: Found = chosen.read(path, asked)
+    if not found.records:
+        raise InputError(f"{printable(str(path))}: read as {chosen.title}, but it holds no record")
+    return MeasuredFile(path, name, chosen.title, list(found.records), tuple(found.said))
+
+
+def _recognised(path: Path) -> str:
+    start = head(content(path))
+    for is_it, what in OTHERS:
+        if is_it(start):
+            raise InputError(
+                f"{printable(str(path))}: {what}, which is not read here: this is a simulation, not a measurement; "
+                "write its traces as a table with a header if they are to be read"
+            )
+    if start.startswith(ZIP):
+        raise InputError(f"{printable(str(path))}: a zip archive or .xlsx workbook; save the sheet as CSV or as .xls")
+    return next(name for name in READERS if READERS[name].is_own(start))

@@ -1,0 +1,106 @@
+"""What every reader gives: records, each a few named columns in SI units and what the file says of the measurement."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bruno_spice.calibration.measured.units import QUANTITIES, UNITS, Declared, plain_unit
+from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.reading import printable, shown
+from bruno_spice.devices.tables import same_name
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the caller says of a file: units of columns that it gives none, and the only `columns` to look for.
+
+    `units` are by a column's name, as `same_name` spells it. Without `columns` all are read.
+    """
+
+    units: Mapping[str, Declared] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """A column under the file's own `name`: `values` (n,) in `unit`, an SI unit; empty where no one has said it."""
+
+    name: str
+    unit: str
+    values: Array
+
+    @property
+    def what(self) -> str:
+        """``time``, ``voltage``, ... by the unit; ``number`` for counts, and for what is not known."""
+        return QUANTITIES.get(self.unit, "number")
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One measurement of a file: `columns` of n samples each, and what the file states of it, `None` where it does not.
+
+    `kind` says what was measured (``loop``, ``pulses``, ``leakage``, ``sweep``, ...), `name` what the file calls it,
+    `where` where it stands there (``line 57``); `notes` are what a reader of the numbers must know.
+    """
+
+    kind: str
+    name: str
+    where: str
+    columns: tuple[Column, ...]
+    amplitude_v: float | None = None
+    frequency_hz: float | None = None
+    area_m2: float | None = None
+    thickness_m: float | None = None
+    temperature_k: float | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def points(self) -> int:
+        """Number of samples."""
+        return self.columns[0].values.size
+
+    def of(self, what: str) -> list[Column]:
+        """The columns of that quantity."""
+        return [column for column in self.columns if column.what == what]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The records of a file and what was unusual about it, each worth saying."""
+
+    records: list[Record]
+    said: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A format: its `title`, whether the `head` of a file is its own, and the records of such a file.
+
+    A head is the first characters of the file, Latin-1 where it is no text. `read` raises `InputError` in one sentence.
+    """
+
+    title: str
+    is_own: Callable[[str], bool]
+    read: Callable[[Path, Asked], Found]
+
+
+def column(
+    name: str, values: Array, asked: Asked, unit: str | None = None, by: str = "the file", path: Path | str = ""
+) -> Column:
+    """The column `name`, whose `values` are in `unit` by what `by` names, or in what the caller declared.
+
+    Raises `InputError` where both are there and differ, and for a value beyond what a number can hold in SI.
+    """
+    given = asked.units.get(same_name(name))
+    stated = plain_unit(unit) if unit else ""
+    if given and stated in UNITS and stated != given.unit:
+        raise InputError(
+            f"{printable(str(path))}: column {shown(name)} is in {printable(unit or '')} by {by}, but {given.option}"
+        )
+    si, factor = UNITS.get(given.unit if given else stated, ("", 1.0))
+    return Column(name, si, factor * values)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import typer
 
 from bruno_spice.calibration.commands import bench as spice_bench
-from bruno_spice.calibration.commands import card, confidence, fit, rram, sensitivity, simulate, vary
+from bruno_spice.calibration.commands import card, confidence, data, fit, rram, sensitivity, simulate, vary
 from bruno_spice.calibration.commands.calibrate import calibrate_command
 from bruno_spice.calibration.commands.shared import options_of_all, run
 from bruno_spice.training.commands import bench, paper, program, runs, train, validate
@@ -48,6 +48,7 @@ GROUPS = {
     "cache": spice_bench.cache_app,
     "netlist": spice_bench.netlist_app,
     "card": card.card_app,
+    "data": data.data_app,
     "fit": fit.fit_app,
 }
 

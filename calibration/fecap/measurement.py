@@ -90,12 +90,12 @@ def read_measurement(
     record: int | None = None,
     frequency_hz: float | None = None,
 ) -> FeCAPMeasurement:
-    """Record number `record` of the file at `path`, as `reader` (a name in `READERS`, or ``file.py:function``) reads it.
+    """Record number `record` of the file at `path`, as `reader` (in `READERS`, or ``file.py:function``) reads it.
 
-    Without a reader the file says what it is. `area_m2` (default: the file's) turns charge and current into densities;
-    only units that are densities already go without it. `frequency_hz` is that of the voltage of a record without times.
-    Raises `InputError` for a missing or unknown unit or column, one that the file contradicts, a value that is no
-    number, times that do not increase, several records of which none is chosen.
+    Without a reader the file says what it is. `area_m2` (default: the file's) turns charge and current into
+    densities; only units that are densities already go without it. `frequency_hz` is that of the voltage of a record without
+    times. Raises `InputError` for a missing or unknown unit or column, one that the file contradicts, a value that is
+    no number, times that do not increase, several records of which none is chosen.
     """
     if area_m2 is not None and not area_m2 > 0:
         raise InputError(f"the area must be positive, not {area_m2:g} m^2")
@@ -153,7 +153,9 @@ def clipped_samples(voltage_v: Array, response: Array) -> Mask:
 def _asked(columns: Columns) -> Asked:
     """What to ask the reader for; raises `InputError` for a unit that is none of what its column is."""
     known = dict(columns.units)
-    response = CHARGE_UNITS | CHARGE_DENSITY_UNITS if columns.kind == "charge" else CURRENT_UNITS | CURRENT_DENSITY_UNITS
+    response = (
+        CHARGE_UNITS | CHARGE_DENSITY_UNITS if columns.kind == "charge" else CURRENT_UNITS | CURRENT_DENSITY_UNITS
+    )
     for name, what, unit, units in (
         (columns.time, "time", columns.time_unit, TIME_UNITS),
         (columns.voltage, "voltage", columns.voltage_unit, VOLTAGE_UNITS),
@@ -170,16 +172,14 @@ def _asked(columns: Columns) -> Asked:
 def _pick(
     record: Record, what: tuple[str, ...], name: str | None, option: str, units: Mapping[str, float], where: str
 ) -> Column:
-    """The column called `name`, or the only one that is one of `what`. Raises `InputError` where there is no such one."""
+    """The column called `name`, or the only one that is one of `what`; raises `InputError` where there is none."""
     there = ", ".join(printable(each.name) for each in record.columns[:20])
     if name is not None:
-        bare = [each for each in record.columns if same_name(each.name) == same_name(name)]
+        bare = [each for each in record.columns if same_name(name) in (same_name(each.name), each.full_name)]
         if not bare:
             raise InputError(f"{where}: the record has no column {shown(name)}, only {there}")
         if not bare[0].unit:
-            raise InputError(
-                f"{where}: say in which unit the {option} is: --{option}-unit, one of {', '.join(units)}"
-            )
+            raise InputError(f"{where}: say in which unit the {option} is: --{option}-unit, one of {', '.join(units)}")
         if bare[0].what not in what:
             raise InputError(f"{where}: column {shown(name)} is in {bare[0].unit}, which is no {option}")
         return bare[0]

@@ -8,7 +8,7 @@ from bruno_spice.devices.registry import Registry
 
 
 def _accept(found: Any) -> Reader:
-    """A `Reader`, or one made of a function of a path and of what the caller said, which recognises no file by itself."""
+    """A `Reader`, or one made of a function of a path and an `Asked`, which takes no file for its own."""
     if isinstance(found, Reader):
         return found
     if not callable(found):

@@ -1,10 +1,10 @@
 """Keysight EasyEXPERT (B1500): the ``.csv`` of one or several runs of a test.
 
 Each row begins with its kind: ``SetupTitle`` opens a run, ``TestParameter`` and ``MetaData`` describe it, ``DataName``
-names the columns and ``DataValue`` holds a row of numbers. The set-up lists under ``Channel.VName``, ``Channel.IName``
-and ``Channel.Time`` which columns are voltages, currents and times; their numbers are in V, A and s, as are those of the
-set-up itself. Columns that the user derived have no unit in the file. With a second swept variable the rows of its steps
-follow each other (``Dimension1`` rows for each of ``Dimension2`` steps), each step is a record.
+names the columns and ``DataValue`` holds a row of numbers. The set-up lists under ``Channel.VName``,
+``Channel.IName`` and ``Channel.Time`` which columns are voltages, currents and times; their numbers are in V, A and s,
+as are those of the set-up itself. Columns that the user derived have no unit in the file. With a second swept variable
+the rows of its steps follow each other (``Dimension1`` rows for each of ``Dimension2`` steps); each is a record.
 
 Source: exports of EasyEXPERT, and its user's guide (Keysight B1540A).
 """
@@ -112,7 +112,7 @@ def _dimension(text: Text, run: _Run, key: str) -> int:
     if not found:
         return 0
     number = found.pop()
-    if found or not (number.isascii() and number.isdigit() and 0 < int(number[:9]) and len(number) < 9):
+    if found or not (number.isascii() and number.isdigit() and len(number) < 9 and int(number) > 0):
         raise text.fault(run.line or 1, f"{key} does not say one number of rows")
     return int(number)
 

@@ -1,7 +1,7 @@
 """Keysight IC-CAP ``.mdm``: swept measurements of a device.
 
-A header lists the inputs with how they are swept (``LIN order start stop points step``, ``LIST``, ``CON``, ``SYNC``) and
-the outputs; then one ``BEGIN_DB`` block for each setting of the slower inputs, which ``ICCAP_VAR`` gives, and in it a
+A header lists the inputs with how they are swept (``LIN order start stop points step``, ``LIST``, ``CON``, ``SYNC``)
+and the outputs; then one ``BEGIN_DB`` block for each setting of the slower inputs, which ``ICCAP_VAR`` gives, with a
 line ``#name name ...`` and the numbers of the fastest sweep. Types V, I, C and F are in V, A, F and Hz. The header says
 how many points there must be: the product of its sweeps.
 

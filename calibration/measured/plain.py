@@ -1,9 +1,9 @@
 """Plain tables: what spreadsheets, scripts and the exports of many testers write.
 
-Recognised by content (`devices.tables`): encoding, delimiter, decimal comma, lines above and below, a row of units. Where
-the caller names the columns, they alone are read. Else the header is the line above the first numbers that names as many
-columns; it may come again further down, and what stands below each is a record. Names that come twice are numbered. A
-column with a number in its first row only, as Keithley's testers write a scalar, becomes a note.
+Recognised by content (`devices.tables`): encoding, delimiter, decimal comma, lines above and below, a row of units.
+Where the caller names the columns, they alone are read. Else the header is the line above the first numbers that names
+as many columns; it may come again further down, and what stands below each is a record. Names that come twice are
+numbered. A column with a number in its first row only, as Keithley's testers write a scalar, becomes a note.
 
 Units stand in a row below the header or in brackets behind a name; lines above of the form ``area [um2]: 25`` say what
 they say, for area, thickness, amplitude, frequency and temperature.
@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bruno_spice.calibration.measured.record import Array, Asked, Column, Found, Reader, Record, column
+from bruno_spice.calibration.measured.record import Asked, Column, Found, Reader, Record, column
 from bruno_spice.calibration.measured.text import FIELDS, Statement, Text, in_brackets, statement
-from bruno_spice.calibration.measured.units import UNITS, plain_unit
+from bruno_spice.calibration.measured.units import UNITS, unit_of_file
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.reading import printable, shown
 from bruno_spice.devices.tables import (
@@ -89,8 +89,8 @@ def _start(text: Text) -> tuple[str, int]:
             best = len(rows), delimiter, rows[0]
     if best[0] < 2 or best[2] > MOST_HEAD:
         raise InputError(
-            f"{printable(str(text.path))}: no two rows of numbers in its first {min(len(text.lines), MOST_HEAD)} lines, "
-            "so this is no table; name its columns if they hold text, too"
+            f"{printable(str(text.path))}: no two rows of numbers in its first {min(len(text.lines), MOST_HEAD)} "
+            "lines, so this is no table; name the columns to read if others hold text"
         )
     return best[1], best[2]
 
@@ -133,7 +133,7 @@ def _header(text: Text, delimiter: str, first: int) -> tuple[int, Row]:
 
 
 def _is_unit(cell: str) -> bool:
-    return not cell or plain_unit(cell) in UNITS or in_brackets(cell)[0] == ""
+    return not cell or unit_of_file(cell) in UNITS or in_brackets(cell)[0] == ""
 
 
 def _names(text: Text, line: int, delimiter: str, width: int) -> Row:
@@ -156,7 +156,7 @@ def _scalars(
     """The columns with a number in the first row only, and those without any."""
     rows = [_cells(text, n, delimiter) for n in range(header + 1, len(lines) + 1) if lines[n - 1]]
     rows = [row for row in rows if _is_row(row)]
-    if len(rows) < 2 or len(rows[1]) >= len(names) and all(rows[1][: len(names)]):
+    if len(rows) < 2 or (len(rows[1]) >= len(names) and all(rows[1][: len(names)])):
         return {}, []
     filled = [[n for n, row in enumerate(rows) if at < len(row) and row[at]] for at in range(len(names))]
     scalars = {name: rows[0][at] for at, name in enumerate(names) if filled[at] == [0]}
@@ -166,8 +166,8 @@ def _scalars(
 def _column(name: str, table: NumberTable, asked: Asked, path: Path) -> Column:
     """The column with its unit, which the row of units or its name says; raises `InputError` where they differ."""
     said = {"the row of units": table.units.get(name), "its name": in_brackets(same_name(name))[1]}
-    known = [(by, unit) for by, unit in said.items() if unit and plain_unit(unit) in UNITS]
-    if len({plain_unit(unit) for _, unit in known}) > 1:
+    known = [(by, unit) for by, unit in said.items() if unit and unit_of_file(unit) in UNITS]
+    if len({unit_of_file(unit) for _, unit in known}) > 1:
         raise InputError(f"{printable(str(path))}: column {shown(name)} has one unit in its name and another below it")
     by, unit = known[0] if known else ("", None)
     return column(name, table.columns[name], asked, unit, by, path)
@@ -176,7 +176,7 @@ def _column(name: str, table: NumberTable, asked: Asked, path: Path) -> Column:
 def _bare(found: Column) -> Column:
     """The column without its unit in its name."""
     name, unit = in_brackets(found.name)
-    return replace(found, name=name) if name and plain_unit(unit) in UNITS else found
+    return replace(found, name=name, full_name=found.name) if name and unit_of_file(unit) in UNITS else found
 
 
 def _about(text: Text, before: int) -> dict[str, float]:
@@ -186,11 +186,9 @@ def _about(text: Text, before: int) -> dict[str, float]:
         if pair := statement(text.lines[n - 1].lstrip().lstrip("#%/ "), n):
             name, unit = in_brackets(pair[0].lower() if "[" not in pair[0] else pair[0])
             field = STATED.get(name.lower())
-            if field and UNITS.get(plain_unit(unit), ("", 0.0))[0] == FIELDS[field]:
+            if field and UNITS.get(unit_of_file(unit), ("", 0.0))[0] == FIELDS[field]:
                 stated[f"{name.lower()} [{unit}]"] = pair[1]
     return text.stated(stated, STATED)
-
-
 
 
 TABLE = Reader("plain table", lambda head: True, _read)

@@ -1,8 +1,8 @@
 """Radiant Vision: the text export of a hysteresis task.
 
-Banners of rules, lines ``Key (unit):<tab>value`` and a table ``Point  Time (ms)  Drive Voltage  Measured Polarization``,
-whose last two names carry no unit. That of the voltage is in the amplitude's name (``Volts:``), that of the
-polarization in the results below the table (``PMax (µC/cm2):``); without these lines they have to be given.
+Banners of rules, lines ``Key (unit):`` and a table ``Point  Time (ms)  Drive Voltage  Measured Polarization``, whose
+last two names carry no unit. That of the voltage is in the amplitude's name (``Volts:``), that of the polarization
+in the results below the table (``PMax (µC/cm2):``); without these lines they have to be given.
 
 No specification is published; the shape is that of an export of Vision 5.26.
 """

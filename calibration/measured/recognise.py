@@ -10,7 +10,8 @@ from bruno_spice.calibration.measured import READERS
 from bruno_spice.calibration.measured.record import Asked, Found, Record
 from bruno_spice.calibration.measured.text import content, head
 from bruno_spice.devices.errors import InputError
-from bruno_spice.devices.reading import printable, short
+from bruno_spice.devices.reading import printable, short, shown
+from bruno_spice.devices.tables import same_name
 
 MOST_LISTED = 12
 OTHERS = (
@@ -60,6 +61,14 @@ def read_file(path: Path | str, asked: Asked | None = None, reader: str | None =
     found: Found = chosen.read(path, asked)
     if not found.records:
         raise InputError(f"{printable(str(path))}: read as {chosen.title}, but it holds no record")
+    names = [each.full_name or each.name for record in found.records for each in record.columns]
+    there = {same_name(each) for each in names} | {each.name for record in found.records for each in record.columns}
+    if missing := next((each for each in asked.units if each not in there), None):
+        listed = ", ".join(map(printable, list(dict.fromkeys(names))[:20]))
+        raise InputError(
+            f"{printable(str(path))}: {asked.units[missing].option}, but there is no column {shown(missing)}, "
+            f"only {listed}"
+        )
     return MeasuredFile(path, name, chosen.title, list(found.records), tuple(found.said))
 
 

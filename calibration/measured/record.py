@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bruno_spice.calibration.measured.units import QUANTITIES, UNITS, Declared, plain_unit
+from bruno_spice.calibration.measured.units import QUANTITIES, UNITS, Declared, unit_of_file
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.reading import printable, shown
 from bruno_spice.devices.tables import same_name
@@ -33,6 +33,8 @@ class Column:
     name: str
     unit: str
     values: Array
+    full_name: str = ""
+    """The name with the unit in brackets behind it, where the file has it so."""
 
     @property
     def what(self) -> str:
@@ -97,7 +99,7 @@ def column(
     Raises `InputError` where both are there and differ, and for a value beyond what a number can hold in SI.
     """
     given = asked.units.get(same_name(name))
-    stated = plain_unit(unit) if unit else ""
+    stated = unit_of_file(unit) if unit else ""
     if given and stated in UNITS and stated != given.unit:
         raise InputError(
             f"{printable(str(path))}: column {shown(name)} is in {printable(unit or '')} by {by}, but {given.option}"

@@ -1,7 +1,7 @@
 """Text files of testers: read whole within bounds, in any encoding that is recognised, packed with gzip or not.
 
-Numbers are strict: every cell of a block is a finite decimal number, or the file is refused with the line. So are a file
-beyond `MOST_BYTES`, packed or not, a line beyond what a table may have, and control characters.
+Numbers are strict: every cell of a block is a finite decimal number, or the file is refused with the line. So are a
+file beyond `MOST_BYTES`, packed or not, a line beyond what a table may have, and control characters.
 """
 
 import re
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from bruno_spice.calibration.measured.record import Array
-from bruno_spice.calibration.measured.units import UNITS, plain_unit
+from bruno_spice.calibration.measured.units import UNITS, unit_of_file
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.reading import printable, read_bytes, shown
 from bruno_spice.devices.tables import MOST_BYTES, MOST_COLUMNS, NUMBER, TableFault, decoded_lines, fields
@@ -135,7 +135,7 @@ class Text:
             name, unit = in_brackets(key)
             if (what := keys.get(name)) is None or not statement.value:
                 continue
-            si, factor = UNITS.get(plain_unit(unit), ("", 0.0))
+            si, factor = UNITS.get(unit_of_file(unit), ("", 0.0))
             if si != FIELDS[what]:
                 raise self.fault(statement.line, f"the unit {shown(unit)} of {shown(name)} is not known here")
             if not NUMBER.fullmatch(statement.value) or "," in statement.value:

@@ -1,7 +1,7 @@
 """Units as testers write them, in SI.
 
-A unit is compared letter by letter once its micro sign, superscripts and brackets are plain: ``[µC/cm²]`` is ``uC/cm2``.
-`UNITS` gives the SI unit and the factor to it; what it does not hold is no unit that is known here.
+A unit is compared letter by letter once its micro sign, superscripts and brackets are plain: ``[µC/cm²]`` is
+``uC/cm2``. `UNITS` gives the SI unit and the factor to it; what it does not hold is no unit that is known here.
 """
 
 from collections.abc import Mapping
@@ -60,13 +60,18 @@ class Declared:
 
 
 def plain_unit(unit: str) -> str:
-    """`unit` as the tables above spell it: ``uC/cm2`` for ``[µC/cm²]``, ``s`` for ``second``."""
-    plain = same_name(unit).strip("()[]{} ").replace("μ", "u").replace("^", "")
+    """`unit` as the tables above spell it: ``uC/cm2`` for ``[µC/cm²]``."""
+    return same_name(unit).strip("()[]{} ").replace("μ", "u").replace("^", "")
+
+
+def unit_of_file(unit: str) -> str:
+    """As `plain_unit`, for what a file says: ``s`` for ``second``, too."""
+    plain = plain_unit(unit)
     return WORDS.get(plain.lower(), plain)
 
 
 def declared(what: str, unit: str, known: Mapping[str, float]) -> Declared:
-    """The `unit` of the column of `what` (time), given with ``--WHAT-unit``; raises `InputError` for one not `known`."""
+    """The `unit` of the `what` (time), given with ``--WHAT-unit``; raises `InputError` for others than `known`."""
     if (plain := plain_unit(unit)) not in known:
         raise InputError(
             f"--{what}-unit {printable(unit)}: not a unit of {what} known here; choose one of {', '.join(known)}"

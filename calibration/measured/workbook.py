@@ -1,4 +1,4 @@
-"""Workbooks ``.xls`` of Excel 97, as the Keithley 4200 keeps its runs: sheets Data, Append1, Append2, ..., Calc, Settings.
+"""Workbooks ``.xls`` of Excel 97, as the Keithley 4200 keeps its runs: sheets Data, Append1, ..., Calc, Settings.
 
 A sheet has its names in the first row. A scalar stands in the first row below, with empty cells under it, and becomes a
 note; columns of different lengths become records of their own. The workbook has no units: they have to be given. Sheet
@@ -77,9 +77,7 @@ def _value(cell: Any) -> Any:
     return str(cell.value).strip() if cell.ctype == TEXT else f"a cell of kind {cell.ctype}"
 
 
-def _records(
-    grid: list[list[Any]], where: str, sheet: str, settings: tuple[str, ...], asked: Asked
-) -> list[Record]:
+def _records(grid: list[list[Any]], where: str, sheet: str, settings: tuple[str, ...], asked: Asked) -> list[Record]:
     if not any(isinstance(value, float) for row in grid for value in row):
         return []
     header = grid[0]

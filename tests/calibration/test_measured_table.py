@@ -21,7 +21,7 @@ def measured(tmp_path):
     return read
 
 
-@pytest.mark.parametrize("row", ["us,V,uC/cm2", "µs,V,µC/cm²", "[us],[V],[uC/cm^2]", "second,Volt,"])
+@pytest.mark.parametrize("row", ["us,V,uC/cm2", "µs,V,µC/cm²", "[us],[V],[uC/cm^2]", "steps,Volt,"])
 def test_a_row_of_units_that_agrees_is_left_out_and_said(measured, row):
     found = measured(PLAIN.replace("\n", f"\n{row}\n", 1))
     assert found.time_s[1] == pytest.approx(6.25e-6)
@@ -31,6 +31,7 @@ def test_a_row_of_units_that_agrees_is_left_out_and_said(measured, row):
 @pytest.mark.parametrize(
     ("row", "said"),
     [
+        ("second,Volt,", "column 't' is in second by the row of units, but --time-unit says us"),
         ("ms,V,uC/cm2", "column 't' is in ms by the row of units, but --time-unit says us"),
         ("us,mV,uC/cm2", "column 'v' is in mV by the row of units, but --voltage-unit says V"),
         ("us,V,C/m2", "column 'q' is in C/m2 by the row of units, but --charge-unit says uC/cm2"),

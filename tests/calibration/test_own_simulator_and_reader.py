@@ -1,9 +1,13 @@
-"""A reader of measured records and a simulator of one's own are one file each, outside the package."""
+"""A reader of measured files and a simulator of one's own are one file each, outside the package."""
 
 import numpy as np
 import pytest
 
 from bruno_spice.calibration.fecap.measurement import Columns, read_measurement
+from bruno_spice.calibration.measured import READERS
+from bruno_spice.calibration.measured.recognise import read_file
+from bruno_spice.calibration.measured.record import Asked
+from bruno_spice.calibration.measured.units import declared_units
 from bruno_spice.calibration.spice.farm import Farm, run_jobs
 from bruno_spice.calibration.spice.ngspice import Job
 from bruno_spice.devices.errors import InputError
@@ -11,11 +15,17 @@ from bruno_spice.devices.errors import InputError
 READER = """
 import numpy as np
 
+from bruno_spice.calibration.measured.record import Found, Reader, Record, column
 
-def pairs(path, columns):
-    'Lines of `name: value value ...`, in the units that the columns declare.'
-    rows = dict(line.split(":") for line in path.read_text().splitlines())
-    return [column.scale * np.array(rows[column.name].split(), float) for column in columns], ("pairs",)
+
+def pairs(path, asked):
+    'Lines of `name: value value ...`; the file has no units.'
+    rows = dict(line.split(":") for line in path.read_text().splitlines()[1:])
+    columns = [column(name, np.array(values.split(), float), asked) for name, values in rows.items()]
+    return Found([Record("loop", "a pair", "line 2", tuple(columns))], ("pairs",))
+
+
+PAIRS = Reader("pairs of a name and numbers", lambda head: head.startswith("PAIRS"), pairs)
 """
 SIMULATOR = """
 import numpy as np
@@ -48,14 +58,28 @@ def test_a_reader_of_ones_own(tmp_path):
     n = 40
     t, v = np.arange(n), np.sin(np.arange(n))
     said = {"t": t, "v": v, "q": 2 * v}
-    (tmp_path / "record.pairs").write_text("\n".join(f"{k}:{' '.join(map(str, x))}" for k, x in said.items()))
+    path = tmp_path / "record.pairs"
+    path.write_text("PAIRS\n" + "\n".join(f"{k}:{' '.join(map(str, x))}" for k, x in said.items()))
     columns = Columns("t", "v", "q", "charge", "us", "V", "uC/cm2")
-    found = read_measurement(tmp_path / "record.pairs", columns, None, f"{tmp_path}/mine.py:pairs")
+    found = read_measurement(path, columns, None, f"{tmp_path}/mine.py:pairs")
     np.testing.assert_allclose(found.time_s, 1e-6 * t)
     np.testing.assert_allclose(found.response, 2e-2 * v)
-    assert found.read_as == ("pairs",)
+    assert found.read_as == ("pairs", "record 1 of 1, a pair", "columns v and q", "pairs")
     with pytest.raises(InputError, match="unknown reader 'tabel'; did you mean 'table'"):
-        read_measurement(tmp_path / "record.pairs", columns, None, "tabel")
+        read_measurement(path, columns, None, "tabel")
+    with pytest.raises(InputError, match="has no column 't', only PAIRS"):
+        read_measurement(path, columns, None)
+
+
+def test_a_reader_in_the_registry_takes_the_files_that_are_its_own(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(READER)
+    (tmp_path / "record.pairs").write_text("PAIRS\nt:0 1 2\nv:1 2 3\n")
+    own = READERS.find(f"{tmp_path}/mine.py:PAIRS")
+    monkeypatch.setattr(READERS, "_entries", {"pairs": own, **READERS._entries})
+    found = read_file(tmp_path / "record.pairs", Asked(declared_units(["t=us"])))
+    assert (found.format, found.title, len(found.records)) == ("pairs", "pairs of a name and numbers", 1)
+    np.testing.assert_allclose(found.records[0].columns[0].values, [0, 1e-6, 2e-6])
+    assert [each.unit for each in found.records[0].columns] == ["s", ""]
 
 
 def test_a_simulator_of_ones_own(tmp_path):

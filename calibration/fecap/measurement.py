@@ -92,8 +92,8 @@ def read_measurement(
 ) -> FeCAPMeasurement:
     """Record number `record` of the file at `path`, as `reader` (in `READERS`, or ``file.py:function``) reads it.
 
-    Without a reader the file says what it is. `area_m2` (default: the file's) turns charge and current into
-    densities; only units that are densities already go without it. `frequency_hz` is that of the voltage of a record without
+    Without a reader the file says what it is. `area_m2` (default: the file's) turns charge and current into densities;
+    only units that are densities already go without it. `frequency_hz` is that of the voltage of a record without
     times. Raises `InputError` for a missing or unknown unit or column, one that the file contradicts, a value that is
     no number, times that do not increase, several records of which none is chosen.
     """

@@ -13,7 +13,9 @@ FIRST = "x-axis"
 
 
 def _read(path: Path, asked: Asked) -> Found:
-    found = read_text(Text.load(path), asked, "trace", lambda name: "time" if name == FIRST else f"channel {name}")
+    found = read_text(
+        Text.load(path), asked, "trace", lambda name: "time" if name == FIRST else f"channel {name}", numbered=True
+    )
     return Found(found.records, tuple(said for said in found.said if "taken for units" not in said))
 
 

@@ -11,6 +11,7 @@ they say, for area, thickness, amplitude, frequency and temperature.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from bruno_spice.calibration.measured.record import Asked, Column, Found, Reader, Record, column
@@ -22,6 +23,7 @@ from bruno_spice.devices.tables import (
     COMMENTS,
     DELIMITERS,
     MOST_HEAD,
+    NO_NUMBER,
     NUMBER,
     NumberTable,
     TableFault,
@@ -49,13 +51,16 @@ def _read(path: Path, asked: Asked) -> Found:
     return Found([record], (*text.said, *table.unusual))
 
 
-def read_text(text: Text, asked: Asked, kind: str = "table", named: Callable[[str], str] = str) -> Found:
+def read_text(
+    text: Text, asked: Asked, kind: str = "table", named: Callable[[str], str] = str, numbered: bool = False
+) -> Found:
     """Every table of `text`, as records of that `kind`; `named` changes the names of the columns.
 
+    Names that are numbers are taken for names only where columns are `numbered`, for a row may be broken.
     Raises `InputError` where there is none, or it could be read in two ways.
     """
     delimiter, first = _start(text)
-    header, names = _header(text, delimiter, first)
+    header, names = _header(text, delimiter, first, numbered)
     names = [named(name) for name in names]
     again = [n for n, line in enumerate(text.lines, 1) if header and line.strip() == text.lines[header - 1].strip()]
     starts = again or [0]
@@ -115,36 +120,42 @@ def _trimmed(cells: Row) -> Row:
     return cells
 
 
-def _header(text: Text, delimiter: str, first: int) -> tuple[int, Row]:
+def _header(text: Text, delimiter: str, first: int, numbered: bool) -> tuple[int, Row]:
     """Line and names of the header above the numbers that begin in line `first`; line 0 where nothing is above them."""
-    width = len(_trimmed(_cells(text, first, delimiter)))
+    cells = _cells(text, first, delimiter)
+    width = len(_trimmed(cells))
+    widths = range(width, len(cells) + 1)  # a row may end in empty cells, with names above them or without
     above = [n for n in range(1, first) if text.lines[n - 1].strip()]
     if not above or all(text.lines[n - 1].lstrip().startswith(COMMENTS) for n in above):
-        commented = _names(text, above[-1], delimiter, width) if above else []
+        commented = _names(text, above[-1], delimiter, widths, numbered) if above else []
         if commented:
             return above[-1], commented
         return 0, [f"column {n}" for n in range(1, width + 1)]
     for at in range(len(above) - 1, max(len(above) - 3, -1), -1):
-        names = _names(text, above[at], delimiter, width)
-        units = all(map(_is_unit, _cells(text, above[at], delimiter)))
-        if names and not (units and at and _names(text, above[at - 1], delimiter, width)):
+        names = _names(text, above[at], delimiter, widths, numbered)
+        units = 2 * sum(map(_is_unit, _cells(text, above[at], delimiter))) > width
+        if names and not (units and at and _names(text, above[at - 1], delimiter, widths, numbered)):
             return above[at], names
-    raise text.fault(first, f"{width} numbers, but no line above names {width} columns")
+    raise text.fault(above[-1], f"neither a header of {width} columns nor a row of numbers, but numbers are below it")
 
 
 def _is_unit(cell: str) -> bool:
     return not cell or unit_of_file(cell) in UNITS or in_brackets(cell)[0] == ""
 
 
-def _names(text: Text, line: int, delimiter: str, width: int) -> Row:
-    """The names of columns in `line`, each its own; none where it does not name that many."""
-    raw = text.lines[line - 1].lstrip()
-    mark = next((mark for mark in COMMENTS if raw.startswith(mark)), "")
+def _names(text: Text, line: int, delimiter: str, widths: range, numbered: bool) -> Row:
+    """The names of columns in `line`, each its own; none where it does not name one of `widths` columns."""
+    raw = text.lines[line - 1]
+    mark = next((mark for mark in COMMENTS if raw.lstrip().startswith(mark)), "")
+    raw = raw.lstrip().removeprefix(mark) if mark else raw
     try:
-        names = [same_name(cell) for cell in _trimmed(fields(raw.removeprefix(mark), delimiter, line))]
+        names = [same_name(cell) for cell in _trimmed(fields(raw, delimiter, line))]
     except TableFault:
         return []
-    if len(names) != width or all(NUMBER.fullmatch(name) for name in names):
+    numbers = [name for name in names if NUMBER.fullmatch(name) or NO_NUMBER.fullmatch(name)]
+    if len(names) not in widths or len(numbers) == len(names):
+        return []
+    if numbers and not (numbered and all(name.isdigit() and len(name) < 4 for name in numbers)):
         return []
     names = [name or f"column {n}" for n, name in enumerate(names, 1)]
     return [name if names.index(name) == n else f"{name} ({names[:n].count(name) + 1})" for n, name in enumerate(names)]
@@ -154,10 +165,12 @@ def _scalars(
     text: Text, lines: Sequence[str], header: int, delimiter: str, names: Sequence[str]
 ) -> tuple[dict[str, str], list[str]]:
     """The columns with a number in the first row only, and those without any."""
-    rows = [_cells(text, n, delimiter) for n in range(header + 1, len(lines) + 1) if lines[n - 1]]
-    rows = [row for row in rows if _is_row(row)]
+    below = (_cells(text, n, delimiter) for n in range(header + 1, len(lines) + 1) if lines[n - 1])
+    numbers = filter(_is_row, below)
+    rows = list(islice(numbers, 2))
     if len(rows) < 2 or (len(rows[1]) >= len(names) and all(rows[1][: len(names)])):
         return {}, []
+    rows += numbers
     filled = [[n for n, row in enumerate(rows) if at < len(row) and row[at]] for at in range(len(names))]
     scalars = {name: rows[0][at] for at, name in enumerate(names) if filled[at] == [0]}
     return scalars, [name for at, name in enumerate(names) if not filled[at]]

@@ -1,0 +1,249 @@
+"""Each format of a tester gives the records that stand in the file, in SI units; what is broken ends with its line."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bruno_spice.calibration.measured import READERS
+from bruno_spice.calibration.measured.recognise import read_file
+from bruno_spice.calibration.measured.record import Asked
+from bruno_spice.calibration.measured.units import declared_units
+from bruno_spice.devices.errors import InputError
+
+CASES = Path(__file__).parents[2] / "cases" / "measured"
+
+
+def read(name, *units):
+    return read_file(CASES / name, Asked(declared_units(list(units))))
+
+
+def units_of(record):
+    return {each.name: each.unit for each in record.columns}
+
+
+def values(record, name):
+    return next(each.values for each in record.columns if each.name == name)
+
+
+@pytest.mark.parametrize(
+    ("name", "reader", "kinds", "points"),
+    [
+        ("aixacct_dhm.dat", "aixacct", ["loop"] * 6, [25] * 6),
+        ("aixacct_forc.dat", "aixacct", ["forc"], [8]),
+        ("aixacct_pund.dat", "aixacct", ["pulses"], [15]),
+        ("aixacct_leakage.dat", "aixacct", ["leakage"], [7]),
+        ("aixacct_fatigue.dat", "aixacct", ["fatigue"] + ["loop"] * 6, [3] + [13] * 6),
+        ("radiant.txt", "radiant", ["loop"], [24]),
+        ("keithley.xls", "xls", ["run"] * 3, [25, 2, 3]),
+        ("easyexpert.csv", "easyexpert", ["sweep"] * 3, [3, 3, 2]),
+        ("iccap.mdm", "iccap", ["sweep"] * 2, [3, 3]),
+        ("oscilloscope.csv", "oscilloscope", ["trace"], [5]),
+    ],
+)
+def test_a_file_is_recognised_by_its_content_and_gives_its_records(tmp_path, name, reader, kinds, points):
+    (tmp_path / "a.bin").write_bytes((CASES / name).read_bytes())  # the name says nothing
+    found = read_file(tmp_path / "a.bin")
+    assert found.format == reader
+    assert [each.kind for each in found.records] == kinds
+    assert [each.points for each in found.records] == points
+    assert all(np.isfinite(each.values).all() for record in found.records for each in record.columns)
+
+
+def test_every_format_has_a_case():
+    assert {read_file(path).format for path in CASES.iterdir() if path.suffix != ".md"} == set(READERS) - {"table"}
+
+
+def test_loops_side_by_side_are_records_of_their_own_under_the_voltage_that_drove_them():
+    first, _, third, broken, *_ = read("aixacct_dhm.dat").records
+    assert units_of(first) == {"Time": "s", "V+": "V", "I1": "A", "P1": "C/m2"}
+    assert units_of(third) == {"Time": "s", "V-": "V", "I3": "A", "P3": "C/m2"}
+    assert (first.amplitude_v, first.frequency_hz) == (3, 1000)
+    assert first.area_m2 == pytest.approx(1e-8)
+    assert first.thickness_m == pytest.approx(13e-9)
+    assert (first.name, first.where) == ("Table 1, loop 1: film A 25C", "line 30")
+    assert values(first, "P1")[0] == pytest.approx(-0.1)
+    assert np.trapezoid(values(third, "P3"), values(third, "V-")) < 0  # the film takes energy up
+    assert first.notes == ()
+    assert broken.notes == ("the tester reports underflow (status 2)",)
+
+
+def test_a_waveform_of_one_s_own_is_one_loop():
+    (record,) = read("aixacct_forc.dat").records
+    assert list(units_of(record)) == ["Time", "V+", "I1", "P1"]
+    assert record.notes == ("driven by the waveform FORC_3V_2Cycles",)
+
+
+def test_pulses_side_by_side_follow_each_other_in_time():
+    (record,) = read("aixacct_pund.dat").records
+    time = values(record, "Time")
+    assert np.all(np.diff(time) > 0)
+    assert time[[0, 5, 10]].tolist() == [0, 1, 2]
+    assert values(record, "pulse").tolist() == [1] * 5 + [2] * 5 + [3] * 5
+    assert values(record, "V")[[1, 11]].tolist() == [8, -8]
+    assert (record.amplitude_v, record.frequency_hz, record.area_m2) == (8, 100, pytest.approx(4e-8))
+
+
+def test_leakage_and_fatigue_in_si():
+    (leak,) = read("aixacct_leakage.dat").records
+    assert values(leak, "Leakage Current Density")[2] == pytest.approx(0.4e-2)
+    assert leak.amplitude_v == 1
+    summary, first, *_, last = read("aixacct_fatigue.dat").records
+    assert values(summary, "Cycles").tolist() == [0.1, 100, 1]
+    assert values(summary, "1-DHM Pr+").tolist() == pytest.approx([0.0827, 0.0894, 0.0887])
+    assert (first.notes, last.notes) == (("after 0.1 cycles",), ("after 100 cycles",))
+
+
+def test_radiant_s_units_are_those_that_the_file_says():
+    (record,) = read("radiant.txt").records
+    assert units_of(record) == {"Time": "s", "Drive Voltage": "V", "Measured Polarization": "C/m2"}
+    assert (record.amplitude_v, record.frequency_hz) == (3, pytest.approx(1000))
+    assert (record.area_m2, record.thickness_m) == (pytest.approx(1e-8), pytest.approx(260e-9))
+    assert values(record, "Measured Polarization")[-1] == pytest.approx(-0.09950548)
+
+
+def test_radiant_s_names_may_be_glued_and_units_may_be_missing(tmp_path):
+    text = (CASES / "radiant.txt").read_bytes()
+    (tmp_path / "glued").write_bytes(text.replace(b"Point\tTime (ms)\tDrive", b"PointTime (ms)Drive"))
+    assert read_file(tmp_path / "glued").records[0].points == 24
+    (tmp_path / "bare").write_bytes(text.replace(b"PMax", b"PMin").replace(b"Volts:\t3.00\r\n", b""))
+    (record,) = read_file(tmp_path / "bare").records
+    assert list(units_of(record).values()) == ["s", "", ""]
+
+
+def test_keithley_s_scalars_are_notes_and_its_units_are_asked_for():
+    run, peaks, appended = read("keithley.xls").records
+    assert units_of(run) == {"Vforce": "", "Charge": ""}
+    assert run.notes == ("forceV = 1", "Vp = 3", "tp = 1e-6")
+    assert appended.notes == ("Vp = 4",)
+    assert values(peaks, "peak").tolist() == [0.5, 0.25]
+    run = read("keithley.xls", "Charge=nC", "Vforce=V").records[0]
+    assert units_of(run) == {"Vforce": "V", "Charge": "C"}
+    assert values(run, "Charge")[0] == pytest.approx(-1e-18)
+
+
+def test_easyexpert_s_runs_and_steps_are_apart_and_a_derived_column_has_no_unit():
+    first, second, other = read("easyexpert.csv").records
+    assert units_of(first) == {"Vd": "V", "Vg": "V", "Id": "A", "gds": ""}
+    assert values(second, "Vg").tolist() == [2, 2, 2]
+    assert values(second, "Id")[0] == pytest.approx(2e-6)
+    assert [each.name for each in (first, other)] == ["Id-Vd die 3 #1, step 1 of 2", "Id-Vd #2"]
+
+
+def test_iccap_s_blocks_are_records_named_by_what_was_held():
+    _, second = read("iccap.mdm").records
+    assert second.name == "VG=1.8, VS=0"
+    assert units_of(second) == {"VD": "V", "ID": "A"}
+    assert values(second, "ID").tolist() == [0, 0.9e-6, 1.8e-6]
+
+
+def test_an_oscilloscope_s_channels_have_numbers():
+    (record,) = read("oscilloscope.csv").records
+    assert units_of(record) == {"time": "s", "channel 1": "V", "channel 2": "V"}
+    assert values(record, "channel 2")[1] == pytest.approx(-121.2e-6)
+
+
+def test_a_packed_file_is_unpacked_within_bounds(tmp_path, monkeypatch):
+    raw = (CASES / "oscilloscope.csv").read_bytes()
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(raw))
+    assert read_file(tmp_path / "a.csv.gz").records[0].points == 5
+    (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(raw)[:-9])
+    with pytest.raises(InputError, match="cut short"):
+        read_file(tmp_path / "cut.csv.gz")
+    monkeypatch.setattr("bruno_spice.calibration.measured.text.MOST_BYTES", 1000)
+    (tmp_path / "bomb.csv.gz").write_bytes(gzip.compress(bytes(100_000)))
+    with pytest.raises(InputError, match="unpacks to more than 1,000 bytes"):
+        read_file(tmp_path / "bomb.csv.gz")
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "said"),
+    [
+        ("aixacct_dhm.dat", b"1.500000e+000", b"nan", r"line 34: 'nan' in column 'V\+ \[V\]' is not a finite number"),
+        ("aixacct_dhm.dat", b"1.500000e+000", b"1,5", r"line 34: '1,5' in column"),
+        ("aixacct_dhm.dat", b"1.500000e+000", b"1e999", "line 34: a number beyond"),
+        ("aixacct_dhm.dat", b"1.500000e+000\t", b"", "line 34: 8 numbers where the header names 9 columns"),
+        ("aixacct_dhm.dat", b"\tV- [V]", b"\tW [V]", "line 30: loop 3 has no column V-"),
+        ("aixacct_dhm.dat", b"[mm2]: 0.01", b"[sqmil]: 0.01", "the unit 'sqmil' of 'Area' is not known here"),
+        ("aixacct_dhm.dat", b"[mm2]: 0.01", b"[mm2]: wide", "'wide' for 'Area' is not a number"),
+        ("aixacct_dhm.dat", b"[mm2]: 0.01", b"[mm2]: -1", "'Area' cannot be '-1'"),
+        ("aixacct_forc.dat", b"TfaModule", b"Module", "no measured table in this file"),
+        ("radiant.txt", b"Points:\t24", b"Points:\t501", "line 19: 501 points announced, but 24 rows are there"),
+        ("radiant.txt", b"Drive Voltage", b"Field", "no line 'Point, Time, Drive Voltage, Measured Polarization'"),
+        ("easyexpert.csv", b"Dimension2, 2", b"Dimension2, 4", "Dimension2 does not say one number of rows"),
+        ("easyexpert.csv", b"Dimension1, 3, 3, 3", b"Dimension1, 5, 5, 5", "5 x 2 rows announced, but 6 are there"),
+        (
+            "easyexpert.csv",
+            b"DataValue, 0.5, 1,",
+            b"DataValue, 0.5,",
+            "line 17: 3 numbers where DataName names 4 columns",
+        ),
+        ("easyexpert.csv", b"DataValue, 0.5, 1,", b"DataValue, 0.5, -,", "line 17: '-' in column 'Vg'"),
+        ("iccap.mdm", b"1          3    0.5", b"1          4    0.5", "announces 8 points, but 6 are there"),
+        ("iccap.mdm", b"END_DB\n", b"", "line 19: a blank line within the numbers"),
+        (
+            "iccap.mdm",
+            b"#VD              ID",
+            b"#VD  VD",
+            "line 15: the names of the columns are missing or come twice",
+        ),
+        ("oscilloscope.csv", b"-7.1000E-03", b"--", "line 3: neither a header of 3 columns nor a row of"),
+        ("keithley.xls", b"\x09\x08", b"\xff\xff", "no readable .xls workbook"),
+    ],
+)
+def test_what_is_broken_ends_in_one_sentence_with_its_line(tmp_path, name, old, new, said):
+    raw = (CASES / name).read_bytes()
+    assert old in raw
+    (tmp_path / "a").write_bytes(raw.replace(old, new, 1))
+    with pytest.raises(InputError, match=said) as caught:
+        read_file(tmp_path / "a")
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).count("/a:") == 1
+
+
+def test_a_file_that_is_cut_short_is_no_shorter_measurement(tmp_path):
+    """Where the format says how much there must be."""
+    for name in ("radiant.txt", "easyexpert.csv", "iccap.mdm", "keithley.xls"):
+        raw = (CASES / name).read_bytes()
+        (tmp_path / name).write_bytes(raw[: int(0.7 * len(raw))])
+        with pytest.raises(InputError):
+            read_file(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        (b'HEADER\n"PSFversion" "1.00"\n', "output of Spectre"),
+        (b"Title: x\nPlotname: DC\nFlags: real\nNo. Variables: 2\nBinary:\n\0\0", "a .raw file of ngspice or LTspice"),
+        ("Title: x\nPlotname: DC\nFlags: real\n".encode("utf-16-le"), "a .raw file of ngspice or LTspice"),
+        (b"\4\0\0\0 9601 rc Copyright TIME v(0 $&%#", "output of HSPICE"),
+        (b"PK\3\4abc", "a zip archive or .xlsx workbook"),
+    ],
+)
+def test_what_a_simulator_wrote_is_named_and_not_read(tmp_path, start, said):
+    (tmp_path / "a").write_bytes(start)
+    with pytest.raises(InputError, match=said):
+        read_file(tmp_path / "a")
+
+
+def test_a_unit_that_the_file_contradicts_or_for_no_column_is_refused():
+    with pytest.raises(InputError, match=r"column 'P1' is in uC/cm2 by the file, but --unit says V"):
+        read("aixacct_dhm.dat", "P1=V")
+    with pytest.raises(InputError, match="--unit says V, but there is no column 'Vfroce', only Vforce, Charge"):
+        read("keithley.xls", "Vfroce=V")
+    with pytest.raises(InputError, match="write COLUMN=UNIT"):
+        declared_units(["V"])
+    with pytest.raises(InputError, match="not a unit known here"):
+        declared_units(["V=furlong"])
+
+
+def test_of_several_records_one_is_chosen_by_number():
+    found = read("aixacct_dhm.dat")
+    assert found.record(4) is found.records[3]
+    with pytest.raises(
+        InputError, match=r"6 records; choose one with --record N: 1 \(Table 1, loop 1: film A 25C\), 2"
+    ):
+        found.record(None)
+    with pytest.raises(InputError, match="there is no record 7; there are 1"):
+        found.record(7)

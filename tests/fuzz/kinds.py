@@ -123,6 +123,30 @@ def _table(folder: Path, data: bytes, rng: random.Random) -> Outcome:
     return called(lambda: read_measurement(_written(folder, "measured.csv", data), columns, None))
 
 
+def _free_tables() -> list[bytes]:
+    units = (CASES / "fecap" / "loop.csv").read_text().replace("t,v,q", "t [us],v [V],q [uC/cm2]")
+    german = units.replace(",", ";").replace(".", ",")
+    parts = f"# area [um2]: 25\n{units}\n{units}"
+    return [units.encode(), german.encode("utf-16"), parts.encode(), units.partition("\n")[2].encode()]
+
+
+def _tester_file(folder: Path, data: bytes, rng: random.Random) -> Outcome:
+    """A file of a tester: what is in it, one record as a table, and a fit's view of it."""
+    from bruno_spice.calibration.fecap.measurement import Columns, read_measurement
+
+    path = _written(folder, "measured.dat", data)
+    draw = rng.random()
+    if draw < 0.2:
+        return bruno("data", "show", path)
+    if draw < 0.4:
+        return bruno("data", "convert", path, "--record", rng.choice((1, 2, 7)), "--out", folder / "out.csv")
+    return called(lambda: read_measurement(path, Columns(), 1e-10, None, rng.choice((None, 1, 3)), None))
+
+
+def _tester(*names: str) -> Callable[[], list[bytes]]:
+    return lambda: [(CASES / "measured" / name).read_bytes() for name in names]
+
+
 def _dialect(folder: Path, data: bytes, rng: random.Random) -> Outcome:
     """A table written in another way must give the same numbers, or be refused."""
     from bruno_spice.devices.tables import read_table
@@ -323,10 +347,40 @@ NETLIST_LINES = (
     b".measure tran a FIND v(a) AT=1",
 )  # fmt: skip
 
+AIXACCT_LINES = (
+    b"Table 2", b"Data Table [1,2]", b"SingleLoop: YES", b"ManualWaveform: YES", b"Area [mm2]: 0", b"Area [C]: 1",
+    b"Thickness [nm]: 1e400", b"Time [s]\tV+ [V]\tP1 [uC/cm2]\t", b"TfaModule: DHM", b"Waveform: \x1b[31m", b"\t\t\t",
+    b"Time [s]\t" * 300, b"Hysteresis Frequency [Hz]: -1", b":" * 3000,
+)  # fmt: skip
+RADIANT_LINES = (
+    b"Points:\t99999999999999999999", b"Volts:\t0", b"Hysteresis Period (ms):\t0", b"Sample Area (cm2):\tnan",
+    b"Point\tTime (ms)\tDrive Voltage\tMeasured Polarization", b"PMax (V):\t1", b"PMax (%s):\t1",
+)  # fmt: skip
+EASYEXPERT_LINES = (
+    b"SetupTitle, `touch CANARY`", b"DataName, a, a", b"DataName", b"DataValue", b"DataValue, 1, 2, 3, 4",
+    b"Dimension1, 999999999", b"Dimension2, 0", b"TestParameter", b"TestParameter, Channel.VName, Id, Id",
+)  # fmt: skip
+ICCAP_LINES = (
+    b"BEGIN_DB", b"END_DB", b"BEGIN_HEADER", b"END_HEADER", b" ICCAP_VAR VG 0", b" #VD ID", b" #", b"ICCAP_INPUTS",
+    b"  X V A B C D LIN 9 0 1 99999999 1", b"  X V LIN", b"  X V LIST 1 3 1 2 3", b"  X V SYNC 1 0 VG", b"  X V ESYNC",
+)  # fmt: skip
+
 KINDS: dict[str, Kind] = {
     "card": Kind(0.14, lambda: [(CARDS / f"{name}.json").read_bytes() for name in ("felif", "rram")], _card),
     "stimulus": Kind(0.12, _stimuli, _stimulus),
     "table": Kind(0.12, _tables, _table),
+    "free table": Kind(0.06, _free_tables, _tester_file),
+    "aixacct": Kind(
+        0.06,
+        _tester(*(f"aixacct_{each}.dat" for each in ("dhm", "forc", "pund", "leakage", "fatigue"))),
+        _tester_file,
+        AIXACCT_LINES,
+    ),
+    "radiant": Kind(0.04, _tester("radiant.txt"), _tester_file, RADIANT_LINES),
+    "xls": Kind(0.06, _tester("keithley.xls"), _tester_file),
+    "easyexpert": Kind(0.04, _tester("easyexpert.csv"), _tester_file, EASYEXPERT_LINES),
+    "iccap": Kind(0.04, _tester("iccap.mdm"), _tester_file, ICCAP_LINES),
+    "oscilloscope": Kind(0.04, _tester("oscilloscope.csv"), _tester_file),
     "dialect": Kind(0.08, lambda: [(CASES / "fecap" / "loop.csv").read_bytes()], _dialect),
     "waveform": Kind(0.06, lambda: [b"time_s,v_mem_v,spike\n0,0,0\n1e-3,2.5,1\n2e-3,0.1,0\n", *_stimuli()], _wave),
     "config": Kind(0.12, lambda: _yamls("training/configs/*.yaml"), _config, YAML_LINES),

@@ -75,9 +75,8 @@ def show_command(
     output(150).print(_table(chosen))
     if record is not None or count == 1:
         output(150).print(_columns(next(iter(chosen.values()))))
-    for note in dict.fromkeys(note for one in chosen.values() for note in one.notes):
-        those = [str(number) for number, one in chosen.items() if note in one.notes]
-        typer.echo(f"note: record{'s' if len(those) > 1 else ''} {', '.join(those[:20])}: {printable(note)}")
+    for line in _notes(chosen):
+        typer.echo(f"note: {line}")
     if without := sorted({each.name for one in chosen.values() for each in one.columns if not each.unit}):
         typer.echo(
             f"note: the file does not say the unit of {', '.join(map(printable, without[:20]))}; "
@@ -190,6 +189,18 @@ def _columns(record: "Record") -> Table:
 
 def _with_unit(value: float, unit: str) -> str:
     return f"{value:.4g} m2" if unit == "m2" else format_si(value, unit)
+
+
+def _notes(records: "dict[int, Record]") -> list[str]:
+    """The notes of the records, those of the same records in one line."""
+    by_records: dict[tuple[int, ...], list[str]] = {}
+    for note in dict.fromkeys(note for record in records.values() for note in record.notes):
+        those = tuple(number for number, record in records.items() if note in record.notes)
+        by_records.setdefault(those, []).append(printable(note))
+    return [
+        f"record{'s' if len(those) > 1 else ''} {', '.join(map(str, those[:20]))}: {'; '.join(notes)}"
+        for those, notes in by_records.items()
+    ]
 
 
 def _as_json(found: "MeasuredFile", records: "dict[int, Record]") -> dict[str, Any]:

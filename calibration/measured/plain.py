@@ -47,7 +47,7 @@ def _read(path: Path, asked: Asked) -> Found:
     except TableFault as fault:
         raise InputError(f"{printable(str(path))}: {fault}") from None
     columns = tuple(_column(name, table, asked, path) for name in asked.columns)
-    record = Record("table", "", f"line {table.lines[0]}", columns, **_about(text, int(table.lines[0])))
+    record = Record("table", "", f"line {table.lines[0]}", columns, **_about(text, int(table.lines[0])), notes=())
     return Found([record], (*text.said, *table.unusual))
 
 

@@ -35,4 +35,4 @@ def times(voltage_v: Array, frequency_hz: float | None, where: str) -> tuple[Arr
     samples = 2 * float(halves.mean())
     step_s = 1 / (frequency_hz * samples)
     said = f"no times in the file: samples equally spaced, {samples:g} of them a period at {frequency_hz:g} Hz"
-    return step_s * np.arange(voltage_v.size), said
+    return step_s * np.arange(voltage_v.size, dtype=np.float64), said

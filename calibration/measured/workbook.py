@@ -94,14 +94,17 @@ def _records(grid: list[list[Any]], where: str, sheet: str, settings: tuple[str,
         values = [row[at] if at < len(row) else None for row in grid[1:]]
         while values and values[-1] is None:
             values.pop()
+        cells[name] = []
         for row, value in enumerate(values, 2):
             if not isinstance(value, float) or not np.isfinite(value):
                 what = "is empty" if value is None else f"holds {shown(value)}"
                 raise InputError(f"{where}: row {row} of column {shown(name)} {what}, no finite number")
-        cells[name], lengths[name] = values, len(values)
+            cells[name].append(value)
+        lengths[name] = len(values)
     if any(len(row) > len(names) and any(value is not None for value in row[len(names) :]) for row in grid[1:]):
         raise InputError(f"{where}: a column without a name in row 1")
     scalars = tuple(f"{name} = {cells[name][0]:g}" for name in names if lengths[name] == 1)
+    scalars += tuple(f"{name} is empty" for name in names if not lengths[name])
     out = []
     for length in dict.fromkeys(lengths[name] for name in names if lengths[name] > 1):
         columns = tuple(

@@ -15,7 +15,7 @@ from bruno_spice.cli import app
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if blocks(path) and path.name not in ("paper.md",))
-COPIED = ("spice_netlists", "data", "training/tasks/own_example.py", "training/configs")
+COPIED = ("spice_netlists", "data", "training/tasks/own_example.py", "training/configs", "tests/cases/measured")
 
 
 @pytest.fixture

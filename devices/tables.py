@@ -130,14 +130,15 @@ def table_below(
     delimiter: str,
     names: Sequence[str] | None = None,
     may_be_empty: bool = False,
+    last: int | None = None,
 ) -> NumberTable:
     """The columns `names` (default: all) of the table whose header is line `header` and names the columns `cells`.
 
-    A header of 0 stands above the first line. Raises `TableFault`.
+    A header of 0 stands above the first line; the table ends with line `last` or the file. Raises `TableFault`.
     """
     wanted = [same_name(name) for name in (cells if names is None else names)]
     at = [_only(cells, name, header) for name in wanted]
-    rows, units, unusual = _rows(lines, header, cells, delimiter, at, may_be_empty)
+    rows, units, unusual = _rows(lines, header, cells, delimiter, at, may_be_empty, last)
     columns, said = _numbers(rows, at, wanted, delimiter)
     keys = wanted if names is None else list(names)
     return NumberTable(
@@ -237,12 +238,18 @@ def _is_number(cell: str) -> bool:
 
 
 def _rows(
-    lines: list[str], header: int, head: list[str], delimiter: str, at: Sequence[int], may_be_empty: bool
+    lines: list[str],
+    header: int,
+    head: list[str],
+    delimiter: str,
+    at: Sequence[int],
+    may_be_empty: bool,
+    last_line: int | None,
 ) -> tuple[list[Row], list[str], list[str]]:
     """The rows of numbers, the cells of a row of units, and what is unusual."""
     below: list[Row] = []
     comments = 0
-    for number, line in enumerate(lines[header:], header + 1):
+    for number, line in enumerate(lines[header:last_line], header + 1):
         if line.lstrip().startswith(COMMENTS):
             comments += 1
         elif line.strip():

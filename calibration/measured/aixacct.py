@@ -10,6 +10,7 @@ No specification is published; the shape is that of exports of aixPlorer 3.0.
 
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,7 @@ def _records(text: Text, block: _Block, asked: Asked) -> list[Record]:
     short = [in_brackets(name) for name in block.names]
     plain = [name for name, _ in short]
 
+    @cache
     def one(at: int) -> Column:
         return column(short[at][0], block.values[at], asked, short[at][1], path=text.path)
 

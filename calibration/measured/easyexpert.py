@@ -87,9 +87,10 @@ def _records(text: Text, run: _Run, asked: Asked) -> list[Record]:
     for n in np.flatnonzero(~np.isfinite(values).all(axis=0)):
         raise text.fault(run.row_lines[int(n)], "a number beyond what a number can hold")
     points, steps = _dimension(text, run, "Dimension1"), _dimension(text, run, "Dimension2") or 1
-    if points and points * steps != len(run.rows):
+    if (points and points * steps != len(run.rows)) or len(run.rows) % steps:
         raise text.fault(
-            run.line, f"{points} x {steps} rows announced, but {len(run.rows)} are there; the file may be cut short"
+            run.line,
+            f"{points or 'some'} x {steps} rows announced, but {len(run.rows)} are there; the file may be cut short",
         )
     units = {same_name(name): unit for key, unit in BY_SETUP.items() for name in run.setup.get(key, ()) if name}
     target, turn = (run.setup.get(f"TestRecord.{key}", [""])[:1] for key in ("TestTarget", "IterationIndex"))

@@ -11,7 +11,7 @@ they say, for area, thickness, amplitude, frequency and temperature.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 from bruno_spice.calibration.measured.record import Asked, Column, Found, Reader, Record, column
@@ -35,6 +35,7 @@ from bruno_spice.devices.tables import (
 
 STATED = {name.rpartition("_")[0]: name for name in FIELDS}
 """Key of a line above the header, and the field of a record."""
+MOST_PARTS = 1000
 Row = list[str]
 
 
@@ -64,20 +65,21 @@ def read_text(
     names = [named(name) for name in names]
     again = [n for n, line in enumerate(text.lines, 1) if header and line.strip() == text.lines[header - 1].strip()]
     starts = again or [0]
+    if len(starts) > MOST_PARTS:
+        raise text.fault(starts[MOST_PARTS], f"the header comes more than {MOST_PARTS} times")
     said: list[str] = [*text.said, *([f"columns between {DELIMITERS[delimiter]}"] if delimiter != "," else [])]
     if not header:
         said.append("no header: columns by their number")
     records = []
-    for start, end in zip(starts, [*starts[1:], len(text.lines) + 1], strict=True):
-        lines = ["" if n < start or n >= end else line for n, line in enumerate(text.lines, 1)]
-        scalars, left_out = _scalars(text, lines, start, delimiter, names)
+    for number, (start, end) in enumerate(pairwise([*starts, len(text.lines) + 1]), 1):
+        scalars, left_out = _scalars(text, range(start + 1, end), delimiter, names)
         kept = [name for name in names if name not in scalars and name not in left_out]
         try:
-            table = table_below(lines, start, names, delimiter, kept)
+            table = table_below(text.lines, start, names, delimiter, kept, last=end - 1)
         except TableFault as fault:
             raise InputError(f"{printable(str(text.path))}: {fault}") from None
         columns = tuple(_bare(_column(name, table, asked, text.path)) for name in kept)
-        part = f"part {starts.index(start) + 1} of {len(starts)}" if len(starts) > 1 else ""
+        part = f"part {number} of {len(starts)}" if len(starts) > 1 else ""
         notes = (*(f"{name} = {value}" for name, value in scalars.items()), *(f"{name} is empty" for name in left_out))
         where = f"line {table.lines[0]}"
         records.append(Record(kind, part, where, columns, **_about(text, int(table.lines[0])), notes=notes))
@@ -161,11 +163,9 @@ def _names(text: Text, line: int, delimiter: str, widths: range, numbered: bool)
     return [name if names.index(name) == n else f"{name} ({names[:n].count(name) + 1})" for n, name in enumerate(names)]
 
 
-def _scalars(
-    text: Text, lines: Sequence[str], header: int, delimiter: str, names: Sequence[str]
-) -> tuple[dict[str, str], list[str]]:
-    """The columns with a number in the first row only, and those without any."""
-    below = (_cells(text, n, delimiter) for n in range(header + 1, len(lines) + 1) if lines[n - 1])
+def _scalars(text: Text, lines: range, delimiter: str, names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """The columns with a number in the first of the rows in `lines` only, and those without any."""
+    below = (_cells(text, n, delimiter) for n in lines)
     numbers = filter(_is_row, below)
     rows = list(islice(numbers, 2))
     if len(rows) < 2 or (len(rows[1]) >= len(names) and all(rows[1][: len(names)])):

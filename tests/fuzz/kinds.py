@@ -372,7 +372,8 @@ RADIANT_LINES = (
 )  # fmt: skip
 EASYEXPERT_LINES = (
     b"SetupTitle, `touch CANARY`", b"DataName, a, a", b"DataName", b"DataValue", b"DataValue, 1, 2, 3, 4",
-    b"Dimension1, 999999999", b"Dimension2, 0", b"TestParameter", b"TestParameter, Channel.VName, Id, Id",
+    b"Dimension1, 999999999", b"Dimension2, 0", b"Dimension2, 9999999", b"TestParameter",
+    b"TestParameter, Channel.VName, Id, Id",
 )  # fmt: skip
 ICCAP_LINES = (
     b"BEGIN_DB", b"END_DB", b"BEGIN_HEADER", b"END_HEADER", b" ICCAP_VAR VG 0", b" #VD ID", b" #", b"ICCAP_INPUTS",

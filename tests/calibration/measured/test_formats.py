@@ -172,6 +172,12 @@ def test_a_packed_file_is_unpacked_within_bounds(tmp_path, monkeypatch):
         ("radiant.txt", b"Points:\t24", b"Points:\t501", "line 19: 501 points announced, but 24 rows are there"),
         ("radiant.txt", b"Drive Voltage", b"Field", "no line 'Point, Time, Drive Voltage, Measured Polarization'"),
         ("easyexpert.csv", b"Dimension2, 2", b"Dimension2, 4", "Dimension2 does not say one number of rows"),
+        (
+            "easyexpert.csv",
+            b"Dimension1, 3, 3, 3\r\nDimension2, 2, 2, 2",
+            b"Dimension2, 9999999",
+            "some x 9999999 rows",
+        ),
         ("easyexpert.csv", b"Dimension1, 3, 3, 3", b"Dimension1, 5, 5, 5", "5 x 2 rows announced, but 6 are there"),
         (
             "easyexpert.csv",

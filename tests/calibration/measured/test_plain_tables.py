@@ -140,3 +140,9 @@ def test_the_frequency_gives_the_times_of_a_voltage_without_any(shape, periods):
 def test_a_voltage_that_does_not_swing_evenly_has_no_frequency(voltage):
     with pytest.raises(InputError, match="does not swing evenly to both sides"):
         times(voltage, 1e3, "f")
+
+
+def test_a_header_that_comes_without_end_is_refused_at_once(reads):
+    """A file of headers only would otherwise be read once for each of them."""
+    with pytest.raises(InputError, match="line 2002: the header comes more than 1000 times"):
+        reads("t,v\n1,2\n" + "1,2\nt,v\n" * 200_000)

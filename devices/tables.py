@@ -29,6 +29,8 @@ Row = tuple[int, list[str]]
 MOST_BYTES = 32_000_000
 MOST_LINE = 50_000
 MOST_COLUMNS = 1000
+MOST_LINES = 4_000_000
+MOST_CELLS = 4_000_000
 MOST_HEAD = 1000
 """Lines within which the header must come."""
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
@@ -103,10 +105,13 @@ def same_name(name: str) -> str:
 def decoded_lines(raw: bytes) -> tuple[list[str], list[str]]:
     """The lines of a text in any of the encodings above, and what is unusual about it.
 
-    Raises `TableFault` for what is no such text, for a line longer than `MOST_LINE` and for control characters.
+    Raises `TableFault` for what is no such text, for more than `MOST_LINES`, a line longer than `MOST_LINE` and control
+    characters.
     """
     text, unusual = _decoded(raw)
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    if len(lines) > MOST_LINES:
+        raise TableFault(f"has more than {MOST_LINES:,} lines")
     longest = max(lines, key=len)
     if len(longest) > MOST_LINE:
         raise TableFault(f"line {lines.index(longest) + 1} has {len(longest):,} characters, no row of a table")
@@ -249,12 +254,14 @@ def _rows(
     """The rows of numbers, the cells of a row of units, and what is unusual."""
     below: list[Row] = []
     comments = 0
+    width = len(head)
     for number, line in enumerate(lines[header:last_line], header + 1):
         if line.lstrip().startswith(COMMENTS):
             comments += 1
         elif line.strip():
             below.append((number, fields(line, delimiter, number)))
-    width = len(head)
+            if len(below) * width > MOST_CELLS:
+                raise TableFault(f"line {number}: more than {MOST_CELLS:,} numbers; leave some of them out")
 
     def whole(row: Row) -> bool:
         cells = row[1]

@@ -19,6 +19,7 @@ from bruno_spice.devices.reading import printable, shown
 TYPES = {"V": "V", "I": "A", "C": "F", "F": "Hz", "T": "s"}
 COUNT_BEHIND = {"LIN": 4, "LIST": 2}
 """Where behind the name of a sweep its number of points stands."""
+MOST_BLOCKS = 10_000
 ONE_POINT = ("CON", "SYNC")
 
 
@@ -36,6 +37,8 @@ def _read(path: Path, asked: Asked) -> Found:
         if words[0] == "BEGIN_DB":
             record, line = _block(text, line, units, asked)
             records.append(record)
+            if len(records) > MOST_BLOCKS:
+                raise text.fault(line, f"more than {MOST_BLOCKS:,} blocks")
             continue
         if words[0] in ("BEGIN_HEADER", "END_HEADER", "ICCAP_INPUTS", "ICCAP_OUTPUTS", "ICCAP_VALUES", "USER_INPUTS"):
             section = words[0]

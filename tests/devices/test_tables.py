@@ -156,3 +156,13 @@ def test_a_pipe_and_a_huge_file_are_refused(tmp_path, monkeypatch):
     (tmp_path / "m.csv").write_text(PLAIN)
     with pytest.raises(InputError, match="larger than the 1,000 bytes"):
         read_table(tmp_path / "m.csv", NAMES)
+
+
+@pytest.mark.parametrize(
+    ("limit", "most", "said"),
+    [("MOST_LINES", 100, "has more than 100 lines"), ("MOST_CELLS", 30, "line 12: more than 30 numbers")],
+)
+def test_a_table_of_too_many_lines_or_numbers_is_refused_before_it_is_read(reads, monkeypatch, limit, most, said):
+    monkeypatch.setattr(f"bruno_spice.devices.tables.{limit}", most)
+    with pytest.raises(InputError, match=said):
+        reads(PLAIN)

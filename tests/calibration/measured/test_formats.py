@@ -256,7 +256,7 @@ def test_of_several_records_one_is_chosen_by_number():
 
 
 def test_blocks_without_end_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("bruno_spice.calibration.measured.iccap.MOST_BLOCKS", 3)
+    monkeypatch.setattr("bruno_spice.calibration.measured.formats.iccap.MOST_BLOCKS", 3)
     (tmp_path / "a.mdm").write_bytes((CASES / "iccap.mdm").read_bytes() + b"BEGIN_DB\n#VD ID\n1 2\nEND_DB\n" * 3)
     with pytest.raises(InputError, match="more than 3 blocks"):
         read_file(tmp_path / "a.mdm")

@@ -5,7 +5,7 @@ The first line is ``x-axis,1,2``, the second has the units, ``second,Volt,Volt``
 
 from pathlib import Path
 
-from bruno_spice.calibration.measured.plain import read_text
+from bruno_spice.calibration.measured.formats.plain import read_text
 from bruno_spice.calibration.measured.record import Asked, Found, Reader
 from bruno_spice.calibration.measured.text import Text
 

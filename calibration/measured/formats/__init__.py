@@ -1,0 +1,1 @@
+"""The formats of measured files: one module each, which holds a `Reader` (`calibration.measured.READERS`)."""

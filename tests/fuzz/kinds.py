@@ -2,86 +2,27 @@
 
 Files go through the commands themselves where that is quick, else through the function with which the command reads
 them. Each returns the exit code and what was printed; `Believed` is raised where a changed number was taken for good.
+Files of testers are in `testers`.
 """
 
-import contextlib
-import io
 import os
 import random
 import shutil
-import sys
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from kind import CASES, ROOT, Believed, Kind, Outcome, bruno, called, written
+from testers import TESTERS
 
-from bruno_spice.calibration.commands.shared import run
-from bruno_spice.cli import app
-from bruno_spice.devices.errors import BrunoError
-
-ROOT = Path(__file__).parents[2]
 CARDS = ROOT / "data" / "calibrated"
 NETLISTS = ROOT / "spice_netlists"
-CASES = ROOT / "tests" / "cases"
-
-
-class Believed(Exception):
-    """A number that was changed on disk came out as if nothing had been."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Exit code and what was printed."""
-
-    code: object
-    out: str
-    err: str
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of file: `weight` of all inputs are of it."""
-
-    weight: float
-    seeds: Callable[[], list[bytes]]
-    read: Callable[[Path, bytes, random.Random], Outcome]
-    lines: tuple[bytes, ...] = ()
-
-
-def bruno(*args: object) -> Outcome:
-    """``bruno ARGS`` in this process."""
-
-    out, err = io.StringIO(), io.StringIO()
-    sys.argv = ["bruno", *map(str, args)]
-    code: object = None
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            run(app)
-        except SystemExit as leaving:
-            code = leaving.code or 0
-    return Outcome(code, out.getvalue(), err.getvalue())
-
-
-def called(function: Callable[[], object]) -> Outcome:
-    """`function` as a command would call it: the project's own errors are sentences with an exit code."""
-    try:
-        function()
-    except BrunoError as error:
-        return Outcome(error.exit_code, "", str(error))
-    return Outcome(0, "", "")
-
-
-def _written(folder: Path, name: str, data: bytes) -> Path:
-    (folder / name).write_bytes(data)
-    return folder / name
 
 
 def _card(folder: Path, data: bytes, rng: random.Random) -> Outcome:
-    path = _written(folder, "card.json", data)
+    path = written(folder, "card.json", data)
     felif = b'"felif"' in data[:400].lower()
     commands = [
         ("card", "check", path),
@@ -104,7 +45,7 @@ def _stimuli() -> list[bytes]:
 
 
 def _stimulus(folder: Path, data: bytes, rng: random.Random) -> Outcome:
-    path = _written(folder, "stimulus.csv", data)
+    path = written(folder, "stimulus.csv", data)
     return bruno("simulate", "neuron", "--stimulus", path, "--t-stop", "2m", "--out", folder / "trace.csv")
 
 
@@ -120,45 +61,7 @@ def _table(folder: Path, data: bytes, rng: random.Random) -> Outcome:
     from bruno_spice.calibration.fecap.measurement import Columns, read_measurement
 
     columns = Columns("t", "v", "q", "charge", "us", "V", "uC/cm2")
-    return called(lambda: read_measurement(_written(folder, "measured.csv", data), columns, None))
-
-
-def _free_tables() -> list[bytes]:
-    units = (CASES / "fecap" / "loop.csv").read_text().replace("t,v,q", "t [us],v [V],q [uC/cm2]")
-    german = units.replace(",", ";").replace(".", ",")
-    parts = f"# area [um2]: 25\n{units}\n{units}"
-    return [units.encode(), german.encode("utf-16"), parts.encode(), units.partition("\n")[2].encode()]
-
-
-def _tester_file(folder: Path, data: bytes, rng: random.Random) -> Outcome:
-    """A file of a tester: what is in it, one record as a table, and a fit's view of it."""
-    from bruno_spice.calibration.fecap.measurement import Columns, read_measurement
-
-    path = _written(folder, "measured.dat", data)
-    draw = rng.random()
-    if draw < 0.2:
-        return bruno("data", "show", path)
-    if draw < 0.4:
-        return bruno("data", "convert", path, "--record", rng.choice((1, 2, 7)), "--out", folder / "out.csv")
-    return called(lambda: read_measurement(path, Columns(), 1e-10, None, rng.choice((None, 1, 3)), None))
-
-
-def _workbook(folder: Path, data: bytes, rng: random.Random) -> Outcome:
-    """A workbook whose bytes are overwritten where they stand, so that its sectors stay in place."""
-    from mutate import mutated
-
-    if rng.random() < 0.2:
-        return _tester_file(folder, mutated(data, rng, [], os.environ["FUZZ_CANARY"]), rng)
-    out = bytearray(data)
-    for _ in range(rng.choice((1, 1, 2, 4, 16))):
-        put = rng.choice((b"\0", b"\xff", b"\xff\xff\xff\x7f", b"\0\0\0\0", b"\xfe\xff\xff\xff", rng.randbytes(2)))
-        at = rng.choice((rng.randrange(512), rng.randrange(len(out)), rng.randrange(len(out))))
-        out[at : at + len(put)] = put
-    return _tester_file(folder, bytes(out), rng)
-
-
-def _tester(*names: str) -> Callable[[], list[bytes]]:
-    return lambda: [(CASES / "measured" / name).read_bytes() for name in names]
+    return called(lambda: read_measurement(written(folder, "measured.csv", data), columns, None))
 
 
 def _dialect(folder: Path, data: bytes, rng: random.Random) -> Outcome:
@@ -176,7 +79,7 @@ def _dialect(folder: Path, data: bytes, rng: random.Random) -> Outcome:
         at = rng.choice((0, 1, len(rows), rng.randrange(len(rows))))
         rows.insert(at, rng.choice(("", "# note", "Sample: 12", "us;V;uC/cm2", "us,V,uC/cm2", "1,2", "end", "a,b,c,d")))
     text = rng.choice(("\n", "\r\n", "\r")).join(row + rng.choice(("", delimiter, " ")) for row in rows)
-    path = _written(folder, "measured.csv", text.encode(rng.choice(("utf-8", "utf-16", "utf-8-sig", "cp1252"))))
+    path = written(folder, "measured.csv", text.encode(rng.choice(("utf-8", "utf-16", "utf-8-sig", "cp1252"))))
 
     def compare() -> None:
         found = read_table(path, ["t", "v", "q"])
@@ -190,9 +93,9 @@ def _dialect(folder: Path, data: bytes, rng: random.Random) -> Outcome:
 def _wave(folder: Path, data: bytes, rng: random.Random) -> Outcome:
     from bruno_spice.devices.waveform import Waveform
 
-    path = _written(folder, "trace.csv", data)
+    path = written(folder, "trace.csv", data)
     if rng.random() < 0.3:
-        _written(folder, "trace.spikes.csv", data)
+        written(folder, "trace.spikes.csv", data)
     return called(lambda: Waveform.from_csv(path))
 
 
@@ -204,7 +107,7 @@ def _config(folder: Path, data: bytes, rng: random.Random) -> Outcome:
     from bruno_spice.training.networks.config import load_config
     from bruno_spice.training.runs.folder import Cards
 
-    path = _written(folder, "config.yaml", data)
+    path = written(folder, "config.yaml", data)
     return called(lambda: Cards.of(load_config(path)))
 
 
@@ -219,14 +122,14 @@ SEARCH = b"task: pulses\nsearch: {training.learning_rate: {low: 1e-3, high: 1e-2
 def _sweep(folder: Path, data: bytes, rng: random.Random) -> Outcome:
     from bruno_spice.training.studies.sweep import load_sweep
 
-    path = _written(folder, "sweep.yaml", data)
+    path = written(folder, "sweep.yaml", data)
     return called(lambda: load_sweep(path).check())
 
 
 def _variation(folder: Path, data: bytes, rng: random.Random) -> Outcome:
     from bruno_spice.calibration.spice.variation import Variation
 
-    path = _written(folder, "rram.variation.yaml", data)
+    path = written(folder, "rram.variation.yaml", data)
     return called(lambda: Variation.load(path))
 
 
@@ -326,7 +229,7 @@ def _pickles() -> list[bytes]:
 def _pickle(folder: Path, data: bytes, rng: random.Random) -> Outcome:
     from bruno_spice.training.tasks.pickles import read_pickle
 
-    return called(lambda: read_pickle(_written(folder, "data.pkl", data)))
+    return called(lambda: read_pickle(written(folder, "data.pkl", data)))
 
 
 @cache
@@ -338,8 +241,8 @@ def _netlists() -> list[bytes]:
 
 
 def _netlist(folder: Path, data: bytes, rng: random.Random) -> Outcome:
-    path = _written(folder, "deck.cir", data)
-    _written(folder, "inner.inc", b".control\nshell touch " + os.environ["FUZZ_CANARY"].encode() + b"\n.endc\n")
+    path = written(folder, "deck.cir", data)
+    written(folder, "inner.inc", b".control\nshell touch " + os.environ["FUZZ_CANARY"].encode() + b"\n.endc\n")
     if rng.random() < 0.1:
         return bruno("simulate", "rram", "--engine", "spice", "--i-prog", "50u", "--netlist", path)
     return bruno("netlist", "show" if rng.random() < 0.5 else "check", path)
@@ -361,41 +264,11 @@ NETLIST_LINES = (
     b".measure tran a FIND v(a) AT=1",
 )  # fmt: skip
 
-AIXACCT_LINES = (
-    b"Table 2", b"Data Table [1,2]", b"SingleLoop: YES", b"ManualWaveform: YES", b"Area [mm2]: 0", b"Area [C]: 1",
-    b"Thickness [nm]: 1e400", b"Time [s]\tV+ [V]\tP1 [uC/cm2]\t", b"TfaModule: DHM", b"Waveform: \x1b[31m", b"\t\t\t",
-    b"Time [s]\t" * 300, b"Hysteresis Frequency [Hz]: -1", b":" * 3000,
-)  # fmt: skip
-RADIANT_LINES = (
-    b"Points:\t99999999999999999999", b"Volts:\t0", b"Hysteresis Period (ms):\t0", b"Sample Area (cm2):\tnan",
-    b"Point\tTime (ms)\tDrive Voltage\tMeasured Polarization", b"PMax (V):\t1", b"PMax (%s):\t1",
-)  # fmt: skip
-EASYEXPERT_LINES = (
-    b"SetupTitle, `touch CANARY`", b"DataName, a, a", b"DataName", b"DataValue", b"DataValue, 1, 2, 3, 4",
-    b"Dimension1, 999999999", b"Dimension2, 0", b"Dimension2, 9999999", b"TestParameter",
-    b"TestParameter, Channel.VName, Id, Id",
-)  # fmt: skip
-ICCAP_LINES = (
-    b"BEGIN_DB", b"END_DB", b"BEGIN_HEADER", b"END_HEADER", b" ICCAP_VAR VG 0", b" #VD ID", b" #", b"ICCAP_INPUTS",
-    b"  X V A B C D LIN 9 0 1 99999999 1", b"  X V LIN", b"  X V LIST 1 3 1 2 3", b"  X V SYNC 1 0 VG", b"  X V ESYNC",
-)  # fmt: skip
-
 KINDS: dict[str, Kind] = {
     "card": Kind(0.14, lambda: [(CARDS / f"{name}.json").read_bytes() for name in ("felif", "rram")], _card),
     "stimulus": Kind(0.12, _stimuli, _stimulus),
     "table": Kind(0.12, _tables, _table),
-    "free table": Kind(0.06, _free_tables, _tester_file),
-    "aixacct": Kind(
-        0.06,
-        _tester(*(f"aixacct_{each}.dat" for each in ("dhm", "forc", "pund", "leakage", "fatigue"))),
-        _tester_file,
-        AIXACCT_LINES,
-    ),
-    "radiant": Kind(0.04, _tester("radiant.txt"), _tester_file, RADIANT_LINES),
-    "xls": Kind(0.06, _tester("keithley.xls"), _workbook),
-    "easyexpert": Kind(0.04, _tester("easyexpert.csv"), _tester_file, EASYEXPERT_LINES),
-    "iccap": Kind(0.04, _tester("iccap.mdm"), _tester_file, ICCAP_LINES),
-    "oscilloscope": Kind(0.04, _tester("oscilloscope.csv"), _tester_file),
+    **TESTERS,
     "dialect": Kind(0.08, lambda: [(CASES / "fecap" / "loop.csv").read_bytes()], _dialect),
     "waveform": Kind(0.06, lambda: [b"time_s,v_mem_v,spike\n0,0,0\n1e-3,2.5,1\n2e-3,0.1,0\n", *_stimuli()], _wave),
     "config": Kind(0.12, lambda: _yamls("training/configs/*.yaml"), _config, YAML_LINES),

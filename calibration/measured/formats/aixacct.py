@@ -9,6 +9,7 @@ No specification is published; the shape is that of exports of aixPlorer 3.0.
 """
 
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -57,13 +58,20 @@ def _read(path: Path, asked: Asked) -> Found:
     else:
         module = next((n for n, block in enumerate(blocks) if "TfaModule" in block.stated), len(blocks))
         chosen = blocks[module + 1 :]
-    records = [record for block in chosen if block.values for record in _records(text, block, asked)]
-    if not records:
+    measured = [block for block in chosen if block.values]
+    if not measured:
         raise text.fault(len(text.lines), "no measured table in this file; it may be cut short")
-    return Found(records, text.said)
+    said = text.said + tuple(
+        f"line {block.header} heads a table without numbers" for block in chosen if block.header and not block.values
+    )
+    listed = 0 if result == "Fatigue" else sum(block.values[0].size for block in blocks[:2] if block.values)
+    if listed and listed != len(measured):
+        said += (f"its summary lists {listed} measurements, but {len(measured)} are there",)
+    return Found([record for block in measured for record in _records(text, block, asked)], said)
 
 
 def _blocks(text: Text) -> list[_Block]:
+    """Every block of the file, the result's name in the first line being the title of the first."""
     blocks = [_Block(text.lines[0].strip(), 1)]
     line = 2
     while line <= len(text.lines):
@@ -87,58 +95,63 @@ def _blocks(text: Text) -> list[_Block]:
 
 
 def _records(text: Text, block: _Block, asked: Asked) -> list[Record]:
-    def made(kind: str, name: str, columns: list[Column], notes: tuple[str, ...] = ()) -> Record:
-        sample = block.text("SampleName")
-        error = block.text("Error")
-        status = block.text("Measurement Status") or "0"
-        if error or status != "0":
-            notes += (f"the tester reports {error or 'a fault'} (status {status})",)
-        if block.title.startswith("Data") and (cycles := block.text("Total Cycles")):
-            notes += (f"after {cycles} cycles",)
-        title = ", ".join(filter(None, (block.title, name)))
-        known = text.stated(block.stated, KEYS)
-        return Record(kind, f"{title}: {sample}" if sample else title, where, tuple(columns), **known, notes=notes)
-
-    where = f"line {block.header}"
-    short = [in_brackets(name) for name in block.names]
-    plain = [name for name, _ in short]
+    names = [in_brackets(name) for name in block.names]
+    plain = [name for name, _ in names]
 
     @cache
     def one(at: int) -> Column:
-        return column(short[at][0], block.values[at], asked, short[at][1], path=text.path)
+        return column(plain[at], block.values[at], asked, names[at][1], path=text.path)
 
-    loops = [match[1] for name in plain if (match := re.fullmatch(r"P(\d+)", name))]
-    if plain[:2] == ["Time", "V+"] and loops:
-        single = block.text("SingleLoop") == "YES"
-        waveform = block.text("Waveform")
-        own = block.text("ManualWaveform") == "YES"
-        kind = "forc" if own and "forc" in waveform.lower() else "waveform" if own else "loop"
-        out = []
-        for loop in loops[:1] if single else loops:
-            wanted = ["Time", "V-" if loop in BACKWARDS else "V+", f"I{loop}", f"P{loop}"]
-            missing = [name for name in wanted if name not in plain]
-            if missing:
-                raise text.fault(block.header, f"loop {loop} has no column {missing[0]}")
-            notes = (f"driven by the waveform {waveform.split(':')[-1].strip()}",) if own else ()
-            name = "" if single else f"loop {loop}"
-            out.append(made(kind, name, [one(plain.index(name)) for name in wanted], notes))
-        return out
-    group = plain[: plain.index("Time", 1)] if plain.count("Time") > 1 else []
-    if group and plain == group * plain.count("Time"):
-        pulses = plain.count("Time")
-        sequence = block.text("Pulse Sequence")
-        whole = [one(n) for n in range(len(group))]
-        for n, each in enumerate(whole):
-            units = {short[at][1] for at in range(n, len(plain), len(group))}
-            if len(units) > 1:
-                raise text.fault(block.header, f"the pulses have {each.name} in several units")
-            parts = [one(at).values for at in range(n, len(plain), len(group))]
-            whole[n] = Column(each.name, each.unit, np.concatenate(parts))
-        points = whole[0].values.size // pulses
-        whole.append(Column("pulse", "1", np.repeat(np.arange(1.0, pulses + 1), points)))
-        return [made("pulses", f"{pulses} pulses {sequence}".strip(), whole)]
+    if plain[:2] == ["Time", "V+"] and "P1" in plain:
+        return [_record(text, block, *part) for part in _loops(text, block, plain, one)]
+    if (pulses := plain.count("Time")) > 1 and plain == plain[: plain.index("Time", 1)] * pulses:
+        return [_record(text, block, *_pulses(text, block, pulses, [one(at) for at in range(len(plain))]))]
     kind = "fatigue" if "Cycles" in plain else "leakage" if any("Leakage" in name for name in plain) else "table"
-    return [made(kind, "", [one(n) for n in range(len(plain))])]
+    return [_record(text, block, kind, "", [one(at) for at in range(len(plain))])]
+
+
+def _record(
+    text: Text, block: _Block, kind: str, name: str, columns: list[Column], notes: tuple[str, ...] = ()
+) -> Record:
+    sample, error, status = block.text("SampleName"), block.text("Error"), block.text("Measurement Status") or "0"
+    if error or status != "0":
+        notes += (f"the tester reports {error or 'a fault'} (status {status})",)
+    if block.title.startswith("Data") and (cycles := block.text("Total Cycles")):
+        notes += (f"after {cycles} cycles",)
+    title = ", ".join(filter(None, (block.title, name)))
+    known = text.stated(block.stated, KEYS)
+    full = f"{title}: {sample}" if sample else title
+    return Record(kind, full, f"line {block.header}", tuple(columns), **known, notes=notes)
+
+
+def _loops(
+    text: Text, block: _Block, plain: list[str], one: Callable[[int], Column]
+) -> Iterator[tuple[str, str, list[Column], tuple[str, ...]]]:
+    """Kind, name, columns and notes of each loop."""
+    single, own = block.text("SingleLoop") == "YES", block.text("ManualWaveform") == "YES"
+    waveform = block.text("Waveform").split(":")[-1].strip()
+    kind = "forc" if own and "forc" in waveform.lower() else "waveform" if own else "loop"
+    notes = (f"driven by the waveform {waveform}",) if own else ()
+    loops = [match[1] for name in plain if (match := re.fullmatch(r"P(\d+)", name))]
+    for loop in loops[:1] if single else loops:
+        wanted = ["Time", "V-" if loop in BACKWARDS else "V+", f"I{loop}", f"P{loop}"]
+        if missing := next((name for name in wanted if name not in plain), None):
+            raise text.fault(block.header, f"loop {loop} has no column {missing}")
+        yield kind, "" if single else f"loop {loop}", [one(plain.index(name)) for name in wanted], notes
+
+
+def _pulses(text: Text, block: _Block, pulses: int, columns: list[Column]) -> tuple[str, str, list[Column]]:
+    """Kind, name and columns of pulses that stand side by side: one after the other, and which pulse each sample is."""
+    width = len(columns) // pulses
+    whole = []
+    for first in range(width):
+        parts = columns[first::width]
+        if len({each.unit for each in parts}) > 1:
+            raise text.fault(block.header, f"the pulses have {parts[0].name} in several units")
+        whole.append(Column(parts[0].name, parts[0].unit, np.concatenate([each.values for each in parts])))
+    points = columns[0].values.size
+    whole.append(Column("pulse", "1", np.repeat(np.arange(1.0, pulses + 1), points)))
+    return "pulses", f"{pulses} pulses {block.text('Pulse Sequence')}".strip(), whole
 
 
 AIXACCT = Reader("aixACCT TF Analyzer", lambda head: head.partition("\n")[0].strip() in RESULTS, _read)

@@ -69,6 +69,19 @@ def test_loops_side_by_side_are_records_of_their_own_under_the_voltage_that_drov
     assert broken.notes == ("the tester reports underflow (status 2)",)
 
 
+def test_an_aixacct_file_that_lost_a_table_says_so(tmp_path):
+    """Its summary lists every measurement."""
+    raw = (CASES / "aixacct_dhm.dat").read_bytes()
+    assert not any("summary" in said for said in read("aixacct_dhm.dat").said)
+    second = raw.rindex(b"Table 2\r\n")
+    (tmp_path / "a").write_bytes(raw[:second])
+    found = read_file(tmp_path / "a")
+    assert len(found.records) == 3
+    assert "its summary lists 2 measurements, but 1 are there" in found.said
+    (tmp_path / "b").write_bytes(raw[: raw.index(b"0.000000e+000", second)])
+    assert "line 71 heads a table without numbers" in read_file(tmp_path / "b").said
+
+
 def test_a_waveform_of_one_s_own_is_one_loop():
     (record,) = read("aixacct_forc.dat").records
     assert list(units_of(record)) == ["Time", "V+", "I1", "P1"]

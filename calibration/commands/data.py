@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from bruno_spice.calibration.commands.shared import JsonOption, number_option, print_json
+from bruno_spice.calibration.commands.shared import JsonOption, messages, number_option, print_json
 from bruno_spice.calibration.measured import READERS
 from bruno_spice.calibration.presentation.terminal import output
 from bruno_spice.devices.errors import InputError
@@ -119,7 +119,9 @@ def _read(path: Path, units: list[str] | None, reader: str | None) -> "MeasuredF
     from bruno_spice.calibration.measured.record import Asked
     from bruno_spice.calibration.measured.units import declared_units
 
-    return read_file(path, Asked(declared_units(units)), reader)
+    asked = Asked(declared_units(units))
+    with messages.status(f"reading {printable(path.name)}"):
+        return read_file(path, asked, reader)
 
 
 def _refuse_present(path: Path, overwrite: bool) -> None:

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from bruno_spice.calibration.measured.record import Asked, Found, Reader, Record, column
-from bruno_spice.calibration.measured.text import MISSING
+from bruno_spice.calibration.measured.text import content
 from bruno_spice.devices.errors import InputError
-from bruno_spice.devices.reading import NOT_PLAIN, printable, read_bytes, shown
+from bruno_spice.devices.reading import NOT_PLAIN, printable, shown
 from bruno_spice.devices.tables import MOST_COLUMNS, same_name
 
 SIGNATURE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -46,7 +46,9 @@ def _read(path: Path, asked: Asked) -> Found:
 def _opened(path: Path) -> Any:
     import xlrd
 
-    raw = read_bytes(path, MOST_BYTES, MISSING)
+    raw = content(path)
+    if len(raw) > MOST_BYTES:
+        raise InputError(f"{printable(str(path))}: larger than the {MOST_BYTES:,} bytes that a workbook may have")
     try:
         return xlrd.open_workbook(file_contents=raw, logfile=io.StringIO(), on_demand=True, ragged_rows=True)
     except Exception as error:  # a damaged workbook fails anywhere in xlrd, with errors of every kind

@@ -158,9 +158,12 @@ def test_an_oscilloscope_s_channels_have_numbers():
 
 
 def test_a_packed_file_is_unpacked_within_bounds(tmp_path, monkeypatch):
+    for path in (path for path in CASES.iterdir() if path.suffix != ".md"):
+        (tmp_path / "a.gz").write_bytes(gzip.compress(path.read_bytes()))
+        assert [each.points for each in read_file(tmp_path / "a.gz").records] == [
+            each.points for each in read_file(path).records
+        ]
     raw = (CASES / "oscilloscope.csv").read_bytes()
-    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(raw))
-    assert read_file(tmp_path / "a.csv.gz").records[0].points == 5
     (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(raw)[:-9])
     with pytest.raises(InputError, match="cut short"):
         read_file(tmp_path / "cut.csv.gz")
@@ -266,6 +269,12 @@ def test_of_several_records_one_is_chosen_by_number():
         found.record(None)
     with pytest.raises(InputError, match="there is no record 7; there are 1"):
         found.record(7)
+
+
+def test_a_workbook_that_is_too_large_is_refused_before_it_is_parsed(monkeypatch):
+    monkeypatch.setattr("bruno_spice.calibration.measured.formats.workbook.MOST_BYTES", 5000)
+    with pytest.raises(InputError, match="larger than the 5,000 bytes that a workbook may have"):
+        read("keithley.xls")
 
 
 def test_blocks_without_end_are_refused(tmp_path, monkeypatch):

@@ -99,7 +99,8 @@ def read_measurement(
     """
     if area_m2 is not None and not area_m2 > 0:
         raise InputError(f"the area must be positive, not {area_m2:g} m^2")
-    found = read_file(path, _asked(columns), reader)
+    asked = _asked(columns)
+    found, named = read_file(path, asked, reader), bool(asked.columns)
     chosen = found.record(record)
     where = printable(str(path))
     time = _time(chosen, columns, frequency_hz, where)
@@ -112,7 +113,7 @@ def read_measurement(
     else:
         time_s, how = time.values, ""
     made = measurement(time_s, voltage.values, factor * response.values, kind, str(path))
-    said = (*_said(found, chosen, (voltage, response)), *([how] if how else []))
+    said = (*_said(found, chosen, (voltage, response), named), *([how] if how else []))
     known = {"tfe": chosen.thickness_m, "tempk": chosen.temperature_k}
     return replace(made, read_as=said, known={name: value for name, value in known.items() if value is not None})
 
@@ -222,11 +223,13 @@ def _response(
     return kind, found, 1 / area_m2
 
 
-def _said(found: MeasuredFile, record: Record, taken: tuple[Column, ...]) -> tuple[str, ...]:
-    """What was recognised, where there was anything to recognise."""
-    if found.format == "table":
+def _said(found: MeasuredFile, record: Record, taken: tuple[Column, ...], named: bool) -> tuple[str, ...]:
+    """What was recognised, and what was taken where the caller did not name it."""
+    if found.format == "table" and named:
         return found.said
+    columns = f"columns {' and '.join(printable(each.name) for each in taken)}"
+    if found.format == "table" and len(found.records) == 1:
+        return (columns, *found.said, *record.notes)
     number = found.records.index(record) + 1
     which = f"record {number} of {len(found.records)}, {printable(record.name or record.kind)}"
-    columns = " and ".join(printable(each.name) for each in taken)
-    return (found.title, which, f"columns {columns}", *found.said, *record.notes)
+    return (found.title, which, columns, *found.said, *record.notes)

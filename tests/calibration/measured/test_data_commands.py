@@ -96,6 +96,7 @@ def test_a_fit_reads_the_converted_record_as_it_reads_the_file(bruno, tmp_path):
     back = read_measurement(tmp_path / "x.csv", Columns(), None)
     np.testing.assert_array_equal(direct.response, back.response)
     np.testing.assert_array_equal(direct.time_s, back.time_s)
+    assert back.read_as[0] == "columns V+ and P2"
     assert direct.known == back.known == {"tfe": pytest.approx(13e-9)}
     assert direct.read_as[:3] == (
         "aixACCT TF Analyzer", "record 2 of 6, Table 1, loop 2: film A 25C", "columns V+ and P2",

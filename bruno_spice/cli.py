@@ -8,7 +8,7 @@ from bruno_spice.calibration.commands import bench as spice_bench
 from bruno_spice.calibration.commands import card, confidence, data, fit, rram, sensitivity, simulate, vary
 from bruno_spice.calibration.commands.calibrate import calibrate_command
 from bruno_spice.calibration.commands.shared import options_of_all, run
-from bruno_spice.training.commands import bench, paper, program, runs, train, validate
+from bruno_spice.training.commands import bench, codesign, paper, program, runs, train, validate
 
 app = typer.Typer(
     name="bruno",
@@ -34,6 +34,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train.train_command,
     "evaluate": runs.evaluate_command,
     "validate": validate.validate_command,
+    "codesign": codesign.codesign_command,
     "report": runs.report_command,
     "sweep": runs.sweep_command,
     "program": program.program_command,

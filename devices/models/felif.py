@@ -43,10 +43,12 @@ class FeLIFModel(NeuronModel):
         "thickness_int": Declared(
             "m", "t_int: of the dead layer in series with it", "not negative", published=1.375e-9, fit=(1e-11, 1e-8)
         ),
-        "eps_hzo": Declared("1", "relative permittivity of the film", "positive", published=25.2, fit=(3.0, 300.0)),
+        "eps_hzo": Declared(
+            "1", "relative permittivity of the film", "positive", published=25.2, fit=(3.0, 300.0), near="eps"
+        ),
         "eps_int": Declared("1", "relative permittivity of the dead layer", "positive", published=33.0),
         "saturation_polarization": Declared(
-            "C/m^2", "Ps: all domains along the field", "positive", published=0.22, fit=(0.01, 2.0)
+            "C/m^2", "Ps: all domains along the field", "positive", published=0.22, fit=(0.01, 2.0), near="ps"
         ),
         "tau_0": Declared("s", "tau0: switching time at an infinite field", "positive", published=1e-13),
         "alpha": Declared("1", "exponent of Merz's law", "positive", published=1.3, fit=(0.3, 30.0)),
@@ -65,7 +67,9 @@ class FeLIFModel(NeuronModel):
         v_compliance=26e-3,
     )
     domain_parameters: ClassVar[Mapping[str, Declared]] = {
-        "activation_field": Declared("V/m", "Ea_k of Merz's law", "positive", published=12.7e8, fit=(0.1e8, 100e8)),
+        "activation_field": Declared(
+            "V/m", "Ea_k of Merz's law", "positive", published=12.7e8, fit=(0.1e8, 100e8), near="ea"
+        ),
         "offset_field": Declared("V/m", "Eoff_k: imprint", published=0.0),
         "domain_weight": Declared("1", "w_k: share of the film", "not negative", published=1.0, fit=(1e-4, 0.5)),
     }

@@ -50,13 +50,20 @@ class HeraclesModel(NeuronModel):
     parameters: ClassVar[Mapping[str, Declared]] = {
         "area": Declared("m^2", "A: of the ferroelectric capacitor", "positive", published=25e-12, param="area"),
         "thickness_fe": Declared("m", "t_fe: of the ferroelectric film", "positive", published=9.8e-9, param="tfe"),
-        "eps_fe": Declared("1", "relative permittivity of the film", "positive", published=70.0, fit=(5.0, 500.0)),
-        "saturation_polarization": Declared(
-            "C/m^2", "Ps: all of the film along the field", "positive", published=0.27, fit=(0.01, 2.0)
+        "eps_fe": Declared(
+            "1", "relative permittivity of the film", "positive", published=70.0, fit=(5.0, 500.0), near="eps"
         ),
-        "barrier": Declared("eV", "w_b: between the two wells", "positive", published=1.05, fit=(0.3, 3.0)),
+        "saturation_polarization": Declared(
+            "C/m^2", "Ps: all of the film along the field", "positive", published=0.27, fit=(0.01, 2.0), near="ps"
+        ),
+        "barrier": Declared("eV", "w_b: between the two wells", "positive", published=1.05, fit=(0.3, 3.0), near="wb"),
         "switching_distance": Declared(
-            "m", "d_e: over which the field lowers the barrier", "positive", published=7.5e-9, fit=(1e-10, 1e-7)
+            "m",
+            "d_e: over which the field lowers the barrier",
+            "positive",
+            published=7.5e-9,
+            fit=(1e-10, 1e-7),
+            near="de",
         ),
         "offset_field": Declared("V/m", "E_off: imprint", published=2e7),
         "temperature": Declared("K", "T: of the film", "positive", published=294.0),

@@ -29,6 +29,9 @@ class Declared:
     """Between which values a calibration may move it; None: it takes it from the circuit, or leaves it."""
     param: str | None = None
     """The netlist's ``.param`` that says it."""
+    near: str | None = None
+    """Where a calibration finds the value itself: the ``.param`` of the project's netlist that moves it in
+    proportion."""
 
 
 SLOWEST_LN_RATE = -40.0 * math.log(2.0)
@@ -36,15 +39,17 @@ SLOWEST_LN_RATE = -40.0 * math.log(2.0)
 CIRCUIT: dict[str, Declared] = {
     "leak_density": Declared("A/m^2", "I0: of the capacitor's leak", "not negative", fit=(1e-6, 10.0)),
     "leak_v_scale": Declared("V", "V_t: voltage over which that leak grows e-fold", "positive"),
-    "leak_discharge": Declared("A", "I_dsc: of the discharge transistor", "not negative", fit=(1e-14, 1e-8)),
+    "leak_discharge": Declared(
+        "A", "I_dsc: of the discharge transistor", "not negative", fit=(1e-14, 1e-8), near="ileak"
+    ),
     "leak_v_smooth": Declared("V", "V_s: voltage over which that current turns around at 0 V", "positive"),
     "c_parallel": Declared(
         "F", "C_par: capacitance of the membrane's wiring and transistors", "not negative", param="cpar"
     ),
-    "v_threshold": Declared("V", "spike where V crosses it upwards", "positive"),
+    "v_threshold": Declared("V", "spike where V crosses it upwards", "positive", near="vth"),
     "v_reset": Declared("V", "V after a spike"),
     "polarization_reset": Declared("1", "p_k after a spike"),
-    "t_refractory": Declared("s", "how long the reset is held", "not negative"),
+    "t_refractory": Declared("s", "how long the reset is held", "not negative", near="tref"),
     "v_floor": Declared("V", "down to which inhibition pulls the membrane"),
     "v_compliance": Declared(
         "V", "headroom over which an inhibiting mirror loses its current e-fold", "positive", param="ut"
@@ -115,6 +120,13 @@ class NeuronModel:
         device parameters pass through it; `log` fits the kind of number, `leak` is the card's law below 0 V.
         """
         raise NotImplementedError
+
+    @classmethod
+    def deck_parameter(cls, name: str) -> str | None:
+        """The netlist's ``.param`` that says card parameter `name` or moves it in proportion; domains share one."""
+        stem, _, index = name.rpartition("_")
+        declared = cls.parameters.get(name) or cls.domain_parameters.get(stem if index.isdigit() else name)
+        return None if declared is None else declared.param or declared.near
 
     @classmethod
     def constants(cls, x: Mapping[str, Any], domains: int, log: Callable[[Any], Any], leak: str) -> list[Any]:

@@ -1,5 +1,6 @@
 """What every layer of spiking neurons gives and carries."""
 
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -41,6 +42,9 @@ class CircuitLayer(nn.Module):
     """With the netlist that it was calibrated on."""
     devices: dict[str, Tensor]
     """Names of the card's parameters that each neuron has its own of, as ``device_NAME`` (N,)."""
+    factors: Callable[[], Mapping[str, Tensor]]
+    """What the card's parameters, or those of `devices`, are multiplied with: by name, () or (N,); asked for at each
+    call, so that what is trained (`training.neurons.shared`) passes its gradient."""
     reset: str
     """``event`` is the circuit's."""
     solver: str

@@ -129,6 +129,7 @@ class FeLIF(CircuitLayer):
         self.limits = find_limits(current_limits, limit_slope, self.card)
         self.surrogate = Surrogate(surrogate, shape, slope)
         self.devices: dict[str, Tensor] = {}
+        self.factors: abc.Callable[[], abc.Mapping[str, Tensor]] = dict
         self._precision: Tensor
         self.register_buffer("_precision", torch.zeros(()), persistent=False)
         self._warned = False
@@ -165,6 +166,7 @@ class FeLIF(CircuitLayer):
             for name, each in self.card.parameters.items()
         }
         values |= {name: getattr(self, f"device_{name}").double() for name in self.devices}
+        values |= {name: values[name] * factor.double() for name, factor in self.factors().items()}
         return torch.stack(
             torch.broadcast_tensors(*self.model.constants(values, self.card.domains, torch.log, self.card.leak))
         )

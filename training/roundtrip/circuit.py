@@ -28,16 +28,6 @@ from bruno_spice.training.neurons.base import CircuitLayer
 from bruno_spice.training.roundtrip.compare import STEP_S, Trial
 from bruno_spice.training.roundtrip.recorded import Recorded
 
-DECK_PARAMETERS = {
-    "area": "area",
-    "saturation_polarization": "ps",
-    "leak_discharge": "ileak",
-    "v_threshold": "vth",
-    "t_refractory": "tref",
-    "activation_field": "ea",
-}
-"""Card parameter to the netlist's .param."""
-
 
 @dataclass(frozen=True)
 class Circuit:
@@ -79,14 +69,13 @@ def find_circuit(card: NeuronCard, level: str = "a", netlist: Path | None = None
 
 
 def device_values(neuron: CircuitLayer, index: int) -> dict[str, float]:
-    """Card parameters of the neuron at `index` that are not the card's."""
-    return {name: float(getattr(neuron, f"device_{name}")[index]) for name in neuron.devices}
-
-
-def deck_parameter(name: str) -> str | None:
-    """The netlist's .param for the card parameter `name`; all domains share one."""
-    stem, _, last = name.rpartition("_")
-    return DECK_PARAMETERS.get(stem if last.isdigit() else name)
+    """Card parameters of the neuron at `index` that are not the card's: of its own device, or trained with the
+    weights."""
+    values = {name: float(getattr(neuron, f"device_{name}")[index]) for name in neuron.devices}
+    for name, factor in neuron.factors().items():
+        own = factor.detach().flatten()
+        values[name] = values.get(name, neuron.card[name]) * float(own[index if len(own) > 1 else 0])
+    return values
 
 
 def deck_overrides(circuit: Circuit, neuron: CircuitLayer, index: int) -> dict[str, float]:
@@ -96,14 +85,15 @@ def deck_overrides(circuit: Circuit, neuron: CircuitLayer, index: int) -> dict[s
     netlist has one parameter for and the card several that differ each by a factor of its own.
     """
     values = dict(circuit.overrides)
-    nominal = neuron_deck(circuit.netlist).params if neuron.devices else {}
     device = device_values(neuron, index)
+    nominal = neuron_deck(circuit.netlist).params if device else {}
+    deck_parameter = neuron.card.NEURON.deck_parameter
     for name, value in device.items():
         deck_name = deck_parameter(name)
         if deck_name is None or deck_name not in nominal or nominal[deck_name].value is None:
             raise InputError(
                 f"the neurons of this run differ in {name}, for which {circuit.netlist.name} has no .param; "
-                f"what can be carried over is {', '.join(DECK_PARAMETERS)}"
+                f"what can be carried over is {', '.join(filter(deck_parameter, neuron.card.parameters))}"
             )
         alike = [other for other in neuron.card.parameters if deck_parameter(other) == deck_name]
         factors = [device.get(other, neuron.card[other]) / neuron.card[other] for other in alike]

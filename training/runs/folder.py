@@ -22,6 +22,7 @@ from bruno_spice.training.synapses import SYNAPSES
 
 LEFT_BEHIND = (
     "checkpoint.*", "best.safetensors", "metrics.jsonl", "result.json", "report.html", "validation.json",
+    "codesign.json",
     "cards/*.json", "figures/*.png", "programming/*.csv", "spice/*.cir", "tensorboard/events*",
 )  # fmt: skip
 """The files of a run."""

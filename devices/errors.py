@@ -31,3 +31,7 @@ class StimulusError(InputError):
 
 class EnvelopeError(InputError):
     """A request lies outside the range that a card was calibrated for."""
+
+
+class ProposedCard(UserWarning):
+    """A card is read that training proposes: no netlist was simulated for it and no device measured."""

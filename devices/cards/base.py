@@ -8,6 +8,7 @@ is refused with the name of the key.
 """
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import new_class
@@ -27,7 +28,7 @@ from pydantic import (
 from bruno_spice.devices.cards.limits import refusal
 from bruno_spice.devices.cards.migration import migrate
 from bruno_spice.devices.cards.parts import Covariance, Parameter, Provenance, Range, Strict
-from bruno_spice.devices.errors import CardError
+from bruno_spice.devices.errors import CardError, ProposedCard
 from bruno_spice.devices.files import write_atomic
 from bruno_spice.devices.models.felif import FeLIFModel
 from bruno_spice.devices.models.heracles import HeraclesModel
@@ -176,14 +177,22 @@ class Card(Strict):
     def load(cls, path: Path | str) -> Self:
         """Read and check the card at `path`, of this schema version or an older one (`devices.cards.migration`).
 
-        Raises `CardError` that names the file and the key at fault.
+        Warns of a proposed card (`ProposedCard`). Raises `CardError` that names the file and the key at fault.
         """
         raw = load_card_json(path)
         try:
             raw = migrate(raw, SCHEMA_VERSION)
         except CardError as error:
             raise CardError(f"{path}: {error}") from None
-        return cls._checked(raw, str(path))
+        card = cls._checked(raw, str(path))
+        if card.proposed:
+            warnings.warn(
+                f"{path}: a proposed card ({card.proposed}), of a device that nobody has simulated or measured; "
+                "`bruno redesign` finds what the circuit makes of it",
+                ProposedCard,
+                stacklevel=2,
+            )
+        return card
 
     @classmethod
     def _checked(cls, raw: Any, where: str) -> Self:
@@ -196,6 +205,12 @@ class Card(Strict):
                 raise CardError(f"{where}: unknown key '{key}'") from None
             reason = short(first.get("ctx", {}).get("error", first["msg"]), 500)
             raise CardError(f"{where}: {key + ': ' if key else ''}{reason}") from None
+
+    @property
+    def proposed(self) -> str:
+        """Who proposes this card, of a device that nobody has measured or simulated; empty for a found one."""
+        by = self.provenance.proposal
+        return "" if by is None else f"run {short(by.run)} moved {', '.join(map(short, by.parameters))}"
 
     def to_json(self) -> str:
         """The card as JSON text."""

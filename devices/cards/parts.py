@@ -1,9 +1,16 @@
 """What a card is made of: parameters with their errors, covariances, ranges and provenance."""
 
 import math
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 
 class Strict(BaseModel):
@@ -67,6 +74,19 @@ class Range(Strict):
         return self.min - margin <= low and high <= self.max + margin
 
 
+class Proposal(Strict):
+    """Who asked for a device that nobody has measured or simulated."""
+
+    run: str
+    """Name of the run folder whose training moved the parameters."""
+    run_sha256: str
+    """Which run that is: SHA-256 of its configuration and cards."""
+    card_sha256: str
+    """Of the card that they were moved from."""
+    parameters: list[str]
+    """What was moved; the others are that card's."""
+
+
 class Provenance(Strict):
     """How the card came to be."""
 
@@ -77,3 +97,11 @@ class Provenance(Strict):
     command: str = ""
     date: str = ""
     overrides: dict[str, float] = Field(default_factory=dict)
+    """Of the netlist's parameters."""
+    proposal: Proposal | None = None
+    """Set where the card is one that training proposes."""
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = serialize(self)
+        return {name: value for name, value in content.items() if name != "proposal" or value is not None}

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from bruno_spice.calibration.presentation.style import MODEL_COLOUR, SECOND_COLOUR, SPICE_COLOUR, new_figure
 
@@ -23,6 +24,7 @@ def tornado(axes: Axes, table: dict[str, Any]) -> Axes:
     axes.axvline(0.0, color="black", lw=0.8)
     axes.set_yticks(place, [row["name"] for row in rows])
     axes.set_xlabel(f"change of test {table['score']} for +1 % (red: worse)")
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.grid(axis="y", visible=False)
     return axes
 

@@ -132,8 +132,21 @@ class NeuronConfig(_Strict):
     named parameters. ``fit_ambiguity`` draws what the fit leaves open (the card's covariance) instead: no spread of
     devices, but what a network makes of not knowing them better. Drawn with the weights' devices
     (synapse.redraw_every)."""
+    train: dict[str, tuple[Number, Number] | None] = Field(default_factory=dict)
+    """Card parameters to train beside the weights, one value for all neurons: their names, as [area, leak_discharge],
+    or each with its bounds in SI units, as {area: [20p, 30p]}. One of the domains without its number, such as
+    activation_field, moves in all of them by one factor; its bounds are the first one's."""
+    train_within: Number = Field(default=1.2, gt=1, le=100)
+    """Factor around the card's value within which those stay that have no bounds of their own."""
+    train_rate: Number = Field(default=3e-3, gt=0, le=1)
+    """Learning rate of their logarithms; the schedule is that of the weights."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Further keyword arguments of the neuron: solver, surrogate, ...; those of FeLIF alone do not concern a LIF."""
+
+    @field_validator("train", mode="before")
+    @classmethod
+    def _names(cls, train: Any) -> Any:
+        return dict.fromkeys(train) if isinstance(train, list) and all(isinstance(n, str) for n in train) else train
 
     @field_validator("spread", mode="before")
     @classmethod

@@ -24,6 +24,7 @@ from bruno_spice.training.networks.config import NetworkConfig, NeuronConfig, Ru
 from bruno_spice.training.networks.ladder import ladder
 from bruno_spice.training.neurons import NEURONS
 from bruno_spice.training.neurons.kinds import NeuronKind
+from bruno_spice.training.neurons.shared import SharedDevices
 from bruno_spice.training.synapses import SYNAPSES
 from bruno_spice.training.synapses.base import Synapse
 from bruno_spice.training.synapses.kinds import MakeSynapse
@@ -155,6 +156,12 @@ class Network(nn.Module):
             self.output_gain = nn.Parameter(torch.tensor([10.0, 1.0]))
         self.v_unit_v = v_unit_v
         self._start_weights()
+        self.shared: SharedDevices | None = None
+
+    def train_devices(self, shared: SharedDevices) -> None:
+        """Let all neurons have `shared`, trained beside the weights; the last of the parameters."""
+        self.shared = shared
+        shared.give_to(self.modules())
 
     def _start_weights(self) -> None:
         config = self.config
@@ -280,4 +287,7 @@ def build_network(
     }
     make_synapse = synapse_maker(config.synapse, synapse_card)
     v_unit_v = V_UNIT_V if neuron_card is None else neuron_card["v_threshold"]
-    return Network(network, n_inputs, n_outputs, make_synapse, kind, neurons, v_unit_v)
+    built = Network(network, n_inputs, n_outputs, make_synapse, kind, neurons, v_unit_v)
+    if config.neuron.train:
+        built.train_devices(SharedDevices(neuron_card, config.neuron.train, config.neuron.train_within))
+    return built

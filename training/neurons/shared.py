@@ -95,7 +95,21 @@ class SharedDevices(nn.Module):
         found = {}
         for name, each_of in self.members.items():
             low, high = self.bounds[name]
-            factor = math.exp(float(self.x[name]))
+            factor = math.exp(float(self.x[name].detach()))
             found |= {each: self.card[each] * factor for each in each_of}
             found[each_of[0]] = min(max(found[each_of[0]], low), high)
+        return found
+
+    def told(self) -> dict[str, dict[str, float | str | bool]]:
+        """By name: the card's value and the trained one, bounds and unit, and whether it is on a bound."""
+        found: dict[str, dict[str, float | str | bool]] = {}
+        for name, each_of in self.members.items():
+            low, high = self.bounds[name]
+            first = each_of[0]
+            value = self.values()[first]
+            found[name] = {
+                "card": self.card[first], "trained": value, "low": low, "high": high,
+                "unit": self.card.parameters[first].unit,
+                "on_bound": min(abs(value / low - 1.0), abs(value / high - 1.0)) < 1e-5,
+            }  # fmt: skip
         return found

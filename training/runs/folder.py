@@ -12,12 +12,14 @@ from typing import Any
 
 from bruno_spice.calibration.cards.catalogue import CARD_TYPES, calibrated_card
 from bruno_spice.devices.cards.base import Card
+from bruno_spice.devices.cards.parts import Covariance, Parameter, Proposal
 from bruno_spice.devices.errors import CardError, InputError
 from bruno_spice.devices.files import folder_lock, write_atomic
 from bruno_spice.devices.reading import MOST_JSON_BYTES, load_json, parse_json, read_bytes, read_text, shown
 from bruno_spice.devices.registry import Registry, is_code
 from bruno_spice.training.networks.config import MAY_CHANGE_ON_RESUME, RunConfig, load_config
 from bruno_spice.training.neurons import NEURONS
+from bruno_spice.training.neurons.shared import SharedDevices
 from bruno_spice.training.synapses import SYNAPSES
 
 LEFT_BEHIND = (
@@ -151,6 +153,35 @@ class RunFolder:
         if not (path := self.path / "cards" / f"{model}.json").is_file():
             raise CardError(f"{path}: the run's own card is missing; put it back, or train anew with --overwrite")
         return path
+
+    def proposed_file(self, model: str) -> Path:
+        """The card of `model` that the run proposes, where it trained device parameters."""
+        return self.path / "cards" / f"{model}-proposed.json"
+
+    def write_proposal(self, shared: SharedDevices, run_sha256: str) -> Path:
+        """Write the card with the trained parameters of `shared`, marked as proposed by this run.
+
+        What calibration found out about the fit of the card that they were moved from does not hold for it.
+        """
+        start = shared.card
+        moved = {
+            name: Parameter(value=value, unit=start.parameters[name].unit, source=f"proposed by run {self.path.name}")
+            for name, value in shared.values().items()
+        }
+        proposal = Proposal(
+            run=self.path.name,
+            run_sha256=run_sha256,
+            card_sha256=hashlib.sha256(start.to_json().encode()).hexdigest(),
+            parameters=list(moved),
+        )
+        changed = {
+            "parameters": start.parameters | moved,
+            "provenance": start.provenance.model_copy(update={"proposal": proposal}),
+            "covariance": Covariance(),
+            "fit": {},
+            "validation": {},
+        }
+        return start.model_copy(update=changed).save(self.proposed_file(start.MODEL))
 
     def load_cards(self, config: RunConfig) -> Cards:
         """The run's own copies of its cards. Raises `CardError` where one is missing or malformed."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.nn.utils import get_total_norm
 
 from bruno_spice.devices.errors import BrunoError, InputError
 from bruno_spice.training.memory import peak_bytes, settle
@@ -43,9 +43,8 @@ from bruno_spice.training.runs.checkpoint import (
 from bruno_spice.training.runs.evaluation import make_network, score_part
 from bruno_spice.training.runs.folder import Cards, RunFolder, sealed, versions
 from bruno_spice.training.runs.monitor import broken_gradients, gradient_norms, rate_warnings
+from bruno_spice.training.runs.optimizer import descend, make_optimizer
 from bruno_spice.training.tasks import Batch, Example, Task, load_task
-
-OPTIMIZERS = {"adamw": torch.optim.AdamW, "adamax": torch.optim.Adamax}
 
 
 def schedule_factor(config: TrainingConfig, epoch: float) -> float:
@@ -78,9 +77,7 @@ class Trainer:
         self.device = next(network.parameters()).device
         self.model = process.wrap(network)
         settings = config.training
-        self.optimizer: torch.optim.Optimizer = OPTIMIZERS[settings.optimizer](
-            network.parameters(), lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay
-        )
+        self.optimizer = make_optimizer(config, network)
         self.average = WeightAverage(network, settings.average_decay) if settings.average_decay else None
         self.progress = Progress()
         self.belongs = ""
@@ -153,7 +150,7 @@ class Trainer:
             self.network.redraw()
         factor = schedule_factor(settings, self.progress.epoch + self.progress.batch / self.batches_per_epoch)
         for group in self.optimizer.param_groups:
-            group["lr"] = settings.learning_rate * factor
+            group["lr"] = group["start"] * factor
         self.network.train()
         batch = self._share(examples)
         loss, weight = self.task.loss(self.model(batch.inputs, batch.lengths).logits, batch)
@@ -163,9 +160,7 @@ class Trainer:
         parameters = [each for each in self.network.parameters() if each.grad is not None]
         norm = get_total_norm([each.grad for each in parameters if each.grad is not None])
         if torch.isfinite(norm):
-            if settings.gradient_clip is not None:
-                clip_grads_with_norm_(parameters, settings.gradient_clip, norm)
-            self.optimizer.step()
+            descend(self.optimizer, self.network, settings.gradient_clip)
             if self.average is not None:
                 self.average.update(self.progress.step)
             _add(sums, gradient_norm=float(norm), updates=1.0)
@@ -212,6 +207,7 @@ class Trainer:
                 "activity": summary,
                 "train_time_s": progress.epoch_time_s,
                 "valid_time_s": time.perf_counter() - started,
+                **({} if network.shared is None else {"devices": network.shared.values()}),
             }
         )
         sign = 1 if self.task.higher_is_better and self.task.criterion is None else -1
@@ -229,6 +225,7 @@ class Trainer:
             f"epoch {row['epoch']}/{self.config.training.epochs}  train loss {row['train']['loss']:.4f}  "
             f"valid {scores} (best epoch {self.progress.best_epoch + 1})"
             + (f"  spikes per ms: {rates}" if rates else "")
+            + "".join(f"  {name} {value:.4g}" for name, value in row.get("devices", {}).items())
             + f"  {row['train_time_s'] + row['valid_time_s']:.1f} s"
         )
         for warning in rate_warnings(row["activity"]):
@@ -323,6 +320,8 @@ def _train(
     load_model(folder.best, network, trainer.belongs)
     result = sealed(_result(trainer, cards))
     if process.is_first:
+        if network.shared is not None:
+            folder.write_proposal(network.shared, trainer.belongs)
         folder.write_result(result)
         from bruno_spice.training.runs.figures import write_figures
 
@@ -351,6 +350,7 @@ def _result(trainer: Trainer, cards: Cards) -> dict[str, Any]:
         "seed": config.seed,
         "wall_time_s": progress.wall_time_s,
         "peak_memory_bytes": peak_memory_bytes(trainer.device),
+        **({} if trainer.network.shared is None else {"devices": trainer.network.shared.told()}),
         "cards": cards.hashes(),
         "card_files": trainer.folder.card_hashes(cards.by_name()),
         "versions": versions(),

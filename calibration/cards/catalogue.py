@@ -77,6 +77,8 @@ def _change(name: str, first: Card, second: Card) -> Change:
 def remarks(card: Card) -> list[str]:
     """What is readable but deserves a second look: loose or missing standard errors, bounds, weights, covariance."""
     found = [f"its fit is not to be believed: {card.doubt}"] if card.doubt else []
+    if card.proposed:
+        found.append(f"proposed, not found on a device: {card.proposed}")
     for name, p in card.parameters.items():
         if p.vary and p.stderr is None:
             found.append(f"{name} was free in the fit but has no standard error")

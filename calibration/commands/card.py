@@ -9,7 +9,7 @@ import typer
 from rich.table import Column, Table
 from rich.text import Text
 
-from bruno_spice.calibration.cards.catalogue import card_type, changes, load_any_card, remarks
+from bruno_spice.calibration.cards.catalogue import Change, card_type, changes, load_any_card, remarks
 from bruno_spice.calibration.commands.shared import JsonOption, keep_to_this_command, print_json
 from bruno_spice.calibration.presentation.terminal import output
 from bruno_spice.devices.cards.base import Card, RRAMCard
@@ -61,6 +61,8 @@ def card_show_command(path: CardArgument, as_json: JsonOption = False) -> None:
     console.print(Text.assemble((printable(str(path)), "bold"), what))
     if card.doubt:
         console.print(f"NOT TO BE BELIEVED: {card.doubt}")
+    if card.proposed:
+        console.print(f"PROPOSED, not found on a device: {card.proposed}")
     console.print(_parameter_table(card))
     if card.envelope:
         console.print(_envelope_table(card))
@@ -71,8 +73,9 @@ def card_show_command(path: CardArgument, as_json: JsonOption = False) -> None:
         console.print(_spread_text(card))
     made = card.provenance
     if made.netlist:
+        how = "moved from a card from" if card.proposed else "from"
         console.print(
-            f"from {made.netlist} ({made.sha256[:12]}), ngspice {made.ngspice_version}, {made.date}: {made.command}"
+            f"{how} {made.netlist} ({made.sha256[:12]}), ngspice {made.ngspice_version}, {made.date}: {made.command}"
         )
 
 
@@ -93,23 +96,40 @@ def card_diff_command(
     second: Annotated[Path, typer.Argument(metavar="B", help="Another of the same model.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Show which parameters differ: by how much, and by how many combined standard errors.
+    """Show which parameters differ: by how much, by how many combined standard errors, and in the netlist.
 
+    The last column is for `bruno calibrate neuron --set`: the number of A's netlist that takes the parameter to B's.
     Example: `bruno card diff data/calibrated/felif.json my_cards/felif.json`
     """
-    found = changes(load_any_card(first), load_any_card(second))
+    one, other = load_any_card(first), load_any_card(second)
+    found = changes(one, other)
+    texts = _settings(one, found)
     if as_json:
-        print_json([dataclasses.asdict(change) for change in found])
+        print_json([dataclasses.asdict(change) | {"setting": texts.get(change.name)} for change in found])
         return
     if not found:
         typer.echo("the parameters are the same")
         return
-    table = Table("parameter", *(_right(h) for h in ("A", "B", "change", "in stderr")), title=f"A {first}  B {second}")
+    heads = (_right(head) for head in ("A", "B", "change", "in stderr", "stderr of A"))
+    table = Table("parameter", *heads, "--set", title=f"A {first}  B {second}")
     for c in found:
         relative = "" if c.relative is None else f"{100 * c.relative:+.3g} %"
         sigmas = "" if c.sigmas is None else f"{c.sigmas:+.2g}"
-        table.add_row(c.name, _value(c.first, c.unit), _value(c.second, c.unit), relative, sigmas)
+        error = _stderr(one.parameters[c.name]) if c.name in one.parameters else "-"
+        values = (_value(c.first, c.unit), _value(c.second, c.unit))
+        table.add_row(c.name, *values, relative, sigmas, error, texts.get(c.name, ""))
     output(WIDTH).print(table)
+    for letter, card in (("A", one), ("B", other)):
+        if card.proposed:
+            typer.echo(f"{letter} is proposed: {card.proposed}")
+
+
+def _settings(card: Card, found: list[Change]) -> dict[str, str]:
+    """NAME=VALUE of the netlist of `card` for each parameter that has one there, and that all domains share."""
+    from bruno_spice.calibration.neuron.twins import settings
+
+    values = {change.name: change.second for change in found if change.second is not None and change.first}
+    return {name: setting.text for name, setting in settings(card, values).items()}
 
 
 @card_app.command("check")

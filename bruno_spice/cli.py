@@ -8,7 +8,7 @@ from bruno_spice.calibration.commands import bench as spice_bench
 from bruno_spice.calibration.commands import card, confidence, data, fit, rram, sensitivity, simulate, vary
 from bruno_spice.calibration.commands.calibrate import calibrate_command
 from bruno_spice.calibration.commands.shared import options_of_all, run
-from bruno_spice.training.commands import bench, codesign, paper, program, runs, train, validate
+from bruno_spice.training.commands import bench, codesign, paper, program, redesign, runs, train, validate
 
 app = typer.Typer(
     name="bruno",
@@ -35,6 +35,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": runs.evaluate_command,
     "validate": validate.validate_command,
     "codesign": codesign.codesign_command,
+    "redesign": redesign.redesign_command,
     "report": runs.report_command,
     "sweep": runs.sweep_command,
     "program": program.program_command,

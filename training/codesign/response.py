@@ -8,7 +8,8 @@ the scale that it was trained with. A score is a ratio of sums over test pieces,
 be drawn anew (`training.codesign.levers`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,16 +117,25 @@ class Trained:
         return Moves(steps, self.at_card, below, above, drawn)
 
     def pieces(self, factors: Mapping[str, float | list[Array]] | None = None) -> Pieces:
-        """The score of each test piece with card parameters multiplied by `factors`: one, or (N,) of each layer."""
+        """The score of each test piece with the devices `moved`."""
+        with self.moved(factors or {}):
+            return self._scored()
+
+    @contextmanager
+    def moved(self, factors: Mapping[str, float | list[Array]], from_card: bool = False) -> Iterator[None]:
+        """Within the block, card parameters are multiplied by `factors`, one number or (N,) of each layer.
+
+        They come on top of what was trained beside the weights, or, `from_card`, take its place.
+        """
         for index, (layer, trained) in enumerate(zip(self.layers, self.trained, strict=True)):
-            found = {name: value.detach() for name, value in trained().items()}
-            for name, factor in (factors or {}).items():
+            found = {} if from_card else {name: value.detach() for name, value in trained().items()}
+            for name, factor in factors.items():
                 own = torch.as_tensor(factor if isinstance(factor, float) else factor[index], dtype=torch.float64)
                 for each in members(self.card, name):
                     found[each] = found.get(each, torch.ones((), dtype=torch.float64)) * own
             layer.factors = found.copy
         try:
-            return self._scored()
+            yield
         finally:
             for layer, trained in zip(self.layers, self.trained, strict=True):
                 layer.factors = trained

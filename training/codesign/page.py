@@ -29,9 +29,10 @@ def write_redesign_page(out: Path, found: dict[str, Any]) -> Path:
         Section("Scores", _about_scores(found), images=[picture], tables=[_scores(found)]),
         Section("Netlist", tables=[_settings(found)]),
         Section("Card", _about_card(rows), images=pictures, tables=[_parameters(rows)]),
-        Section("Back into SPICE", tables=[_validation(found)]),
     ]
-    lead = f"{found['task']}: run {found['run']} on {found['netlist']}, moved, recalibrated, retrained and validated."
+    if found["validation"] is not None:
+        sections.append(Section("Back into SPICE", tables=[_validation(found)]))
+    lead = f"{found['task']}: run {found['run']} on {found['netlist']}, moved and recalibrated."
     return write_page(out / "redesign.html", "Redesign", lead, sections)
 
 
@@ -55,6 +56,9 @@ def changes(axes: Axes, rows: list[dict[str, Any]]) -> Axes:
         (-0.2, "recalibrated_share", MODEL_COLOUR, "recalibrated"),
     ):
         axes.barh(place + shift, [100.0 * row[key] for row in rows], 0.38, color=colour, label=label)
+    errors = [0.0 if row["stderr"] is None else 100.0 * row["stderr"] / abs(row["before"]) for row in rows]
+    ends = [100.0 * row["recalibrated_share"] for row in rows]
+    axes.errorbar(ends, place - 0.2, xerr=errors, fmt="none", ecolor="black", elinewidth=1.2, label="its stderr")
     axes.axvline(0.0, color="black", lw=0.8)
     axes.set_yticks(place, [row["name"] for row in rows])
     axes.set_xlabel("change (%)")
@@ -81,8 +85,8 @@ def scores(axes: Axes, found: dict[str, Any]) -> Axes:
 
 def _about_scores(found: dict[str, Any]) -> str:
     text = (
-        "The first rows are one network with its weights as they are; the last is trained on the recalibrated card "
-        "from the start."
+        "The run's own network with its weights as they are, and, where it was retrained, one trained on the "
+        "recalibrated card from the start."
     )
     asked, recalibrated = (
         change(found, name) for name in ("same weights, card moved as asked", "same weights, recalibrated card")

@@ -52,12 +52,14 @@ class Effort:
 
     network_traces: int = 20
     """That validate the card."""
+    retrain: bool = True
+    """Whether the network is trained on the new card and validated; else only scored with its weights as they are."""
     epochs: int | None = None
     """Of the training; None: as many as the run."""
     round_trip: RoundTripOptions = field(default_factory=RoundTripOptions)
 
 
-QUICK = Effort(0, 1, RoundTripOptions(neurons=2, pieces=1, milliseconds=30, crossbar=False))
+QUICK = Effort(0, epochs=1, round_trip=RoundTripOptions(neurons=2, pieces=1, milliseconds=30, crossbar=False))
 
 
 def redesign(
@@ -88,19 +90,24 @@ def redesign(
         scores["same weights, card moved as asked"] = moved
     frozen = on_card(trained, card)
     scores["same weights, recalibrated card"] = _scores(frozen, trained.task, trained.config)
-    say.line("3/4 retraining")
-    settings_of_run: dict[str, Any] = {"neuron__card": str(out / "cards" / f"{card.MODEL}.json"), "neuron__train": {}}
-    if effort.epochs is not None:
-        settings_of_run["training__epochs"] = effort.epochs
-    config = trained.config.with_values(**settings_of_run)
-    result = train(config, out / "run", resume=True, overwrite=True, reporter=reporter())
-    scores["retrained"] = {part: result[part] for part in ("valid", "test")}
-    say.line("4/4 back into SPICE")
-    validation = _validation(out / "run", effort.round_trip, farm, say.line, trust_code)
+    validation = None
+    if effort.retrain:
+        say.line("3/4 retraining")
+        config = _config_of(trained.config, out / "cards" / f"{card.MODEL}.json", effort)
+        result = train(config, out / "run", resume=True, overwrite=True, reporter=reporter())
+        scores["retrained"] = {part: result[part] for part in ("valid", "test")}
+        say.line("4/4 back into SPICE")
+        validation = _validation(out / "run", effort.round_trip, farm, say.line, trust_code)
     say.close()
     found = _told(run, trained, numbers, card, scores, validation)
     write_atomic(out / FILE, json.dumps(sealed(found), indent=2, allow_nan=False) + "\n")
     return found
+
+
+def _config_of(config: RunConfig, card: Path, effort: Effort) -> RunConfig:
+    """`config` on `card`, which is not moved further."""
+    values: dict[str, Any] = {"neuron__card": str(card), "neuron__train": {}}
+    return config.with_values(**values | ({} if effort.epochs is None else {"training__epochs": effort.epochs}))
 
 
 def proposed_settings(folder: RunFolder, start: NeuronCard) -> dict[str, float]:
@@ -234,7 +241,7 @@ def _validation(run: Path, options: RoundTripOptions, farm: Farm, tell: Tell, tr
 
 def _told(
     run: Path, trained: Trained, numbers: Mapping[str, float], card: NeuronCard, scores: dict[str, Any],
-    validation: dict[str, Any],
+    validation: dict[str, Any] | None,
 ) -> dict[str, Any]:  # fmt: skip
     start, asked = trained.card, factors_asked(trained.card, numbers) or {}
     parameters = [
@@ -261,7 +268,7 @@ def _told(
         "parameters": parameters,
         "scores": scores,
         "validation_before": _matched(read_object(old, f"bruno validate {run}")) if old.is_file() else None,
-        "validation": _matched(validation),
+        "validation": None if validation is None else _matched(validation),
     }
 
 

@@ -21,6 +21,7 @@ def redesign_command(
     settings: SetOption = None,
     out: Annotated[Path | None, typer.Option(help="Folder of card, run and page (default: RUN-redesign).")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Of the training (default: those of the run).")] = None,
+    retrain: Annotated[bool, typer.Option(help="Or only score the network as it is on the new card.")] = True,
     quick: Annotated[bool, typer.Option("--quick", help="One epoch, a short validation: to see the way.")] = False,
     workers: WorkersOption = 2,
     trust_code: TrustOption = False,
@@ -39,7 +40,7 @@ def redesign_command(
     from bruno_spice.training.progress import ConsoleReporter, warnings_to
 
     folder = out or run.with_name(f"{run.name}-redesign")
-    effort = QUICK if quick else Effort()
+    effort = replace(QUICK if quick else Effort(), retrain=retrain)
     effort = effort if epochs is None else replace(effort, epochs=epochs)
     asked = parse_overrides(settings)
     keep_to_this_command(folder)

@@ -56,7 +56,7 @@ def codesign(
     networks = [Trained(run, options.score, trust_code, reporter) for run in runs]
     first = networks[0]
     for other in networks[1:]:
-        _check_alike(first, other)
+        check_alike(first, other)
     names = list(dict.fromkeys(over or levers(first.card)))
     for name in names:
         members(first.card, name)
@@ -89,7 +89,8 @@ def codesign(
     }
 
 
-def _check_alike(first: Trained, other: Trained) -> None:
+def check_alike(first: Trained, other: Trained) -> None:
+    """Raise `InputError` where `other` differs from `first` in more than its seed."""
     if (first.config.task, first.metric) != (other.config.task, other.metric):
         raise InputError(f"{other.run}: of the task {other.config.task}, {first.run} of {first.config.task}")
     if first.card.parameters != other.card.parameters:

@@ -53,7 +53,7 @@ class SharedDevices(nn.Module):
     def __init__(self, card: Card | None, bounds: Mapping[str, Bounds | None], within: float) -> None:
         super().__init__()
         if not isinstance(card, NeuronCard):
-            raise InputError("neuron.train: only a neuron with a card has device parameters to train")
+            raise InputError("neuron.train: the network has no neurons that are made from a card")
         self.card, self.bounds = card, {}
         self.members = {name: members(card, name) for name in bounds}
         named = [each for found in self.members.values() for each in found]
@@ -77,10 +77,12 @@ class SharedDevices(nn.Module):
         return {each: found[name] for name, each_of in self.members.items() for each in each_of}
 
     def give_to(self, modules: Iterable[nn.Module]) -> None:
-        """Let the neurons among `modules` have them."""
-        for module in modules:
-            if isinstance(module, CircuitLayer):
-                module.factors = self.factors
+        """Let the neurons among `modules` have them. Raises `InputError` where none is made from a card."""
+        layers = [module for module in modules if isinstance(module, CircuitLayer)]
+        if not layers:
+            raise InputError("neuron.train: the network has no neurons that are made from a card")
+        for layer in layers:
+            layer.factors = self.factors
 
     @torch.no_grad()
     def keep_within(self) -> None:

@@ -57,11 +57,20 @@ def test_the_step_is_as_large_as_the_noise_asks_for_and_the_curvature_allows():
     assert abs(between.slope - 0.004) < 3 * between.noise
 
 
-def test_the_tolerance_is_the_nearer_of_the_two_places_where_the_cost_is_reached():
+def test_the_interval_holds_the_truth_as_often_as_it_says():
+    """30 made-up networks, noise and curvature of the chorales' kind."""
+    found = [lever("area", [moves(0.2, 0.3, 5.0, noise=0.03, seed=n)], 0.01, False, 0.04, n) for n in range(30)]
+    assert np.mean([each.slope_low < 0.002 < each.slope_high for each in found]) > 0.85
+
+
+def test_the_tolerance_is_the_nearer_of_the_two_places_from_where_on_the_cost_is_kept_up():
     x = np.concatenate([-STEPS[::-1], [0.0], STEPS])
     assert tolerance(x, 0.25 * x, 0.01) == (pytest.approx(0.04), "more")
     assert tolerance(x, -0.1 * x + 4 * x**2, 0.01)[1] == "less"
     assert tolerance(x, 0.01 * x, 0.01) == (None, "")
+    nudged = 0.25 * x
+    nudged[len(STEPS) - 1] = 0.02
+    assert tolerance(x, nudged, 0.01) == (pytest.approx(0.04), "more")
     found = lever("area", [moves(slope=0.25)], 0.01, False, 0.04)
     assert found.tolerance == pytest.approx(0.04, rel=0.1)
     assert found.tolerance_low < found.tolerance < found.tolerance_high

@@ -1,16 +1,18 @@
 """What a per cent of a device parameter is worth to a trained network: slope, tolerance, spread, each with its error.
 
-    slope       [S(h) - S(-h)] / (2 h) 1 %
-    tolerance   the smallest |x| at which S(x) is worse than S(0) by the allowed cost, on the measured curve
+    d(h)        [S(h) - S(-h)] / 2
+    slope       1 % of sum_{h <= H} h d(h) / sum_{h <= H} h^2, the straight line through the steps h up to H
+    tolerance   the smallest |x| from which on, as far as was tried, S(x) is worse than S(0) by the allowed cost
     spread      E[S] - S(0) at device-to-device sigma: (sigma / sigma_0)^2 of what pairs of opposite devices show at
                 sigma_0, (S(z) + S(-z)) / 2 - S(0); from chip to chip it varies by (S(z) - S(-z)) / 2, sigma / sigma_0
 
-A small step h drowns in spikes that change their millisecond, a large one in curvature. Of the steps tried, h is the
-largest whose slope agrees with that of every smaller step within two standard errors of their difference. Errors come
-from test pieces drawn anew, the same ones for every x and every run. With several runs the interval is Student's over
-their slopes, so over seeds; with one it is the middle 95 % of the draws, so over test pieces.
+Small steps drown in spikes that change their millisecond: any nudge changes some, so that this noise is the same at
+every step. Large ones have curvature. H is the largest step whose slope agrees with that of every smaller one; they
+agree where no difference is larger than what, in units of its standard error, 95 % of the draws stay below.
+Errors come from test pieces drawn anew, the same ones for every x and every run. With several runs the interval is
+Student's over their slopes, so over seeds; with one it is the middle 95 % of the draws, so over test pieces.
 
-Source: Lepskii, Theory Probab. Appl. 35, 454 (1991), for the choice of h.
+Source: Lepskii, Theory Probab. Appl. 35, 454 (1991), for the choice of H.
 """
 
 from collections.abc import Sequence
@@ -27,8 +29,8 @@ Array = NDArray[np.float64]
 PER_CENT = 0.01
 DRAWS = 1000
 """Of test pieces."""
-AGREEMENT = 2.0
-"""Standard errors of the difference of two slopes within which they agree."""
+AGREEMENT = 0.95
+"""Share of draws whose slopes differ by less, where they agree."""
 TAILS = (0.025, 0.975)
 
 
@@ -45,11 +47,11 @@ class Lever:
     helps: str
     """Which way the score gets better: ``more``, ``less``, or ``not told`` where the interval holds 0."""
     step: float
-    """Step of the slope."""
+    """The largest step that the slope is taken from."""
     steps_agree: int
     """Of the steps tried, how many from the smallest on give one slope."""
     curvature: float
-    """Second difference at that step: change of the score for 1 % to either side, times 2."""
+    """Second derivative at that step, for 1 %: S(h) + S(-h) - 2 S(0) over h^2."""
     noise: float
     """Standard error of the slope, over test pieces."""
     tolerance: float | None
@@ -116,22 +118,24 @@ def _curve(run: Moves, counts: Array) -> Array:
 
 
 def _slopes(curves: Array, steps: Array) -> Array:
-    """Central differences (..., m) of `curves` (..., 2 m + 1) at each step, per cent."""
+    """Slopes (..., m) of `curves` (..., 2 m + 1) for 1 %, each from the steps up to it."""
     m = len(steps)
-    found: Array = (curves[..., m + 1 :] - curves[..., m - 1 :: -1]) / (2.0 * steps / PER_CENT)
+    odd = (curves[..., m + 1 :] - curves[..., m - 1 :: -1]) / 2.0
+    found: Array = PER_CENT * np.cumsum(odd * steps, axis=-1) / np.cumsum(steps**2)
     return found
 
 
 def _step(drawn: Array, slopes: Array) -> int:
     """Index of the largest step whose slope agrees with that of every smaller one, from `drawn` (draws, m)."""
-    chosen = 0
-    for large in range(1, len(slopes)):
-        for small in range(large):
-            error = float((drawn[:, large] - drawn[:, small]).std(ddof=1))
-            if abs(slopes[large] - slopes[small]) > AGREEMENT * error:
-                return chosen
-        chosen = large
-    return chosen
+    large, small = np.tril_indices(len(slopes), -1)
+    if not large.size:
+        return 0
+    differences = slopes[large] - slopes[small]
+    scattered = drawn[:, large] - drawn[:, small] - differences
+    errors = scattered.std(axis=0, ddof=1) + np.finfo(np.float64).tiny
+    limit = float(np.quantile(np.abs(scattered / errors).max(axis=1), AGREEMENT))
+    against = np.abs(differences) > limit * errors
+    return int(large[against].min() - 1) if against.any() else len(slopes) - 1
 
 
 def interval(values: Array) -> tuple[float, float]:
@@ -142,20 +146,23 @@ def interval(values: Array) -> tuple[float, float]:
 
 
 def tolerance(x: Array, worse: Array, cost: float) -> tuple[float | None, str]:
-    """The smallest |x| at which `worse` reaches `cost`, straight between the points, and on which side; None: nowhere.
+    """The smallest |x| from which on `worse` stays above `cost` on a side, straight between points, and that side.
 
-    `x` (2 m + 1,) rises through 0, where `worse` is 0.
+    `x` (2 m + 1,) rises through 0, where `worse` is 0. None: on no side.
     """
     middle = len(x) // 2
     found: list[tuple[float, str]] = []
-    for side, order in (("more", range(middle + 1, len(x))), ("less", range(middle - 1, -1, -1))):
-        before = middle
+    for side, order in (("more", range(len(x) - 1, middle, -1)), ("less", range(middle))):
+        inward = 1 if side == "less" else -1
+        last = None
         for at in order:
-            if worse[at] >= cost:
-                share = (cost - worse[before]) / (worse[at] - worse[before])
-                found.append((float(abs(x[before] + share * (x[at] - x[before]))), side))
+            if worse[at] < cost:
                 break
-            before = at
+            last = at
+        if last is not None:
+            inner = last + inward
+            share = (cost - worse[inner]) / (worse[last] - worse[inner])
+            found.append((float(abs(x[inner] + share * (x[last] - x[inner]))), side))
     return min(found, default=(None, ""), key=lambda each: each[0])
 
 

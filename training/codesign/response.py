@@ -3,9 +3,9 @@
     S(x) = score on the test part with p = p_card (1 + x) in every neuron, or (1 + sigma z_j) in neuron j
 
 The network is run again at each x, so that S is right whatever the gradient does. Reads of noisy devices draw the same
-numbers each time; what is left of noise are spikes that change their millisecond. Voltages that the readout sees keep
-the scale that it was trained with. A score is a ratio of sums over test pieces, which are kept apart, so that they can
-be drawn anew (`training.codesign.levers`).
+numbers each time; what is left of noise are spikes that change their millisecond, and more reads average over them.
+Voltages that the readout sees keep the scale that it was trained with. A score is a ratio of sums over test pieces,
+which are kept apart, so that they can be drawn anew (`training.codesign.levers`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -72,8 +72,8 @@ class Trained:
     Raises `InputError` where there is no run, it has no such neurons, or no such score.
     """
 
-    def __init__(self, run: Path, score: str | None, trust_code: bool, reporter: Reporter) -> None:
-        self.run = run
+    def __init__(self, run: Path, score: str | None, trust_code: bool, reporter: Reporter, reads: int = 1) -> None:
+        self.run, self.reads = run, reads
         self.config: RunConfig
         self.task: Task
         self.network: Network
@@ -141,10 +141,15 @@ class Trained:
                 layer.factors = trained
 
     def _scored(self) -> Pieces:
+        found = [self._read(self.config.seed + read) for read in range(self.reads)]
+        return Pieces(np.mean([total for total, _ in found], axis=0), found[0][1])
+
+    def _read(self, seed: int) -> tuple[Array, Array]:
+        """Sum and weight of the score of each test piece, noise drawn from `seed`."""
         parameter = next(self.network.parameters())
         sums: list[tuple[float, float]] = []
         with threads(self.config.threads), torch.random.fork_rng(devices=[]), torch.no_grad():
-            torch.manual_seed(self.config.seed)
+            torch.manual_seed(seed)
             for examples in by_length(self.task.parts["test"], EVALUATION_BATCH):
                 batch = self.task.collate(examples).to(parameter.device, parameter.dtype)
                 logits = self.network(batch.inputs, batch.lengths).logits
@@ -154,4 +159,4 @@ class Trained:
                         raise InputError(f"the task has no score '{self.metric}'; there are {', '.join(scores)}")
                     sums.append(scores[self.metric])
         total, weight = np.array(sums, dtype=np.float64).T
-        return Pieces(total, weight)
+        return total, weight

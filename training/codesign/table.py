@@ -32,6 +32,8 @@ class Options:
     """Relative spread at which neurons are made to differ; what 1 % does follows by the square."""
     pairs: int = 4
     """Pairs of opposite chips drawn with it; 0: none."""
+    reads: int = 1
+    """Times that noisy devices are read: the noise falls with the root."""
     score: str | None = None
     """A score of the task, by default its metric."""
     cost: float | None = None
@@ -53,7 +55,7 @@ def codesign(
     Raises `InputError` for runs that cannot be compared, and for a parameter that cannot be moved.
     """
     options, reporter = options or Options(), reporter or Silent()
-    networks = [Trained(run, options.score, trust_code, reporter) for run in runs]
+    networks = [Trained(run, options.score, trust_code, reporter, options.reads) for run in runs]
     first = networks[0]
     for other in networks[1:]:
         check_alike(first, other)
@@ -84,6 +86,7 @@ def codesign(
         "cost": cost,
         "interval": f"seeds, {len(runs)} runs" if len(runs) > 1 else f"test pieces, {len(first.at_card.total)}",
         "steps": steps.tolist(),
+        "reads": options.reads,
         "spread": options.spread,
         "levers": sorted(rows, key=lambda row: -abs(row["slope"])),
     }

@@ -33,6 +33,7 @@ def codesign_command(
     ] = None,
     spread: Annotated[float, typer.Option(help="Spread from device to device that is tried.")] = 0.04,
     chips: Annotated[int | None, typer.Option(min=0, help="Pairs of chips with that spread (default: 4).")] = None,
+    reads: Annotated[int, typer.Option(min=1, help="Times that noisy devices are read: less noise, more time.")] = 1,
     quick: Annotated[bool, typer.Option("--quick", help="Two steps instead of six, one pair of chips.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder of codesign.json and .png (default: the first run).")] = None,
     trust_code: TrustOption = False,
@@ -57,7 +58,7 @@ def codesign_command(
         raise InputError(f"--cost must be above 0, not {cost:g}")
     names = None if over is None else [name.strip() for name in over.split(",") if name.strip()]
     pairs = (QUICK.pairs if quick else Options.pairs) if chips is None else chips
-    options = Options(QUICK.steps if quick else Options.steps, spread, pairs, score, cost)
+    options = Options(QUICK.steps if quick else Options.steps, spread, pairs, reads, score, cost)
     reporter = ConsoleReporter("moving devices")
     with warnings_to(reporter):
         found = codesign(runs, names, options, reporter, trust_code)
@@ -117,11 +118,11 @@ def quantity(value: float, unit: str, digits: int = 4) -> str:
 def notes(found: dict[str, Any]) -> list[str]:
     """What the columns mean, and what deserves a word, a sentence a line."""
     lines = [
-        f"intervals over {found['interval']}; tolerance: the first side on which the score is worse by "
-        f"{found['cost']:g}; h: the step of the slope; spread: expected change where devices differ by 1 %, "
+        f"intervals over {found['interval']}; tolerance: from where on, on that side, the score stays worse by "
+        f"{found['cost']:g}; h: the largest step of the slope; spread: expected change where devices differ by 1 %, "
         f"from {100 * found['spread']:g} %"
     ]
     rough = [row["name"] for row in found["levers"] if row["steps_agree"] == 1]
     if rough:
-        lines.append(f"only the smallest step gives the slope of {', '.join(rough)}: the score bends beyond it")
+        lines.append(f"only the smallest step gives the slope of {', '.join(rough)}: beyond it the score bends")
     return lines

@@ -1,14 +1,13 @@
 """What a per cent of a device parameter is worth to a trained network: slope, tolerance, spread, each with its error.
 
-    d(h)        [S(h) - S(-h)] / 2
-    slope       1 % of sum_{h <= H} h d(h) / sum_{h <= H} h^2, the straight line through the steps h up to H
+    slope       a of the least squares [S(h) - S(-h)] / 2 = a h + c h^3 over the steps h up to H
     tolerance   the smallest |x| from which on, as far as was tried, S(x) is worse than S(0) by the allowed cost
     spread      E[S] - S(0) at device-to-device sigma: (sigma / sigma_0)^2 of what pairs of opposite devices show at
                 sigma_0, (S(z) + S(-z)) / 2 - S(0); from chip to chip it varies by (S(z) - S(-z)) / 2, sigma / sigma_0
 
 Small steps drown in spikes that change their millisecond: any nudge changes some, so that this noise is the same at
-every step. Large ones have curvature. H is the largest step whose slope agrees with that of every smaller one; they
-agree where no difference is larger than what, in units of its standard error, 95 % of the draws stay below.
+every step. Large ones bend further than the third order. H is the largest step whose slope agrees with that of every
+smaller one; they agree where no difference, in units of its standard error, is larger than 95 % of the draws scatter.
 Errors come from test pieces drawn anew, the same ones for every x and every run. With several runs the interval is
 Student's over their slopes, so over seeds; with one it is the middle 95 % of the draws, so over test pieces.
 
@@ -121,8 +120,12 @@ def _slopes(curves: Array, steps: Array) -> Array:
     """Slopes (..., m) of `curves` (..., 2 m + 1) for 1 %, each from the steps up to it."""
     m = len(steps)
     odd = (curves[..., m + 1 :] - curves[..., m - 1 :: -1]) / 2.0
-    found: Array = PER_CENT * np.cumsum(odd * steps, axis=-1) / np.cumsum(steps**2)
-    return found
+    found = []
+    for count in range(1, m + 1):
+        share = steps[:count] / steps[count - 1]
+        powers = np.stack([share, share**3][:count], axis=-1)
+        found.append(odd[..., :count] @ np.linalg.pinv(powers)[0] * PER_CENT / steps[count - 1])
+    return np.stack(found, axis=-1)
 
 
 def _step(drawn: Array, slopes: Array) -> int:

@@ -36,17 +36,20 @@ class Setting:
 
 
 def netlist_of(card: Card) -> Path | None:
-    """The netlist that `card` was calibrated on; None where it names none, or none that is there."""
+    """The netlist that `card` was calibrated on; None where it names none, or none that is here.
+
+    Of one outside the project a card knows the name alone.
+    """
     named = card.provenance.netlist
     return next((place for place in (Path(named), ROOT / named) if named and is_file(place)), None)
 
 
-def settings(card: Card, values: Mapping[str, float]) -> dict[str, Setting]:
-    """The netlist's numbers that take `card` to `values`, by card parameter.
+def settings(card: Card, values: Mapping[str, float], netlist: Path | None = None) -> dict[str, Setting]:
+    """The numbers of `netlist`, by default the card's own, that take `card` to `values`, by card parameter.
 
     Left out is what the netlist has no number for, or one number where the domains ask for different factors.
     """
-    if not isinstance(card, NeuronCard) or (path := netlist_of(card)) is None:
+    if not isinstance(card, NeuronCard) or (path := netlist or netlist_of(card)) is None:
         return {}
     deck, model = neuron_deck(path), card.NEURON
     found: dict[str, Setting] = {}

@@ -11,13 +11,14 @@ the weights are the same.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from bruno_spice.calibration.cards.catalogue import changes
+from bruno_spice.calibration.cards.provenance import in_project
 from bruno_spice.calibration.circuits.deck import neuron_deck
 from bruno_spice.calibration.errors import FitError
 from bruno_spice.calibration.neuron.twins import netlist_of, settings
@@ -28,6 +29,7 @@ from bruno_spice.calibration.targets.target import Asked
 from bruno_spice.devices.cards.base import NeuronCard
 from bruno_spice.devices.errors import CardError, InputError
 from bruno_spice.devices.files import write_atomic
+from bruno_spice.devices.reading import shown
 from bruno_spice.training.codesign.response import Trained
 from bruno_spice.training.networks.config import RunConfig
 from bruno_spice.training.networks.network import Network, SpikingLayer
@@ -70,23 +72,26 @@ def redesign(
     farm: Farm | None = None,
     reporter: Callable[[], Reporter] = Silent,
     trust_code: bool = False,
+    netlist: Path | None = None,
 ) -> dict[str, Any]:
     """Move the netlist behind `run` to the numbers `asked`, or to those that the run proposes; leave all in `out`.
 
+    `netlist` is a file of your own that the run's card was calibrated on, of which the card knows the name alone.
     `reporter` makes one for each step. Returns what ``redesign.json`` holds. Raises `InputError` where there is nothing
     to move or no netlist, `FitError` where the new card cannot be believed, `Interrupted` after Ctrl-C.
     """
     effort, farm = effort or Effort(), farm or Farm()
     say = reporter()
     trained = Trained(run, None, trust_code, say)
-    numbers = dict(asked) or proposed_settings(RunFolder(run), trained.card)
+    path = netlist or _netlist(trained.card)
+    numbers = dict(asked) or proposed_settings(RunFolder(run), trained.card, path)
     if trained.config.neuron.values:
         raise InputError(f"{run}: neuron.values replaced numbers of its card, so that no netlist is behind it")
     say.line(f"1/4 recalibrating at {', '.join(f'{name}={value:.6g}' for name, value in numbers.items())}")
-    card = recalibrated(trained.card, trained.config, numbers, out, effort, farm, say.line)
+    card = recalibrated(trained.card, path, trained.config, numbers, out, effort, farm, say.line)
     say.line("2/4 the network as it is, on the moved card and on the recalibrated one")
     scores = {"as trained": _scores(trained.network, trained.task, trained.config)}
-    if (moved := _as_asked(trained, numbers)) is not None:
+    if (moved := _as_asked(trained, path, numbers)) is not None:
         scores["same weights, card moved as asked"] = moved
     frozen = on_card(trained, card)
     scores["same weights, recalibrated card"] = _scores(frozen, trained.task, trained.config)
@@ -97,9 +102,10 @@ def redesign(
         result = train(config, out / "run", resume=True, overwrite=True, reporter=reporter())
         scores["retrained"] = {part: result[part] for part in ("valid", "test")}
         say.line("4/4 back into SPICE")
-        validation = _validation(out / "run", effort.round_trip, farm, say.line, trust_code)
+        options = replace(effort.round_trip, netlist=path)
+        validation = _validation(out / "run", options, farm, say.line, trust_code)
     say.close()
-    found = _told(run, trained, numbers, card, scores, validation)
+    found = _told(run, trained, path, numbers, card, scores, validation)
     write_atomic(out / FILE, json.dumps(sealed(found), indent=2, allow_nan=False) + "\n")
     return found
 
@@ -110,8 +116,20 @@ def _config_of(config: RunConfig, card: Path, effort: Effort) -> RunConfig:
     return config.with_values(**values | ({} if effort.epochs is None else {"training__epochs": effort.epochs}))
 
 
-def proposed_settings(folder: RunFolder, start: NeuronCard) -> dict[str, float]:
-    """The netlist's numbers for the card that the run proposes.
+def _netlist(card: NeuronCard) -> Path:
+    found = netlist_of(card)
+    if found is None:
+        named = card.provenance.netlist
+        raise InputError(
+            f"the run's card was calibrated on {shown(named)}, which is not here; give --netlist FILE"
+            if named
+            else "the run's card was not calibrated on a netlist, so that none can be moved"
+        )
+    return found
+
+
+def proposed_settings(folder: RunFolder, start: NeuronCard, netlist: Path) -> dict[str, float]:
+    """The numbers of `netlist` for the card that the run proposes.
 
     Raises `InputError` where it proposes none, or something that the netlist has no number for.
     """
@@ -122,28 +140,20 @@ def proposed_settings(folder: RunFolder, start: NeuronCard) -> dict[str, float]:
             "is to change"
         )
     values = {change.name: change.second for change in changes(start, type(start).load(path)) if change.second}
-    found = settings(start, values)
+    found = settings(start, values, netlist)
     if without := [name for name in values if name not in found]:
         raise InputError(
-            f"{path}: {start.provenance.netlist or 'no netlist'} has no number for {', '.join(without)}; say with "
+            f"{path}: {netlist.name} has no number for {', '.join(without)}; say with "
             "--set NAME=VALUE what of the netlist is to change"
         )
     return {setting.param: setting.value for setting in found.values()}
 
 
 def recalibrated(
-    start: NeuronCard,
-    config: RunConfig,
-    numbers: Mapping[str, float],
-    out: Path,
-    effort: Effort,
-    farm: Farm,
-    tell: Tell,
-) -> NeuronCard:
-    """The card of the netlist behind `start` at `numbers`, as many domains as before, in ``out/cards``."""
-    netlist = netlist_of(start)
-    if netlist is None:
-        raise InputError(f"the run's card was not calibrated on a netlist that is here: {start.provenance.netlist!r}")
+    start: NeuronCard, netlist: Path, config: RunConfig, numbers: Mapping[str, float], out: Path, effort: Effort,
+    farm: Farm, tell: Tell,
+) -> NeuronCard:  # fmt: skip
+    """The card of `netlist` at `numbers` beside the overrides of `start`, of as many domains, in ``out/cards``."""
     path = out / "cards" / f"{start.MODEL}.json"
     overrides = start.provenance.overrides | numbers
     expected = neuron_deck(netlist).sha256(overrides)
@@ -201,25 +211,22 @@ def _scores(network: Network, task: Task, config: RunConfig) -> dict[str, dict[s
         return {part: score_part(network, task, part, config.seed)[0] for part in ("valid", "test")}
 
 
-def factors_asked(card: NeuronCard, numbers: Mapping[str, float]) -> dict[str, float] | None:
+def factors_asked(card: NeuronCard, netlist: Path, numbers: Mapping[str, float]) -> dict[str, float] | None:
     """By what factor each card parameter with a twin among `numbers` should move; None where a number has no twin."""
-    netlist = netlist_of(card)
-    if netlist is None:
-        return None
-    params, model = neuron_deck(netlist).params, card.NEURON
+    model = card.NEURON
     found: dict[str, float] = {}
     for param, number in numbers.items():
         names = [name for name in card.parameters if model.deck_parameter(name) == param]
-        now = card.provenance.overrides.get(param, params[param].value if param in params else None)
+        now = _now(card, netlist, param)
         if not names or not now:
             return None
         found |= {name: number / now for name in names if card[name] != 0.0}
     return found
 
 
-def _as_asked(trained: Trained, numbers: Mapping[str, float]) -> dict[str, dict[str, float]] | None:
+def _as_asked(trained: Trained, netlist: Path, numbers: Mapping[str, float]) -> dict[str, dict[str, float]] | None:
     """Scores with the card's parameters moved by what the netlist's are; None where one of those has no twin."""
-    factors = factors_asked(trained.card, numbers)
+    factors = factors_asked(trained.card, netlist, numbers)
     if factors is None:
         return None
     with trained.moved(factors, from_card=True):
@@ -240,10 +247,10 @@ def _validation(run: Path, options: RoundTripOptions, farm: Farm, tell: Tell, tr
 
 
 def _told(
-    run: Path, trained: Trained, numbers: Mapping[str, float], card: NeuronCard, scores: dict[str, Any],
+    run: Path, trained: Trained, netlist: Path, numbers: Mapping[str, float], card: NeuronCard, scores: dict[str, Any],
     validation: dict[str, Any] | None,
 ) -> dict[str, Any]:  # fmt: skip
-    start, asked = trained.card, factors_asked(trained.card, numbers) or {}
+    start, asked = trained.card, factors_asked(trained.card, netlist, numbers) or {}
     parameters = [
         {
             "name": name,
@@ -262,9 +269,9 @@ def _told(
         "task": trained.config.task,
         "metric": trained.task.metric,
         "higher_is_better": trained.task.higher_is_better,
-        "netlist": start.provenance.netlist,
+        "netlist": in_project(netlist) or netlist.name,
         "settings": dict(numbers),
-        "settings_before": {name: _now(start, name) for name in numbers},
+        "settings_before": {name: _now(start, netlist, name) for name in numbers},
         "parameters": parameters,
         "scores": scores,
         "validation_before": _matched(read_object(old, f"bruno validate {run}")) if old.is_file() else None,
@@ -272,9 +279,9 @@ def _told(
     }
 
 
-def _now(card: NeuronCard, param: str) -> float | None:
-    netlist = netlist_of(card)
-    params = {} if netlist is None else neuron_deck(netlist).params
+def _now(card: NeuronCard, netlist: Path, param: str) -> float | None:
+    """The number that the card was calibrated at."""
+    params = neuron_deck(netlist).params
     return card.provenance.overrides.get(param, params[param].value if param in params else None)
 
 

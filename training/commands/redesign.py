@@ -20,6 +20,9 @@ def redesign_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     settings: SetOption = None,
     out: Annotated[Path | None, typer.Option(help="Folder of card, run and page (default: RUN-redesign).")] = None,
+    netlist: Annotated[
+        Path | None, typer.Option(help="Your own netlist behind the run, of which its card knows the name alone.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Of the training (default: those of the run).")] = None,
     retrain: Annotated[bool, typer.Option(help="Or only score the network as it is on the new card.")] = True,
     quick: Annotated[bool, typer.Option("--quick", help="One epoch, a short validation: to see the way.")] = False,
@@ -46,7 +49,7 @@ def redesign_command(
     keep_to_this_command(folder)
     with warnings_to(ConsoleReporter()):
         farm = Farm(workers=workers, progress="neurons in ngspice")
-        found = redesign(run, asked, folder, effort, farm, ConsoleReporter, trust_code)
+        found = redesign(run, asked, folder, effort, farm, ConsoleReporter, trust_code, netlist)
     page = write_redesign_page(folder, found)
     if as_json:
         print_json(found)

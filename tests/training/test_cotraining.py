@@ -15,6 +15,7 @@ from bruno_spice.training.neurons.shared import SharedDevices
 from bruno_spice.training.roundtrip.circuit import deck_overrides, felif_parameters, find_circuit
 from bruno_spice.training.runs.evaluation import evaluate, load_run
 from bruno_spice.training.runs.folder import RunFolder
+from bruno_spice.training.runs.optimizer import descend, make_optimizer
 from bruno_spice.training.runs.trainer import train
 
 pytestmark = [
@@ -110,6 +111,22 @@ def test_a_resumed_run_ends_bit_for_bit_where_the_whole_one_did(run, config, tmp
     whole, part = (load_run(folder)[2].state_dict() for folder in (run, tmp_path / "part"))
     assert "shared.x.area" in whole
     assert all(torch.equal(value, part[name]) for name, value in whole.items())
+
+
+def test_devices_have_their_own_rate_and_clip(run, config):
+    network = load_run(run)[2]
+    optimizer = make_optimizer(config, network)
+    weights, devices = optimizer.param_groups
+    assert (weights["lr"], devices["lr"], devices["weight_decay"]) == (4e-3, 0.01, 0.0)
+    assert len(devices["params"]) == 2
+    assert list(network.parameters()) == [*weights["params"], *devices["params"]]
+    for parameter in network.parameters():
+        parameter.grad = torch.full_like(parameter, 100.0)
+    descend(optimizer, network, 1.0)
+    for group in optimizer.param_groups:
+        assert float(torch.cat([each.grad.flatten() for each in group["params"]]).norm()) == pytest.approx(
+            1.0, rel=1e-3
+        )
 
 
 def test_the_step_of_a_logarithm_is_the_value_s_own_gradient(one_domain):

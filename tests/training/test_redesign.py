@@ -94,8 +94,9 @@ def test_the_weights_as_they_are_see_the_card_as_asked_and_as_found(done, run, o
     assert rows["area"]["recalibrated_share"] == pytest.approx(-0.2)
     assert rows["activation_field_1"]["asked_share"] == 0.0
     trained = Trained(run, None, False, Silent())
-    same = on_card(trained, one_domain)
-    with trained.moved({}, from_card=True):
+    higher = one_domain.with_values(v_threshold=1.1 * one_domain["v_threshold"])
+    same = on_card(trained, higher.model_copy(update={"envelope": {}}))
+    with trained.moved({"v_threshold": 1.1}, from_card=True):
         expected = score_part(trained.network, trained.task, "test", 0)[0]
     assert score_part(same, trained.task, "test", 0)[0] == expected
 

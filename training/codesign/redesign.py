@@ -155,7 +155,7 @@ def recalibrated(
 ) -> NeuronCard:  # fmt: skip
     """The card of `netlist` at `numbers` beside the overrides of `start`, of as many domains, in ``out/cards``."""
     path = out / "cards" / f"{start.MODEL}.json"
-    overrides = start.provenance.overrides | numbers
+    overrides = start.provenance.overrides | dict(numbers)
     expected = neuron_deck(netlist).sha256(overrides)
     if path.is_file():
         try:

@@ -100,7 +100,8 @@ class Trained:
 
     def moves(self, lever: str, steps: Array, spread: float, pairs: int, reporter: Reporter) -> Moves:
         """`lever` moved by every one of `steps` to either side, and spread by `spread` in `pairs` of opposite draws."""
-        below, above = [], []
+        below: list[Pieces] = []
+        above: list[Pieces] = []
         for step in steps:
             for sign, found in ((-1.0, below), (1.0, above)):
                 found.append(self.pieces({lever: 1.0 + sign * step}))

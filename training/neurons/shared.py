@@ -94,7 +94,7 @@ class SharedDevices(nn.Module):
 
     def values(self) -> dict[str, float]:
         """The parameters as they are now, in SI units; in rounding no further than the bounds."""
-        found = {}
+        found: dict[str, float] = {}
         for name, each_of in self.members.items():
             low, high = self.bounds[name]
             factor = math.exp(float(self.x[name].detach()))

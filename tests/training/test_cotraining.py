@@ -61,6 +61,13 @@ def test_devices_move_within_their_bounds_and_are_told(run, one_domain):
     assert all(24.9975e-12 <= row["devices"]["area"] <= 25.0025e-12 for row in RunFolder(run).read_metrics())
 
 
+def test_the_command_line_tells_what_was_trained(bruno, run):
+    code, out, err = bruno("train", "--out", run, "--resume")
+    assert code == 0, err
+    assert "trained area: 2." in out
+    assert "m^2, the card has 2.5e-11, on its bound" in out
+
+
 def test_the_run_scores_with_what_it_trained(run):
     result = RunFolder(run).read_result()
     assert evaluate(run)["test"] == result["test"]

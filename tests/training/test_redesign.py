@@ -9,6 +9,7 @@ from bruno_spice.calibration.circuits.deck import neuron_deck
 from bruno_spice.calibration.circuits.experiments import NEURON_NETLIST
 from bruno_spice.calibration.spice.farm import Farm
 from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.cards.parts import Range
 from bruno_spice.training.codesign.page import moved, write_redesign_page
 from bruno_spice.training.codesign.redesign import QUICK, factors_asked, on_card, proposed_settings, redesign
 from bruno_spice.training.codesign.response import Trained
@@ -20,7 +21,7 @@ from bruno_spice.training.runs.trainer import train
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:the current runs from"),
-    pytest.mark.filterwarnings("always::bruno_spice.devices.errors.ProposedCard"),
+    pytest.mark.filterwarnings("ignore::bruno_spice.devices.errors.ProposedCard"),
 ]
 EDITED = {"area": 20e-12}
 
@@ -95,7 +96,8 @@ def test_the_weights_as_they_are_see_the_card_as_asked_and_as_found(done, run, o
     assert rows["activation_field_1"]["asked_share"] == 0.0
     trained = Trained(run, None, False, Silent())
     higher = one_domain.with_values(v_threshold=1.1 * one_domain["v_threshold"])
-    same = on_card(trained, higher.model_copy(update={"envelope": {}}))
+    narrow = {"i_syn": Range(min=-1e-10, max=1e-9, unit="A")}
+    same = on_card(trained, higher.model_copy(update={"envelope": narrow}))
     with trained.moved({"v_threshold": 1.1}, from_card=True):
         expected = score_part(trained.network, trained.task, "test", 0)[0]
     assert score_part(same, trained.task, "test", 0)[0] == expected

@@ -112,4 +112,9 @@ def _print_result(folder: Path, result: dict[str, Any]) -> None:
     if result["floors"]:
         floors = (f"{name} {scores[metric]:.4f}" for name, scores in result["floors"].items())
         typer.echo(f"floors of simple models, test {metric}: " + ", ".join(floors))
+    for name, device in result.get("devices", {}).items():
+        bound = ", on its bound" if device["on_bound"] else ""
+        typer.echo(
+            f"trained {name}: {device['trained']:.5g} {device['unit']}, the card has {device['card']:.5g}{bound}"
+        )
     typer.echo(f"everything is in {folder}; pictures in {folder / 'figures'}")

@@ -122,7 +122,9 @@ def notes(found: dict[str, Any]) -> list[str]:
         f"{found['cost']:g}; h: the largest step of the slope; spread: expected change where devices differ by 1 %, "
         f"from {100 * found['spread']:g} %"
     ]
-    rough = [row["name"] for row in found["levers"] if row["steps_agree"] == 1]
-    if rough:
-        lines.append(f"only the smallest step gives the slope of {', '.join(rough)}: beyond it the score bends")
+    for row in found["levers"]:
+        if row["steps_agree"] < len(found["steps"]):
+            lines.append(
+                f"{row['name']}: the steps beyond {100 * row['step']:g} % give another slope; look at its curve"
+            )
     return lines

@@ -16,11 +16,11 @@ microsecond.
 - ``coarse``: one explicit Euler step of 1 ms both ways; the control, which does not learn.
 
 The first three share `FusedSequence`, the others `unrolled_sequence`. Left alone, all of them stop at a reset: with
-event reset they have 0 where the circuit's d(charge after a spike)/d(charge before it) is 1, since a crossing that comes
-earlier lets the next interval begin earlier. `Plan.through` puts that in, in ``tangent``, ``bptt`` and ``checkpoint``
-(`training.dynamics.through`; docs/explanation/gradients.md says why it is not the default). A spike's derivative is a
-`Surrogate`, recurrent weights W (N, N) add s[t-1] W to the current (row: from, column: to; A a spike), and the sum is
-kept within `training.dynamics.limits` where there are any.
+event reset they have 0 where the circuit's d(charge after a spike)/d(charge before it) is 1, since a crossing that
+comes earlier lets the next interval begin earlier. `Plan.through` puts that in, in ``tangent``, ``bptt`` and
+``checkpoint`` (`training.dynamics.through`; docs/explanation/gradients.md says why it is not the default). A spike's
+derivative is a `Surrogate`, recurrent weights W (N, N) add s[t-1] W to the current (row: from, column: to; A a spike),
+and the sum is kept within `training.dynamics.limits` where there are any.
 """
 
 from collections.abc import Callable, Mapping

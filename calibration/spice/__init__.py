@@ -1,4 +1,4 @@
-"""ngspice: netlists read and edited, decks run, results kept; `SIMULATORS` has what runs them, by name."""
+"""Netlists read and edited, decks run in ngspice, results kept; `SIMULATORS` has what runs them, by name."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -18,5 +18,11 @@ def _accept(found: Any) -> "Simulator":
 
 
 SIMULATORS: "Registry[Simulator]" = Registry(
-    "simulator", {"ngspice": "bruno_spice.calibration.spice.ngspice:NGSPICE"}, _accept, "SIMULATOR"
+    "simulator",
+    {
+        "ngspice": "bruno_spice.calibration.spice.ngspice:NGSPICE",
+        "vacask": "bruno_spice.calibration.verilog_a.vacask:VACASK",
+    },
+    _accept,
+    "SIMULATOR",
 )

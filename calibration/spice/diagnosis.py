@@ -23,8 +23,9 @@ def diagnose(
     t_stop_s: float,
     time_limit_s: float,
     memory_limit_bytes: int,
+    program: str = "ngspice",
 ) -> CalibrationError:
-    """The error that a worker's `report` (status, log) on the deck `lines` stands for."""
+    """The error that a worker's `report` (status, log) on the deck `lines`, run in `program`, stands for."""
     status, log = report["status"], report.get("log", "")
     if status == "hung":
         return SimulationError(
@@ -33,7 +34,7 @@ def diagnose(
         )
     if status == "out of memory" or "alloc" in log.lower():
         return SimulationError(
-            f"{label}: ngspice needed more than {memory_limit_bytes / 2**30:.3g} GiB; "
+            f"{label}: {program} needed more than {memory_limit_bytes / 2**30:.3g} GiB; "
             "save fewer vectors or shorten the run"
         )
     if status == "missing vectors":
@@ -43,23 +44,23 @@ def diagnose(
         )
     if error := _netlist_fault(log, label, lines):
         return error
-    if match := re.search(r"(?:Timestep too small|TRAN:)[^\n]*", log):
+    if match := re.search(r"(?:Timestep too small|TRAN:|Homotopy|failed to converge|No convergence)[^\n]*", log, re.IGNORECASE):
         node = re.search(r"trouble with [^\n]*", match[0])
         when = re.search(r"time = ([\d.e+-]+)", match[0])
         return ConvergenceError(
-            f"{label}: ngspice did not converge"
+            f"{label}: {program} did not converge"
             + (f" at {float(when[1]):g} s" if when else " on the operating point")
             + (f", {node[0]}" if node else "")
             + "; start sources at zero, smooth what switches, or change .options"
         )
     if status == "crashed":
-        return SimulationError(f"{label}: ngspice ended its process (code {report.get('code')}){_last_words(log)}")
+        return SimulationError(f"{label}: {program} ended its process (code {report.get('code')}){_last_words(log)}")
     if status == "done":
         return ConvergenceError(
-            f"{label}: ngspice stopped before {t_stop_s:g} s after {report['points']} points, or returned numbers "
+            f"{label}: {program} stopped before {t_stop_s:g} s after {report['points']} points, or returned numbers "
             f"that are not finite; the waveform was thrown away{_last_words(log)}"
         )
-    return NetlistError(f"{label}: ngspice refused the netlist{_last_words(log)}")
+    return NetlistError(f"{label}: {program} refused the netlist{_last_words(log)}")
 
 
 def _netlist_fault(log: str, label: str, lines: Sequence[Line]) -> NetlistError | None:

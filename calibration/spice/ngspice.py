@@ -16,12 +16,14 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bruno_spice.calibration.errors import SimulationError
 from bruno_spice.calibration.spice.diagnosis import diagnose
 from bruno_spice.calibration.spice.lines import Line
 from bruno_spice.calibration.spice.statements import deck_text, with_options
 from bruno_spice.calibration.spice.worker_process import (
+    WORKER,
     NoFolderError,
     WorkerHungError,
     WorkerLostError,
@@ -76,7 +78,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Ngspice:
-    """The ngspice in use: its major version, and an identity that changes with any file it runs on."""
+    """The simulator in use: its version, and an identity that changes with any file it runs on."""
 
     version: str
     identity: str
@@ -84,6 +86,9 @@ class Ngspice:
 
 class Worker:
     """A worker process that runs one job at a time; started on first use, and anew where it was killed or stopped."""
+
+    program, script = "ngspice", WORKER
+    """What it runs, in words, and the file of its process."""
 
     def __init__(self, time_limit_s: float = TIME_LIMIT_S, memory_limit_bytes: int = MEMORY_LIMIT_BYTES) -> None:
         self.time_limit_s = time_limit_s
@@ -116,10 +121,20 @@ class Worker:
             "memory_limit_bytes": self.memory_limit_bytes,
         }
         header, payload = self._again_where_lost(lambda: self._exchange(request), job.label)
-        if header["status"] != "done" or not _complete(header, payload, job):
+        done = header["status"] == "done"
+        samples = np.frombuffer(payload, "<f8").reshape(len(header["names"]), header["points"]) if done else None
+        return self.believed(header, samples, job)
+
+    def believed(self, header: dict[str, Any], samples: NDArray[np.float64] | None, job: Job) -> Waveform:
+        """The waveform of `samples` (time and vectors, points), which an answer with `header` brought.
+
+        Raises what it stands for where it failed, or where the samples end early or are not finite.
+        """
+        if samples is None or not _complete(samples, job):
             limit_bytes = header.get("memory_limit_bytes", self.memory_limit_bytes)
-            raise diagnose(header, job.label, job.lines, job.t_stop_s, self.time_limit_s, limit_bytes)
-        return _waveform(header, payload, job)
+            report = {"points": 0 if samples is None else samples.shape[1], **header}
+            raise diagnose(report, job.label, job.lines, job.t_stop_s, self.time_limit_s, limit_bytes, self.program)
+        return Waveform(samples[0].copy(), dict(zip(job.vectors, samples[1:].copy(), strict=True)))
 
     def start(self) -> Ngspice:
         """Start the worker process where none runs, and return what it runs on."""
@@ -144,14 +159,14 @@ class Worker:
                     self._end_process()
                     if attempt == ATTEMPTS:
                         raise SimulationError(
-                            f"{label}: its ngspice process was killed or stopped from outside {ATTEMPTS} times, at "
+                            f"{label}: its {self.program} process was killed or stopped from outside {ATTEMPTS} times, at "
                             f"last {lost}; see whether memory runs out or a batch system ends it, then try again"
                         ) from None
                     self._closed.wait(min(_PAUSE_S * 2**attempt, _LONGEST_PAUSE_S))
                 except WorkerHungError:
                     self._end_process()
                     raise SimulationError(
-                        f"{label}: the ngspice worker process does not answer and was killed"
+                        f"{label}: the {self.program} worker process does not answer and was killed"
                     ) from None
                 except BaseException:
                     self._end_process()  # an answer may still be on its way
@@ -174,19 +189,22 @@ class Worker:
                 return self._ngspice
             self._end_process()
             try:
-                self.process = WorkerProcess()
+                self.process = WorkerProcess(self.script)
             except NoFolderError as error:
                 raise SimulationError(
-                    f"ngspice needs a folder for temporary files, and none can be had: {error}"
+                    f"{self.program} needs a folder for temporary files, and none can be had: {error}"
                 ) from None
         try:
             greeting = self.process.greeting()
         except WorkerStartError as error:
-            raise SimulationError(f"the ngspice worker process could not start: {error}") from None
+            raise SimulationError(f"the {self.program} worker process could not start: {error}") from None
         if greeting["status"] != "ready":
             raise SimulationError(f"{INSTALL}: {greeting['log']}")
-        self._ngspice = Ngspice(greeting["version"], greeting["identity"])
+        self._ngspice = self._about(greeting)
         return self._ngspice
+
+    def _about(self, greeting: dict[str, Any]) -> Ngspice:
+        return Ngspice(greeting["version"], greeting["identity"])
 
     def _end_process(self) -> None:
         process, self.process = self.process, None
@@ -220,19 +238,13 @@ def _vector_key(name: str) -> str:
     return match[2] if match[1] == "v" else f"{match[2]}#branch"
 
 
-def _complete(header: dict[str, Any], payload: bytes, job: Job) -> bool:
+def _complete(samples: NDArray[np.float64], job: Job) -> bool:
     """Whether the samples reach the end of the analysis and are all finite."""
-    samples = np.frombuffer(payload, dtype="<f8").reshape(len(header["names"]), header["points"])
     return (
-        header["points"] >= 2
+        samples.shape[1] >= 2
         and math.isclose(samples[0, -1], job.t_stop_s, rel_tol=1e-6)
         and bool(np.isfinite(samples).all())
     )
-
-
-def _waveform(header: dict[str, Any], payload: bytes, job: Job) -> Waveform:
-    samples = np.frombuffer(payload, dtype="<f8").reshape(len(header["names"]), header["points"])
-    return Waveform(samples[0].copy(), dict(zip(job.vectors, samples[1:].copy(), strict=True)))
 
 
 @dataclass(frozen=True)

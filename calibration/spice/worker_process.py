@@ -56,12 +56,12 @@ def environment() -> dict[str, str]:
     return {**kept, "PYTHONPATH": modules, "HOME": os.devnull, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
-def own_folder() -> Path:
-    """A new folder with an empty init file. Raises `NoFolderError`."""
+def own_folder(prefix: str = "ngspice-") -> Path:
+    """A new folder, called `prefix` and a word, with an empty init file. Raises `NoFolderError`."""
     failures = []
     for parent in filter(None, (os.environ.get("TMPDIR"), *TEMPORARY)):
         try:
-            folder = Path(tempfile.mkdtemp(prefix="ngspice-", dir=parent)).absolute()
+            folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent)).absolute()
             (folder / ".spiceinit").touch()
             return folder
         except OSError as error:
@@ -72,13 +72,13 @@ def own_folder() -> Path:
 class WorkerProcess:
     """A running worker; raises `WorkerLostError` where it ends or stops, `WorkerHungError` where it is late."""
 
-    def __init__(self) -> None:
+    def __init__(self, script: Path = WORKER) -> None:
         self._owner = os.getpid()
         self._folder = own_folder()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGHUP))  # it keeps them blocked
         try:
             self._popen = subprocess.Popen(
-                [sys.executable, "-P", str(WORKER)],
+                [sys.executable, "-P", str(script)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

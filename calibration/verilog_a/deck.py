@@ -1,0 +1,283 @@
+"""A netlist in VACASK's language: sources, resistors and the like as its own devices, the rest as compiled modules.
+
+    model M_NAME MODULE parameter=value ...          a subcircuit's instance, or an element with a law of its own
+    i_name (n_a n_b) M_NAME
+
+Every name and number is written here; nothing of a netlist's text reaches the simulator. ``.ic`` becomes ``ic`` of the
+transient analysis, within subcircuits too, and holds during its operating point as in ngspice. Tolerances carry over;
+what VACASK has no like of is refused. `LTE_RATIO` lets its error estimate, which knows the order of the method, step
+as ngspice does at ``trtol=1``. Source: VACASK's documentation of devices, options and the transient analysis.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from bruno_spice.calibration.errors import NetlistError
+from bruno_spice.calibration.spice.lines import Line
+from bruno_spice.calibration.spice.statements import Statement, option_pairs
+from bruno_spice.calibration.verilog_a.circuit import Deck, Scope, refuse
+from bruno_spice.calibration.verilog_a.expressions import Expression, ExpressionError, evaluate, node
+from bruno_spice.calibration.verilog_a.module import Module, Names, element_module, leaves, subcircuit_module
+
+LTE_RATIO = 1.0001
+"""``tran_lteratio`` for ``trtol=1``; it must be above 1."""
+FORCE = 1e9
+"""How strongly initial conditions hold during the operating point, over what else acts on the node."""
+FEWEST_POINTS = 50
+METHODS = {"gear": "gear2", "trap": "trap", "trapezoidal": "trap"}
+CARRIED = {"reltol": "reltol", "abstol": "abstol", "vntol": "vntol", "chgtol": "chgtol", "gmin": "gmin", "xmu": "tran_xmu"}
+"""Options by what VACASK calls them."""
+COUNTS = {"itl1": ("op_itl", 100), "itl4": ("tran_itl", 10)}
+"""Iterations at most, and what VACASK takes at least."""
+OTHERWISE = frozenset((
+    "trtol", "method", "maxord", "itl2", "itl3", "itl5", "itl6", "gminsteps", "srcsteps", "gminfactor", "dyngmin",
+    "pivtol", "pivrel", "klu", "sparse", "bypass", "minbreak", "noopiter", "limpts", "limtim", "lvltim", "trytocompact",
+))  # fmt: skip
+"""Options read apart, and those that choose among algorithms of ngspice."""
+BUILT_IN = {"r": ("resistor", "r"), "c": ("capacitor", "c"), "l": ("inductor", "l")}
+CONTROLLED = {"e": "vcvs", "g": "vccs", "f": "cccs", "h": "ccvs"}
+_PWL = re.compile(r"pwl ?\((.*)\)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A deck ready for VACASK: the modules that it needs, its text, and how it calls the vectors to bring back."""
+
+    modules: tuple[Module, ...]
+    body: tuple[str, ...]
+    vectors: tuple[str, ...]
+
+    def text(self, files: Mapping[str, str]) -> str:
+        """The deck; `files` has the compiled file of each module by its name."""
+        loads = [f'load "{files[module.name]}"' for module in self.modules]
+        return "\n".join(["bruno", *loads, *self.body]) + "\n"
+
+
+class MissingError(Exception):
+    """Vectors that the deck does not have."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(*names)
+        self.names = list(names)
+
+
+def translate(lines: Sequence[Line], vectors: Sequence[str]) -> Translation:
+    """The rendered deck `lines` for VACASK, which brings back `vectors` (``v(vm)``, ``i(vsupply)``).
+
+    Raises `NetlistError` by file and line for what has no translation, `MissingError` for vectors that there are not.
+    """
+    return _Translator(Deck.of(lines)).translation(vectors)
+
+
+@lru_cache(maxsize=64)
+def _subcircuit(codes: tuple[str, ...], name: str, deck: "_Held") -> Module:
+    return subcircuit_module(deck.deck, name, f"x_{name}")
+
+
+@dataclass(frozen=True, eq=True)
+class _Held:
+    """A deck that counts as equal to any other, for a cache that knows it by its codes."""
+
+    deck: Deck = field(compare=False)
+
+
+class _Translator:
+    def __init__(self, deck: Deck) -> None:
+        self.deck, self.top = deck, deck.definitions[""]
+        self.names = Names()
+        self.nets: dict[str, str] = {"0": "0"}
+        self.sources: dict[str, str] = {}
+        self.modules: dict[str, Module] = {}
+        self.body: list[str] = []
+        self.numbers = Scope(deck, self.top)
+        self.numbers.outside = self._deck_number
+
+    def _deck_number(self, name: str) -> Expression | None:
+        return self.numbers.name(name, self.top.own[name][1]) if name in self.top.own else None
+
+    def translation(self, vectors: Sequence[str]) -> Translation:
+        elements = self.top.elements
+        self.sources = {s.card: self.names.new(f"i_{s.card}") for s in elements if s.card[0] == "v"}
+        states: dict[str, str] = {}
+        lines: list[str] = []
+        for statement in elements:
+            kind = statement.card[0]
+            if kind == "x":
+                lines += self._instance(statement, states)
+            elif kind in "vi":
+                lines += self._source(statement)
+            elif kind in BUILT_IN or kind in CONTROLLED:
+                lines += self._linear(statement)
+            else:
+                lines += self._law(statement)
+        used = {statement.card[0] for statement in elements}
+        loads = [f'load "{device}.osdi"' for kind, (device, _) in BUILT_IN.items() if kind in used]
+        own = [*(device for device, _ in BUILT_IN.values()), *CONTROLLED.values(), "vsource", "isource"]
+        needed = [f"model {name} {name}" for name in own if any(line.split(") ")[-1].startswith(name) for line in lines)]
+        saved = self._saved(vectors)
+        control = ["control", f"  save {' '.join(saved)}", f"  options {self._options()}", f"  {self._analysis(states)}", "endc"]
+        body = (*loads, "ground 0", *needed, *lines, *control)
+        return Translation(tuple(self.modules.values()), body, tuple(_raw_name(name) for name in saved))
+
+    def _net(self, name: str) -> str:
+        name = self.numbers.net(name)
+        if name not in self.nets:
+            self.nets[name] = self.names.new(f"n_{name}")
+        return self.nets[name]
+
+    def _number(self, text: str, line: Line) -> float:
+        return _value(self.numbers.bound(text, line), line)
+
+    def _instance(self, statement: Statement, states: dict[str, str]) -> Iterator[str]:
+        inner = self.numbers.instance(statement)
+        name = inner.definition.name
+        if name not in self.modules:
+            codes = tuple(s.code for s in self.deck.statements if s.scope or s.card in (".subckt", ".ends", ".func"))
+            self.modules[name] = _subcircuit((*codes, *self.top.own), name, _Held(self.deck))
+        module = self.modules[name]
+        values = {called: inner.given[p] if p in inner.given else self.numbers.name(p, statement.line)
+                  for p, called in module.parameters.items()}  # fmt: skip
+        nodes = [self._net(inner.pins[pin]) for pin in module.ports]
+        called = yield from self._of_module(statement, module, values, nodes)
+        for net, called_inside in module.states.items():
+            states[f"{inner.path}{net}"] = f"{called}:{called_inside}"
+
+    def _law(self, statement: Statement) -> Iterator[str]:
+        """An element with a law of its own as a module whose parameters are the deck's."""
+        outer: dict[str, str] = {}
+        names = Names()
+        symbols = Scope(self.deck, self.top)
+        symbols.given = {p: node("name", text=names.new(p)) for p in self.top.own}
+        element = symbols.element(statement)
+        if probed := [leaf.text for leaf in leaves(element.law) if leaf.op == "i"]:
+            refuse(statement.line, f"i({probed[0]}) in an element of the deck itself")
+        outer = {p: e.text for p, e in symbols.given.items() if e in leaves(element.law)}
+        module = element_module(element, outer, names)
+        self.modules[element.path] = module
+        values = {called: self.numbers.name(p, statement.line) for p, called in outer.items()}
+        yield from self._of_module(statement, module, values, [self._net(port) for port in module.ports])
+
+    def _of_module(
+        self, statement: Statement, module: Module, values: Mapping[str, Expression], nodes: Sequence[str]
+    ) -> Iterator[str]:
+        called = self.names.new(f"i_{statement.card}")
+        model = self.names.new(f"m_{statement.card}")
+        given = " ".join(f"{p}={_value(e, statement.line)!r}" for p, e in values.items())
+        yield f"model {model} {module.name} {given}".rstrip()
+        yield f"{called} ({' '.join(nodes)}) {model}"
+        return called
+
+    def _source(self, statement: Statement) -> Iterator[str]:
+        words, line = statement.words, statement.line
+        nodes = f"({self._net(words[1])} {self._net(words[2])})"
+        kind = "vsource" if words[0][0] == "v" else "isource"
+        name = self.sources.get(statement.card) or self.names.new(f"i_{statement.card}")
+        rest = " ".join(statement.code.split(" ")[3:])
+        if match := _PWL.fullmatch(rest):
+            yield f'{name} {nodes} {kind} type="pwl" wave=[{", ".join(self._points(match[1], line))}]'
+            return
+        text = re.sub(r"^dc ", "", rest, flags=re.IGNORECASE)
+        if not text or (" " in text and not text.startswith(("{", "'"))) or re.match(r"[a-z]\w* ?\(", text, re.IGNORECASE):
+            refuse(line, f"the waveform of {statement.card}")
+        yield f"{name} {nodes} {kind} dc={self._number(text, line)!r}"
+
+    def _points(self, text: str, line: Line) -> list[str]:
+        words = re.findall(r"\{[^{}]*\}|'[^']*'|[^\s,]+", text)
+        if len(words) % 2 or not words:
+            raise NetlistError(f"{line.where}: a PWL needs a value for each time")
+        numbers = [self._number(word, line) for word in words]
+        times = numbers[::2]
+        if any(b <= a for a, b in zip(times, times[1:], strict=False)):
+            raise NetlistError(f"{line.where}: the times of a PWL must rise")
+        if times[0] > 0:
+            numbers = [0.0, numbers[1], *numbers]
+        return [repr(number) for number in numbers]
+
+    def _linear(self, statement: Statement) -> Iterator[str]:
+        words, line, kind = statement.words, statement.line, statement.card[0]
+        self.numbers.element(statement)  # refuses what is not written as expected
+        nodes = [self._net(word) for word in words[1:3]]
+        name = self.names.new(f"i_{statement.card}")
+        if kind in BUILT_IN:
+            device, parameter = BUILT_IN[kind]
+            value = self._number(words[3].removeprefix(f"{kind}="), line)
+            if kind == "r" and value == 0:
+                raise NetlistError(f"{line.where}: a resistance of 0 Ohm; leave {statement.card} out")
+            yield f"{name} ({' '.join(nodes)}) {device} {parameter}={value!r}"
+            return
+        gain = f"gain={self._number(words[-1], line)!r}"
+        if kind in "eg":
+            yield f"{name} ({' '.join([*nodes, *(self._net(word) for word in words[3:5])])}) {CONTROLLED[kind]} {gain}"
+            return
+        if words[3] not in self.sources:
+            raise NetlistError(f"{line.where}: {statement.card} names the source {words[3]}, which the deck does not have")
+        yield f'{name} ({" ".join(nodes)}) {CONTROLLED[kind]} {gain} ctlinst="{self.sources[words[3]]}"'
+
+    def _saved(self, vectors: Sequence[str]) -> list[str]:
+        found, missing = [], []
+        for vector in vectors:
+            match = re.fullmatch(r"([vi])\((.+)\)", vector.strip().lower())
+            known = self.nets if match and match[1] == "v" else self.sources
+            if match is None or match[2] not in known:
+                missing.append(vector if match is None else match[2] if match[1] == "v" else f"{match[2]}#branch")
+            else:
+                found.append(f"{match[1]}({known[match[2]]})")
+        if missing:
+            raise MissingError(missing)
+        return found
+
+    def _options(self) -> str:
+        given = {name: text for s in self.deck.statements if s.card == ".options" for name, text in option_pairs(s.code)}
+        where = {name: s.line for s in self.deck.statements if s.card == ".options" for name, _ in option_pairs(s.code)}
+        chosen: dict[str, str] = {"nr_force": repr(FORCE), "strictsave": "2"}
+        for name, text in given.items():
+            if name in CARRIED:
+                chosen[CARRIED[name]] = repr(self._number(text, where[name]))
+            elif name in COUNTS:
+                option, least = COUNTS[name]
+                chosen[option] = str(max(int(self._number(text, where[name])), least))
+            elif name not in OTHERWISE:
+                refuse(where[name], f"the option {name}")
+        method, order = given.get("method", "trap").lower(), given.get("maxord", "2")
+        if method not in METHODS:
+            refuse(where["method"], f"the method {method}")
+        chosen["tran_method"] = '"euler"' if order == "1" else f'"{METHODS[method]}"'
+        trtol = self._number(given["trtol"], where["trtol"]) if "trtol" in given else 7.0
+        chosen["tran_lteratio"] = repr(max(trtol, 1.0) * LTE_RATIO)
+        return " ".join(f"{name}={value}" for name, value in chosen.items())
+
+    def _analysis(self, states: Mapping[str, str]) -> str:
+        statement = next(s for s in self.deck.statements if s.card == ".tran")
+        words = [word for word in statement.words if word != "uic"]
+        step, stop = (self._number(word, statement.line) for word in words[1:3])
+        start = self._number(words[3], statement.line) if len(words) > 3 else 0.0
+        if start:
+            refuse(statement.line, "a .tran that records from later than 0 s")
+        longest = self._number(words[4], statement.line) if len(words) > 4 else min(step, stop / FEWEST_POINTS)
+        forced: dict[str, float] = {}
+        for net, value, line in self.numbers.starts():
+            where = self.nets.get(net) or states.get(net)
+            if where:
+                forced[where] = _value(value, line)
+        pairs = ", ".join(f'"{where}", {value!r}' for where, value in forced.items())
+        ic = f" ic={{{pairs}}}" if forced else ""
+        mode = "uic" if "uic" in statement.words else "op"
+        return f'analysis tran tran step={step!r} stop={stop!r} maxstep={longest!r} icmode="{mode}"{ic}'
+
+
+def _raw_name(saved: str) -> str:
+    """How the result file calls what ``save`` names."""
+    return saved[2:-1] if saved.startswith("v") else f"{saved[2:-1]}:flow(br)"
+
+
+def _value(e: Expression, line: Line) -> float:
+    try:
+        value = evaluate(e)
+    except ExpressionError as error:
+        raise NetlistError(f"{line.where}: {error}") from None
+    if not math.isfinite(value):
+        raise NetlistError(f"{line.where}: a number that is not finite")
+    return value

@@ -1,0 +1,374 @@
+"""A circuit as a Verilog-A module: its laws as contributions, nodes that nothing loads as variables.
+
+A node that an ideal voltage holds against ground, and whose current nobody asks for, is no unknown: its voltage is
+written in the place of ``V(node)``. Variables are written before they are read at every evaluation, so none keeps
+anything from one to the next. A source of a plain 0 V carries its value as a parameter: OpenVAF collapses a branch of
+a literal 0, and the current in it would read 0.
+"""
+
+import re
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from bruno_spice.calibration.errors import NetlistError
+from bruno_spice.calibration.verilog_a.circuit import Deck, Element, Scope, voltage
+from bruno_spice.calibration.verilog_a.expressions import ZERO, Expression, negative, node, written
+
+RESERVED = frozenset(
+    """above abs absdelay access acos acosh ac_stim aliasparam always analog analysis and asin asinh assert atan atan2
+    atanh begin branch buf case ceil connect cos cosh cross ddt ddx deassign default delay disable discipline
+    domain edge electrical else end endcase endmodule endfunction exclude exp flicker_noise floor flow for forever from
+    function generate genvar ground hypot idt idtmod if inf initial inout input integer laplace last_crossing limexp ln
+    localparam log max min module nature net noise not or output parameter posedge potential pow primitive real repeat
+    rise signal sin sinh slew specify sqrt string strong strobe supply table tan tanh task time timer transition units v
+    i vector wait weak while white_noise wire xor zero_v""".split()
+)
+WIDTH = 120
+ZERO_V = node("name", text="zero_v")
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module ready to be compiled: its name, its ports by node and its parameters by name, and its text."""
+
+    name: str
+    ports: tuple[str, ...]
+    parameters: Mapping[str, str]
+    """How the text calls each parameter."""
+    states: Mapping[str, str]
+    """How the text calls each node that stayed an unknown within."""
+    text: str
+
+
+def subcircuit_module(
+    deck: Deck, name: str, called: str = "", about: Mapping[str, tuple[str, str]] | None = None, head: str = ""
+) -> Module:
+    """The subcircuit `name` of `deck` as a module, called so or as `called`, with its pins and parameters.
+
+    Deck-level parameters that it uses become parameters too. `about` gives unit and meaning of parameters, `head` the
+    lines of comment above the module. Raises `NetlistError` for what has no translation.
+    """
+    definition = deck.definitions[name]
+    names = Names()
+    parameters = {given: names.new(given) for given in definition.given}
+    outer: dict[str, str] = {}
+    top = deck.definitions[""]
+
+    def outside(asked: str) -> Expression | None:
+        if asked not in top.own:
+            return None
+        if asked not in outer:
+            outer[asked] = names.new(asked)
+        return node("name", text=outer[asked])
+
+    scope = Scope(deck, definition, pins={pin: pin for pin in definition.pins})
+    scope.given = {given: node("name", text=called) for given, called in parameters.items()}
+    scope.outside = outside
+    elements = list(scope.elements())
+    defaults = {given: scope.bound(text, definition.line) for given, text in definition.given.items()}
+    own = dict.fromkeys(outer, ZERO)  # the deck says what they are
+    return _module(called or name, definition.pins, elements, parameters | outer, {**defaults, **own}, names, about or {}, head)
+
+
+def element_module(element: Element, outer: Mapping[str, str], names: "Names") -> Module:
+    """One element of the deck itself as a module; `outer` are the deck's parameters that its law names."""
+    ports = tuple(dict.fromkeys([n for n in element.nodes if n != "0"] + list(_nodes([element]))))
+    return _module(f"x_{element.path}", ports, [element], dict(outer), dict.fromkeys(outer, ZERO), names, {}, "")
+
+
+def _nodes(elements: Iterable[Element]) -> Iterator[str]:
+    """Nodes that the laws of `elements` read."""
+    for element in elements:
+        for leaf in leaves(element.law):
+            yield from leaf.nodes
+
+
+def leaves(e: Expression) -> list[Expression]:
+    """Every leaf of `e`, each once."""
+    seen: dict[Expression, None] = {}
+    todo = [e]
+    while todo:
+        here = todo.pop()
+        if here not in seen:
+            seen[here] = None
+            todo.extend(reversed(here.args))
+    return [leaf for leaf in seen if leaf.is_leaf]
+
+
+class Names:
+    """Names of Verilog-A, each given away once."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set(RESERVED)
+
+    def new(self, wanted: str) -> str:
+        """`wanted`, or what comes nearest to it."""
+        plain = re.sub(r"\W", "_", wanted)
+        plain = plain if plain[:1].isalpha() else f"n{plain}"
+        found, count = plain, 1
+        while found in self._taken:
+            count += 1
+            found = f"{plain}_{count}"
+        self._taken.add(found)
+        return found
+
+
+@dataclass
+class Writer:
+    """Statements of an analog block: what is shared becomes a variable, written once in each branch of the flow."""
+
+    names: Names
+    nets: Mapping[str, str]
+    branches: Mapping[str, str]
+    backwards: frozenset[str]
+    """Sources whose branch points the other way, for their first node is ground or held."""
+    held: Mapping[str, Expression]
+    lines: list[str] = field(default_factory=list)
+    constants: list[str] = field(default_factory=list)
+    """What depends on parameters alone, in front of everything."""
+    variables: list[str] = field(default_factory=list)
+    _constants: dict[Expression, str] = field(default_factory=dict)
+    _memo: dict[Expression, str] = field(default_factory=dict)
+    _depth: int = 2
+
+    def say(self, text: str) -> None:
+        """Add a statement."""
+        self.lines.append("  " * self._depth + text)
+
+    def text(self, e: Expression) -> str:
+        """`e`, once the variables that it needs have been written."""
+        return written(self._prepared(e), self._leaf)
+
+    def _prepared(self, e: Expression) -> Expression:
+        """`e` with conditions that cost something, and what is shared, as names of variables."""
+        if e.op == "shared":
+            return node("name", text=self._variable(e.args[0], e.text))
+        if e.op == "?":
+            return self._choice(e)
+        if e.op == "v" and any(n in self.held for n in e.nodes):
+            return self._held(e)
+        return node(e.op, tuple(self._prepared(arg) for arg in e.args), e.text, e.nodes) if e.args else e
+
+    def _held(self, e: Expression) -> Expression:
+        parts = [
+            node("name", text=self._variable(self.held[n], n)) if n in self.held else node("v", nodes=(n,)) for n in e.nodes
+        ]
+        return parts[0] if len(parts) == 1 else node("-", tuple(parts))
+
+    def _choice(self, e: Expression) -> Expression:
+        if all(_is_cheap(arg, self.held) for arg in e.args[1:]):
+            return node("?", tuple(self._prepared(arg) for arg in e.args))
+        if e in self._memo:
+            return node("name", text=self._memo[e])
+        name = self._declared("chosen")
+        self.say(f"if ({self.text(e.args[0])}) begin")
+        with self._branch():
+            self.say(f"{name} = {self.text(e.args[1])};")
+        self.say("end else begin")
+        with self._branch():
+            self.say(f"{name} = {self.text(e.args[2])};")
+        self.say("end")
+        self._memo[e] = name
+        return node("name", text=name)
+
+    @contextmanager
+    def _branch(self) -> Iterator[None]:
+        before, self._memo = self._memo, dict(self._memo)
+        self._depth += 1
+        yield
+        self._memo, self._depth = before, self._depth - 1
+
+    def _variable(self, e: Expression, wanted: str) -> str:
+        if e in self._constants:
+            return self._constants[e]
+        if e not in self._memo:
+            if all(leaf.op in ("number", "name") and leaf.text != "$abstime" for leaf in leaves(e)):
+                return self._constant(e, wanted)
+            text = self.text(e)
+            if e.is_leaf and not any(n in self.held for n in e.nodes):
+                return text
+            name = self._declared(wanted)
+            self.say(f"{name} = {text};")
+            self._memo[e] = name
+        return self._memo[e]
+
+    def _constant(self, e: Expression, wanted: str) -> str:
+        if e.is_leaf:
+            return e.text
+        (here, depth), (self.lines, self._depth) = (self.lines, self._depth), (self.constants, 2)
+        try:
+            text = self.text(e)
+            self._constants[e] = self._declared(wanted)
+            self.say(f"{self._constants[e]} = {text};")
+        finally:
+            self.lines, self._depth = here, depth
+        return self._constants[e]
+
+    def _declared(self, wanted: str) -> str:
+        name = self.names.new(wanted)
+        self.variables.append(name)
+        return name
+
+    def _leaf(self, e: Expression) -> str:
+        if e.op == "v":
+            return f"V({', '.join(self.nets[n] for n in e.nodes)})"
+        if e.op == "i":
+            sign = "-" if e.text in self.backwards else ""
+            return f"({sign}I({self.branches[e.text]}))" if sign else f"I({self.branches[e.text]})"
+        return e.text
+
+
+def _is_cheap(e: Expression, held: Mapping[str, Expression]) -> bool:
+    """Whether both sides of a choice may be written where it stands: nothing but arithmetic on leaves."""
+    if e.op in ("shared", "call", "?", "**") or any(n in held for n in e.nodes):
+        return False
+    return all(_is_cheap(arg, held) for arg in e.args)
+
+
+def _held_nodes(elements: Sequence[Element], ports: Sequence[str], probed: set[str]) -> dict[str, Expression]:
+    """Nodes within that an ideal voltage holds against ground, each with that voltage."""
+    candidates: dict[str, Expression] = {}
+    twice: set[str] = set()
+    for element in elements:
+        if element.quantity == "voltage" and "0" in element.nodes and element.path not in probed:
+            a, b = element.nodes
+            name, law = (a, element.law) if b == "0" else (b, negative(element.law))
+            twice |= {name} if name in candidates else set()
+            candidates[name] = law
+    for name in {*twice, *ports}:
+        candidates.pop(name, None)
+    for name in list(candidates):  # a circle of such nodes keeps one as an unknown
+        if _reaches_itself(name, candidates):
+            del candidates[name]
+    return candidates
+
+
+def _reaches_itself(start: str, held: Mapping[str, Expression]) -> bool:
+    seen: set[str] = set()
+    todo = [start]
+    while todo:
+        for leaf in leaves(held[todo.pop()]):
+            for name in leaf.nodes:
+                if name == start:
+                    return True
+                if name in held and name not in seen:
+                    seen.add(name)
+                    todo.append(name)
+    return False
+
+
+def _module(
+    name: str,
+    ports: Sequence[str],
+    elements: Sequence[Element],
+    parameters: Mapping[str, str],
+    defaults: Mapping[str, Expression],
+    names: Names,
+    about: Mapping[str, tuple[str, str]],
+    head: str,
+) -> Module:
+    probed = {leaf.text for element in elements for leaf in leaves(element.law) if leaf.op == "i"}
+    sources = {element.path: element for element in elements if element.quantity in ("voltage", "flux")}
+    for element in elements:
+        for leaf in leaves(element.law):
+            if leaf.op == "i" and leaf.text not in sources:
+                raise NetlistError(f"{element.line.where}: i({leaf.text}) is not the current of a voltage source here")
+    held = _held_nodes(elements, ports, probed)
+    called = names.new(name)
+    nets = {port: names.new(port) for port in ports}
+    kept = [n for e in elements for n in (*e.nodes, *_nodes([e])) if n != "0" and n not in held and n not in nets]
+    states = {n: names.new(n) for n in dict.fromkeys(kept)}
+    nets |= states
+    branches = {path: names.new(f"br_{path}") for path, e in sources.items() if path in probed or e.quantity == "flux"}
+    ends = {path: _ends(sources[path].nodes, held) for path in branches}
+    backwards = frozenset(path for path in branches if ends[path][:1] != (sources[path].nodes[0],))
+    writer = Writer(names, nets, branches, backwards, held)
+    for element in elements:
+        _contribute(element, writer)
+    zero = any(ZERO_V.text in line for line in writer.lines)
+    declared = [_parameter(parameters[p], written(defaults[p], lambda leaf: leaf.text), about.get(p)) for p in parameters]
+    lines = [
+        *(f"// {line}".rstrip() for line in head.splitlines()),
+        '`include "disciplines.vams"',
+        "",
+        f"module {called}({', '.join(nets[p] for p in ports)});",
+        *_wrapped("inout", [nets[p] for p in ports]),
+        *_wrapped("electrical", list(nets.values())),
+        *(f"  branch ({_pair(ends[path], nets)}) {branch};" for path, branch in branches.items()),
+        *(f"  {line}" for line in declared),
+        *(["  parameter real zero_v = 0.0;  // never literal: a branch of a plain 0 V loses its current"] if zero else []),
+        *_wrapped("real", writer.variables),
+        "",
+        "  analog begin",
+        *_folded(writer.constants),
+        *_folded(writer.lines),
+        "  end",
+        "endmodule",
+    ]
+    return Module(called, tuple(ports), dict(parameters), states, "\n".join(lines) + "\n")
+
+
+def _folded(lines: Iterable[str]) -> Iterator[str]:
+    """Statements on lines of `WIDTH`, broken at blanks."""
+    for line in lines:
+        blanks = " " * (len(line) - len(line.lstrip()))
+        yield from textwrap.wrap(
+            line.strip(), WIDTH, initial_indent=blanks, subsequent_indent=f"{blanks}    ",
+            break_long_words=False, break_on_hyphens=False,
+        )  # fmt: skip
+
+
+def _parameter(name: str, default: str, about: tuple[str, str] | None) -> str:
+    said = f'(* desc="{about[1]}", units="{about[0]}" *) ' if about else ""
+    return f"{said}parameter real {name} = {default};"
+
+
+def _contribute(element: Element, writer: Writer) -> None:
+    """The statement of one element; none for what holds a node, for that voltage is written where it is read."""
+    a, b = element.nodes
+    if element.quantity == "voltage" and "0" in (a, b) and (a in writer.held or b in writer.held):
+        return
+    ends = _ends(element.nodes, writer.held)
+    if not ends and element.quantity in ("current", "charge"):
+        return
+    if not ends:
+        raise NetlistError(f"{element.line.where}: a voltage between two nodes that others hold already")
+    along = ends[0] == a
+    if element.quantity == "charge":
+        writer.say(f"I({_pair(ends, writer.nets)}) <+ {'' if along else '-'}ddt({writer.text(element.law)});")
+        return
+    law = element.law if along else negative(element.law)
+    if element.quantity == "current":
+        writer.say(f"I({_pair(ends, writer.nets)}) <+ {writer.text(law)};")
+        return
+    branch = writer.branches.get(element.path) or _pair(ends, writer.nets)
+    if element.quantity == "flux":
+        writer.say(f"V({branch}) <+ ddt({writer.text(element.law)}*I({branch}));")
+        return
+    terms = [law, *(voltage(n) for n in (a, b) if n in writer.held)]
+    if all(leaf.op == "number" for leaf in leaves(law)):
+        terms = [ZERO_V] if law is ZERO else [law, ZERO_V]
+    writer.say(f"V({branch}) <+ {' + '.join(writer.text(term) for term in terms)};")
+
+
+def _ends(nodes: Sequence[str], held: Mapping[str, Expression]) -> tuple[str, ...]:
+    """The one or two nodes that an element loads, ground and held ones left out; none where both are."""
+    return tuple(dict.fromkeys(n for n in nodes if n != "0" and n not in held)) if nodes[0] != nodes[1] else ()
+
+
+def _pair(nodes: Sequence[str], nets: Mapping[str, str]) -> str:
+    return ", ".join(nets[n] for n in nodes)
+
+
+def _wrapped(word: str, names: Sequence[str]) -> list[str]:
+    """A declaration of `names`, on as many lines as it needs."""
+    lines, row = [], ""
+    for name in names:
+        more = f"{row}, {name}" if row else f"  {word} {name}"
+        if len(more) > WIDTH - 1:
+            lines.append(f"{row};")
+            more = f"  {word} {name}"
+        row = more
+    return [*lines, f"{row};"] if row else []

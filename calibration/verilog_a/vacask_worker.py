@@ -1,0 +1,86 @@
+"""The process that starts VACASK: one program for each job, as a fork of this process that becomes it.
+
+Speaks the frames of `calibration.spice.ngspice_worker`: a job is {deck, folder, program, time_limit_s,
+memory_limit_bytes}; the answer is {status, log, code} followed by the bytes of the result file. The program runs with
+the job's limits in `folder`, which holds the compiled models, and ends with this process.
+"""
+
+import contextlib
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from bruno_spice.calibration.spice.ngspice_worker import (
+    OWN_FAULTS,
+    collect,
+    end_with,
+    frame,
+    memory_limit,
+    read_frame,
+)
+
+DECK, RESULT = "deck.sim", "tran.raw"
+OPTIONS = ("--quiet-progress", "--skip-embed", "--skip-postprocess")
+"""Nothing that a deck might hold is written or run."""
+
+
+def run_program(job: dict[str, Any], channel_fd: int) -> tuple[dict[str, Any], bytes]:
+    """Run VACASK on `job`; whatever happens to it becomes a status."""
+    folder = Path(job["folder"])
+    (folder / DECK).write_text(job["deck"])
+    (folder / RESULT).unlink(missing_ok=True)
+    log_read, log_write = os.pipe()
+    result_read, result_write = os.pipe()
+    limit = memory_limit(int(job["memory_limit_bytes"]))
+    worker = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            end_with(worker)
+            os.chdir(folder)
+            null = os.open(os.devnull, os.O_RDONLY)
+            for wanted, fd in ((0, null), (1, log_write), (2, log_write)):
+                os.dup2(fd, wanted)
+            for fd in (channel_fd, result_read, result_write, log_read):
+                os.close(fd)
+            signal.alarm(int(job["time_limit_s"]) + 10)
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+            os.execv(job["program"], [job["program"], *OPTIONS, DECK])
+        finally:
+            os._exit(127)
+    os.close(result_write)
+    os.close(log_write)
+    _, log, verdict = collect(pid, result_read, log_read, job["time_limit_s"])
+    _, wait_status = os.waitpid(pid, 0)
+    code = os.waitstatus_to_exitcode(wait_status)
+    about = {"code": code, "memory_limit_bytes": limit, "log": log.decode(errors="replace")}
+    result = folder / RESULT
+    if code == 0 and verdict is None and result.is_file():
+        payload = result.read_bytes()
+        result.unlink()
+        return {"status": "done", **about}, payload
+    if verdict is None and code < 0 and signal.Signals(-code).name not in OWN_FAULTS:
+        verdict = "killed"
+    return {"status": verdict or ("refused" if code >= 0 else "crashed"), **about}, b""
+
+
+def main() -> None:
+    """Serve jobs until standard input ends."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGHUP))
+    channel = os.fdopen(os.dup(1), "wb")
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    jobs = os.fdopen(0, "rb", closefd=False)
+    with contextlib.suppress(BrokenPipeError):  # the parent has gone
+        channel.write(frame({"status": "ready"}))
+        channel.flush()
+        while request := read_frame(jobs):
+            channel.write(frame(*run_program(request[0], channel.fileno())))
+            channel.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

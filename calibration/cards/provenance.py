@@ -5,21 +5,21 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bruno_spice.calibration.errors import NetlistError
+from bruno_spice.calibration.spice.farm import version_of
 from bruno_spice.calibration.spice.netlist import Netlist
-from bruno_spice.calibration.spice.ngspice import ngspice_version
 from bruno_spice.devices.cards.parts import Parameter, Provenance
 from bruno_spice.devices.files import ROOT
 
 
-def provenance(deck: Netlist, overrides: Mapping[str, float], command: str) -> Provenance:
-    """The deck's file with the hash of all that it includes at `overrides`, ngspice's version, command and date (UTC).
+def provenance(deck: Netlist, overrides: Mapping[str, float], command: str, simulator: str = "ngspice") -> Provenance:
+    """The deck's file with the hash of all that it includes at `overrides`, simulator, command and date (UTC).
 
     Raises `NetlistError` for an override that the deck has no ``.param`` for.
     """
     return Provenance(
         netlist=in_project(deck.path) or deck.path.name,
         sha256=deck.sha256(overrides),
-        ngspice_version=ngspice_version(),
+        ngspice_version=version_of(simulator),
         command=command,
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         overrides=dict(overrides),

@@ -12,11 +12,13 @@ from bruno_spice.calibration.commands.shared import (
     GroupsOption,
     JsonOption,
     SetOption,
+    SimulatorOption,
     announce,
     messages,
     number_option,
     parse_overrides,
     print_json,
+    simulator_for,
 )
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.files import refuse_folder, write_atomic
@@ -42,6 +44,7 @@ def simulate_fecap_command(
         "fecap.csv"
     ),
     figure: FigureOption = None,
+    simulator: SimulatorOption = "ngspice",
     workers: WorkersOption = None,
     dask: DaskOption = None,
     as_json: JsonOption = False,
@@ -60,6 +63,7 @@ def simulate_fecap_command(
         parse_overrides(settings, groups),
         out,
         figure,
+        simulator,
         workers,
         dask,
         as_json,
@@ -81,6 +85,7 @@ def simulate_neuron_bench_command(
         "neuron.csv"
     ),
     figure: FigureOption = None,
+    simulator: SimulatorOption = "ngspice",
     workers: WorkersOption = None,
     dask: DaskOption = None,
     as_json: JsonOption = False,
@@ -99,6 +104,7 @@ def simulate_neuron_bench_command(
         parse_overrides(settings, groups),
         out,
         figure,
+        simulator,
         workers,
         dask,
         as_json,
@@ -116,6 +122,7 @@ def simulate_rram_bench_command(
         "rram.csv"
     ),
     figure: FigureOption = None,
+    simulator: SimulatorOption = "ngspice",
     workers: WorkersOption = None,
     dask: DaskOption = None,
     as_json: JsonOption = False,
@@ -128,7 +135,17 @@ def simulate_rram_bench_command(
     from bruno_spice.calibration.circuits.experiments import RRAM_NETLIST
 
     default = {"1t1r": RRAM_1T1R_NETLIST, "source": RRAM_SOURCE_NETLIST}.get(testbench, RRAM_NETLIST)
-    run_bench(BENCHES[testbench], netlist or default, parse_overrides(settings), out, figure, workers, dask, as_json)
+    run_bench(
+        BENCHES[testbench],
+        netlist or default,
+        parse_overrides(settings),
+        out,
+        figure,
+        simulator,
+        workers,
+        dask,
+        as_json,
+    )
 
 
 def run_bench(
@@ -137,6 +154,7 @@ def run_bench(
     overrides: dict[str, float],
     out: Path,
     figure: Path | None,
+    simulator: str,
     workers: int | None,
     dask: str | None,
     as_json: bool,
@@ -148,12 +166,14 @@ def run_bench(
     from bruno_spice.calibration.spice.netlist import Netlist
 
     options: dict[str, Any] = {"workers": workers} if workers else {}
-    farm = Farm(progress="ngspice", dask=dask, **options)
     refuse_folder(out)
     if figure is not None:
         figure_format(figure)
     reads = neuron_deck if "neuron" in bench.__module__ else Netlist.load
-    announce(reads(netlist).with_params(overrides))
+    deck = reads(netlist).with_params(overrides)
+    announce(deck)
+    chosen = simulator_for(simulator, deck)
+    farm = Farm(progress=chosen, dask=dask, simulator=chosen, **options)
     result = bench(netlist=netlist, overrides=overrides, farm=farm)
     numbers = out.with_suffix(".numbers.csv")
     write_atomic(out, result.traces.to_csv(index=False, float_format="%.9g"))

@@ -11,6 +11,7 @@ from bruno_spice.calibration.commands.shared import (
     GroupsOption,
     JsonOption,
     SetOption,
+    SimulatorOption,
     WorkersOption,
     announce,
     keep_to_this_command,
@@ -19,6 +20,7 @@ from bruno_spice.calibration.commands.shared import (
     parse_overrides,
     print_json,
     refuse_what_says_nothing,
+    simulator_for,
 )
 from bruno_spice.calibration.targets import TARGETS
 from bruno_spice.devices.errors import InputError
@@ -64,6 +66,7 @@ def calibrate_command(
     currents: Annotated[
         str | None, typer.Option(metavar="I,I,...", help="Constant currents a neuron is fitted to, e.g. 240p,1n,10n.")
     ] = None,
+    simulator: SimulatorOption = "ngspice",
     workers: WorkersOption = 2,
     dask: Annotated[
         str | None, typer.Option(help="Scheduler of a Dask cluster, tcp://host:port, to simulate on.")
@@ -71,7 +74,7 @@ def calibrate_command(
     report: Annotated[Path | None, typer.Option(help="Also write figures and an HTML report into this folder.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the netlists in ngspice, fit the compact models, write the cards.
+    """Run the netlists in SPICE, fit the compact models, write the cards.
 
     Simulations that were done before come from the store. A fit that cannot be believed is written too, marked with
     the reason, and the exit code is 1. Examples: `bruno calibrate`,
@@ -113,9 +116,11 @@ def calibrate_command(
     said: dict[str, Any] = {}
     for name, target in chosen.items():
         options = target.options(asked)
-        said[name] = announce(target.deck(options.get("netlist", target.netlist)).with_params(overrides))
+        deck = target.deck(options.get("netlist", target.netlist)).with_params(overrides)
+        said[name] = announce(deck)
+        runs_in = simulator_for(simulator, deck)
         done[name] = target.calibrate(
-            farm=Farm(workers=workers, progress=f"{name} in ngspice", dask=dask),
+            farm=Farm(workers=workers, progress=f"{name} in {runs_in}", dask=dask, simulator=runs_in),
             command=f"bruno calibrate {name}",
             notice=lambda text: messages.print(text, markup=False),
             **options,

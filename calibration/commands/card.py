@@ -74,9 +74,7 @@ def card_show_command(path: CardArgument, as_json: JsonOption = False) -> None:
     made = card.provenance
     if made.netlist:
         how = "moved from a card from" if card.proposed else "from"
-        console.print(
-            f"{how} {made.netlist} ({made.sha256[:12]}), ngspice {made.ngspice_version}, {made.date}: {made.command}"
-        )
+        console.print(f"{how} {made.netlist} ({made.sha256[:12]}), {made.simulator}, {made.date}: {made.command}")
 
 
 def _spread_text(card: RRAMCard) -> str:

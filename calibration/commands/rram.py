@@ -10,12 +10,14 @@ from bruno_spice.calibration.commands.shared import (
     Engine,
     JsonOption,
     SetOption,
+    SimulatorOption,
     announce,
     messages,
     number_option,
     parse_overrides,
     print_json,
     refuse_other_engine,
+    simulator_for,
 )
 from bruno_spice.devices.cards.base import RRAMCard
 from bruno_spice.devices.errors import EnvelopeError, InputError
@@ -24,7 +26,7 @@ from bruno_spice.devices.units import format_si
 
 def simulate_rram_command(
     i_prog: Annotated[float, number_option("Programming current, e.g. 100u.")],
-    engine: Annotated[Engine, typer.Option(help="ngspice netlist, or the fitted compact model.")] = "model",
+    engine: Annotated[Engine, typer.Option(help="Netlist, or the fitted compact model.")] = "model",
     length: Annotated[float | None, number_option("Filament length (default: the netlist's or the card's).")] = None,
     radius: Annotated[float | None, number_option("Filament radius (default: the netlist's or the card's).")] = None,
     variant: Annotated[
@@ -34,18 +36,19 @@ def simulate_rram_command(
     card: Annotated[Path | None, typer.Option(help="RRAM card, for the model (default: the calibrated one).")] = None,
     netlist: Annotated[Path | None, typer.Option(help="RRAM testbench, for ngspice (default: the project's).")] = None,
     settings: SetOption = None,
+    simulator: SimulatorOption = "ngspice",
     as_json: JsonOption = False,
 ) -> None:
     """Program the RRAM cell with a current and read its conductance.
 
     Example: `bruno simulate rram --engine spice --i-prog 100u --length 0.4n --radius 45n --json`
     """
-    refuse_other_engine(engine, card, netlist)
+    refuse_other_engine(engine, card, netlist, simulator)
     if not all(value is None or value > 0 for value in (i_prog, length, radius)):
         raise InputError("--i-prog, --length and --radius must be positive")
     overrides = parse_overrides(settings)
     figures = (
-        _rram_in_spice(i_prog, length, radius, variant, netlist, overrides)
+        _rram_in_spice(i_prog, length, radius, variant, netlist, overrides, simulator)
         if engine == "spice"
         else _rram_model(i_prog, length, radius, variant, card or calibrated_card("rram"), overrides)
     )
@@ -65,17 +68,21 @@ def _rram_in_spice(
     variant: str | None,
     netlist: Path | None,
     overrides: dict[str, float],
+    simulator: str,
 ) -> dict[str, Any]:
     from bruno_spice.calibration.circuits.experiments import RRAM_NETLIST, RRAMRun, read_rrams, rram_geometry
+    from bruno_spice.calibration.spice.farm import Farm
     from bruno_spice.calibration.spice.netlist import Netlist
 
     path = netlist or RRAM_NETLIST
     deck = Netlist.load(path).with_params(overrides)
     said = announce(deck)
     own = rram_geometry(deck)
-    with messages.status("ngspice runs"):
-        g_s, v = read_rrams([RRAMRun(i_prog, length, radius, variant, overrides=overrides)], path)[0].tolist()
-    return {"g_s": g_s, "length_m": length or own[0], "radius_m": radius or own[1], "read_voltage_v": v, "taken": said}
+    farm = Farm(simulator=simulator_for(simulator, deck))
+    with messages.status(f"{farm.simulator} runs"):
+        g_s, v = read_rrams([RRAMRun(i_prog, length, radius, variant, overrides=overrides)], path, farm)[0].tolist()
+    figures = {"g_s": g_s, "length_m": length or own[0], "radius_m": radius or own[1], "read_voltage_v": v}
+    return figures | {"taken": said, "simulator": farm.simulator}
 
 
 def _rram_model(

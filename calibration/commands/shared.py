@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from bruno_spice.calibration.presentation.terminal import Terminal
+from bruno_spice.calibration.spice import SIMULATORS
 from bruno_spice.calibration.targets import TARGETS
 from bruno_spice.devices.errors import BrunoError, InputError
 from bruno_spice.devices.files import folder_lock
@@ -51,6 +52,13 @@ SetOption = Annotated[
 GroupsOption = Annotated[
     int | None,
     typer.Option("--groups", min=1, help="Switching groups of the netlist's film; --set groups=N says the same."),
+]
+SimulatorOption = Annotated[
+    str,
+    typer.Option(
+        "--simulator",
+        help=f"What runs netlists: auto (the fastest installed one that takes the deck), {SIMULATORS.choices}.",
+    ),
 ]
 NeuronCardOption = Annotated[Path | None, typer.Option(help="FeLIF card (default: the calibrated one).")]
 WorkersOption = Annotated[int, typer.Option(min=1, help="Worker processes.")]
@@ -104,8 +112,10 @@ def _quantity(setting: str, value: str) -> Quantity:
         raise InputError(f"--set {setting}: {error}") from None
 
 
-def refuse_other_engine(engine: Engine, card: Path | None, netlist: Path | None) -> None:
-    """Raise `InputError` where a file is given that `engine` does not read."""
+def refuse_other_engine(engine: Engine, card: Path | None, netlist: Path | None, simulator: str = "ngspice") -> None:
+    """Raise `InputError` where something is given that `engine` has no use for."""
+    if engine == "model" and simulator != "ngspice":
+        raise InputError("--simulator needs --engine spice")
     if engine == "model" and netlist is not None:
         raise InputError("--netlist needs --engine spice")
     if engine == "spice" and card is not None:
@@ -124,6 +134,14 @@ def announce(deck: Any) -> dict[str, Any]:
     found = taken(deck)
     messages.print(found.sentence, markup=False)
     return found.as_dict()
+
+
+def simulator_for(asked: str, deck: Any) -> str:
+    """The name of the simulator `asked` for on `deck`; what ``auto`` takes is said on standard error."""
+    from bruno_spice.calibration.spice.farm import Farm
+    from bruno_spice.calibration.verilog_a.choice import settled
+
+    return settled(Farm(simulator=asked), [deck], lambda text: messages.print(text, markup=False)).simulator
 
 
 FLAGS = {

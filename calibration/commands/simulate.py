@@ -12,12 +12,14 @@ from bruno_spice.calibration.commands.shared import (
     JsonOption,
     NeuronCardOption,
     SetOption,
+    SimulatorOption,
     announce,
     messages,
     number_option,
     parse_overrides,
     print_json,
     refuse_other_engine,
+    simulator_for,
 )
 from bruno_spice.devices.cards.base import NeuronCard
 from bruno_spice.devices.errors import EnvelopeError, InputError
@@ -28,7 +30,7 @@ from bruno_spice.devices.waveform import Waveform, spikes_path
 
 
 def simulate_neuron_command(
-    engine: Annotated[Engine, typer.Option(help="ngspice netlist, or the fitted compact model.")] = "model",
+    engine: Annotated[Engine, typer.Option(help="Netlist, or the fitted compact model.")] = "model",
     stimulus: Annotated[Path | None, typer.Option(help="CSV with time_s,i_syn_a; linear between points.")] = None,
     dc: Annotated[float | None, number_option("A constant current instead, e.g. 308p.")] = None,
     t_stop: Annotated[float | None, number_option("End in s (default: end of the stimulus, or 0.15).")] = None,
@@ -38,6 +40,7 @@ def simulate_neuron_command(
     ] = None,
     settings: SetOption = None,
     groups: GroupsOption = None,
+    simulator: SimulatorOption = "ngspice",
     out: Annotated[Path, typer.Option(help="Where the trace goes; the spike times go beside it.")] = Path("trace.csv"),
     as_json: JsonOption = False,
 ) -> None:
@@ -46,7 +49,7 @@ def simulate_neuron_command(
     Examples: `bruno simulate neuron --engine spice --dc 308p --t-stop 0.15 --out spice.csv`,
     `bruno simulate neuron --stimulus stim.csv --set v_threshold=2.4`
     """
-    refuse_other_engine(engine, card, netlist)
+    refuse_other_engine(engine, card, netlist, simulator)
     if engine == "model" and groups is not None:
         raise InputError("--groups needs --engine spice")
     refuse_folder(out)
@@ -59,7 +62,7 @@ def simulate_neuron_command(
     overrides = parse_overrides(settings, groups)
     figures: dict[str, Any] = {"engine": engine}
     if engine == "spice":
-        wave, figures["taken"] = _neuron_in_spice(drive, end_s, netlist, overrides)
+        wave, figures["taken"], figures["simulator"] = _neuron_in_spice(drive, end_s, netlist, overrides, simulator)
     else:
         wave = _neuron_model(drive, end_s, card or calibrated_card("felif"), overrides)
     wave.to_csv(out)
@@ -77,19 +80,22 @@ def simulate_neuron_command(
 
 
 def _neuron_in_spice(
-    drive: Stimulus, end_s: float, netlist: Path | None, overrides: dict[str, float]
-) -> tuple[Waveform, dict[str, Any]]:
+    drive: Stimulus, end_s: float, netlist: Path | None, overrides: dict[str, float], simulator: str
+) -> tuple[Waveform, dict[str, Any], str]:
     from bruno_spice.calibration.circuits.deck import neuron_deck
     from bruno_spice.calibration.circuits.experiments import NEURON_NETLIST, simulate_neuron
+    from bruno_spice.calibration.spice.farm import Farm
 
     path = netlist or NEURON_NETLIST
-    said = announce(neuron_deck(path).with_params(overrides))
+    deck = neuron_deck(path).with_params(overrides)
+    said = announce(deck)
+    farm = Farm(simulator=simulator_for(simulator, deck))
 
     def say(text: str) -> None:
         messages.print(text, markup=False)
 
-    with messages.status("ngspice runs"):
-        return simulate_neuron(drive, end_s, path, overrides, notice=say), said
+    with messages.status(f"{farm.simulator} runs"):
+        return simulate_neuron(drive, end_s, path, overrides, farm, say), said, farm.simulator
 
 
 def _neuron_model(drive: Stimulus, end_s: float, card_path: Path, overrides: dict[str, float]) -> Waveform:

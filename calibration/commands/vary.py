@@ -12,11 +12,13 @@ from bruno_spice.calibration.commands.shared import (
     GroupsOption,
     JsonOption,
     SetOption,
+    SimulatorOption,
     WorkersOption,
     announce,
     parse_overrides,
     print_json,
     refuse_what_says_nothing,
+    simulator_for,
 )
 from bruno_spice.calibration.targets import TARGETS
 from bruno_spice.devices.errors import InputError
@@ -41,13 +43,14 @@ def vary_command(
     ] = None,
     settings: SetOption = None,
     groups: GroupsOption = None,
+    simulator: SimulatorOption = "ngspice",
     workers: WorkersOption = 2,
     out: Annotated[Path, typer.Option(help="Where the table goes: a row a device and current, SI units.")] = Path(
         "variation.csv"
     ),
     as_json: JsonOption = False,
 ) -> None:
-    """Simulate devices that differ as `NAME.variation.yaml` says, in ngspice.
+    """Simulate devices that differ as `NAME.variation.yaml` says, in SPICE.
 
     Examples: `bruno vary neuron --samples 100 --currents 1n,10n --out table.csv`,
     `bruno vary rram --corners --currents 30u,60u,120u`
@@ -69,12 +72,13 @@ def vary_command(
     currents_a = [parse_spice_number(text) for text in (currents or target.vary_currents).split(",")]
     if not all(current > 0 for current in currents_a):
         raise InputError("--currents must be positive")
-    farm = Farm(workers=workers, progress=f"{what} variation in ngspice")
+    chosen = simulator_for(simulator, deck)
+    farm = Farm(workers=workers, progress=f"{what} variation in {chosen}", simulator=chosen)
     rows = target.vary(devices, currents_a, path, overrides, farm)
     write_atomic(out, _table(rows))
     summary = _summary(rows, currents_a)
     if as_json:
-        print_json({"table": str(out), "devices": len(devices), "spread": summary, "taken": said})
+        print_json({"table": str(out), "devices": len(devices), "spread": summary, "taken": said, "simulator": chosen})
         return
     for entry in summary:
         unit = {"first_spike_s": "s", "g_s": "S"}[entry["quantity"]]

@@ -125,7 +125,7 @@ def calibrate_neuron(
     farm = farm or Farm()
     overrides = dict(overrides or {})
     deck = neuron_deck(netlist)
-    origin = provenance(deck, overrides, command)
+    origin = provenance(deck, overrides, command, farm.simulator)
     if not model.domain_parameters:
         domains = (1,)
     known = known_parameters(deck.with_params(overrides), model)

@@ -113,7 +113,7 @@ def calibrate_rram(
     for name in set(overrides) & set(SWEPT):
         raise InputError(f"--set {name}: the calibration varies {name} itself")
     deck = Netlist.load(netlist)
-    origin = provenance(deck, overrides, command)
+    origin = provenance(deck, overrides, command, farm.simulator)
     deck = deck.with_params(overrides)
     variant = rram_variant(deck, variant, "rth_variant" in overrides)
     shared = {name: value for name, value in overrides.items() if name not in (*GEOMETRY, "rth_variant")}

@@ -44,7 +44,9 @@ def diagnose(
         )
     if error := _netlist_fault(log, label, lines):
         return error
-    if match := re.search(r"(?:Timestep too small|TRAN:|Homotopy|failed to converge|No convergence)[^\n]*", log, re.IGNORECASE):
+    if match := re.search(
+        r"(?:Timestep too small|TRAN:|Homotopy|failed to converge|No convergence)[^\n]*", log, re.IGNORECASE
+    ):
         node = re.search(r"trouble with [^\n]*", match[0])
         when = re.search(r"time = ([\d.e+-]+)", match[0])
         return ConvergenceError(

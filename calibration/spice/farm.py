@@ -85,6 +85,12 @@ def try_jobs(jobs: Sequence[Job], farm: Farm | None = None) -> list[Outcome]:
     return _run(jobs, farm or Farm(), stop_at_error=False)
 
 
+def version_of(simulator: str) -> str:
+    """The version in use, for provenance: of ngspice the number alone, of another simulator its name too."""
+    version = SIMULATORS.find(simulator).installed().version
+    return version if simulator == "ngspice" else f"{simulator} {version}"
+
+
 def run_with_retry(worker: Worker, job: Job) -> Simulated:
     """Run `job`, and once more with tighter options where it did not converge."""
     try:

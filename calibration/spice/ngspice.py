@@ -159,8 +159,8 @@ class Worker:
                     self._end_process()
                     if attempt == ATTEMPTS:
                         raise SimulationError(
-                            f"{label}: its {self.program} process was killed or stopped from outside {ATTEMPTS} times, at "
-                            f"last {lost}; see whether memory runs out or a batch system ends it, then try again"
+                            f"{label}: its {self.program} process was killed or stopped from outside {ATTEMPTS} times, "
+                            f"at last {lost}; see whether memory runs out or a batch system ends it, then try again"
                         ) from None
                     self._closed.wait(min(_PAUSE_S * 2**attempt, _LONGEST_PAUSE_S))
                 except WorkerHungError:

@@ -26,7 +26,7 @@ def write_report(folder: Path, done: Mapping[str, Calibration]) -> Path:
     sections.append(Section("Provenance", tables=[_provenance(each.card) for each in done.values()]))
     origin = next(iter(done.values())).card.provenance
     models = " and ".join(target.model for target in targets.values())
-    lead = f"{models}, fitted to ngspice {origin.ngspice_version} on {origin.date}."
+    lead = f"{models}, fitted to {origin.simulator} on {origin.date}."
     return write_page(folder / "calibration.html", "Calibration: SPICE against model", lead, sections)
 
 
@@ -92,7 +92,7 @@ def _provenance(card: Card) -> Table:
     fields = {
         "netlist": p.netlist,
         "SHA-256": p.sha256,
-        "ngspice": p.ngspice_version,
+        "simulator": p.simulator,
         "command": p.command,
         "date": p.date,
     }

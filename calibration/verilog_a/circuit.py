@@ -36,7 +36,7 @@ NO_EFFECT = (".ends", ".subckt", ".param", ".func", ".save", ".tran", ".options"
 """Cards that are read elsewhere."""
 WHAT = {
     "s": "a switch has a memory", "w": "a switch has a memory", "a": "an XSPICE device", "d": "a diode",
-    "q": "a bipolar transistor", "m": "a transistor", "j": "a transistor", "z": "a transistor", "k": "coupled inductors",
+    "q": "a transistor", "m": "a transistor", "j": "a transistor", "z": "a transistor", "k": "coupled inductors",
     "t": "a line", "o": "a line", "u": "a line", "y": "a line", "p": "a line", "n": "a compiled model",
 }  # fmt: skip
 _FUNCTION = re.compile(r"\.(?:func|param) (\w+) ?\(([^)]*)\) ?=? ?(.*)", re.IGNORECASE)
@@ -46,7 +46,7 @@ _LAW = re.compile(r"(?P<quantity>[vi]) ?= ?(?P<text>.*)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Element:
-    """One element as a law: `quantity` is current, charge, voltage or flux; it acts from the first node to the second."""
+    """One element as a law: `quantity` is current, charge, voltage or flux, from the first node to the second."""
 
     path: str
     quantity: str
@@ -174,9 +174,8 @@ class Scope:
                     return number(CONSTANTS[name])
                 if name == "time":
                     return node("name", text="$abstime")
-                raise NetlistError(
-                    f"{line.where}: {unknown_name(name, {**self.given, **self.definition.own}, 'there is no parameter')}"
-                )
+                known = {**self.given, **self.definition.own}
+                raise NetlistError(f"{line.where}: {unknown_name(name, known, 'there is no parameter')}")
             if name in self._open:
                 raise NetlistError(f"{own[1].where}: .param {name} depends on itself")
             self._open.add(name)
@@ -275,7 +274,7 @@ class Scope:
         inner = Scope(self.deck, definition, path, dict(zip(definition.pins, nodes, strict=True)))
         inner.outside = self.outside
         set_here = {n.lower(): statement.code[i:j] for n, i, j in assignments(statement.code)}
-        for name, text in set_here.items():
+        for name in set_here:
             if name not in definition.given:
                 if name == "m" or name in definition.own:
                     refuse(statement.line, f"{name}= of an instance")

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 
 from bruno_spice.calibration.errors import NetlistError
 from bruno_spice.calibration.spice.lines import Line
@@ -28,7 +29,14 @@ FORCE = 1e9
 """How strongly initial conditions hold during the operating point, over what else acts on the node."""
 FEWEST_POINTS = 50
 METHODS = {"gear": "gear2", "trap": "trap", "trapezoidal": "trap"}
-CARRIED = {"reltol": "reltol", "abstol": "abstol", "vntol": "vntol", "chgtol": "chgtol", "gmin": "gmin", "xmu": "tran_xmu"}
+CARRIED = {
+    "reltol": "reltol",
+    "abstol": "abstol",
+    "vntol": "vntol",
+    "chgtol": "chgtol",
+    "gmin": "gmin",
+    "xmu": "tran_xmu",
+}
 """Options by what VACASK calls them."""
 COUNTS = {"itl1": ("op_itl", 100), "itl4": ("tran_itl", 10)}
 """Iterations at most, and what VACASK takes at least."""
@@ -116,9 +124,17 @@ class _Translator:
         used = {statement.card[0] for statement in elements}
         loads = [f'load "{device}.osdi"' for kind, (device, _) in BUILT_IN.items() if kind in used]
         own = [*(device for device, _ in BUILT_IN.values()), *CONTROLLED.values(), "vsource", "isource"]
-        needed = [f"model {name} {name}" for name in own if any(line.split(") ")[-1].startswith(name) for line in lines)]
+        needed = [
+            f"model {name} {name}" for name in own if any(line.split(") ")[-1].startswith(name) for line in lines)
+        ]
         saved = self._saved(vectors)
-        control = ["control", f"  save {' '.join(saved)}", f"  options {self._options()}", f"  {self._analysis(states)}", "endc"]
+        control = [
+            "control",
+            f"  save {' '.join(saved)}",
+            f"  options {self._options()}",
+            f"  {self._analysis(states)}",
+            "endc",
+        ]
         body = (*loads, "ground 0", *needed, *lines, *control)
         return Translation(tuple(self.modules.values()), body, tuple(_raw_name(name) for name in saved))
 
@@ -180,7 +196,11 @@ class _Translator:
             yield f'{name} {nodes} {kind} type="pwl" wave=[{", ".join(self._points(match[1], line))}]'
             return
         text = re.sub(r"^dc ", "", rest, flags=re.IGNORECASE)
-        if not text or (" " in text and not text.startswith(("{", "'"))) or re.match(r"[a-z]\w* ?\(", text, re.IGNORECASE):
+        if (
+            not text
+            or (" " in text and not text.startswith(("{", "'")))
+            or re.match(r"[a-z]\w* ?\(", text, re.IGNORECASE)
+        ):
             refuse(line, f"the waveform of {statement.card}")
         yield f"{name} {nodes} {kind} dc={self._number(text, line)!r}"
 
@@ -190,7 +210,7 @@ class _Translator:
             raise NetlistError(f"{line.where}: a PWL needs a value for each time")
         numbers = [self._number(word, line) for word in words]
         times = numbers[::2]
-        if any(b <= a for a, b in zip(times, times[1:], strict=False)):
+        if any(b <= a for a, b in pairwise(times)):
             raise NetlistError(f"{line.where}: the times of a PWL must rise")
         if times[0] > 0:
             numbers = [0.0, numbers[1], *numbers]
@@ -213,7 +233,9 @@ class _Translator:
             yield f"{name} ({' '.join([*nodes, *(self._net(word) for word in words[3:5])])}) {CONTROLLED[kind]} {gain}"
             return
         if words[3] not in self.sources:
-            raise NetlistError(f"{line.where}: {statement.card} names the source {words[3]}, which the deck does not have")
+            raise NetlistError(
+                f"{line.where}: {statement.card} names the source {words[3]}, which the deck does not have"
+            )
         yield f'{name} ({" ".join(nodes)}) {CONTROLLED[kind]} {gain} ctlinst="{self.sources[words[3]]}"'
 
     def _saved(self, vectors: Sequence[str]) -> list[str]:
@@ -230,7 +252,9 @@ class _Translator:
         return found
 
     def _options(self) -> str:
-        given = {name: text for s in self.deck.statements if s.card == ".options" for name, text in option_pairs(s.code)}
+        given = {
+            name: text for s in self.deck.statements if s.card == ".options" for name, text in option_pairs(s.code)
+        }
         where = {name: s.line for s in self.deck.statements if s.card == ".options" for name, _ in option_pairs(s.code)}
         chosen: dict[str, str] = {"nr_force": repr(FORCE), "strictsave": "2"}
         for name, text in given.items():

@@ -3,7 +3,7 @@
     a ? b : c    ||    &&    == != < <= > >=    + -    * /    - + !    ** ^        from loosest to tightest
 
 As in ngspice a minus sign binds less tightly than a power, and a power takes the size of its base: ``x**y`` is |x|^y.
-What ngspice evaluates otherwise, or draws at random, is refused. Source: inpptree.c, ptfuncs.c, xpressn.c of ngspice 39.
+What ngspice evaluates otherwise, or draws at random, is refused. Source: inpptree.c, ptfuncs.c, xpressn.c (ngspice 39).
 """
 
 import math
@@ -94,14 +94,15 @@ def _sgn(x: float) -> float:
     return float((x > 0) - (x < 0))
 
 
+_SAME = (
+    "exp", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
+    "floor", "ceil",
+)  # fmt: skip
+"""Functions of one argument that Python, ngspice and Verilog-A call alike."""
 FUNCTIONS: dict[str, _Function] = {
-    **{
-        name: _Function(1, getattr(math, name))
-        for name in ("exp", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "floor", "ceil")
-    },
-    "asin": _Function(1, math.asin), "acos": _Function(1, math.acos), "atan": _Function(1, math.atan),
-    "arctan": _Function(1, math.atan, "atan({0})"),
-    "ln": _Function(1, math.log), "log": _Function(1, math.log, "ln({0})"), "log10": _Function(1, math.log10, "log({0})"),
+    **{name: _Function(1, getattr(math, name)) for name in _SAME},
+    "arctan": _Function(1, math.atan, "atan({0})"), "ln": _Function(1, math.log),
+    "log": _Function(1, math.log, "ln({0})"), "log10": _Function(1, math.log10, "log({0})"),
     "abs": _Function(1, abs), "min": _Function(2, min), "max": _Function(2, max),
     "sgn": _Function(1, _sgn, "({0} > 0.0 ? 1.0 : ({0} < 0.0 ? -1.0 : 0.0))"),
     "pow": _Function(2, lambda x, y: abs(x) ** y, "pow(abs({0}), {1})"),
@@ -289,9 +290,9 @@ def _written(e: Expression, leaf: Callable[[Expression], str]) -> tuple[str, int
     if e.op == "number":
         return e.text, _ATOM
     if e.op == "call":
-        form = FUNCTIONS[e.text].written or f"{e.text}({', '.join('{%d}' % i for i in range(len(e.args)))})"
-        least = 0 if not FUNCTIONS[e.text].written else _ATOM
-        return form.format(*(tight(arg, least) for arg in e.args)), _ATOM
+        form = FUNCTIONS[e.text].written
+        args = [tight(arg, _ATOM if form else 0) for arg in e.args]
+        return form.format(*args) if form else f"{e.text}({', '.join(args)})", _ATOM
     if e.op == "neg":
         return f"-{tight(e.args[0], _SIGN + 1)}", _SIGN
     if e.op == "!":

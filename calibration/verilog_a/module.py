@@ -16,15 +16,16 @@ from bruno_spice.calibration.errors import NetlistError
 from bruno_spice.calibration.verilog_a.circuit import Deck, Element, Scope, voltage
 from bruno_spice.calibration.verilog_a.expressions import ZERO, Expression, negative, node, written
 
-RESERVED = frozenset(
-    """above abs absdelay access acos acosh ac_stim aliasparam always analog analysis and asin asinh assert atan atan2
+_WORDS = """
+    above abs absdelay access acos acosh ac_stim aliasparam always analog analysis and asin asinh assert atan atan2
     atanh begin branch buf case ceil connect cos cosh cross ddt ddx deassign default delay disable discipline
     domain edge electrical else end endcase endmodule endfunction exclude exp flicker_noise floor flow for forever from
     function generate genvar ground hypot idt idtmod if inf initial inout input integer laplace last_crossing limexp ln
     localparam log max min module nature net noise not or output parameter posedge potential pow primitive real repeat
     rise signal sin sinh slew specify sqrt string strong strobe supply table tan tanh task time timer transition units v
-    i vector wait weak while white_noise wire xor zero_v""".split()
-)
+    i vector wait weak while white_noise wire xor zero_v
+"""
+RESERVED = frozenset(_WORDS.split())
 WIDTH = 120
 ZERO_V = node("name", text="zero_v")
 
@@ -69,7 +70,9 @@ def subcircuit_module(
     elements = list(scope.elements())
     defaults = {given: scope.bound(text, definition.line) for given, text in definition.given.items()}
     own = dict.fromkeys(outer, ZERO)  # the deck says what they are
-    return _module(called or name, definition.pins, elements, parameters | outer, {**defaults, **own}, names, about or {}, head)
+    return _module(
+        called or name, definition.pins, elements, parameters | outer, {**defaults, **own}, names, about or {}, head
+    )
 
 
 def element_module(element: Element, outer: Mapping[str, str], names: "Names") -> Module:
@@ -153,7 +156,8 @@ class Writer:
 
     def _held(self, e: Expression) -> Expression:
         parts = [
-            node("name", text=self._variable(self.held[n], n)) if n in self.held else node("v", nodes=(n,)) for n in e.nodes
+            node("name", text=self._variable(self.held[n], n)) if n in self.held else node("v", nodes=(n,))
+            for n in e.nodes
         ]
         return parts[0] if len(parts) == 1 else node("-", tuple(parts))
 
@@ -288,7 +292,9 @@ def _module(
     for element in elements:
         _contribute(element, writer)
     zero = any(ZERO_V.text in line for line in writer.lines)
-    declared = [_parameter(parameters[p], written(defaults[p], lambda leaf: leaf.text), about.get(p)) for p in parameters]
+    declared = [
+        _parameter(parameters[p], written(defaults[p], lambda leaf: leaf.text), about.get(p)) for p in parameters
+    ]
     lines = [
         *(f"// {line}".rstrip() for line in head.splitlines()),
         '`include "disciplines.vams"',
@@ -298,7 +304,11 @@ def _module(
         *_wrapped("electrical", list(nets.values())),
         *(f"  branch ({_pair(ends[path], nets)}) {branch};" for path, branch in branches.items()),
         *(f"  {line}" for line in declared),
-        *(["  parameter real zero_v = 0.0;  // never literal: a branch of a plain 0 V loses its current"] if zero else []),
+        *(
+            ["  parameter real zero_v = 0.0;  // never literal: a branch of a plain 0 V loses its current"]
+            if zero
+            else []
+        ),
         *_wrapped("real", writer.variables),
         "",
         "  analog begin",

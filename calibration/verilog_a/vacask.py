@@ -24,7 +24,7 @@ from bruno_spice.calibration.spice.ngspice import (
     Simulator,
     Worker,
 )
-from bruno_spice.calibration.spice.worker_process import WorkerProcess, own_folder
+from bruno_spice.calibration.spice.worker_process import own_folder
 from bruno_spice.calibration.verilog_a import openvaf
 from bruno_spice.calibration.verilog_a.deck import MissingError, Translation, translate
 from bruno_spice.devices.waveform import Waveform

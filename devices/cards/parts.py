@@ -94,6 +94,7 @@ class Provenance(Strict):
     sha256: str = ""
     """Of the netlist with everything it includes and the overrides."""
     ngspice_version: str = ""
+    """Of ngspice, its number; of another simulator its name and version."""
     command: str = ""
     date: str = ""
     overrides: dict[str, float] = Field(default_factory=dict)
@@ -105,3 +106,9 @@ class Provenance(Strict):
     def _without_none(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = serialize(self)
         return {name: value for name, value in content.items() if name != "proposal" or value is not None}
+
+    @property
+    def simulator(self) -> str:
+        """What it was simulated in, with its version, in words."""
+        version = self.ngspice_version
+        return f"ngspice {version}" if version[:1].isdigit() else version

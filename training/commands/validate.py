@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from bruno_spice.calibration.commands.shared import JsonOption, WorkersOption, print_json
+from bruno_spice.calibration.commands.shared import JsonOption, SimulatorOption, WorkersOption, print_json
 from bruno_spice.calibration.presentation.terminal import Terminal
 from bruno_spice.devices.units import format_si
 from bruno_spice.training.commands.options import TrustOption
@@ -28,6 +28,7 @@ def validate_command(
     level: Annotated[Level, typer.Option(help="a: the netlist of the card; b: its transistor version.")] = "a",
     netlist: Annotated[Path | None, typer.Option(help="Another neuron testbench instead.")] = None,
     crossbar: Annotated[bool, typer.Option(help="Also 4 neurons with their resistors and mirrors in one deck.")] = True,
+    simulator: SimulatorOption = "ngspice",
     workers: WorkersOption = 2,
     trust_code: TrustOption = False,
     dask: Annotated[str | None, typer.Option(help="Scheduler of a Dask cluster to simulate on.")] = None,
@@ -48,7 +49,7 @@ def validate_command(
 
     reporter = ConsoleReporter()
     options = Options(neurons, pieces, milliseconds, layer, level, netlist, crossbar)
-    farm = Farm(workers=workers, progress="neurons in ngspice", dask=dask)
+    farm = Farm(workers=workers, progress="neurons in SPICE", dask=dask, simulator=simulator)
     with warnings_to(reporter):
         result = validate_run(run_dir, options, farm, reporter.line, trust_code)
     with RunFolder(run_dir).writing():

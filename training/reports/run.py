@@ -77,7 +77,7 @@ def _device(name: str, card: Card, result: dict[str, Any]) -> Table:
         ["card SHA-256", result["cards"][name]],
         ["netlist", origin.netlist or "published constants"],
         ["netlist SHA-256", origin.sha256 or "–"],
-        ["ngspice", origin.ngspice_version or "–"],
+        ["simulator", origin.simulator or "–"],
         ["calibrated", origin.date or "–"],
     ]
     return Table(f"{name} card", ["", ""], rows)

@@ -21,9 +21,9 @@ from bruno_spice.calibration.circuits.crossbar import crossbar_job
 from bruno_spice.calibration.circuits.deck import neuron_deck
 from bruno_spice.calibration.errors import CalibrationError
 from bruno_spice.calibration.neuron.validation import matched_fraction, rate_error
-from bruno_spice.calibration.spice.farm import Farm
-from bruno_spice.calibration.spice.ngspice import ngspice_version
+from bruno_spice.calibration.spice.farm import Farm, version_of
 from bruno_spice.calibration.targets.inspection import taken
+from bruno_spice.calibration.verilog_a.choice import settled
 from bruno_spice.devices.errors import InputError
 from bruno_spice.training.networks.config import RunConfig
 from bruno_spice.training.networks.network import Network
@@ -102,7 +102,9 @@ def validate_run(
     layer = choose_layer(network, options.layer)
     neuron = circuit_layers(network)[layer]
     circuit = find_circuit(neuron.card, options.level, options.netlist)
-    tell(taken(neuron_deck(circuit.netlist).with_params(circuit.overrides)).sentence)
+    deck = neuron_deck(circuit.netlist).with_params(circuit.overrides)
+    tell(taken(deck).sentence)
+    farm = settled(farm, [deck], tell)
     with threads(config.threads):
         notes = [*circuit.notes, *_other_data(run_dir, task), *_follow_circuit(network)]
         recorded = record(network, task, layer, _pieces(task, options.pieces), options.milliseconds)
@@ -130,7 +132,7 @@ def validate_run(
         "run": str(run_dir),
         "weights_sha256": weights_sha256(RunFolder(Path(run_dir))),
         "layer": layer,
-        "circuit": _describe(circuit, options),
+        "circuit": _describe(circuit, options, farm),
         **_overall(rows),
         "known_error": to_jsonable_python(known),
         "milliseconds": int(recorded.lengths.sum()),
@@ -216,13 +218,13 @@ def _overall(rows: list[NeuronRow]) -> dict[str, Any]:
     }
 
 
-def _describe(circuit: Circuit, options: Options) -> dict[str, Any]:
+def _describe(circuit: Circuit, options: Options, farm: Farm) -> dict[str, Any]:
     return {
         "level": options.level if options.netlist is None else None,
         "netlist": circuit.netlist.name,
         "sha256": circuit.sha256,
         "overrides": circuit.overrides,
-        "ngspice_version": ngspice_version(),
+        "ngspice_version": version_of(farm.simulator),
     }
 
 

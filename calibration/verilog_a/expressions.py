@@ -23,7 +23,7 @@ _TOKEN = re.compile(
 )
 _LEVELS = (("||",), ("&&",), ("==", "!=", "<>"), ("<", "<=", ">", ">="), ("+", "-"), ("*", "/"))
 _SIGN, _POWER, _ATOM = len(_LEVELS) + 1, len(_LEVELS) + 2, len(_LEVELS) + 3
-DEEPEST = 200
+DEEPEST = 50
 """Of brackets within brackets."""
 
 

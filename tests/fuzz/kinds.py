@@ -248,6 +248,38 @@ def _netlist(folder: Path, data: bytes, rng: random.Random) -> Outcome:
     return bruno("netlist", "show" if rng.random() < 0.5 else "check", path)
 
 
+@cache
+def _models() -> list[bytes]:
+    return [path.read_bytes() for path in sorted(NETLISTS.glob("veriloga/*.va"))] + [VERILOGA]
+
+
+def _veriloga(folder: Path, data: bytes, rng: random.Random) -> Outcome:
+    """Read and checked; the compiler, a program of its own, has no part in it."""
+    from bruno_spice.calibration.verilog_a.checking import check
+    from bruno_spice.calibration.verilog_a.declared import read_modules
+
+    path = _written(folder, "model.va", data)
+    return called(lambda: (read_modules(path), check(path)))
+
+
+VERILOGA = b"""`include "disciplines.vams"
+`define D(x, y) ((x) + (y))
+`ifdef OFF
+garbage
+`else
+module m(a, b); inout a, b; electrical a, b; parameter real r = 1k from (0:inf); real x[0:3]; integer i, n;
+analog function real f; input x; output y; real x, y; begin f = x; y = x; end endfunction
+analog begin : all @(initial_step) n = 3; for (i = 0; i < 4; i = i + 1) n = n + 1;
+case (n) 1: n = 2; default: n = 3; endcase if (V(a) > 0) begin x = `D(1, n); end I(a, b) <+ V(a, b)/r; end
+endmodule
+`endif
+"""
+VERILOGA_LINES = (
+    b'`include "/dev/zero"', b'`include "model.va"', b"`include", b"`define A `A", b"`define B(x) `B(x) `B(x)", b"`A",
+    b"`B(1)", b"`ifdef", b"`else", b"`endif", b"begin", b"end", b"module", b"endmodule", b"analog", b"((((((", b"))))",
+    b"if (" * 2000, b"begin " * 3000, b"case (x)", b"endcase", b"real x;", b"@(cross(V(a)))", b"/*", b'"', b"(*",
+    b"*)", b"parameter", b"parameter real", b"analog function", b"for (;;)", b"\\",
+)  # fmt: skip
 YAML_LINES = (
     b"task: os:system", b"task: /tmp/none.py:load", b"a: &a [1]\nb: [*a, *a]", b"seed: 1\nseed: 2", b"? [1]\n: 2",
     b"x: !!python/name:os.system", b"task_options: {trials: 99999999999999999999}", b"- 1", b"%YAML 9.9", b"---",
@@ -279,6 +311,7 @@ KINDS: dict[str, Kind] = {
     "fit": Kind(0.06, lambda: [b""], _fit),
     "pickle": Kind(0.02, _pickles, _pickle),
     "netlist": Kind(0.04, _netlists, _netlist, NETLIST_LINES),
+    "veriloga": Kind(0.06, _models, _veriloga, VERILOGA_LINES),
 }
 UNCHANGED = ("dialect", "run", "store", "fit", "xls")
 """Kinds that do their own changes."""

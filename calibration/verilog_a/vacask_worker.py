@@ -9,7 +9,6 @@ import contextlib
 import os
 import resource
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -83,4 +82,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

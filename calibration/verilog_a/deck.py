@@ -11,7 +11,7 @@ as ngspice does at ``trtol=1``. Source: VACASK's documentation of devices, optio
 
 import math
 import re
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -115,12 +115,11 @@ class _Translator:
     def translation(self, vectors: Sequence[str]) -> Translation:
         elements = self.top.elements
         self.sources = {s.card: self.names.new(f"i_{s.card}") for s in elements if s.card[0] == "v"}
-        states: dict[str, str] = {}
         lines: list[str] = []
         for statement in elements:
             kind = statement.card[0]
             if kind == "x":
-                lines += self._instance(statement, states)
+                lines += self._instance(statement)
             elif kind in "vi":
                 lines += self._source(statement)
             elif kind in BUILT_IN or kind in CONTROLLED:
@@ -138,7 +137,7 @@ class _Translator:
             "control",
             f"  save {' '.join(saved)}",
             f"  options {self._options()}",
-            f"  {self._analysis(states)}",
+            f"  {self._analysis()}",
             "endc",
         ]
         body = (*loads, "ground 0", *needed, *lines, *control)
@@ -153,7 +152,7 @@ class _Translator:
     def _number(self, text: str, line: Line) -> float:
         return _value(self.numbers.bound(text, line), line)
 
-    def _instance(self, statement: Statement, states: dict[str, str]) -> Iterator[str]:
+    def _instance(self, statement: Statement) -> Iterator[str]:
         inner = self.numbers.instance(statement)
         name = inner.definition.name
         if name not in self.modules:
@@ -163,9 +162,7 @@ class _Translator:
         values = {called: inner.given[p] if p in inner.given else self.numbers.name(p, statement.line)
                   for p, called in module.parameters.items()}  # fmt: skip
         nodes = [self._net(inner.pins[pin]) for pin in module.ports]
-        called = yield from self._of_module(statement, module, values, nodes)
-        for net, called_inside in module.states.items():
-            states[f"{inner.path}{net}"] = f"{called}:{called_inside}"
+        yield from self._of_module(statement, module, values, nodes)
 
     def _law(self, statement: Statement) -> Iterator[str]:
         """An element with a law of its own as a module whose parameters are the deck's."""
@@ -184,13 +181,12 @@ class _Translator:
 
     def _of_module(
         self, statement: Statement, module: Module, values: Mapping[str, Expression], nodes: Sequence[str]
-    ) -> Generator[str, None, str]:
+    ) -> Iterator[str]:
         called = self.names.new(f"i_{statement.card}")
         model = self.names.new(f"m_{statement.card}")
         given = " ".join(f"{p}={_value(e, statement.line)!r}" for p, e in values.items())
         yield f"model {model} {module.name} {given}".rstrip()
         yield f"{called} ({' '.join(nodes)}) {model}"
-        return called
 
     def _source(self, statement: Statement) -> Iterator[str]:
         words, line = statement.words, statement.line
@@ -279,7 +275,7 @@ class _Translator:
         chosen["tran_lteratio"] = repr(max(trtol, 1.0) * LTE_RATIO)
         return " ".join(f"{name}={value}" for name, value in chosen.items())
 
-    def _analysis(self, states: Mapping[str, str]) -> str:
+    def _analysis(self) -> str:
         statement = next(s for s in self.deck.statements if s.card == ".tran")
         words = [word for word in statement.words if word != "uic"]
         step, stop = (self._number(word, statement.line) for word in words[1:3])
@@ -289,9 +285,8 @@ class _Translator:
         longest = self._number(words[4], statement.line) if len(words) > 4 else min(step, stop / FEWEST_POINTS)
         forced: dict[str, float] = {}
         for net, value, line in self.numbers.starts():
-            where = self.nets.get(net) or states.get(net)
-            if where:
-                forced[where] = _value(value, line)
+            if net in self.nets:
+                forced[self.nets[net]] = _value(value, line)
         pairs = ", ".join(f'"{where}", {value!r}' for where, value in forced.items())
         ic = f" ic={{{pairs}}}" if forced else ""
         mode = "uic" if "uic" in statement.words else "op"

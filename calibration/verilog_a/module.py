@@ -3,7 +3,8 @@
 A node that an ideal voltage holds against ground, and whose current nobody asks for, is no unknown: its voltage is
 written in the place of ``V(node)``. Variables are written before they are read at every evaluation, so none keeps
 anything from one to the next. A source of a plain 0 V carries its value as a parameter: OpenVAF collapses a branch of
-a literal 0, and the current in it would read 0.
+a literal 0, and the current in it would read 0. What ``.ic`` sets within a subcircuit holds at time 0, so that a state
+starts where it is told in any simulator.
 """
 
 import re
@@ -27,6 +28,8 @@ _WORDS = """
 """
 RESERVED = frozenset(_WORDS.split())
 WIDTH = 120
+START_S = 1e3
+"""Conductance in S that holds a node at its ``.ic`` where time begins."""
 ZERO_V = node("name", text="zero_v")
 
 
@@ -67,11 +70,12 @@ def subcircuit_module(
     scope = Scope(deck, definition, pins={pin: pin for pin in definition.pins})
     scope.given = {given: node("name", text=called) for given, called in parameters.items()}
     scope.outside = outside
-    elements = list(scope.elements())
+    elements, starts = list(scope.elements()), [(net, value) for net, value, _ in scope.starts()]
     defaults = {given: scope.bound(text, definition.line) for given, text in definition.given.items()}
     own = dict.fromkeys(outer, ZERO)  # the deck says what they are
+    values = {**defaults, **own}
     return _module(
-        called or name, definition.pins, elements, parameters | outer, {**defaults, **own}, names, about or {}, head
+        called or name, definition.pins, elements, parameters | outer, values, names, about or {}, head, starts
     )
 
 
@@ -272,6 +276,7 @@ def _module(
     names: Names,
     about: Mapping[str, tuple[str, str]],
     head: str,
+    starts: Sequence[tuple[str, Expression]] = (),
 ) -> Module:
     probed = {leaf.text for element in elements for leaf in leaves(element.law) if leaf.op == "i"}
     sources = {element.path: element for element in elements if element.quantity in ("voltage", "flux")}
@@ -291,6 +296,10 @@ def _module(
     writer = Writer(names, nets, branches, backwards, held)
     for element in elements:
         _contribute(element, writer)
+    for net, value in starts:
+        if net in nets:
+            difference = node("-", (voltage(net), value))
+            writer.say(f"if ($abstime == 0.0) I({nets[net]}) <+ {START_S}*({writer.text(difference)});")
     zero = any(ZERO_V.text in line for line in writer.lines)
     declared = [
         _parameter(parameters[p], written(defaults[p], lambda leaf: leaf.text), about.get(p)) for p in parameters

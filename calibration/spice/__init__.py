@@ -21,6 +21,7 @@ SIMULATORS: "Registry[Simulator]" = Registry(
     "simulator",
     {
         "ngspice": "bruno_spice.calibration.spice.ngspice:NGSPICE",
+        "ngspice-osdi": "bruno_spice.calibration.verilog_a.ngspice_osdi:NGSPICE_OSDI",
         "vacask": "bruno_spice.calibration.verilog_a.vacask:VACASK",
     },
     _accept,

@@ -89,6 +89,7 @@ class Worker:
 
     program, script = "ngspice", WORKER
     """What it runs, in words, and the file of its process."""
+    arguments: tuple[str, ...] = ()
 
     def __init__(self, time_limit_s: float = TIME_LIMIT_S, memory_limit_bytes: int = MEMORY_LIMIT_BYTES) -> None:
         self.time_limit_s = time_limit_s
@@ -114,7 +115,12 @@ class Worker:
 
         Raises `NetlistError` where the deck is at fault, `SimulationError` where the run failed.
         """
+        return self.simulated(job, {})
+
+    def simulated(self, job: Job, more: dict[str, Any]) -> Waveform:
+        """`run`, with `more` said to the worker process."""
         request = {
+            **more,
             "deck": job.deck,
             "vectors": [_vector_key(name) for name in job.vectors],
             "time_limit_s": self.time_limit_s,
@@ -189,7 +195,7 @@ class Worker:
                 return self._ngspice
             self._end_process()
             try:
-                self.process = WorkerProcess(self.script)
+                self.process = WorkerProcess(self.script, self.arguments)
             except NoFolderError as error:
                 raise SimulationError(
                     f"{self.program} needs a folder for temporary files, and none can be had: {error}"

@@ -1,9 +1,10 @@
 """The process that holds ngspice: one fork for each job, so that nothing ngspice does outlives its job.
 
-Started as ``python ngspice_worker.py`` in an empty folder. It loads PySpice and libngspice once, then serves jobs: a
-frame {deck, vectors, time_limit_s, memory_limit_bytes} on standard input, a frame {status, log, names, points, wall_s}
-followed by the samples on standard output. Each job runs in a fork of this process, which reports through a pipe and
-ends; a fork that hangs is killed. The end of standard input ends everything.
+Started as ``python ngspice_worker.py [--osdi]`` in an empty folder. It loads PySpice and libngspice once, then serves
+jobs: a frame {deck, vectors, time_limit_s, memory_limit_bytes} on standard input, a frame {status, log, names, points,
+wall_s} followed by the samples on standard output. Each job runs in a fork of this process, which reports through a
+pipe and ends; a fork that hangs is killed. A job with {folder, osdi} has those compiled models loaded first. The end of
+standard input ends everything.
 Imports nothing of this project, so that it starts fast.
 """
 
@@ -124,11 +125,28 @@ def identity(ngspice: Any) -> str:
     return f"{ngspice.ngspice_version}-{digest.hexdigest()[:16]}"
 
 
+def has_osdi(ngspice: Any, log_fd: list[int]) -> bool:
+    """Whether ngspice knows the command that loads compiled models, asked with a file that there is not."""
+    heard, said = os.pipe()
+    log_fd.append(said)
+    with contextlib.suppress(NameError):
+        ngspice.exec_command("osdi none.osdi")
+    log_fd.clear()
+    os.close(said)
+    with os.fdopen(heard, "rb") as words:
+        return b"no such command" not in words.read()
+
+
 def simulate(ngspice: Any, job: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     """Run one deck and return the header and the samples (vectors, points) of its transient analysis."""
     import numpy as np
 
     started = time.monotonic()
+    if models := job.get("osdi"):
+        os.chdir(job["folder"])
+        ngspice.exec_command("set num_threads=1")
+        for name in models:
+            ngspice.exec_command(f"osdi {name}")
     try:
         ngspice.load_circuit(job["deck"])
     except NameError:
@@ -240,6 +258,8 @@ def main() -> None:
     try:
         ngspice = load_ngspice(log_fd)
         ready = {"status": "ready", "version": str(ngspice.ngspice_version), "identity": identity(ngspice)}
+        if "--osdi" in sys.argv:
+            ready["osdi"] = has_osdi(ngspice, log_fd)
     except (OSError, ImportError) as error:
         ready = {"status": "not available", "log": str(error)}
     os.dup2(null, 2)

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,13 +73,13 @@ def own_folder(prefix: str = "ngspice-") -> Path:
 class WorkerProcess:
     """A running worker; raises `WorkerLostError` where it ends or stops, `WorkerHungError` where it is late."""
 
-    def __init__(self, script: Path = WORKER) -> None:
+    def __init__(self, script: Path = WORKER, arguments: Sequence[str] = ()) -> None:
         self._owner = os.getpid()
         self._folder = own_folder()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGHUP))  # it keeps them blocked
         try:
             self._popen = subprocess.Popen(
-                [sys.executable, "-P", str(script)],
+                [sys.executable, "-P", str(script), *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

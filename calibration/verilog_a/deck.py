@@ -19,7 +19,7 @@ from itertools import pairwise
 from bruno_spice.calibration.errors import NetlistError
 from bruno_spice.calibration.spice.lines import Line
 from bruno_spice.calibration.spice.statements import Statement, option_pairs
-from bruno_spice.calibration.verilog_a.circuit import Deck, Scope, refuse
+from bruno_spice.calibration.verilog_a.circuit import Deck, Scope, head_words, refuse
 from bruno_spice.calibration.verilog_a.expressions import Expression, ExpressionError, evaluate, node
 from bruno_spice.calibration.verilog_a.module import Module, Names, element_module, leaves, subcircuit_module
 
@@ -98,19 +98,39 @@ class _Held:
     deck: Deck = field(compare=False)
 
 
-class _Translator:
+class Placed:
+    """The instances of a deck as devices: a module for each subcircuit that there is one of, and their parameters."""
+
     def __init__(self, deck: Deck) -> None:
         self.deck, self.top = deck, deck.definitions[""]
-        self.names = Names()
-        self.nets: dict[str, str] = {"0": "0"}
-        self.sources: dict[str, str] = {}
         self.modules: dict[str, Module] = {}
-        self.body: list[str] = []
         self.numbers = Scope(deck, self.top)
         self.numbers.outside = self._deck_number
 
     def _deck_number(self, name: str) -> Expression | None:
         return self.numbers.name(name, self.top.own[name][1]) if name in self.top.own else None
+
+    def instance(self, statement: Statement) -> tuple[Module, dict[str, float]]:
+        """The module of an instance, and the values of its parameters by what the module calls them."""
+        inner = self.numbers.instance(statement)
+        name = inner.definition.name
+        if name not in self.modules:
+            codes = tuple(s.code for s in self.deck.statements if s.scope or s.card in (".subckt", ".ends", ".func"))
+            self.modules[name] = _subcircuit((*codes, *self.top.own), name, _Held(self.deck))
+        module = self.modules[name]
+        values = {}
+        for parameter, called in module.parameters.items():
+            given = inner.given.get(parameter)
+            values[called] = _value(given or self.numbers.name(parameter, statement.line), statement.line)
+        return module, values
+
+
+class _Translator(Placed):
+    def __init__(self, deck: Deck) -> None:
+        super().__init__(deck)
+        self.names = Names()
+        self.nets: dict[str, str] = {"0": "0"}
+        self.sources: dict[str, str] = {}
 
     def translation(self, vectors: Sequence[str]) -> Translation:
         elements = self.top.elements
@@ -119,7 +139,8 @@ class _Translator:
         for statement in elements:
             kind = statement.card[0]
             if kind == "x":
-                lines += self._instance(statement)
+                module, values = self.instance(statement)
+                lines += self._of_module(statement, module, values, head_words(statement)[1:-1])
             elif kind in "vi":
                 lines += self._source(statement)
             elif kind in BUILT_IN or kind in CONTROLLED:
@@ -152,18 +173,6 @@ class _Translator:
     def _number(self, text: str, line: Line) -> float:
         return _value(self.numbers.bound(text, line), line)
 
-    def _instance(self, statement: Statement) -> Iterator[str]:
-        inner = self.numbers.instance(statement)
-        name = inner.definition.name
-        if name not in self.modules:
-            codes = tuple(s.code for s in self.deck.statements if s.scope or s.card in (".subckt", ".ends", ".func"))
-            self.modules[name] = _subcircuit((*codes, *self.top.own), name, _Held(self.deck))
-        module = self.modules[name]
-        values = {called: inner.given[p] if p in inner.given else self.numbers.name(p, statement.line)
-                  for p, called in module.parameters.items()}  # fmt: skip
-        nodes = [self._net(inner.pins[pin]) for pin in module.ports]
-        yield from self._of_module(statement, module, values, nodes)
-
     def _law(self, statement: Statement) -> Iterator[str]:
         """An element with a law of its own as a module whose parameters are the deck's."""
         outer: dict[str, str] = {}
@@ -176,17 +185,18 @@ class _Translator:
         outer = {p: e.text for p, e in symbols.given.items() if e in leaves(element.law)}
         module = element_module(element, outer, names)
         self.modules[element.path] = module
-        values = {called: self.numbers.name(p, statement.line) for p, called in outer.items()}
-        yield from self._of_module(statement, module, values, [self._net(port) for port in module.ports])
+        line = statement.line
+        values = {called: _value(self.numbers.name(p, line), line) for p, called in outer.items()}
+        yield from self._of_module(statement, module, values, module.ports)
 
     def _of_module(
-        self, statement: Statement, module: Module, values: Mapping[str, Expression], nodes: Sequence[str]
+        self, statement: Statement, module: Module, values: Mapping[str, float], nodes: Sequence[str]
     ) -> Iterator[str]:
         called = self.names.new(f"i_{statement.card}")
         model = self.names.new(f"m_{statement.card}")
-        given = " ".join(f"{p}={_value(e, statement.line)!r}" for p, e in values.items())
+        given = " ".join(f"{p}={value!r}" for p, value in values.items())
         yield f"model {model} {module.name} {given}".rstrip()
-        yield f"{called} ({' '.join(nodes)}) {model}"
+        yield f"{called} ({' '.join(self._net(n) for n in nodes)}) {model}"
 
     def _source(self, statement: Statement) -> Iterator[str]:
         words, line = statement.words, statement.line

@@ -5,9 +5,6 @@ a folder of the worker's own, and the program run there by a process that watche
 is refused in one sentence by file and line; what the circuit does is judged as after a run of ngspice.
 """
 
-import hashlib
-import shutil
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,18 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bruno_spice.calibration.errors import SimulationError
 from bruno_spice.calibration.spice.ngspice import (
-    MEMORY_LIMIT_BYTES,
-    TIME_LIMIT_S,
     Job,
     Ngspice,
     Simulator,
-    Worker,
 )
-from bruno_spice.calibration.spice.worker_process import own_folder
 from bruno_spice.calibration.verilog_a import openvaf
-from bruno_spice.calibration.verilog_a.deck import MissingError, Translation, translate
+from bruno_spice.calibration.verilog_a.compiled import CompiledWorker, translation_identity
+from bruno_spice.calibration.verilog_a.deck import MissingError, translate
 from bruno_spice.devices.waveform import Waveform
 
 PROCESS = Path(__file__).with_name("vacask_worker.py")
@@ -36,27 +29,13 @@ PROCESS = Path(__file__).with_name("vacask_worker.py")
 def installed_vacask() -> Ngspice:
     """The installed VACASK; its identity changes with the translation too. Raises `SimulationError` without it."""
     found = openvaf.installed()
-    digest = hashlib.sha256()
-    for name in ("circuit", "deck", "expressions", "module"):
-        digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
-    return Ngspice(found.version, f"vacask {found.identity}-{digest.hexdigest()[:16]}")
+    return Ngspice(found.version, f"vacask {found.identity} {translation_identity('deck')}")
 
 
-class VacaskWorker(Worker):
+class VacaskWorker(CompiledWorker):
     """Runs one job at a time in VACASK."""
 
     program, script = "VACASK", PROCESS
-
-    def __init__(self, time_limit_s: float = TIME_LIMIT_S, memory_limit_bytes: int = MEMORY_LIMIT_BYTES) -> None:
-        super().__init__(time_limit_s, memory_limit_bytes)
-        self._folder: Path | None = None
-
-    def close(self) -> None:
-        """End the worker process and remove its folder."""
-        super().close()
-        folder, self._folder = self._folder, None
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def run(self, job: Job) -> Waveform:
         """Simulate `job`; raises what a run in ngspice does, and `NetlistError` for what has no translation."""
@@ -66,10 +45,9 @@ class VacaskWorker(Worker):
         except MissingError as error:
             return self.believed({"status": "missing vectors", "names": error.names}, None, job)
         with self._working:
-            folder = self._own_folder()
             request = {
-                "deck": translation.text(self._files(translation, folder)),
-                "folder": str(folder),
+                "deck": translation.text(self.files(translation.modules)),
+                "folder": str(self.own_folder()),
                 "program": str(installed.vacask),
                 "time_limit_s": self.time_limit_s,
                 "memory_limit_bytes": self.memory_limit_bytes,
@@ -77,23 +55,6 @@ class VacaskWorker(Worker):
             header, payload = self._again_where_lost(lambda: self._exchange(request), job.label)
         samples = read_raw(payload, translation.vectors) if header["status"] == "done" else None
         return self.believed(header, samples, job)
-
-    def _own_folder(self) -> Path:
-        if self._closed.is_set():
-            raise SimulationError("the simulation farm was closed")
-        if self._folder is None:
-            self._folder = own_folder("vacask-")
-        return self._folder
-
-    def _files(self, translation: Translation, folder: Path) -> Mapping[str, str]:
-        """Compiled files by module, written into `folder` where they are not there yet."""
-        files = {}
-        for module in translation.modules:
-            name = f"{hashlib.sha256(module.text.encode()).hexdigest()[:32]}.osdi"
-            if not (folder / name).is_file():
-                (folder / name).write_bytes(openvaf.compiled(module.text))
-            files[module.name] = name
-        return files
 
     def _about(self, greeting: dict[str, Any]) -> Ngspice:
         return installed_vacask()

@@ -42,33 +42,43 @@ def vacask(store):
     return Farm(workers=2, store=store, simulator="vacask")
 
 
-def test_spikes_at_constant_currents_are_those_of_ngspice(vacask):
-    found = simulate_neurons([NeuronRun(Stimulus.dc(308e-12), 122e-3)], farm=vacask)[0].spike_times_s
+@pytest.fixture(scope="module", params=["vacask", "ngspice-osdi"])
+def compiled(request, store):
+    """A farm of each simulator that runs compiled models, where it is installed."""
+    try:
+        SIMULATORS.find(request.param).installed()
+    except SimulationError as error:
+        pytest.skip(str(error))
+    return Farm(workers=2, store=store, simulator=request.param)
+
+
+def test_spikes_at_constant_currents_are_those_of_ngspice(compiled):
+    found = simulate_neurons([NeuronRun(Stimulus.dc(308e-12), 122e-3)], farm=compiled)[0].spike_times_s
     np.testing.assert_allclose(found, [44.64547e-3, 89.59366e-3], rtol=5e-6)
     runs = [NeuronRun(Stimulus.dc(i), 1.02 * t) for i, t in FIRST_SPIKE_S.items()]
-    first = [wave.spike_times_s[0] for wave in simulate_neurons(runs, farm=vacask)]
+    first = [wave.spike_times_s[0] for wave in simulate_neurons(runs, farm=compiled)]
     np.testing.assert_allclose(first, list(FIRST_SPIKE_S.values()), rtol=1.5e-3)  # three digits
 
 
-def test_first_spikes_are_those_of_the_equations(vacask):
+def test_first_spikes_are_those_of_the_equations(compiled):
     runs = [NeuronRun(Stimulus.dc(i), 13.8e-12 / i + 1e-5) for i in (1.2e-9, 6.62e-9, 20e-9, 30e-9)]
-    found = [wave.spike_times_s[0] for wave in simulate_neurons(runs, farm=vacask)]
+    found = [wave.spike_times_s[0] for wave in simulate_neurons(runs, farm=compiled)]
     expected = [reference_neuron(run.stimulus, run.t_stop_s, groups=24).spike_times_s[0] for run in runs]
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
-def test_network_like_input_gives_the_spikes_of_the_equations(vacask):
+def test_network_like_input_gives_the_spikes_of_the_equations(compiled):
     drive, end = stimuli.network_like(3, milliseconds=8)
-    spice = simulate_neurons([NeuronRun(drive, end)], farm=vacask)[0]
+    spice = simulate_neurons([NeuronRun(drive, end)], farm=compiled)[0]
     expected = reference_neuron(drive, end, groups=24, rtol=1e-5).spike_times_s
     assert spice.spike_times_s.size == 3
     np.testing.assert_allclose(spice.spike_times_s, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(("state", "dead_layer_m"), [(-1.0, 0.0), (0.4, 0.5e-9)])
-def test_a_film_starts_where_it_is_told_and_moves_as_the_equations(vacask, state, dead_layer_m):
+def test_a_film_starts_where_it_is_told_and_moves_as_the_equations(compiled, state, dead_layer_m):
     values = {"tdl": dead_layer_m, "s0": state}
-    spice = simulate_fecaps([FeCAPRun(LOOP_S, LOOP_V, 2e-6, values)], farm=vacask)[0]
+    spice = simulate_fecaps([FeCAPRun(LOOP_S, LOOP_V, 2e-6, values)], farm=compiled)[0]
     reference = reference_film(LOOP_S, LOOP_V, parameters(FILM_NETLIST, values), groups=24)
     assert spice["polarization"][0] == pytest.approx(state, abs=1e-6)
     grid = np.linspace(0.0, LOOP_S[-1], 2001)
@@ -76,9 +86,9 @@ def test_a_film_starts_where_it_is_told_and_moves_as_the_equations(vacask, state
     np.testing.assert_allclose(found - found[0], reference.resampled(grid)["charge_c_m2"], atol=1e-3)
 
 
-def test_a_deck_s_own_number_of_groups_is_what_runs(vacask):
+def test_a_deck_s_own_number_of_groups_is_what_runs(compiled):
     """Another film is another module; nothing of the 24 groups stays."""
-    spice = simulate_fecaps([FeCAPRun(LOOP_S, LOOP_V, 2e-6, {"groups": 6})], farm=vacask)[0]
+    spice = simulate_fecaps([FeCAPRun(LOOP_S, LOOP_V, 2e-6, {"groups": 6})], farm=compiled)[0]
     few, usual = (reference_film(LOOP_S, LOOP_V, groups=n) for n in (6, 24))
     grid = np.linspace(0.0, LOOP_S[-1], 2001)
     charge = spice.resampled(grid)["charge_c_m2"]
@@ -86,27 +96,27 @@ def test_a_deck_s_own_number_of_groups_is_what_runs(vacask):
     assert off[0] < 1e-3 < 10e-3 < off[1]
 
 
-def test_the_heracles_neuron_spikes_as_its_equations(vacask):
+def test_the_heracles_neuron_spikes_as_its_equations(compiled):
     run = NeuronRun(Stimulus.dc(10e-9), 4.4e-3)
-    (wave,) = simulate_neurons([run], NETLISTS / "testbenches" / "neuron_heracles.cir", vacask)
+    (wave,) = simulate_neurons([run], NETLISTS / "testbenches" / "neuron_heracles.cir", compiled)
     expected = heracles_neuron(Neuron(), *pwl(run.stimulus, run.t_stop_s), run.t_stop_s).spike_times_s
     assert expected.size == 2
     np.testing.assert_allclose(wave.spike_times_s, expected, rtol=1e-4)
 
 
-def test_rram_cells_are_set_and_reset_as_in_ngspice(vacask):
+def test_rram_cells_are_set_and_reset_as_in_ngspice(compiled):
     runs = [RRAMRun(30e-6), RRAMRun(60e-6), RRAMRun(120e-6), RRAMRun(60e-6, v_reset_v=1.2)]
     of_ngspice_s = [64.823565e-6, 167.160919e-6, 354.753838e-6, 52.529542e-6]
-    np.testing.assert_allclose(read_rrams(runs, farm=vacask)[:, 0], of_ngspice_s, rtol=3e-4)
+    np.testing.assert_allclose(read_rrams(runs, farm=compiled)[:, 0], of_ngspice_s, rtol=3e-4)
 
 
-def test_transistors_and_a_crossbar_run_too(vacask):
+def test_transistors_and_a_crossbar_run_too(compiled):
     """Level B, whose 40 transistors are B-sources with functions, and resistors and mirrors of the deck's own."""
     level_b = NETLISTS / "testbenches" / "neuron_cmos.cir"
-    (spice,) = simulate_neurons([NeuronRun(Stimulus.dc(30e-9), 0.6e-3)], level_b, vacask)
+    (spice,) = simulate_neurons([NeuronRun(Stimulus.dc(30e-9), 0.6e-3)], level_b, compiled)
     assert spice.spike_times_s[0] == pytest.approx(0.442e-3, rel=0.02)
     crossbar = Netlist.load(NETLISTS / "testbenches" / "crossbar.cir")
-    (found,) = run_jobs([transient_job(crossbar, ("v(spk)",), None)], vacask)
+    (found,) = run_jobs([transient_job(crossbar, ("v(spk)",), None)], compiled)
     of_ngspice_s = [1.47639e-3, 2.84294e-3, 5.71857e-3]
     np.testing.assert_allclose(found.crossings("v(spk)", 1.65), of_ngspice_s, atol=0.1e-6)
 

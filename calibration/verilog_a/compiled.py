@@ -1,0 +1,54 @@
+"""What simulators of compiled models share: a folder of the worker's own, and the models that a deck needs in it."""
+
+import hashlib
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bruno_spice.calibration.errors import SimulationError
+from bruno_spice.calibration.spice.ngspice import MEMORY_LIMIT_BYTES, TIME_LIMIT_S, Worker
+from bruno_spice.calibration.spice.worker_process import own_folder
+from bruno_spice.calibration.verilog_a import openvaf
+from bruno_spice.calibration.verilog_a.module import Module
+
+
+def translation_identity(*modules: str) -> str:
+    """The compiler's identity and a hash of the code that translates, `modules` of this folder among it."""
+    digest = hashlib.sha256()
+    for name in ("circuit", "expressions", "module", *modules):
+        digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
+    return f"{openvaf.installed().identity}-{digest.hexdigest()[:16]}"
+
+
+class CompiledWorker(Worker):
+    """A worker with a folder for compiled models, which goes when it is closed."""
+
+    def __init__(self, time_limit_s: float = TIME_LIMIT_S, memory_limit_bytes: int = MEMORY_LIMIT_BYTES) -> None:
+        super().__init__(time_limit_s, memory_limit_bytes)
+        self._folder: Path | None = None
+
+    def close(self) -> None:
+        """End the worker process and remove its folder."""
+        super().close()
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def own_folder(self) -> Path:
+        """The worker's folder, made on first use."""
+        if self._closed.is_set():
+            raise SimulationError("the simulation farm was closed")
+        if self._folder is None:
+            self._folder = own_folder("bruno-")
+        return self._folder
+
+    def files(self, modules: Sequence[Module]) -> Mapping[str, str]:
+        """Names of compiled files by module, written into the folder where they are not there yet."""
+        folder = self.own_folder()
+        found = {}
+        for module in modules:
+            name = f"{hashlib.sha256(module.text.encode()).hexdigest()[:32]}.osdi"
+            if not (folder / name).is_file():
+                (folder / name).write_bytes(openvaf.compiled(module.text))
+            found[module.name] = name
+        return found

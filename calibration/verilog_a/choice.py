@@ -1,7 +1,8 @@
 """``--simulator auto``: the fastest installed simulator that a deck allows, and why it is not a faster one.
 
-Compiled models are 3 to 27 times faster than ngspice's B-sources (docs/howto/simulator.md), so VACASK goes first: it is
-taken where it is installed, the deck has a translation and its models compile, which is tried. ngspice takes the rest.
+Compiled models are 3 to 27 times faster than ngspice's B-sources (docs/howto/simulator.md), so VACASK goes first, then
+ngspice with OSDI: each where it is installed, the deck has a translation and its models compile, which is tried.
+ngspice takes the rest.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,12 +11,20 @@ from dataclasses import dataclass, replace
 from bruno_spice.calibration.errors import CalibrationError
 from bruno_spice.calibration.spice import SIMULATORS
 from bruno_spice.calibration.spice.farm import Farm
+from bruno_spice.calibration.spice.lines import Line
 from bruno_spice.calibration.spice.netlist import Netlist
 from bruno_spice.calibration.verilog_a import openvaf
 from bruno_spice.calibration.verilog_a.deck import translate
+from bruno_spice.calibration.verilog_a.module import Module
+from bruno_spice.calibration.verilog_a.ngspice_osdi import with_models
 from bruno_spice.devices.errors import InputError
 
 AUTO = "auto"
+COMPILED: dict[str, Callable[[Sequence[Line]], tuple[Module, ...]]] = {
+    "vacask": lambda lines: translate(lines, ()).modules,
+    "ngspice-osdi": lambda lines: with_models(lines)[0],
+}
+"""Simulators of compiled models, the fastest first, each with the modules that it needs of a rendered deck."""
 SLOWEST = "ngspice"
 
 
@@ -40,15 +49,22 @@ def choose(asked: str, decks: Sequence[Netlist]) -> Choice:
     one asked for cannot take what its translation raises.
     """
     if asked != AUTO:
-        name = SIMULATORS.check(asked)
-        if name == "vacask":
-            prepare(decks)
-        return Choice(name, SIMULATORS.find(name).installed().version)
-    try:
-        prepare(decks)
-        return Choice("vacask", SIMULATORS["vacask"].installed().version)
-    except (CalibrationError, InputError) as error:
-        return Choice(SLOWEST, SIMULATORS[SLOWEST].installed().version, str(error))
+        return _choice(SIMULATORS.check(asked), decks)
+    reasons = []
+    for name in COMPILED:
+        try:
+            return _choice(name, decks, reasons[0] if reasons else "")
+        except (CalibrationError, InputError) as error:
+            reasons.append(str(error))
+    return _choice(SLOWEST, decks, reasons[0])
+
+
+def _choice(name: str, decks: Sequence[Netlist], reason: str = "") -> Choice:
+    version = SIMULATORS.find(name).installed().version
+    for deck in decks if name in COMPILED else ():
+        for module in COMPILED[name](deck.rendered):
+            openvaf.compiled(module.text)
+    return Choice(name, version, reason)
 
 
 def settled(farm: Farm, decks: Sequence[Netlist], tell: Callable[[str], None]) -> Farm:
@@ -58,11 +74,3 @@ def settled(farm: Farm, decks: Sequence[Netlist], tell: Callable[[str], None]) -
     choice = choose(farm.simulator, decks)
     tell(choice.sentence)
     return replace(farm, simulator=choice.name)
-
-
-def prepare(decks: Sequence[Netlist]) -> None:
-    """Translate and compile `decks` for VACASK; raises where one of them cannot be."""
-    openvaf.installed()
-    for deck in decks:
-        for module in translate(deck.rendered, ()).modules:
-            openvaf.compiled(module.text)

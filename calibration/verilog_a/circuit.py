@@ -32,8 +32,8 @@ from bruno_spice.calibration.verilog_a.expressions import (
 )
 
 GROUND = ("0", "gnd")
-NO_EFFECT = (".ends", ".subckt", ".param", ".func", ".save", ".tran", ".options", ".ic")
-"""Cards that are read elsewhere."""
+NO_EFFECT = (".ends", ".subckt", ".param", ".func", ".save", ".tran", ".options", ".ic", ".model", ".nodeset")
+"""Cards that are read elsewhere, or say something to elements that are refused, or to the way to the solution alone."""
 WHAT = {
     "s": "a switch has a memory", "w": "a switch has a memory", "a": "an XSPICE device", "d": "a diode",
     "q": "a transistor", "m": "a transistor", "j": "a transistor", "z": "a transistor", "k": "coupled inductors",

@@ -32,7 +32,7 @@ def diagnose(
             f"{label}: no result within {time_limit_s:g} s, so the worker was killed; "
             "shorten the run, loosen its options or raise the time limit"
         )
-    if status == "out of memory" or "alloc" in log.lower():
+    if status == "out of memory" or re.search(r"alloc|failed to map segment", log, re.IGNORECASE):
         return SimulationError(
             f"{label}: {program} needed more than {memory_limit_bytes / 2**30:.3g} GiB; "
             "save fewer vectors or shorten the run"
@@ -48,11 +48,14 @@ def diagnose(
         r"(?:Timestep too small|TRAN:|Homotopy|failed to converge|No convergence)[^\n]*", log, re.IGNORECASE
     ):
         node = re.search(r"trouble with [^\n]*", match[0])
+        named = re.search(r"(?:row node|pivot @ node) 'n_([^']+)'", log)
+        trouble = node[0] if node else f"trouble with node '{named[1]}'" if named else ""
         when = re.search(r"time = ([\d.e+-]+)", match[0])
+        moving = " in the transient analysis" if "Transient analysis aborted" in log else " on the operating point"
         return ConvergenceError(
             f"{label}: {program} did not converge"
-            + (f" at {float(when[1]):g} s" if when else " on the operating point")
-            + (f", {node[0]}" if node else "")
+            + (f" at {float(when[1]):g} s" if when else moving)
+            + (f", {trouble}" if trouble else "")
             + "; start sources at zero, smooth what switches, or change .options"
         )
     if status == "crashed":

@@ -30,6 +30,7 @@ from bruno_spice.calibration.spice.ngspice import (
 )
 from bruno_spice.calibration.spice.store import Store
 from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.files import write_atomic
 from bruno_spice.devices.waveform import Waveform
 
 __all__ = ["Farm", "Job", "run_jobs", "try_jobs"]
@@ -124,10 +125,24 @@ def _run(jobs: Sequence[Job], farm: Farm, stop_at_error: bool) -> list[Outcome]:
                 if farm.store:
                     own = todo[key].tightened().key(identity) if outcome.tightened else key
                     farm.store.put(own, outcome.waveform, todo[key].label)
-            elif stop_at_error:
-                raise outcome
+            else:
+                done[key] = with_deck(outcome, key, todo[key], farm.store)
+                if stop_at_error:
+                    raise done[key]
     _warn_of_tightened(done, dict(zip(keys, jobs, strict=True)))
     return [outcome.waveform if isinstance(outcome, Simulated) else outcome for outcome in (done[key] for key in keys)]
+
+
+def with_deck(error: CalibrationError, key: str, job: Job, store: Store | None) -> CalibrationError:
+    """`error`, which says where the deck of a failed simulation lies now, to be run by hand: in the store's folder."""
+    if store is None or not isinstance(error, SimulationError):
+        return error
+    path = store.path / "failed" / f"{key[:16]}.cir"
+    try:
+        write_atomic(path, job.deck)
+    except (OSError, InputError):
+        return error
+    return type(error)(f"{error} (its deck: {path})")
 
 
 def _stored(job: Job, identity: str, store: Store) -> Simulated | None:

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,7 +24,6 @@ from bruno_spice.calibration.spice.diagnosis import diagnose
 from bruno_spice.calibration.spice.lines import Line
 from bruno_spice.calibration.spice.statements import deck_text, with_options
 from bruno_spice.calibration.spice.worker_process import (
-    WORKER,
     NoFolderError,
     WorkerHungError,
     WorkerLostError,
@@ -87,8 +87,10 @@ class Ngspice:
 class Worker:
     """A worker process that runs one job at a time; started on first use, and anew where it was killed or stopped."""
 
-    program, script = "ngspice", WORKER
-    """What it runs, in words, and the file of its process."""
+    program = "ngspice"
+    """What it runs, in words."""
+    script: Path | None = None
+    """The file of its process; None: that of ngspice."""
     arguments: tuple[str, ...] = ()
 
     def __init__(self, time_limit_s: float = TIME_LIMIT_S, memory_limit_bytes: int = MEMORY_LIMIT_BYTES) -> None:

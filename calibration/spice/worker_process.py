@@ -73,13 +73,13 @@ def own_folder(prefix: str = "ngspice-") -> Path:
 class WorkerProcess:
     """A running worker; raises `WorkerLostError` where it ends or stops, `WorkerHungError` where it is late."""
 
-    def __init__(self, script: Path = WORKER, arguments: Sequence[str] = ()) -> None:
+    def __init__(self, script: Path | None = None, arguments: Sequence[str] = ()) -> None:
         self._owner = os.getpid()
         self._folder = own_folder()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGHUP))  # it keeps them blocked
         try:
             self._popen = subprocess.Popen(
-                [sys.executable, "-P", str(script), *arguments],
+                [sys.executable, "-P", str(script or WORKER), *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

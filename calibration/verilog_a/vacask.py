@@ -35,7 +35,8 @@ def installed_vacask() -> Ngspice:
 class VacaskWorker(CompiledWorker):
     """Runs one job at a time in VACASK."""
 
-    program, script = "VACASK", PROCESS
+    program = "VACASK"
+    script = PROCESS
 
     def run(self, job: Job) -> Waveform:
         """Simulate `job`; raises what a run in ngspice does, and `NetlistError` for what has no translation."""

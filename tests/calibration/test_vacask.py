@@ -5,6 +5,8 @@ that is off; 83 of 83 spikes of three network-like traces within 0.6 us; RRAM co
 """
 
 import importlib.metadata
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -190,7 +192,12 @@ def test_missing_vectors_and_early_ends_read_as_after_ngspice(vacask):
     assert "has no node 'b' and no source 'vs'" in str(failure)
     (failure,) = try_jobs([deck("R1 a 0 1k", "B1 a 0 I = sqrt(V(a)-10)")], vacask)
     assert isinstance(failure, ConvergenceError)
-    assert "VACASK did not converge" in str(failure)
+    assert "VACASK did not converge on the operating point, trouble with node 'a'" in str(failure)
+    kept = re.search(r"\(its deck: (.*)\)", str(failure))[1]
+    assert "sqrt(V(a)-10)" in Path(kept).read_text()
+    jumps = ("I1 0 a PWL(0 0 0.5m 0 0.6m 1m)", "C1 a 0 1n", "B1 a 0 I = V(a) > 0.5 ? 1/(V(a)-V(a)) : V(a)*1m")
+    (failure,) = try_jobs([deck(*jumps)], vacask)
+    assert "VACASK did not converge in the transient analysis" in str(failure)
     (failure,) = try_jobs([deck("R1 a 0 1k")], Farm(workers=1, store=None, simulator="vacask", time_limit_s=0))
     assert isinstance(failure, SimulationError)
 

@@ -130,8 +130,8 @@ def killed_at_start(times, monkeypatch, number=signal.SIGKILL):
     starts = []
 
     class Killed(WorkerProcess):
-        def __init__(self):
-            super().__init__()
+        def __init__(self, *asked):
+            super().__init__(*asked)
             starts.append(self.pid)
             if len(starts) <= times:
                 os.kill(self.pid, number)

@@ -25,7 +25,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	  { echo "bruno-spice needs Python 3.11 or newer; name one with: make PYTHON=python3.12" >&2; exit 2; }
 	@echo "Setting up $(VENV): about 2 minutes the first time"
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]' || \
+	  { echo "Trying without VACASK, the faster simulator, which has no package for every machine"; \
+	  $(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[suite]'; }
 	@touch $@
 
 ngspice:

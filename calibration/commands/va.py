@@ -28,7 +28,7 @@ def va_check_command(model: ModelArgument, as_json: JsonOption = False) -> None:
     Where the compiler is installed, what it says of the file counts too. Exit code 2 where anything is found.
     Example: `bruno va check model.va`
     """
-    from bruno_spice.calibration.verilog_a.checking import check
+    from bruno_spice.calibration.verilog_a.foreign.checking import check
 
     found = check(model)
     refused = "" if found else _refused_by_the_compiler(model)
@@ -67,7 +67,7 @@ def va_show_command(model: ModelArgument, as_json: JsonOption = False) -> None:
 
     Example: `bruno va show spice_netlists/veriloga/fecap.va`
     """
-    from bruno_spice.calibration.verilog_a.declared import read_modules
+    from bruno_spice.calibration.verilog_a.foreign.declared import read_modules
 
     modules, _ = read_modules(model)
     if as_json:
@@ -99,7 +99,7 @@ def va_compile_command(
     """
     from bruno_spice.calibration.errors import SimulationError
     from bruno_spice.calibration.verilog_a import openvaf
-    from bruno_spice.calibration.verilog_a.checking import check
+    from bruno_spice.calibration.verilog_a.foreign.checking import check
 
     target = out or Path(f"{model.stem}.osdi")
     refuse_folder(target)

@@ -1,1 +1,1 @@
-"""Verilog-A: netlists written as modules, compiled by OpenVAF, run in VACASK; models of others, checked."""
+"""Verilog-A: netlists written as modules, compiled by OpenVAF, run in VACASK or by ngspice with OSDI."""

@@ -15,7 +15,7 @@ from bruno_spice.calibration.verilog_a.module import Module
 def translation_identity(*modules: str) -> str:
     """The compiler's identity and a hash of the code that translates, `modules` of this folder among it."""
     digest = hashlib.sha256()
-    for name in ("circuit", "expressions", "module", *modules):
+    for name in ("circuit", "expressions", "module", "writer", *modules):
         digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
     return f"{openvaf.installed().identity}-{digest.hexdigest()[:16]}"
 

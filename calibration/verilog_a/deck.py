@@ -21,7 +21,8 @@ from bruno_spice.calibration.spice.lines import Line
 from bruno_spice.calibration.spice.statements import Statement, option_pairs
 from bruno_spice.calibration.verilog_a.circuit import Deck, Scope, head_words, refuse
 from bruno_spice.calibration.verilog_a.expressions import Expression, ExpressionError, evaluate, node
-from bruno_spice.calibration.verilog_a.module import Module, Names, element_module, leaves, subcircuit_module
+from bruno_spice.calibration.verilog_a.module import Module, element_module, subcircuit_module
+from bruno_spice.calibration.verilog_a.writer import Names, leaves
 
 LTE_RATIO = 1.0001
 """``tran_lteratio`` for ``trtol=1``; it must be above 1."""

@@ -7,26 +7,15 @@ a literal 0, and the current in it would read 0. What ``.ic`` sets within a subc
 starts where it is told in any simulator.
 """
 
-import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from bruno_spice.calibration.errors import NetlistError
 from bruno_spice.calibration.verilog_a.circuit import Deck, Element, Scope, voltage
 from bruno_spice.calibration.verilog_a.expressions import ZERO, Expression, negative, node, written
+from bruno_spice.calibration.verilog_a.writer import Names, Writer, leaves
 
-_WORDS = """
-    above abs absdelay access acos acosh ac_stim aliasparam always analog analysis and asin asinh assert atan atan2
-    atanh begin branch buf case ceil connect cos cosh cross ddt ddx deassign default delay disable discipline
-    domain edge electrical else end endcase endmodule endfunction exclude exp flicker_noise floor flow for forever from
-    function generate genvar ground hypot idt idtmod if inf initial inout input integer laplace last_crossing limexp ln
-    localparam log max min module nature net noise not or output parameter posedge potential pow primitive real repeat
-    rise signal sin sinh slew specify sqrt string strong strobe supply table tan tanh task time timer transition units v
-    i vector wait weak while white_noise wire xor zero_v
-"""
-RESERVED = frozenset(_WORDS.split())
 WIDTH = 120
 START_S = 1e3
 """Conductance in S that holds a node at its ``.ic`` where time begins."""
@@ -79,7 +68,7 @@ def subcircuit_module(
     )
 
 
-def element_module(element: Element, outer: Mapping[str, str], names: "Names") -> Module:
+def element_module(element: Element, outer: Mapping[str, str], names: Names) -> Module:
     """One element of the deck itself as a module; `outer` are the deck's parameters that its law names."""
     ports = tuple(dict.fromkeys([n for n in element.nodes if n != "0"] + list(_nodes([element]))))
     return _module(f"x_{element.path}", ports, [element], dict(outer), dict.fromkeys(outer, ZERO), names, {}, "")
@@ -90,149 +79,6 @@ def _nodes(elements: Iterable[Element]) -> Iterator[str]:
     for element in elements:
         for leaf in leaves(element.law):
             yield from leaf.nodes
-
-
-def leaves(e: Expression) -> list[Expression]:
-    """Every leaf of `e`, each once."""
-    seen: dict[Expression, None] = {}
-    todo = [e]
-    while todo:
-        here = todo.pop()
-        if here not in seen:
-            seen[here] = None
-            todo.extend(reversed(here.args))
-    return [leaf for leaf in seen if leaf.is_leaf]
-
-
-class Names:
-    """Names of Verilog-A, each given away once."""
-
-    def __init__(self) -> None:
-        self._taken: set[str] = set(RESERVED)
-
-    def new(self, wanted: str) -> str:
-        """`wanted`, or what comes nearest to it."""
-        plain = re.sub(r"\W", "_", wanted)
-        plain = plain if plain[:1].isalpha() else f"n{plain}"
-        found, count = plain, 1
-        while found in self._taken:
-            count += 1
-            found = f"{plain}_{count}"
-        self._taken.add(found)
-        return found
-
-
-@dataclass
-class Writer:
-    """Statements of an analog block: what is shared becomes a variable, written once in each branch of the flow."""
-
-    names: Names
-    nets: Mapping[str, str]
-    branches: Mapping[str, str]
-    backwards: frozenset[str]
-    """Sources whose branch points the other way, for their first node is ground or held."""
-    held: Mapping[str, Expression]
-    lines: list[str] = field(default_factory=list)
-    constants: list[str] = field(default_factory=list)
-    """What depends on parameters alone, in front of everything."""
-    variables: list[str] = field(default_factory=list)
-    _constants: dict[Expression, str] = field(default_factory=dict)
-    _memo: dict[Expression, str] = field(default_factory=dict)
-    _depth: int = 2
-
-    def say(self, text: str) -> None:
-        """Add a statement."""
-        self.lines.append("  " * self._depth + text)
-
-    def text(self, e: Expression) -> str:
-        """`e`, once the variables that it needs have been written."""
-        return written(self._prepared(e), self._leaf)
-
-    def _prepared(self, e: Expression) -> Expression:
-        """`e` with conditions that cost something, and what is shared, as names of variables."""
-        if e.op == "shared":
-            return node("name", text=self._variable(e.args[0], e.text))
-        if e.op == "?":
-            return self._choice(e)
-        if e.op == "v" and any(n in self.held for n in e.nodes):
-            return self._held(e)
-        return node(e.op, tuple(self._prepared(arg) for arg in e.args), e.text, e.nodes) if e.args else e
-
-    def _held(self, e: Expression) -> Expression:
-        parts = [
-            node("name", text=self._variable(self.held[n], n)) if n in self.held else node("v", nodes=(n,))
-            for n in e.nodes
-        ]
-        return parts[0] if len(parts) == 1 else node("-", tuple(parts))
-
-    def _choice(self, e: Expression) -> Expression:
-        if all(_is_cheap(arg, self.held) for arg in e.args[1:]):
-            return node("?", tuple(self._prepared(arg) for arg in e.args))
-        if e in self._memo:
-            return node("name", text=self._memo[e])
-        name = self._declared("chosen")
-        self.say(f"if ({self.text(e.args[0])}) begin")
-        with self._branch():
-            self.say(f"{name} = {self.text(e.args[1])};")
-        self.say("end else begin")
-        with self._branch():
-            self.say(f"{name} = {self.text(e.args[2])};")
-        self.say("end")
-        self._memo[e] = name
-        return node("name", text=name)
-
-    @contextmanager
-    def _branch(self) -> Iterator[None]:
-        before, self._memo = self._memo, dict(self._memo)
-        self._depth += 1
-        yield
-        self._memo, self._depth = before, self._depth - 1
-
-    def _variable(self, e: Expression, wanted: str) -> str:
-        if e in self._constants:
-            return self._constants[e]
-        if e not in self._memo:
-            if all(leaf.op in ("number", "name") and leaf.text != "$abstime" for leaf in leaves(e)):
-                return self._constant(e, wanted)
-            text = self.text(e)
-            if e.is_leaf and not any(n in self.held for n in e.nodes):
-                return text
-            name = self._declared(wanted)
-            self.say(f"{name} = {text};")
-            self._memo[e] = name
-        return self._memo[e]
-
-    def _constant(self, e: Expression, wanted: str) -> str:
-        if e.is_leaf:
-            return e.text
-        (here, depth), (self.lines, self._depth) = (self.lines, self._depth), (self.constants, 2)
-        try:
-            text = self.text(e)
-            self._constants[e] = self._declared(wanted)
-            self.say(f"{self._constants[e]} = {text};")
-        finally:
-            self.lines, self._depth = here, depth
-        return self._constants[e]
-
-    def _declared(self, wanted: str) -> str:
-        name = self.names.new(wanted)
-        self.variables.append(name)
-        return name
-
-    def _leaf(self, e: Expression) -> str:
-        if e.op == "v":
-            return f"V({', '.join(self.nets[n] for n in e.nodes)})"
-        if e.op == "i":
-            sign = "-" if e.text in self.backwards else ""
-            return f"({sign}I({self.branches[e.text]}))" if sign else f"I({self.branches[e.text]})"
-        return e.text
-
-
-def _is_cheap(e: Expression, held: Mapping[str, Expression]) -> bool:
-    """Whether both sides of a choice may be written where it stands: nothing but arithmetic on leaves."""
-    if e.op in ("shared", "call", "?", "**") or any(n in held for n in e.nodes):
-        return False
-    return all(_is_cheap(arg, held) for arg in e.args)
 
 
 def _held_nodes(elements: Sequence[Element], ports: Sequence[str], probed: set[str]) -> dict[str, Expression]:
@@ -294,7 +140,7 @@ def _module(
     ends = {path: _ends(sources[path].nodes, held) for path in branches}
     backwards = frozenset(path for path in branches if ends[path][:1] != (sources[path].nodes[0],))
     writer = Writer(names, nets, branches, backwards, held)
-    for element in elements:
+    for element in _joined(elements, held):
         _contribute(element, writer)
     for net, value in starts:
         if net in nets:
@@ -342,6 +188,25 @@ def _folded(lines: Iterable[str]) -> Iterator[str]:
 def _parameter(name: str, default: str, about: tuple[str, str] | None) -> str:
     said = f'(* desc="{about[1]}", units="{about[0]}" *) ' if about else ""
     return f"{said}parameter real {name} = {default};"
+
+
+def _joined(elements: Sequence[Element], held: Mapping[str, Expression]) -> list[Element]:
+    """`elements` with the charges between two nodes as one: OpenVAF counts equal ``ddt`` of a branch only once."""
+    found: list[Element] = []
+    places: dict[frozenset[str], int] = {}
+    for element in elements:
+        pair = frozenset(_ends(element.nodes, held))
+        if element.quantity != "charge" or pair not in places:
+            if element.quantity == "charge":
+                places[pair] = len(found)
+            found.append(element)
+            continue
+        first = found[places[pair]]
+        along = _ends(first.nodes, held)[:1] == _ends(element.nodes, held)[:1]
+        same_side = (first.nodes[0] in pair) == (element.nodes[0] in pair)
+        sign = "+" if along and same_side else "-"
+        found[places[pair]] = replace(first, law=node(sign, (first.law, element.law)))
+    return found
 
 
 def _contribute(element: Element, writer: Writer) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from bruno_spice.calibration.circuits.experiments import NETLISTS
-from bruno_spice.calibration.verilog_a.checking import check
-from bruno_spice.calibration.verilog_a.declared import read_modules
+from bruno_spice.calibration.verilog_a.foreign.checking import check
+from bruno_spice.calibration.verilog_a.foreign.declared import read_modules
 from bruno_spice.calibration.verilog_a.writing import write_circuit
 from bruno_spice.devices.errors import InputError
 
@@ -105,6 +105,13 @@ def test_arrays_and_buses_are_named(tmp_path, declared):
     (found,) = check(model(tmp_path, f"  {declared}", "  analog I(a) <+ V(a);"))
     assert found.kind == "unsupported"
     assert found.where.endswith(f":{FIRST_LINE}")
+
+
+def test_a_charge_that_is_contributed_twice_is_named(tmp_path):
+    lines = ("I(a, b) <+ ddt(1e-12*V(a, b));", "I(a, b) <+ V(a, b)/r;", "I(a, b) <+ ddt(1e-12*V(a, b));")
+    (found,) = check(analog(tmp_path, *lines))
+    assert (found.where, found.kind) == (f"{tmp_path / 'model.va'}:{FIRST_LINE + 3}", "counted once")
+    assert check(analog(tmp_path, *lines[:2], "I(a) <+ ddt(1e-12*V(a));")) == []
 
 
 def test_an_output_argument_is_written_by_the_call(tmp_path):

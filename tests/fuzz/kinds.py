@@ -255,8 +255,8 @@ def _models() -> list[bytes]:
 
 def _veriloga(folder: Path, data: bytes, rng: random.Random) -> Outcome:
     """Read and checked; the compiler, a program of its own, has no part in it."""
-    from bruno_spice.calibration.verilog_a.checking import check
-    from bruno_spice.calibration.verilog_a.declared import read_modules
+    from bruno_spice.calibration.verilog_a.foreign.checking import check
+    from bruno_spice.calibration.verilog_a.foreign.declared import read_modules
 
     path = _written(folder, "model.va", data)
     return called(lambda: (read_modules(path), check(path)))

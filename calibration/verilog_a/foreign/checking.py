@@ -1,5 +1,7 @@
 """What a Verilog-A model says that OpenVAF does not take, or takes and means otherwise: by file, line and name.
 
+*Counted once*: contributions of the same ``ddt(...)`` to the same branch, with others between them, count as one.
+
 *Hidden state*: a variable that is read before it is surely written keeps, in the language, what it had at the time
 before. OpenVAF forgets it: at each evaluation it is what ``@(initial_step)`` made it, or zero. Written in
 ``@(initial_step)`` alone it is a constant, which holds. Surely written: on every path through the code, where the
@@ -12,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bruno_spice.calibration.verilog_a.declared import (
+from bruno_spice.calibration.verilog_a.foreign.declared import (
     TOO_DEEP,
     VARIABLES,
     Module,
@@ -22,7 +24,7 @@ from bruno_spice.calibration.verilog_a.declared import (
     statement_end,
     until,
 )
-from bruno_spice.calibration.verilog_a.source import Token, shown
+from bruno_spice.calibration.verilog_a.foreign.source import Token, shown
 from bruno_spice.devices.errors import InputError
 
 UNSUPPORTED = {
@@ -73,6 +75,8 @@ def _checked(modules: Sequence[Module], tokens: Sequence[Token]) -> list[Finding
             for token in module.arrays
         ]
         found += _Flow(module).findings()
+        for block in module.analog:
+            found += _counted_once(block)
     order = {token.where: i for i, token in reversed(list(enumerate(tokens)))}
     return sorted(found, key=lambda finding: order.get(finding.where, 0))
 
@@ -98,6 +102,30 @@ def _unsupported(tokens: Sequence[Token]) -> Iterator[Finding]:
             ]:  # fmt: skip
                 advice = "solve for the contribution, or add a node whose current is the equation"
                 yield Finding(token.where, "unsupported", "indirect branch", f"an indirect branch; {advice}")
+
+
+def _counted_once(tokens: Sequence[Token]) -> Iterator[Finding]:
+    """The same ``ddt`` contributed to one branch again."""
+    seen: dict[tuple[str, str], Token] = {}
+    for i, token in enumerate(tokens):
+        if token.text != "<+":
+            continue
+        branch = shown(tokens[_statement_start(tokens, i) : i])
+        end = until(tokens, i)
+        for k in range(i, end):
+            if tokens[k].text == "ddt" and k + 1 < end:
+                text = shown(tokens[k : matching(tokens, k + 1)])
+                first = seen.setdefault((branch, text), tokens[k])
+                if first is not tokens[k] and first.line != tokens[k].line:
+                    advice = "OpenVAF counts it once; contribute one ddt of the sum"
+                    where = f"{text} goes to {branch} at {first.where} already"
+                    yield Finding(tokens[k].where, "counted once", text, f"{where}: {advice}")
+
+
+def _statement_start(tokens: Sequence[Token], at: int) -> int:
+    while at > 0 and tokens[at - 1].text not in (";", "begin", "end", "else", "analog"):
+        at -= 1
+    return at
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What a Verilog-A module declares: ports, parameters with units and ranges, variables, functions, and its analog code.
 
-Read from tokens (`calibration.verilog_a.source`) without judging them; `calibration.verilog_a.checking` does that.
+Read from tokens (`calibration.verilog_a.foreign.source`) without judging them; `calibration.verilog_a.foreign.checking` does that.
 Source: Verilog-AMS 2.4, chapters 3 to 6.
 """
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bruno_spice.calibration.verilog_a.source import Token, read_source, shown
+from bruno_spice.calibration.verilog_a.foreign.source import Token, read_source, shown
 from bruno_spice.devices.errors import InputError
 
 VARIABLES = ("real", "integer", "string")

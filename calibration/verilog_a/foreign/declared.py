@@ -1,6 +1,6 @@
 """What a Verilog-A module declares: ports, parameters with units and ranges, variables, functions, and its analog code.
 
-Read from tokens (`calibration.verilog_a.foreign.source`) without judging them; `calibration.verilog_a.foreign.checking` does that.
+Read from tokens (`source` beside it) without judging them; `checking` does that.
 Source: Verilog-AMS 2.4, chapters 3 to 6.
 """
 

@@ -126,9 +126,9 @@ def _run(jobs: Sequence[Job], farm: Farm, stop_at_error: bool) -> list[Outcome]:
                     own = todo[key].tightened().key(identity) if outcome.tightened else key
                     farm.store.put(own, outcome.waveform, todo[key].label)
             else:
-                done[key] = with_deck(outcome, key, todo[key], farm.store)
+                done[key] = failure = with_deck(outcome, key, todo[key], farm.store)
                 if stop_at_error:
-                    raise done[key]
+                    raise failure
     _warn_of_tightened(done, dict(zip(keys, jobs, strict=True)))
     return [outcome.waveform if isinstance(outcome, Simulated) else outcome for outcome in (done[key] for key in keys)]
 

@@ -257,7 +257,8 @@ def main() -> None:
     log_fd: list[int] = []
     try:
         ngspice = load_ngspice(log_fd)
-        ready = {"status": "ready", "version": str(ngspice.ngspice_version), "identity": identity(ngspice)}
+        ready: dict[str, Any] = {"status": "ready", "version": str(ngspice.ngspice_version)}
+        ready["identity"] = identity(ngspice)
         if "--osdi" in sys.argv:
             ready["osdi"] = has_osdi(ngspice, log_fd)
     except (OSError, ImportError) as error:

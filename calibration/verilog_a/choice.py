@@ -50,7 +50,7 @@ def choose(asked: str, decks: Sequence[Netlist]) -> Choice:
     """
     if asked != AUTO:
         return _choice(SIMULATORS.check(asked), decks)
-    reasons = []
+    reasons: list[str] = []
     for name in COMPILED:
         try:
             return _choice(name, decks, reasons[0] if reasons else "")

@@ -147,6 +147,32 @@ def test_equal_charges_of_a_branch_all_count(compiled, tmp_path):
     np.testing.assert_allclose(wave["v(a)"], expected, atol=3e-4)
 
 
+CHARGED = """* two charged capacitors, one within a subcircuit, that the operating point would leave empty
+.subckt cell a
+C1 s 0 1n
+R1 s 0 1meg
+.ic v(s)=0.7
+B1 a 0 V = V(s)
+.ends
+X1 a cell
+R2 a 0 1k
+C2 b 0 1n
+R3 b 0 1meg
+.ic v(b)=-0.4
+.options reltol=1e-5
+.tran 1u 1m 0 2u
+.end
+"""
+
+
+def test_what_is_charged_at_the_start_discharges_from_there(compiled, tmp_path):
+    job = transient_job(Netlist.from_text(CHARGED, tmp_path / "c.cir"), ("v(a)", "v(b)"), None)
+    (wave,) = run_jobs([job], compiled)
+    decay = np.exp(-wave.time_s / 1e-3)
+    np.testing.assert_allclose(wave["v(a)"], 0.7 * decay, atol=1e-4)
+    np.testing.assert_allclose(wave["v(b)"], -0.4 * decay, atol=1e-4)
+
+
 LINEAR = """* every linear element, and two that are not
 .param k=3 gain={2*k-1}
 V1 a 0 PWL(0 0 1m {k} 2m -1)

@@ -9,7 +9,14 @@ import typer
 from rich.progress import track
 
 from bruno_spice.calibration.cards.catalogue import calibrated_card
-from bruno_spice.calibration.commands.shared import JsonOption, NeuronCardOption, messages, print_json
+from bruno_spice.calibration.commands.shared import (
+    JsonOption,
+    NeuronCardOption,
+    SimulatorOption,
+    messages,
+    print_json,
+    simulator_for,
+)
 from bruno_spice.devices.cards.base import NeuronCard
 from bruno_spice.devices.errors import InputError
 
@@ -28,6 +35,7 @@ def confidence_command(
             min=2, help="Instead, in so many synthetic fits with misfit: how often one stderr covers the truth."
         ),
     ] = None,
+    simulator: SimulatorOption = "ngspice",
     as_json: JsonOption = False,
 ) -> None:
     """Confidence intervals of one and two sigma, which unlike a standard error need not be symmetric.
@@ -50,9 +58,12 @@ def confidence_command(
     if fitted.doubt:
         raise InputError(f"{path}: its fit is not to be believed ({fitted.doubt}), so it has no confidence intervals")
     overrides = fitted.provenance.overrides
-    if neuron_deck(source).sha256(overrides) != fitted.provenance.sha256:
+    deck = neuron_deck(source)
+    if deck.sha256(overrides) != fitted.provenance.sha256:
         raise InputError(f"{path} was not fitted to {source} as it is now; recalibrate, or name its --netlist")
-    recordings = fit_recordings(source, overrides, Farm(progress="neuron in ngspice"), Drive.of(fitted.fit))
+    chosen = simulator_for(simulator, deck.with_params(overrides))
+    farm = Farm(progress=f"neuron in {chosen}", simulator=chosen)
+    recordings = fit_recordings(source, overrides, farm, Drive.of(fitted.fit))
     if synthetic is not None:
         _print_coverage(recordings, fitted, synthetic, as_json)
         return

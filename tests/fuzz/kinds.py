@@ -258,7 +258,7 @@ def _veriloga(folder: Path, data: bytes, rng: random.Random) -> Outcome:
     from bruno_spice.calibration.verilog_a.foreign.checking import check
     from bruno_spice.calibration.verilog_a.foreign.declared import read_modules
 
-    path = _written(folder, "model.va", data)
+    path = written(folder, "model.va", data)
     return called(lambda: (read_modules(path), check(path)))
 
 

@@ -49,7 +49,7 @@ class OfStep(NamedTuple):
     def counted(self, active: Tensor) -> "OfStep":
         """Those of the `active` (B, 1) sequences."""
         one = active.to(self.distance.dtype)
-        return OfStep(*(None if each is None else one * each for each in self))
+        return self._replace(**{name: one * each for name, each in self._asdict().items() if each is not None})
 
 
 class ConstantsGradient:

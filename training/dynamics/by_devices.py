@@ -60,7 +60,7 @@ class ConstantsGradient:
 
     SUBSTEPS: Mapping[torch.dtype, int] = MappingProxyType({torch.float32: 32, torch.float64: 128})
     """By the precision of the sequence."""
-    AT_ONCE = 16384
+    AT_ONCE = 4096
     """Neurons times macro steps."""
 
     def __init__(self, plan: Plan, tape: Tape, constants: Tensor) -> None:

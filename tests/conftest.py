@@ -25,6 +25,16 @@ def pytest_configure():
     os.environ["PYTHONSAFEPATH"] = "1"  # the working folder may hold a part of the package
 
 
+LONGEST = ("calibration/test_calibrate.py", "docs/test_commands.py", "training/test_benchmark.py")
+"""Of the files, in their order; with the last of them at work alone a core would stand idle."""
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first: `--no-loadscope-reorder` hands them out in this order."""
+    places = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(LONGEST)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def store(tmp_path_factory):
     """Where simulations and fits are kept: fresh in each session, so that all of them are done, and each once."""

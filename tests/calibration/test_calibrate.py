@@ -44,6 +44,7 @@ from bruno_spice.calibration.spice.netlist import Netlist
 from bruno_spice.calibration.targets import TARGETS
 from bruno_spice.calibration.targets.calibrate import save_card
 from bruno_spice.calibration.targets.report import write_report
+from bruno_spice.calibration.verilog_a.choice import settled
 from bruno_spice.devices.cards.base import FeLIFCard, RRAMCard
 from bruno_spice.devices.ferroelectric.neuron import FeLIFParameters
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
@@ -164,7 +165,11 @@ EDITED = {"vth": 1.5}
 
 @pytest.mark.parametrize("edit", [{"tdl": 0.5e-9}, EDITED])
 def test_an_everyday_edit_of_the_circuit_is_fitted_and_believed(farm, edit):
-    """A dead layer lets the film switch from 0 V on; below the plateau's end no leak through the film shows."""
+    """A dead layer lets the film switch from 0 V on; below the plateau's end no leak through the film shows.
+
+    In the fastest simulator that is installed; `test_vacask` holds it against ngspice.
+    """
+    farm = settled(replace(farm, simulator="auto"), [neuron_deck(NEURON_NETLIST).with_params(edit)], print)
     recordings = fit_recordings(NEURON_NETLIST, edit, farm)
     known = known_parameters(neuron_deck(NEURON_NETLIST).with_params(edit))
     start = start_parameters(measure_spikes(recordings), {name: p.value for name, p in known.items()})

@@ -33,7 +33,7 @@ def windows(parameters, v, p, i_a, solver="rosenbrock", accuracy=1e-10, event=Fa
     hold, spikes, lead, free = (np.zeros(n, dtype) for _ in range(4))
     seen = np.zeros((1 + domains, n), dtype)
     wide = n if tangents else 0
-    matrix, late = np.zeros((1 + domains, 2 + domains, wide), dtype), np.zeros((1 + domains, wide), dtype)
+    matrix, late = np.zeros((1 + domains, 2 + domains, wide), dtype), np.zeros((2 + domains, wide), dtype)
     constants = parameters.constants().astype(dtype)
     rest = (spikes, accuracy, event, seen, lead, free, matrix, late)
     if solver == "rosenbrock":

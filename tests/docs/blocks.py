@@ -78,7 +78,7 @@ def known(command: str) -> tuple[Any, list[str]]:
     while hasattr(entry, "commands") and rest:
         assert rest[0] in entry.commands, f"{command}: there is no '{rest[0]}'"
         entry, rest = entry.commands[rest[0]], rest[1:]
-    options = {option for param in entry.params for option in param.opts} | {"--help"}
+    options = {option for param in entry.params for option in [*param.opts, *param.secondary_opts]} | {"--help"}
     unknown = [word for word in rest if word.startswith("--") and word.split("=")[0] not in options]
     assert not unknown, f"{command}: has no {unknown[0]}"
     return entry, rest

@@ -109,6 +109,6 @@ def recurrent_gradient(card: FeLIFCard, mode: str, steps: int, **options: Any) -
     weights = [(torch.randn(width, width, generator=generator) * 0.5 + 0.3).requires_grad_()]
     weights.append((torch.randn(width, width, generator=generator) * 0.3).requires_grad_())
     read = torch.randn(width, generator=generator)
-    out, _ = FeLIF(card, mode, **options)(x @ weights[0] * unit_a, None, weights[1] * unit_a)
+    out, _ = FeLIF(card, mode, current_limits="envelope", **options)(x @ weights[0] * unit_a, None, weights[1] * unit_a)
     loss = ((out.spikes * read).sum((0, 2)) * 10.0 / (width * steps)).pow(2).mean()
     return torch.cat([g.flatten() for g in torch.autograd.grad(loss, weights)])

@@ -150,7 +150,7 @@ def test_every_stepping_kernel_ends_with_no_number_where_one_went_in(kernel, eve
     if kernel == "rosenbrock_windows":
         state.append(np.full(n, 1e-2))
     setting = 1e-4 if kernel == "rosenbrock_windows" else 100
-    out = [np.zeros((2, n)), np.zeros(n), np.zeros(n), np.zeros((2, 3, wide)), np.zeros((2, wide))]
+    out = [np.zeros((2, n)), np.zeros(n), np.zeros(n), np.zeros((2, 3, wide)), np.zeros((3, wide))]
     arguments = (0, n, constants, *state, np.array([1e-9, i_a]), np.zeros(n), setting, event, *out)
     step = compiled(getattr(windows, kernel), FeLIFModel)
     ends(lambda: (step(*arguments), True))

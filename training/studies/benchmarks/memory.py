@@ -16,18 +16,18 @@ class _KeptBytes:
     """Bytes that autograd keeps for the backward pass."""
 
     def __init__(self) -> None:
-        self.storages: dict[int, int] = {}
+        self.storages: dict[int, Any] = {}
 
     def pack(self, tensor: Tensor) -> Tensor:
-        """Count `tensor`'s storage."""
+        """Count `tensor`'s storage, and hold it: another one at the place of a freed one would count for it."""
         storage = tensor.untyped_storage()
-        self.storages[storage.data_ptr()] = storage.nbytes()
+        self.storages[storage.data_ptr()] = storage
         return tensor
 
     @property
     def total(self) -> int:
         """Bytes so far."""
-        return sum(self.storages.values())
+        return sum(each.nbytes() for each in self.storages.values())
 
 
 def _tape_bytes(out: Tensor) -> int:

@@ -111,8 +111,8 @@ def macro_step(
         running = held < 0.5
         held = (held - 1.0).clamp(min=0.0)
         v_new, p_new = euler_step(law, rows, v, p, i_a, dt)
-        by_v, by_p = (v_new.detach() - v.detach()) / dt, (p_new.detach() - p.detach()) / dt
         if through:
+            by_v, by_p = (v_new - v).detach() / dt, (p_new - p).detach() / dt
             v_new, p_new = v_new - by_v * delay, p_new - by_p * delay
             delay = torch.where(running, 0.0, delay)
         v, p = torch.where(running, v_new, v), torch.where(running, p_new, p)

@@ -52,10 +52,10 @@ from bruno_spice.devices.ferroelectric.lanes.rows import (
     domain_row,
 )
 from bruno_spice.devices.ferroelectric.lanes.vector_math import LOG2_E, ONE, TWO, ZERO, F, exp, exp2, larger, smaller
-from bruno_spice.devices.ferroelectric.simd.flow import flow
+from bruno_spice.devices.ferroelectric.simd.flow import field, flow
 from bruno_spice.devices.ferroelectric.simd.macro_step import load_constants
 from bruno_spice.devices.ferroelectric.simd.substep import at_membrane
-from bruno_spice.devices.models.rows import DRIVE, K_CAP, K_POL, P_RESET, V_FLOOR, V_PER_P, V_RESET, V_THRESHOLD
+from bruno_spice.devices.models.rows import DRIVE, P_RESET, V_FLOOR, V_PER_P, V_RESET, V_THRESHOLD
 
 SHAPES = ("superspike", "superspike_squared", "tanh", "arctan")
 """Shapes of a surrogate by their number here (`training.dynamics.surrogates`)."""
@@ -190,12 +190,7 @@ def let_go(w):
 @template(simd=True)
 def coarse_step(w, domains):
     """LAM = J^T LAM and BY_I for one explicit Euler step of LEAD ms, tau detached, clamped (`dynamics.adjoint`)."""
-    for j in range(BLOCK):
-        w[FIELD + j] = w[K_CAP * BLOCK + j] * w[V + j]
-    for k in range(domains):
-        row = domain_row(k)
-        for j in range(BLOCK):
-            w[FIELD + j] -= w[K_POL * BLOCK + j] * w[WEIGHT + row + j] * w[P + row + j]
+    field(w, domains)
     for k in range(domains):
         row = domain_row(k)
         for j in range(BLOCK):

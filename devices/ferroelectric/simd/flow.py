@@ -26,6 +26,17 @@ from bruno_spice.devices.models.rows import DRIVE, K_CAP, K_POL, V_PER_P
 
 
 @template(simd=True)
+def field(w, domains):
+    """FIELD = E at V and P."""
+    for j in range(BLOCK):
+        w[FIELD + j] = w[K_CAP * BLOCK + j] * w[V + j]
+    for k in range(domains):
+        row = domain_row(k)
+        for j in range(BLOCK):
+            w[FIELD + j] -= w[K_POL * BLOCK + j] * w[WEIGHT + row + j] * w[P + row + j]
+
+
+@template(simd=True)
 def flow(w, domains):
     """V_FLOW = dV/dt in V/ms and P_FLOW = dp_k/dt in 1/ms at V and P, under I_IN."""
     if law.TERMINAL:
@@ -35,11 +46,7 @@ def flow(w, domains):
         i_in = w[I_IN + j]
         i_in *= law.compliance(v, w, 0, j) if i_in < ZERO else ONE
         w[V_FLOW + j] = i_in - w[DRIVE * BLOCK + j] * law.leak(v, w, 0, j)
-        w[FIELD + j] = w[K_CAP * BLOCK + j] * w[V + j]
-    for k in range(domains):
-        row = domain_row(k)
-        for j in range(BLOCK):
-            w[FIELD + j] -= w[K_POL * BLOCK + j] * w[WEIGHT + row + j] * w[P + row + j]
+    field(w, domains)
     for k in range(domains):
         row = domain_row(k)
         for j in range(BLOCK):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+from numba import types
 from numba.core import config as _config
 from numba.core.caching import IndexDataCacheFile
 
@@ -123,6 +124,20 @@ FAST_MATH = {"nnan", "nsz", "arcp", "contract", "afn"}
 """Liberties that SIMD code takes: no reassociation, so that sums keep their order; infinities stay infinities."""
 
 
+def part(function: F, **options: Any) -> Any:
+    """What only kernels call: `function` compiled, and kept, within each of them; `options` go to `numba.njit`.
+
+    Python has no entry to it, which would take a quarter of the time to compile, and a constant among its arguments
+    makes no version of its own (numba compiled one for each).
+    """
+    dispatcher = numba.njit(
+        nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, **options
+    )(function)
+    by_literals = dispatcher.get_call_template
+    dispatcher.get_call_template = lambda args, kws: by_literals(tuple(map(types.unliteral, args)), kws)
+    return dispatcher
+
+
 def inlined(function: F) -> Any:
-    """Decorator: a small function that disappears into the loops of vectorised kernels."""
-    return numba.njit(forceinline=True, error_model="numpy", fastmath=FAST_MATH)(function)
+    """Decorator: a small `part` that disappears into the loops of vectorised kernels."""
+    return part(function, forceinline=True, fastmath=FAST_MATH)

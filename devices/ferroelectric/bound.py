@@ -159,9 +159,9 @@ def _for_machine(function: Any, model: Any, simd: bool) -> ast.Module:
 
 
 def _scalar_inlined(function: Any) -> Any:
-    import numba
+    from bruno_spice.devices.compiled import part
 
-    return numba.njit(forceinline=True, error_model="numpy")(function)
+    return part(function, forceinline=True)
 
 
 # ---- kernels
@@ -193,9 +193,9 @@ def tag(model: Any) -> str:
 
 
 @cache
-def compiled(function: Any, model: Any) -> Any:
-    """The template `function` for `model`, and every template that it calls."""
-    from bruno_spice.devices.compiled import FAST_MATH, inlined, kernel
+def compiled(function: Any, model: Any, within: bool = False) -> Any:
+    """The template `function` for `model`, and every template that it calls; one `within` another is not for Python."""
+    from bruno_spice.devices.compiled import FAST_MATH, inlined, kernel, part
 
     simd, inline = function.__template__
     names = dict(function.__globals__)
@@ -204,7 +204,7 @@ def compiled(function: Any, model: Any) -> Any:
         if value is law:
             names[name] = machine_laws(model, simd)
         elif hasattr(value, "__template__"):
-            names[name] = compiled(value, model)
+            names[name] = compiled(value, model, True)
     copy = FunctionType(function.__code__, names, function.__name__, function.__defaults__)
     copy.__module__ = f"{function.__module__}_{tag(model)}"
     copy.__qualname__ = f"{function.__qualname__}_{tag(model)}"  # numba's files of compiled code are called so
@@ -212,4 +212,5 @@ def compiled(function: Any, model: Any) -> Any:
     sys.modules.setdefault(copy.__module__, ModuleType(copy.__module__))
     if inline:
         return inlined(copy) if simd else _scalar_inlined(copy)
-    return kernel(fastmath=FAST_MATH)(copy) if simd else kernel()(copy)
+    options = {"fastmath": FAST_MATH} if simd else {}
+    return part(copy, **options) if within else kernel(**options)(copy)

@@ -1,18 +1,31 @@
 """Real ngspice runs shared by the tests: each simulated once a session."""
 
+from dataclasses import replace
+
 import pytest
 from spice_references import FIRST_SPIKE_S
 
-from bruno_spice.calibration.circuits.experiments import NeuronRun, simulate_neurons
+from bruno_spice.calibration.circuits.deck import neuron_deck
+from bruno_spice.calibration.circuits.experiments import NEURON_NETLIST, NeuronRun, simulate_neurons
 from bruno_spice.calibration.rram.calibrate import calibrate_rram
 from bruno_spice.calibration.spice.farm import Farm
+from bruno_spice.calibration.verilog_a.choice import settled
 from bruno_spice.devices.stimulus import Stimulus
 
 
 @pytest.fixture(scope="session")
-def farm(store):
-    """A farm with the session's store, which its pytest workers share."""
+def ngspice(store):
+    """A farm of ngspice with the session's store, which its pytest workers share."""
     return Farm(store=store)
+
+
+@pytest.fixture(scope="session")
+def farm(ngspice):
+    """The same of the fastest simulator that is installed: for claims about the circuits, whoever simulates them.
+
+    `test_vacask` holds the simulators against each other.
+    """
+    return settled(replace(ngspice, simulator="auto"), [neuron_deck(NEURON_NETLIST)], print)
 
 
 @pytest.fixture(scope="session")

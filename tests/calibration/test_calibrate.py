@@ -44,7 +44,6 @@ from bruno_spice.calibration.spice.netlist import Netlist
 from bruno_spice.calibration.targets import TARGETS
 from bruno_spice.calibration.targets.calibrate import save_card
 from bruno_spice.calibration.targets.report import write_report
-from bruno_spice.calibration.verilog_a.choice import settled
 from bruno_spice.devices.cards.base import FeLIFCard, RRAMCard
 from bruno_spice.devices.ferroelectric.neuron import FeLIFParameters
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
@@ -165,11 +164,7 @@ EDITED = {"vth": 1.5}
 
 @pytest.mark.parametrize("edit", [{"tdl": 0.5e-9}, EDITED])
 def test_an_everyday_edit_of_the_circuit_is_fitted_and_believed(farm, edit):
-    """A dead layer lets the film switch from 0 V on; below the plateau's end no leak through the film shows.
-
-    In the fastest simulator that is installed; `test_vacask` holds it against ngspice.
-    """
-    farm = settled(replace(farm, simulator="auto"), [neuron_deck(NEURON_NETLIST).with_params(edit)], print)
+    """A dead layer lets the film switch from 0 V on; below the plateau's end no leak through the film shows."""
     recordings = fit_recordings(NEURON_NETLIST, edit, farm)
     known = known_parameters(neuron_deck(NEURON_NETLIST).with_params(edit))
     start = start_parameters(measure_spikes(recordings), {name: p.value for name, p in known.items()})
@@ -250,9 +245,10 @@ def test_the_filament_model_is_within_two_per_cent(rram):
     assert rram.card.validation["relative_worst"] < 0.02
 
 
-OTHER_BUILD = 1e-3
-"""Another build of ngspice takes other steps within its reltol of 1e-4, to which a loosely known parameter answers more
-than in proportion; the same build gives the committed values to the last digit, and so zeros are compared exactly."""
+OTHER_BUILD, OTHER_SIMULATOR = 1e-3, 1e-2
+"""Another build takes other steps within its reltol of 1e-4, and another simulator other ones still, to which a loosely
+known parameter answers more than in proportion: between ngspice and VACASK by 6e-3 where the standard error is 2.5e-2.
+The same build gives the committed values to the last digit, and so zeros are compared exactly."""
 
 
 @pytest.mark.parametrize(("what", "kind"), [("neuron", FeLIFCard), ("rram", RRAMCard)])
@@ -261,8 +257,10 @@ def test_the_committed_cards_are_what_calibration_gives(what, kind, neuron, rram
     committed = request.getfixturevalue({"neuron": "felif_card", "rram": "rram_card"}[what])
     assert isinstance(committed, kind)
     assert committed.provenance.sha256 == made.provenance.sha256, "a netlist changed: run make calibrate and commit"
+    same = committed.provenance.simulator.split()[0] == made.provenance.simulator.split()[0]
     for name, parameter in committed.parameters.items():
-        assert made[name] == pytest.approx(parameter.value, rel=OTHER_BUILD, abs=0.0), name
+        rel = OTHER_BUILD if same else OTHER_SIMULATOR
+        assert made[name] == pytest.approx(parameter.value, rel=rel, abs=0.0), name
 
 
 def test_an_unchanged_card_is_not_written_again_and_a_changed_one_is(neuron, tmp_path):
@@ -308,14 +306,15 @@ def test_what_no_transient_tells_comes_from_the_netlist_as_it_was_simulated(edit
 
 CALIBRATE = """
 import sys
+from bruno_spice.calibration.spice.farm import Farm
 from bruno_spice.calibration.targets.calibrate import save_card
 from bruno_spice.calibration.neuron.calibrate import calibrate_neuron
-save_card(calibrate_neuron(network_traces=3).card, sys.argv[1])
+save_card(calibrate_neuron(farm=Farm(simulator=sys.argv[2]), network_traces=3).card, sys.argv[1])
 """
 
 
-def test_two_calibrations_at_once_in_one_folder_leave_one_good_card(neuron, tmp_path):
-    command = [sys.executable, "-c", CALIBRATE, str(tmp_path / "felif.json")]
+def test_two_calibrations_at_once_in_one_folder_leave_one_good_card(neuron, farm, tmp_path):
+    command = [sys.executable, "-c", CALIBRATE, str(tmp_path / "felif.json"), farm.simulator]
     both = [subprocess.Popen(command) for _ in range(2)]
     assert [process.wait() for process in both] == [0, 0]
     assert [path.name for path in tmp_path.iterdir()] == ["felif.json"]

@@ -45,7 +45,7 @@ def four_domains(card):
 
 
 @pytest.fixture(scope="module", params=["calibrated", "four domains", "published", "heracles"])
-def both(request, felif_card, farm, tmp_path_factory):
+def both(request, felif_card, ngspice, tmp_path_factory):
     """SPICE and model waveforms of one card by stimulus."""
     cards = {
         "calibrated": felif_card,
@@ -56,7 +56,7 @@ def both(request, felif_card, farm, tmp_path_factory):
     card = cards[request.param]
     library = export_card(card, tmp_path_factory.mktemp("exported"))[0]
     runs = [NeuronRun(stimulus, stop) for stimulus, stop in STIMULI.values()]
-    waves = simulate_neurons(runs, library, farm)
+    waves = simulate_neurons(runs, library, ngspice)
     return {
         name: (wave, simulate(card, stimulus, stop))
         for (name, (stimulus, stop)), wave in zip(STIMULI.items(), waves, strict=True)
@@ -98,21 +98,21 @@ def random_card(rng):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_any_card_runs_in_ngspice_and_spikes_when_the_model_does(seed, farm, tmp_path):
+def test_any_card_runs_in_ngspice_and_spikes_when_the_model_does(seed, ngspice, tmp_path):
     rng = np.random.default_rng(seed)
     card = random_card(rng)
     stimulus, stop = network_like(seed, 30)
     runs = [NeuronRun(stimulus, stop), NeuronRun(Stimulus.dc(10 ** rng.uniform(-9, -7.6)), 20e-3)]
-    waves = simulate_neurons(runs, export_card(card, tmp_path)[0], farm)
+    waves = simulate_neurons(runs, export_card(card, tmp_path)[0], ngspice)
     for run, spice in zip(runs, waves, strict=True):
         model = simulate(card, run.stimulus, run.t_stop_s)
         np.testing.assert_allclose(spice.spike_times_s, model.spike_times_s, rtol=1e-3)
 
 
-def test_the_reset_state_is_held_for_the_dead_time(felif_card, farm, tmp_path):
+def test_the_reset_state_is_held_for_the_dead_time(felif_card, ngspice, tmp_path):
     card = four_domains(felif_card).with_values(t_refractory=0.4e-3)
     library = export_card(card, tmp_path)[0]
-    wave = simulate_neurons([NeuronRun(Stimulus.dc(5e-9), 4e-3)], library, farm)[0]
+    wave = simulate_neurons([NeuronRun(Stimulus.dc(5e-9), 4e-3)], library, ngspice)[0]
     spike = wave.spike_times_s[0]
     held = wave.resampled(spike + np.array([0.05e-3, 0.2e-3, 0.39e-3]))
     np.testing.assert_allclose(held["v_mem_v"], -0.1, atol=1e-4)
@@ -121,20 +121,20 @@ def test_the_reset_state_is_held_for_the_dead_time(felif_card, farm, tmp_path):
     assert free[0] - spike == pytest.approx(0.4e-3, rel=0.01)
 
 
-def test_result_does_not_hang_on_the_time_step(felif_card, farm, tmp_path):
+def test_result_does_not_hang_on_the_time_step(felif_card, ngspice, tmp_path):
     library = export_card(felif_card, tmp_path)[0]
     stimulus = Stimulus.dc(20e-9)
     deck = neuron_deck(library).with_source("Istim", *pwl(stimulus, 1e-3))
     decks = [deck.with_tran(None, step) for step in (20e-6, 1e-6)]
-    waves = run_jobs([transient_job(d, ("v(spk)",), 1e-3) for d in decks], farm)
+    waves = run_jobs([transient_job(d, ("v(spk)",), 1e-3) for d in decks], ngspice)
     coarse, fine = (wave.crossings("v(spk)", 1.65)[0] for wave in waves)
     assert coarse == pytest.approx(fine, rel=1e-4)
 
 
-def test_parameters_of_the_export_can_be_overridden_by_the_cards_names(felif_card, farm, tmp_path):
+def test_parameters_of_the_export_can_be_overridden_by_the_cards_names(felif_card, ngspice, tmp_path):
     library = export_card(felif_card, tmp_path)[0]
     run = NeuronRun(Stimulus.dc(5e-9), 4e-3, {"v_threshold": 2.2, "area": 20e-12})
-    spice = simulate_neurons([run], library, farm)[0]
+    spice = simulate_neurons([run], library, ngspice)[0]
     model = simulate(felif_card.with_values(v_threshold=2.2, area=20e-12), run.stimulus, run.t_stop_s)
     np.testing.assert_allclose(spice.spike_times_s, model.spike_times_s, rtol=1e-3)
 
@@ -149,7 +149,7 @@ def test_the_param_file_holds_every_number_with_its_unit(felif_card, tmp_path):
         assert found[name].unit == p.unit
 
 
-def test_the_filament_in_ngspice_has_the_models_conductance(rram_card, farm, tmp_path):
+def test_the_filament_in_ngspice_has_the_models_conductance(rram_card, ngspice, tmp_path):
     library = export_card(rram_card, tmp_path)[0]
     points = [(10e-6, 0.4e-9, 45e-9), (50e-6, 0.36e-9, 49e-9), (100e-6, 0.44e-9, 41e-9), (300e-6, 0.4e-9, 45e-9)]
     deck = [f".include {library}", "V1 n1 0 PWL(0 0.2)", ".tran 1n 10n"]
@@ -157,7 +157,7 @@ def test_the_filament_in_ngspice_has_the_models_conductance(rram_card, farm, tmp
         f"V{k + 2} n1 m{k} 0\nX{k} m{k} 0 rram iprog={i} length={a} radius={b}" for k, (i, a, b) in enumerate(points)
     ]
     netlist = Netlist.from_text("* filaments\n" + "\n".join(deck), tmp_path / "deck.cir")
-    wave = run_jobs([transient_job(netlist, [f"i(v{k + 2})" for k in range(len(points))], 10e-9)], farm)[0]
+    wave = run_jobs([transient_job(netlist, [f"i(v{k + 2})" for k in range(len(points))], 10e-9)], ngspice)[0]
     measured = [wave[f"i(v{k + 2})"][-1] / 0.2 for k in range(len(points))]
     parameters = RRAMParameters.from_card(rram_card)
     np.testing.assert_allclose(measured, [conductance(*point, parameters) for point in points], rtol=1e-6)
@@ -185,14 +185,14 @@ def test_bruno_exports_and_simulates_the_export(bruno, tmp_path):
 
 
 @pytest.mark.parametrize("model", SHOWN)
-def test_a_nudge_of_any_parameter_moves_the_exported_subcircuit_alike(model, farm, tmp_path):
+def test_a_nudge_of_any_parameter_moves_the_exported_subcircuit_alike(model, ngspice, tmp_path):
     """Compared away from the spikes, within which the subcircuit takes a microsecond and the model none."""
     of_model = SHOWN[model]
     stimulus, stop = Stimulus.steps(of_model.levels_a[:7], rise_s=1e-6), 7e-3
     names = of_model.names
     cards = [of_model.card] + [of_model.card.with_values(**{name: of_model.nudged(name)}) for name in names]
     waves = [
-        simulate_neurons([NeuronRun(stimulus, stop)], export_card(card, tmp_path / str(n))[0], farm)[0]
+        simulate_neurons([NeuronRun(stimulus, stop)], export_card(card, tmp_path / str(n))[0], ngspice)[0]
         for n, card in enumerate(cards)
     ]
     models = [simulate(card, stimulus, stop) for card in cards]

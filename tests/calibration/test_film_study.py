@@ -8,8 +8,8 @@ from bruno_spice.devices.errors import InputError
 
 
 @pytest.fixture(scope="module")
-def study(farm):
-    return group_convergence((8, 24), farm=farm)
+def study(ngspice):
+    return group_convergence((8, 24), farm=ngspice)
 
 
 def test_the_library_s_groups_stand_for_the_film(study):

@@ -75,8 +75,8 @@ def spoilt(record):
     ],
     ids=["loop", "minor loop", "pulses", "dead layer"],
 )
-def test_the_compiled_model_is_the_netlist(drive, changed, farm):
-    spice = in_ngspice(drive, changed, farm)
+def test_the_compiled_model_is_the_netlist(drive, changed, ngspice):
+    spice = in_ngspice(drive, changed, ngspice)
     twin = charge_density(*drive, LIBRARY | changed)
     late = slice(100, None)
     difference = (twin - spice)[late] - np.mean((twin - spice)[late])

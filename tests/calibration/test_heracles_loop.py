@@ -41,7 +41,7 @@ def test_held_out_first_spikes_come_within_a_hundredth_and_network_like_ones_all
     assert calibrated.card.validation["network_like"]["matched_fraction"] > 0.99
 
 
-def test_a_network_of_such_neurons_trains_and_spikes_alike_in_ngspice(calibrated, farm, tmp_path):
+def test_a_network_of_such_neurons_trains_and_spikes_alike_in_spice(calibrated, farm, tmp_path):
     torch.set_num_threads(1)
     card = calibrated.card.save(tmp_path / "heracles.json")
     config = RunConfig.model_validate({

@@ -34,17 +34,17 @@ def crossings_v(voltage, polarization):
 
 
 @pytest.mark.parametrize("netlist", [NEURON, NETLISTS / "circuits" / "neuron_heracles.lib"], ids=lambda p: p.suffix)
-def test_spikes_at_constant_currents_are_those_of_the_equations(farm, netlist):
+def test_spikes_at_constant_currents_are_those_of_the_equations(ngspice, netlist):
     runs = [NeuronRun(Stimulus.dc(i), 2.15 * 16.9e-12 / i + 1e-3) for i in (308e-12, 2e-9, 10e-9)]
-    for run, wave in zip(runs, simulate_neurons(runs, netlist, farm), strict=True):
+    for run, wave in zip(runs, simulate_neurons(runs, netlist, ngspice), strict=True):
         expected = reference(run.stimulus, run.t_stop_s).spike_times_s
         assert expected.size == 2
         np.testing.assert_allclose(wave.spike_times_s, expected, rtol=2e-4)
 
 
-def test_membrane_on_its_way_to_the_spike_is_that_of_the_equations(farm):
+def test_membrane_on_its_way_to_the_spike_is_that_of_the_equations(ngspice):
     run = NeuronRun(Stimulus.dc(308e-12), 55e-3)
-    wave, expected = simulate_neurons([run], NEURON, farm)[0], reference(run.stimulus, run.t_stop_s)
+    wave, expected = simulate_neurons([run], NEURON, ngspice)[0], reference(run.stimulus, run.t_stop_s)
     time = np.linspace(0, run.t_stop_s, 500)
     found = wave.resampled(time)
     voltage, p = (np.interp(time, expected.time_s, x) for x in (expected.voltage_v, expected.p))
@@ -52,25 +52,25 @@ def test_membrane_on_its_way_to_the_spike_is_that_of_the_equations(farm):
     np.testing.assert_allclose(found["polarization"], 2 * p - 1, atol=2e-3)
 
 
-def test_network_like_input_with_inhibition_gives_the_spikes_of_the_equations(farm):
+def test_network_like_input_with_inhibition_gives_the_spikes_of_the_equations(ngspice):
     drive, end = stimuli.network_like(1, milliseconds=20)
     assert drive.i_syn_a.min() < 0
-    spice, expected = simulate_neurons([NeuronRun(drive, end)], NEURON, farm)[0], reference(drive, end)
+    spice, expected = simulate_neurons([NeuronRun(drive, end)], NEURON, ngspice)[0], reference(drive, end)
     assert spice.spike_times_s.size == 10
     np.testing.assert_allclose(spice.spike_times_s, expected.spike_times_s, atol=1e-6)
 
 
-def test_no_spike_comes_before_the_membrane_is_at_the_threshold(farm):
+def test_no_spike_comes_before_the_membrane_is_at_the_threshold(ngspice):
     """The 28th came 77 mV early, and the run was refused, before steps shrank towards `vth`."""
     drive, end = stimuli.network_like(12, milliseconds=50)
-    spice, expected = simulate_neurons([NeuronRun(drive, end)], NEURON, farm)[0], reference(drive, end)
+    spice, expected = simulate_neurons([NeuronRun(drive, end)], NEURON, ngspice)[0], reference(drive, end)
     np.testing.assert_allclose(spice.spike_times_s, expected.spike_times_s, atol=5e-6)
 
 
-def test_inhibition_stops_at_ground_and_leaves_the_polarization(farm):
+def test_inhibition_stops_at_ground_and_leaves_the_polarization(ngspice):
     time = np.array([0, 0.01, 5, 5.001, 12, 12.001]) * 1e-3
     drive = Stimulus(time, np.array([0, 2, 2, -5, -5, 2]) * 1e-9)
-    spice, expected = simulate_neurons([NeuronRun(drive, 20e-3)], NEURON, farm)[0], reference(drive, 20e-3)
+    spice, expected = simulate_neurons([NeuronRun(drive, 20e-3)], NEURON, ngspice)[0], reference(drive, 20e-3)
     np.testing.assert_allclose(spice.spike_times_s, expected.spike_times_s, atol=1e-6)
     held = spice.resampled(np.array([6e-3, 11.9e-3]))
     np.testing.assert_allclose(held["v_mem_v"], 0.0, atol=5e-3)
@@ -88,9 +88,9 @@ def test_inhibition_stops_at_ground_and_leaves_the_polarization(farm):
     ],
     ids=lambda x: "-".join(x) if isinstance(x, dict) else "",
 )
-def test_parameters_mean_the_same_in_both(farm, overrides, changed):
+def test_parameters_mean_the_same_in_both(ngspice, overrides, changed):
     run = NeuronRun(Stimulus.dc(10e-9), 1.9e-3, overrides)
-    wave, expected = simulate_neurons([run], NEURON, farm)[0], reference(run.stimulus, run.t_stop_s, changed)
+    wave, expected = simulate_neurons([run], NEURON, ngspice)[0], reference(run.stimulus, run.t_stop_s, changed)
     np.testing.assert_allclose(wave.spike_times_s[0], expected.spike_times_s[0], rtol=5e-4)
     time = np.linspace(0, 0.99 * wave.spike_times_s[0], 200)
     found = wave.resampled(time)["v_mem_v"]
@@ -98,9 +98,9 @@ def test_parameters_mean_the_same_in_both(farm, overrides, changed):
 
 
 @pytest.mark.parametrize(("amplitude_v", "frequency_hz"), [(3.0, 1e3), (3.0, 1e5), (1.2, 1e3)])
-def test_pv_loop_is_that_of_the_equations(farm, amplitude_v, frequency_hz):
+def test_pv_loop_is_that_of_the_equations(ngspice, amplitude_v, frequency_hz):
     time, voltage = triangle(amplitude_v, frequency_hz)
-    wave = simulate_fecaps([FeCAPRun(time, voltage, 2e-3 / frequency_hz)], LOOP, farm)[0]
+    wave = simulate_fecaps([FeCAPRun(time, voltage, 2e-3 / frequency_hz)], LOOP, ngspice)[0]
     expected = simulate_capacitor(Capacitor(), time, voltage, 0.0)
     charge = expected.d_c_m2 - expected.d_c_m2[0]
     found = np.interp(expected.time_s, wave.time_s, wave["charge_c_m2"])
@@ -112,24 +112,26 @@ def test_pv_loop_is_that_of_the_equations(farm, amplitude_v, frequency_hz):
     )
 
 
-def test_loop_is_shifted_by_the_offset_field_and_otherwise_symmetric(farm):
+def test_loop_is_shifted_by_the_offset_field_and_otherwise_symmetric(ngspice):
     """A positive voltage switches to +1, and `eoff` > 0 asks for more of it."""
     time, voltage = triangle(3.0, 1e3)
     runs = [FeCAPRun(time, voltage, 2e-6, {"eoff": e}) for e in (0.0, 2e7)]
-    centred, shifted = (crossings_v(w["voltage_v"], w["polarization"])[2:] for w in simulate_fecaps(runs, LOOP, farm))
+    centred, shifted = (
+        crossings_v(w["voltage_v"], w["polarization"])[2:] for w in simulate_fecaps(runs, LOOP, ngspice)
+    )
     assert centred[0] == pytest.approx(-centred[1], rel=1e-3)
     assert centred[0] > 0
     assert shifted.mean() == pytest.approx(2e7 * 9.8e-9, rel=0.06)
 
 
-def test_short_pulses_of_an_ideal_source_converge(farm):
+def test_short_pulses_of_an_ideal_source_converge(ngspice):
     """The terminal current is a derivative: at an abstol of 1e-14 ngspice ends at a corner of a third of these."""
     runs = []
     for width in (1e-7, 1e-6, 1e-4):
         steps = np.array([1e-6] + [x * width for _ in range(4) for x in (0.1, 1.0, 0.1, 1.0)])
         levels = np.array([0.0, 0.0] + [x for a in (-3, 3, 3, -3) for x in (a, a, 0, 0)])
         runs.append(FeCAPRun(np.cumsum([0.0, *steps]), levels, width / 200))
-    for wave in simulate_fecaps(runs, LOOP, farm):
+    for wave in simulate_fecaps(runs, LOOP, ngspice):
         assert wave["polarization"].max() > 0.99
         assert wave["polarization"][-1] < -0.99
 

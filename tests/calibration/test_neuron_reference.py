@@ -14,18 +14,18 @@ LOOP_S = np.array([0.0, 0.25, 0.75, 1.25, 1.75, 2.0]) * 1e-3
 LOOP_V = 2.5 * np.array([0.0, 1.0, -1.0, 1.0, -1.0, 0.0])
 
 
-def test_first_spikes_of_ngspice_are_those_of_the_equations(farm):
+def test_first_spikes_of_ngspice_are_those_of_the_equations(ngspice):
     """Some of the 28 currents of `bruno simulate neuron-bench --testbench convergence`."""
     currents = (1.2e-9, 6.62e-9, 15.98e-9, 30e-9)
     runs = [NeuronRun(Stimulus.dc(i), 13.8e-12 / i + 1e-5) for i in currents]
-    found = [wave.spike_times_s[0] for wave in simulate_neurons(runs, farm=farm)]
+    found = [wave.spike_times_s[0] for wave in simulate_neurons(runs, farm=ngspice)]
     expected = [reference_neuron(run.stimulus, run.t_stop_s, groups=24).spike_times_s[0] for run in runs]
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
-def test_reset_and_plate_pulse_of_ngspice_are_those_of_the_equations(farm):
+def test_reset_and_plate_pulse_of_ngspice_are_those_of_the_equations(ngspice):
     drive, end = stimuli.network_like(3, milliseconds=8)
-    spice = simulate_neurons([NeuronRun(drive, end)], farm=farm)[0]
+    spice = simulate_neurons([NeuronRun(drive, end)], farm=ngspice)[0]
     reference = reference_neuron(drive, end, groups=24, rtol=1e-5)
     assert spice.spike_times_s.size == 3
     np.testing.assert_allclose(spice.spike_times_s, reference.spike_times_s, atol=1e-6)
@@ -46,10 +46,10 @@ def test_the_circuit_s_film_is_within_15_mv_of_the_converged_one():
 
 @pytest.mark.parametrize("state", [-1.0, 0.4])
 @pytest.mark.parametrize("dead_layer_m", [0.0, 0.5e-9])
-def test_netlist_twin_and_equations_agree_and_start_where_they_are_told(farm, dead_layer_m, state):
+def test_netlist_twin_and_equations_agree_and_start_where_they_are_told(ngspice, dead_layer_m, state):
     """With a dead layer the film would depolarise before time begins, if the operating point let it."""
     values = {"tdl": dead_layer_m, "s0": state}
-    spice = simulate_fecaps([FeCAPRun(LOOP_S, LOOP_V, 2e-6, values)], farm=farm)[0]
+    spice = simulate_fecaps([FeCAPRun(LOOP_S, LOOP_V, 2e-6, values)], farm=ngspice)[0]
     known = parameters(FILM_NETLIST, values)
     reference = reference_film(LOOP_S, LOOP_V, known, groups=24)
     assert spice["polarization"][0] == pytest.approx(state, abs=1e-6)

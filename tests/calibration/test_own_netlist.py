@@ -126,8 +126,8 @@ def test_a_library_s_parameter_is_set_and_enters_the_card_s_provenance(bruno, my
     assert "'area' was not fitted" in err, "its recordings are the card's"
 
 
-def test_the_devices_of_a_library_are_sampled(my_neuron, felif_card, farm, tmp_path, bruno):
-    devices = sampled_recordings(felif_card, my_neuron, 8, farm, {}, 0)
+def test_the_devices_of_a_library_are_sampled(my_neuron, felif_card, ngspice, tmp_path, bruno):
+    devices = sampled_recordings(felif_card, my_neuron, 8, ngspice, {}, 0)
     assert [len(recordings) for recordings in devices] == [3] * 8
     out = tmp_path / "table.csv"
     code, _, err = bruno("vary", "neuron", "--netlist", my_neuron, "--samples", 2, "--currents", "10n", "--out", out)
@@ -135,10 +135,10 @@ def test_the_devices_of_a_library_are_sampled(my_neuron, felif_card, farm, tmp_p
     assert len(out.read_text().splitlines()) == 3
 
 
-def test_effects_of_a_parameter_that_a_circuit_lacks_name_one_that_it_has(my_neuron, farm):
+def test_effects_of_a_parameter_that_a_circuit_lacks_name_one_that_it_has(my_neuron, ngspice):
     with pytest.raises(NetlistError, match=r"my_neuron.lib: no .param 'vth'; did you mean"):
         parameter_effects(netlist=my_neuron)
-    numbers = parameter_effects((0.5, 2.0), ("cextra",), current_a=20e-9, netlist=my_neuron, farm=farm).numbers
+    numbers = parameter_effects((0.5, 2.0), ("cextra",), current_a=20e-9, netlist=my_neuron, farm=ngspice).numbers
     assert numbers["first_spike_s"][0] < numbers["first_spike_s"][1]
     mine = my_neuron.with_name("mine.cir")
     mine.write_text(NEURON_NETLIST.read_text().replace("../", f"{NETLISTS}/").replace("vth=2.5", "vth={5/2}"))

@@ -58,13 +58,13 @@ def test_a_comparator_that_is_off_by_an_offset_or_takes_its_time_is_believed():
         refuse_early_spikes(ramps(slow, slopes), None, "slow comparator")
 
 
-def test_ngspice_fires_early_at_a_loose_tolerance_and_is_found_out(tmp_path, farm):
+def test_ngspice_fires_early_at_a_loose_tolerance_and_is_found_out(tmp_path, ngspice):
     """The latch set by a trial step: at reltol = 1e-4 and 6.62 nA the spike comes at 2.459 V of 2.5 V."""
     text = NEURON_NETLIST.read_text().replace("../", f"{NETLISTS}/")
     loose = tmp_path / "loose.cir"
     loose.write_text(text.replace("reltol=1e-5", "reltol=1e-4"))
     run = NeuronRun(Stimulus.dc(6.62e-9), 2.2e-3)
-    assert simulate_neurons([run], farm=farm)[0].spike_times_s.size == 1
+    assert simulate_neurons([run], farm=ngspice)[0].spike_times_s.size == 1
     job = neuron_job(neuron_deck(loose), run)
     with pytest.raises(SimulationError, match="1 of 1 spikes come before"):
-        neuron_waveform(run_jobs([job], farm)[0], run.stimulus, job)
+        neuron_waveform(run_jobs([job], ngspice)[0], run.stimulus, job)

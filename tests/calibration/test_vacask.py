@@ -200,11 +200,11 @@ R8 n 0 1k
 """
 
 
-def test_every_kind_of_element_acts_as_in_ngspice(vacask, farm, tmp_path):
+def test_every_kind_of_element_acts_as_in_ngspice(vacask, ngspice, tmp_path):
     """Signs and directions of sources and of what they control."""
     names = (*(f"v({n})" for n in "abcefghjmn"), "i(v1)", "i(vs)")
     job = transient_job(Netlist.from_text(LINEAR, tmp_path / "linear.cir"), names, None)
-    found, expected = (run_jobs([job], each)[0] for each in (vacask, farm))
+    found, expected = (run_jobs([job], each)[0] for each in (vacask, ngspice))
     for name in names:
         there = np.interp(found.time_s, expected.time_s, expected[name])
         np.testing.assert_allclose(found[name], there, atol=1e-3 * np.ptp(expected[name]) + 1e-12, err_msg=name)

@@ -10,7 +10,7 @@ from bruno_spice.training.synapses.rram import RRAMLinear
 CLASSES, CHANNELS, STEPS, SEQUENCES = 5, 12, 30, 200
 HIDDEN = (32, 24)
 UNIT_A = 10e-9
-EPOCHS, BATCH = 12, 20
+EPOCHS, BATCH = 7, 20
 
 
 def sequences():

@@ -16,6 +16,7 @@ from bruno_spice.calibration.commands.shared import (
     announce,
     messages,
     number_option,
+    one_of,
     parse_overrides,
     print_json,
     simulator_for,
@@ -38,6 +39,9 @@ def simulate_fecap_command(
         typer.Option(help="What to measure; groups: how many of them make a film."),
     ] = "pv",
     netlist: Annotated[Path | None, typer.Option(help="FeCAP testbench (default: the project's).")] = None,
+    va: Annotated[
+        Path | None, typer.Option(help="Verilog-A model of a ferroelectric capacitor in the project's testbench.")
+    ] = None,
     settings: SetOption = None,
     groups: GroupsOption = None,
     out: Annotated[Path, typer.Option(help="Samples; the extracted numbers go to NAME.numbers.csv beside it.")] = Path(
@@ -52,14 +56,15 @@ def simulate_fecap_command(
     """Measure the ferroelectric capacitor in ngspice: loops, PUND, switching kinetics, reversal curves.
 
     Examples: `bruno simulate fecap --testbench pund --out pund.csv`,
-    `bruno simulate fecap --testbench pv --set imprint=0.2 --figure loops.png`
+    `bruno simulate fecap --testbench pv --set imprint=0.2 --figure loops.png`,
+    `bruno simulate fecap --va model.va --set area=1e-12`
     """
     from bruno_spice.calibration.benches.fecap import BENCHES, FECAP_NETLIST
     from bruno_spice.calibration.benches.film_study import group_convergence
 
     run_bench(
         {**BENCHES, "groups": group_convergence}[testbench],
-        netlist or FECAP_NETLIST,
+        one_of("--netlist", netlist, "--va", va) or FECAP_NETLIST,
         parse_overrides(settings, groups),
         out,
         figure,
@@ -160,16 +165,17 @@ def run_bench(
     as_json: bool,
 ) -> None:
     """Run one bench, write its two tables and its figure, and print the numbers."""
+    from bruno_spice.calibration.circuits.around import fecap_deck, rram_deck
     from bruno_spice.calibration.circuits.deck import neuron_deck
     from bruno_spice.calibration.presentation.style import figure_format, new_figure, save
     from bruno_spice.calibration.spice.farm import Farm
-    from bruno_spice.calibration.spice.netlist import Netlist
 
     options: dict[str, Any] = {"workers": workers} if workers else {}
     refuse_folder(out)
     if figure is not None:
         figure_format(figure)
-    reads = neuron_deck if "neuron" in bench.__module__ else Netlist.load
+    kinds = {"neuron": neuron_deck, "rram": rram_deck}
+    reads = next((kinds[kind] for kind in kinds if kind in bench.__module__), fecap_deck)
     deck = reads(netlist).with_params(overrides)
     announce(deck)
     chosen = simulator_for(simulator, deck)

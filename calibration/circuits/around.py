@@ -26,6 +26,7 @@ from bruno_spice.devices.waveform import Waveform
 NETLISTS = Path(spice_netlists.__file__).parent
 MONITORS = ("pn", "p", "pol", "polarization", "polarisation", "p_mon", "pmon", "p_out", "pout", "p_norm")
 """What the port of a polarization monitor is called, in small letters."""
+NEURON_PINS = ("inj", "vm", "spk", "pl", "pn", "vdd")
 FULL = "monitor_full"
 BEYOND = 1.1
 """A monitor that shows more than this is not a share of the saturation."""
@@ -78,9 +79,14 @@ def rram_deck(path: Path | str) -> Netlist:
 def neuron_around(path: Path | str) -> Netlist:
     """The project's neuron testbench, with the ferroelectric capacitor in the Verilog-A file at `path` on its membrane.
 
+    A module with a neuron's six pins, such as an exported card, is the whole neuron.
+
     Raises `NetlistError` or `InputError`.
     """
     loaded = load_model(path)
+    if loaded.model.ports == NEURON_PINS:
+        placed = _placed("Xneuron", loaded, dict(enumerate(NEURON_PINS)))
+        return _in_testbench("neuron.cir", "xneuron", placed, loaded)
     placed = _ferroelectric(loaded, ("vm", "pl"))
     deck = Netlist.load(NETLISTS / "testbenches" / "neuron.cir")
     circuit = deck.subcircuits["felif_neuron"]

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bruno_spice.calibration.circuits.around import neuron_around
+from bruno_spice.calibration.circuits.around import NEURON_PINS, neuron_around
 from bruno_spice.calibration.errors import NetlistError
 from bruno_spice.calibration.spice.lines import Line
 from bruno_spice.calibration.spice.netlist import Netlist, Subcircuit
 from bruno_spice.calibration.verilog_a.foreign.model import is_model
 
-NEURON_PINS = ("inj", "vm", "spk", "pl", "pn", "vdd")
 NEURON_SOURCES = ("Istim", "Vsupply")
 SUPPLY_V = 3.3
 """Of a circuit that says nothing of its supply."""

@@ -186,7 +186,7 @@ module {name}(inj, vm, spk, pl, pn, vdd);
     // vr lets go of the membrane between {low} and {low} + {span}
     share = min(max((V(vr) - {low})/{span}, 0.0), 1.0);
     pull = share*share*(3.0 - 2.0*share);
-    run = 1.0 - pull;
+    run = $abstime == 0.0 ? 0.0 : 1.0 - pull;  // time starts from the reset, whatever the operating point would be
 {film}
     V(pn) <+ p;
     // input: inj sits 0.3 V below the supply

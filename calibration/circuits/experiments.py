@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bruno_spice import spice_netlists
 from bruno_spice.calibration.circuits.around import refuse_unscaled, rram_deck
 from bruno_spice.calibration.circuits.deck import neuron_deck
-from bruno_spice.calibration.circuits.recording import refuse_early_spikes
+from bruno_spice.calibration.circuits.recording import refuse_double_spikes, refuse_early_spikes
 from bruno_spice.calibration.circuits.rram_reads import RRAM_VECTORS, RRAMTiming, find_timing, read_cell
 from bruno_spice.calibration.circuits.spike_output import rests_high, spike_times
 from bruno_spice.calibration.errors import NetlistError
@@ -125,7 +125,7 @@ def tightened(deck: Netlist) -> Netlist:
 def neuron_waveform(raw: Waveform, stimulus: Stimulus, job: Job) -> Waveform:
     """The three neuron signals and the spikes in what a neuron `job` brought back.
 
-    Raises `SimulationError` for a spike before the membrane has reached the threshold.
+    Raises `SimulationError` for a spike before the membrane has reached the threshold, or twice.
     """
     refuse_unscaled(raw, job)
     time, current = pwl(stimulus, float(raw.time_s[-1]))
@@ -135,7 +135,9 @@ def neuron_waveform(raw: Waveform, stimulus: Stimulus, job: Job) -> Waveform:
         "polarization": raw["v(pn)"],
     }
     wave = Waveform(raw.time_s, signals, spike_times(raw))
-    refuse_early_spikes(wave, job_parameter(job, "vth"), job.label)
+    deck = Netlist(Path(job.label), job.lines)
+    refuse_early_spikes(wave, deck.value("vth"), job.label)
+    refuse_double_spikes(wave, deck.value("tref"), job.label)
     return wave
 
 

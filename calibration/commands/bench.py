@@ -61,9 +61,11 @@ def simulate_fecap_command(
     """
     from bruno_spice.calibration.benches.fecap import BENCHES, FECAP_NETLIST
     from bruno_spice.calibration.benches.film_study import group_convergence
+    from bruno_spice.calibration.circuits.around import fecap_deck
 
     run_bench(
         {**BENCHES, "groups": group_convergence}[testbench],
+        fecap_deck,
         one_of("--netlist", netlist, "--va", va) or FECAP_NETLIST,
         parse_overrides(settings, groups),
         out,
@@ -77,8 +79,11 @@ def simulate_fecap_command(
 
 def simulate_neuron_bench_command(
     testbench: Annotated[
-        Literal["sweep", "trains", "coincidence", "inhibition", "effects", "convergence"],
-        typer.Option(help="What to measure; convergence: whether ngspice's spikes are those of the equations."),
+        Literal["sweep", "trains", "coincidence", "inhibition", "effects", "convergence", "tolerance"],
+        typer.Option(
+            help="What to measure; convergence: whether ngspice's spikes are those of the equations; tolerance: how "
+            "every installed simulator comes to them."
+        ),
     ] = "sweep",
     level: Annotated[
         Literal["a", "b"] | None, typer.Option(help="a: behavioural circuit (default), b: transistors.")
@@ -100,11 +105,13 @@ def simulate_neuron_bench_command(
     Example: `bruno simulate neuron-bench --testbench sweep --level b --json`
     """
     from bruno_spice.calibration.benches.neuron import BENCHES, LEVELS
+    from bruno_spice.calibration.circuits.deck import neuron_deck
 
     if level is not None and netlist is not None:
         raise InputError("give either --level or --netlist")
     run_bench(
         BENCHES[testbench],
+        neuron_deck,
         netlist or LEVELS[level or "a"],
         parse_overrides(settings, groups),
         out,
@@ -137,11 +144,13 @@ def simulate_rram_bench_command(
     Example: `bruno simulate rram-bench --testbench 1t1r --figure 1t1r.png`
     """
     from bruno_spice.calibration.benches.rram import BENCHES, RRAM_1T1R_NETLIST, RRAM_SOURCE_NETLIST
+    from bruno_spice.calibration.circuits.around import rram_deck
     from bruno_spice.calibration.circuits.experiments import RRAM_NETLIST
 
     default = {"1t1r": RRAM_1T1R_NETLIST, "source": RRAM_SOURCE_NETLIST}.get(testbench, RRAM_NETLIST)
     run_bench(
         BENCHES[testbench],
+        rram_deck,
         netlist or default,
         parse_overrides(settings),
         out,
@@ -155,6 +164,7 @@ def simulate_rram_bench_command(
 
 def run_bench(
     bench: Any,
+    reads: Any,
     netlist: Path,
     overrides: dict[str, float],
     out: Path,
@@ -164,9 +174,7 @@ def run_bench(
     dask: str | None,
     as_json: bool,
 ) -> None:
-    """Run one bench, write its two tables and its figure, and print the numbers."""
-    from bruno_spice.calibration.circuits.around import fecap_deck, rram_deck
-    from bruno_spice.calibration.circuits.deck import neuron_deck
+    """Run one bench on the `netlist` that `reads` makes a deck of, write its tables and figure, print the numbers."""
     from bruno_spice.calibration.presentation.style import figure_format, new_figure, save
     from bruno_spice.calibration.spice.farm import Farm
 
@@ -174,8 +182,6 @@ def run_bench(
     refuse_folder(out)
     if figure is not None:
         figure_format(figure)
-    kinds = {"neuron": neuron_deck, "rram": rram_deck}
-    reads = next((kinds[kind] for kind in kinds if kind in bench.__module__), fecap_deck)
     deck = reads(netlist).with_params(overrides)
     announce(deck)
     chosen = simulator_for(simulator, deck)

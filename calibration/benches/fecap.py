@@ -63,10 +63,7 @@ def simulate_fecaps(
     for raw, job in zip(raws, jobs, strict=True):
         refuse_unscaled(raw, job)
     names = dict(zip(FECAP_VECTORS, ("voltage_v", "polarization", "charge_c_m2", "current_a"), strict=True))
-    return [
-        Waveform(raw.time_s, {names[name]: signal for name, signal in raw.signals.items()})
-        for raw in raws
-    ]
+    return [Waveform(raw.time_s, {names[name]: signal for name, signal in raw.signals.items()}) for raw in raws]
 
 
 def pv_loops(

@@ -41,6 +41,7 @@ def tolerance_convergence(
     netlist: Path | str = NEURON_NETLIST,
     overrides: Mapping[str, float] | None = None,
     farm: Farm | None = None,
+    drives: Sequence[stimuli.Run] = DRIVES,
 ) -> BenchResult:
     """Errors of spike times by simulator, reltol and longest step: each installed one, or the farm's where it is not
     the usual ngspice.
@@ -51,7 +52,7 @@ def tolerance_convergence(
     """
     farm = farm or Farm()
     own = Path(netlist) == NEURON_NETLIST
-    runs = [NeuronRun(stimulus, end, overrides or {}) for stimulus, end in DRIVES]
+    runs = [NeuronRun(stimulus, end, overrides or {}) for stimulus, end in drives]
     true = [equations(run) for run in runs] if own else []
     settings = [(reltol, step) for step in steps_s for reltol in reltols]
     deck = neuron_deck(netlist).with_params(overrides or {})

@@ -95,7 +95,7 @@ def _module(
 
 
 def rram_module(card: Card, name: str, source: str) -> str:
-    """The filament of `card` as a resistor with the parameters iprog, length and radius; a term it lacks counts as 0."""
+    """The filament of `card` as a resistor with the parameters iprog, length and radius; what it lacks is 0."""
     lacks = [term for term in RRAM_TERMS if term not in card.parameters]
     return _RRAM.format(
         name=name,
@@ -160,14 +160,15 @@ _HERACLES_FILM = """\
                        + 0.5*(1.0 - p)/max(abs(x - fixed_charge), thin))));
     // state s1 = p - {shift} on 1 uF, its rate d1 = dp/dt in 1/s, driving field e in e-folds of the rate
     e = efolds*(V(film)/thickness_fe - offset_field);
-    d1 = 1e3*run*(exp(min(ln_k0 + min(e, most_e), {most}))*(1.0 - p) - exp(min(ln_k0 + min(-e, most_e), {most}))*(1.0 + p));
+    d1 = 1e3*run*(exp(min(ln_k0 + min(e, most_e), {most}))*(1.0 - p)
+                - exp(min(ln_k0 + min(-e, most_e), {most}))*(1.0 + p));
     I(s1) <+ ddt(1e-6*V(s1)) - 1e-6*d1 + 1e-6/pull_time*pull*(p - polarization_reset);
     I(film) <+ area*saturation_polarization*d1;"""
 
 _NEURON = """\
 // {says}
 //
-// Written by `bruno card export --format verilog-a` from {source}; equations and sources: docs/explanation of bruno-spice
+// Written by `bruno card export --format verilog-a` from {source}; bruno-spice's docs/explanation has the equations
 //   inj   signed input current: pulled out of the pin excites, pushed into it inhibits
 //   vm    membrane            spk   spike output, 0...vdd         pl    plate, at rest (the reset writes p itself)
 //   pn    monitor: normalised polarization, -1...1 (V)            vdd   supply
@@ -180,13 +181,13 @@ module {name}(inj, vm, spk, pl, pn, vdd);
   branch (vdd, inj) drop;
 {parameters}
   parameter real pull_time = {pull} from (0:inf);  // of the reset, in s
-  real i_in, headroom, c_total, p, compared, set, on, share, pull, run, near, {variables};
+  real i_in, headroom, c_total, p, compared, done, set, on, share, pull, run, near, {variables};
 
   analog begin
     // vr lets go of the membrane between {low} and {low} + {span}
     share = min(max((V(vr) - {low})/{span}, 0.0), 1.0);
     pull = share*share*(3.0 - 2.0*share);
-    run = $abstime == 0.0 ? 0.0 : 1.0 - pull;  // time starts from the reset, whatever the operating point would be
+    run = $abstime == 0.0 ? 0.0 : 1.0 - pull;  // time starts from the reset
 {film}
     V(pn) <+ p;
     // input: inj sits 0.3 V below the supply
@@ -199,7 +200,8 @@ module {name}(inj, vm, spk, pl, pn, vdd);
     I({node}) <+ ddt(c_total*V({node})) + V({node})/1e15 + c_total/pull_time*pull*(V({node}) - ({cleared}));
     // q is set at v_threshold, and let go once vr is up
     compared = 1.0/(1.0 + exp(-min(max((V(vm) - v_threshold)/{compare} + ({offset}), -60.0), 60.0)));
-    set = min(max((compared + V(q) - 0.5 - 4.0/(1.0 + exp(-min(max((V(vr) - 0.95)/2e-3, -60.0), 60.0))))/{gain}, -60.0), 60.0);
+    done = 4.0/(1.0 + exp(-min(max((V(vr) - 0.95)/2e-3, -60.0), 60.0)));
+    set = min(max((compared + V(q) - 0.5 - done)/{gain}, -60.0), 60.0);
     I(q) <+ ddt({tau}*V(q)) + V(q) - 1.0/(1.0 + exp(-set));
     on = 1.0/(1.0 + exp(-min(max((V(q) - 0.8)/5e-3, -60.0), 60.0)));
     I(vr) <+ ddt({tau}*V(vr)) - on*(1.0 - V(vr))

@@ -10,8 +10,8 @@ points along: v(pn) is its share of that, -1...1. Further ports are open but for
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bruno_spice import spice_netlists
@@ -44,6 +44,42 @@ class _Placed:
     lines: tuple[Line, ...]
 
 
+@dataclass(frozen=True)
+class _Bench:
+    """A testbench of the project without the device that it is there for."""
+
+    deck: Netlist
+    left: Netlist
+    """The deck without the device's instance."""
+    used: frozenset[str]
+    """The parameters that its sources and other elements name."""
+
+    @classmethod
+    def of(cls, file: str, instance: str) -> "_Bench":
+        deck = Netlist.load(NETLISTS / "testbenches" / file)
+        left = deck.without([deck.element(instance)])
+        texts = re.findall(r"\{[^}]*\}", " ".join(s.code.lower() for s in left.elements()))
+        return cls(deck, left, frozenset(re.findall(r"[a-z_]\w*", " ".join(texts))))
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What the deck calls parameters of a model whose names the testbench has, but for one that means the same."""
+        return {name: f"va_{name}" for name in self.used - {"area"}}
+
+    def around(
+        self, placed: _Placed, loaded: Loaded, circuit: Sequence[Line] = (), of_circuit: frozenset[str] = frozenset()
+    ) -> Netlist:
+        """The testbench with `placed` and `circuit`, and of its parameters those in use: its own and `of_circuit`."""
+        lines = []
+        for line in (line for line in self.left.lines[1:] if line.path == self.deck.path):
+            name = next((n.lower() for n, _, _ in assignments(line.code) if line.code.startswith(".param")), "")
+            if not name or (name in self.used | of_circuit and name not in placed.params):
+                lines.append(line)
+        title = Line(f"* {loaded.model.module} of {loaded.path.name}")
+        every = (title, *placed.params.values(), *lines, *circuit, *placed.lines)
+        return Netlist(loaded.path, every, (), (loaded.model,))
+
+
 def fecap_deck(path: Path | str) -> Netlist:
     """The FeCAP testbench at `path`, or the project's around the ferroelectric capacitor in the Verilog-A file there.
 
@@ -52,7 +88,8 @@ def fecap_deck(path: Path | str) -> Netlist:
     if not is_model(path):
         return Netlist.load(path)
     loaded = load_model(path)
-    return _in_testbench("fecap_pv.cir", "xfe", _ferroelectric(loaded, ("te", "0")), loaded)
+    bench = _Bench.of("fecap_pv.cir", "xfe")
+    return bench.around(_ferroelectric(loaded, ("te", "0"), bench.names), loaded)
 
 
 def rram_deck(path: Path | str) -> Netlist:
@@ -72,38 +109,36 @@ def rram_deck(path: Path | str) -> Netlist:
                 "which a card of a cell is a function of"
             )
         names[found] = own
-    placed = _placed("Xcell", loaded, {0: "ae", 1: "oe"}, names)
-    return _in_testbench("rram.cir", "xcell", placed, loaded)
+    bench = _Bench.of("rram.cir", "xcell")
+    return bench.around(_placed("Xcell", loaded, {0: "ae", 1: "oe"}, bench.names | names), loaded)
 
 
 def neuron_around(path: Path | str) -> Netlist:
     """The project's neuron testbench, with the ferroelectric capacitor in the Verilog-A file at `path` on its membrane.
 
     A module with a neuron's six pins, such as an exported card, is the whole neuron.
-
     Raises `NetlistError` or `InputError`.
     """
     loaded = load_model(path)
+    bench = _Bench.of("neuron.cir", "xneuron")
     if loaded.model.ports == NEURON_PINS:
-        placed = _placed("Xneuron", loaded, dict(enumerate(NEURON_PINS)))
-        return _in_testbench("neuron.cir", "xneuron", placed, loaded)
-    placed = _ferroelectric(loaded, ("vm", "pl"))
-    deck = Netlist.load(NETLISTS / "testbenches" / "neuron.cir")
+        return bench.around(_placed("Xneuron", loaded, dict(enumerate(NEURON_PINS)), bench.names), loaded)
+    deck = bench.deck
     circuit = deck.subcircuits["felif_neuron"]
-    own = circuit.line.path
+    head = next(s for s in deck.statements if s.card == ".subckt" and circuit.name in s.words)
     film = next(s for s in deck.statements if s.scope == circuit.name and s.card == "xfe")
     of_film = {name.lower() for name, _, _ in assignments(film.code)}
-    kept = [name for name in circuit.params if name not in of_film]
-    head = next(s for s in deck.statements if s.card == ".subckt" and circuit.name in s.words)
-    core = [line for i, line in enumerate(deck.lines) if line.path == own and not film.first <= i < film.end]
-    core = [line for line in core if line not in deck.lines[head.first : head.end]]
-    pins = [pin for pin in circuit.pins if pin != "pn"]
-    defaults = " ".join(f"{name}={circuit.params[name]}" for name in kept)
-    core.insert(0, Line(f".subckt felif_core {' '.join(pins)} {defaults}", head.line.path, head.line.number))
-    core = [Line(".ends felif_core", l.path, l.number) if l.code.startswith(".ends") else l for l in core]
-    given = " ".join(f"{name}={{{name}}}" for name in kept)
-    neuron = Line(f"Xneuron {' '.join(pins)} felif_core {given}")
-    return _in_testbench("neuron.cir", "xneuron", placed, loaded, (*core, neuron), kept)
+    params = {name: text for name, text in circuit.params.items() if name not in of_film}
+    pins = " ".join(pin for pin in circuit.pins if pin != "pn")
+    defaults = " ".join(f"{name}={text}" for name, text in params.items())
+    given = " ".join(f"{name}={{{name}}}" for name in params)
+    circuit_lines = (
+        replace(head.line, text=f".subckt {circuit.name} {pins} {defaults}"),
+        *(line for line in deck.without([head, film]).lines if line.path == circuit.line.path),
+        Line(f"Xneuron {pins} {circuit.name} {given}"),
+    )
+    placed = _ferroelectric(loaded, ("vm", "pl"), bench.names | {name: f"va_{name}" for name in params})
+    return bench.around(placed, loaded, circuit_lines, frozenset(params))
 
 
 def refuse_unscaled(raw: Waveform, job: Job) -> None:
@@ -115,7 +150,7 @@ def refuse_unscaled(raw: Waveform, job: Job) -> None:
         )
 
 
-def _ferroelectric(loaded: Loaded, electrodes: tuple[str, str]) -> _Placed:
+def _ferroelectric(loaded: Loaded, electrodes: tuple[str, str], called: Mapping[str, str]) -> _Placed:
     ports = loaded.model.ports
     if len(ports) < 3:
         raise NetlistError(
@@ -123,21 +158,19 @@ def _ferroelectric(loaded: Loaded, electrodes: tuple[str, str]) -> _Placed:
             "cannot be seen; give it a third one, whose voltage is the polarization"
         )
     monitor = next((i for i, port in enumerate(ports) if i > 1 and port.lower() in MONITORS), 2)
-    placed = _placed("Xfe", loaded, {0: electrodes[0], 1: electrodes[1], monitor: "monitor"})
+    placed = _placed("Xfe", loaded, {0: electrodes[0], 1: electrodes[1], monitor: "monitor"}, called)
     params = {FULL: Line(f".param {FULL}=1 ; [V] the monitor where all of the film points along"), **placed.params}
     return _Placed(params, (*placed.lines, Line(f"Epn pn 0 monitor 0 {{1/{FULL}}}"), Line("Rpn pn 0 1g")))
 
 
-def _placed(
-    instance: str, loaded: Loaded, nodes: dict[int, str], called: dict[str, str] | None = None
-) -> _Placed:
+def _placed(instance: str, loaded: Loaded, nodes: Mapping[int, str], called: Mapping[str, str]) -> _Placed:
     """The model as an instance on `nodes` by port; parameters are `called` as they say, else as in the model."""
-    model = loaded.model
-    names = [nodes.get(i, f"open_{port.lower()}") for i, port in enumerate(model.ports)]
-    params = {(called or {}).get(p.name, p.name): _param(p, (called or {}).get(p.name, p.name)) for p in loaded.parameters}
-    given = " ".join(f"{p.name}={{{(called or {}).get(p.name, p.name)}}}" for p in loaded.parameters)
-    opens = [Line(f"R{name} {name} 0 1g") for i, name in enumerate(names) if i not in nodes]
-    return _Placed(params, (Line(f"{instance} {' '.join(names)} {model.name} {given}".rstrip(), loaded.path, 1), *opens))
+    names = {p.name: called.get(p.name, p.name) for p in loaded.parameters}
+    on = [nodes.get(i, f"open_{port.lower()}") for i, port in enumerate(loaded.model.ports)]
+    given = " ".join(f"{name}={{{outer}}}" for name, outer in names.items())
+    placed = Line(f"{instance} {' '.join(on)} {loaded.model.name} {given}".rstrip(), loaded.path, 1)
+    opens = [Line(f"R{name} {name} 0 1g") for i, name in enumerate(on) if i not in nodes]
+    return _Placed({names[p.name]: _param(p, names[p.name]) for p in loaded.parameters}, (placed, *opens))
 
 
 def _param(p: Settable, name: str) -> Line:
@@ -150,32 +183,3 @@ def _param(p: Settable, name: str) -> Line:
     meaning = re.sub(r"[^\w ,.()/*+-]", " ", p.meaning)
     path, _, number = p.where.rpartition(":")
     return Line(f".param {name}={p.default!r} ; [{unit}] {meaning}".rstrip(), Path(path), int(number))
-
-
-def _in_testbench(
-    file: str, instance: str, placed: _Placed, loaded: Loaded, more: Sequence[Line] = (), kept: Sequence[str] = ()
-) -> Netlist:
-    """The project's testbench `file` with `placed` for its `instance`: of its parameters those that something names."""
-    bench = Netlist.load(NETLISTS / "testbenches" / file)
-    own = bench.without([bench.element(instance)])
-    rest = [s for s in own.statements if not s.scope and s.card not in (".param", ".subckt", ".ends")]
-    words = {word for s in rest for word in re.findall(r"[a-z_]\w*", " ".join(re.findall(r"\{[^}]*\}", s.code.lower())))}
-    needed = words | set(kept)
-    lines, taken = [], set()
-    for line in (line for line in own.lines[1:] if line.path == bench.path):
-        name = next((n.lower() for n, _, _ in assignments(line.code)), "") if line.code.startswith(".param") else ""
-        if name and name not in needed:
-            continue
-        if name and name in placed.params and name not in kept:
-            line = placed.params[name]
-        taken |= {name} if name else set()
-        lines.append(line)
-    clash = {name for name in placed.params if name in kept}
-    params = [line for name, line in placed.params.items() if name not in taken | clash]
-    params += [Line(line.text.replace(f".param {name}=", f".param va_{name}=", 1), line.path, line.number)
-               for name, line in placed.params.items() if name in clash]
-    instance_lines = list(placed.lines)
-    for name in clash:
-        instance_lines = [Line(l.text.replace(f"{{{name}}}", f"{{va_{name}}}"), l.path, l.number) for l in instance_lines]
-    title = Line(f"* {loaded.model.module} of {loaded.path.name}")
-    return Netlist(Path(loaded.path), (title, *params, *lines, *more, *instance_lines), (), (loaded.model,))

@@ -64,12 +64,14 @@ def diagnose(
 def _no_convergence(log: str) -> str:
     """In which analysis, when and where the words of a simulator say that it found no solution; empty if they do not.
 
-    ngspice: ``TRAN: Timestep too small; time = ..., timestep = ...: trouble with node "a"``, without a time where it was
-    the operating point, and there with a star at each node of its table that had not settled. VACASK: ``Homotopy
+    ngspice: ``TRAN: Timestep too small; time = ..., timestep = ...: trouble with node "a"``, without a time where that
+    was the operating point, and there with a star at each node of its table that had not settled. VACASK: ``Homotopy
     failed`` on the operating point, ``Timestep too small. Transient analysis aborted.``, before either what broke, as
     ``row node 'n_a'`` or ``zero pivot @ node 'i_v2:flow(br)'``.
     """
-    told = re.search(r"(?:Timestep too small|TRAN:|Homotopy|failed to converge|No convergence)[^\n]*", log, re.IGNORECASE)
+    told = re.search(
+        r"(?:Timestep too small|TRAN:|Homotopy|failed to converge|No convergence)[^\n]*", log, re.IGNORECASE
+    )
     if told is None:
         return ""
     when = re.search(r"time = ([\d.e+-]+)", told[0])

@@ -83,7 +83,7 @@ class Deck:
 
     @classmethod
     def of(cls, lines: Sequence[Line], models: Sequence[Model] = ()) -> "Deck":
-        """The deck of rendered `lines`, the title first, with `models` beside its subcircuits. Raises `NetlistError`."""
+        """The deck of rendered `lines`, the title first, and `models` of the user's. Raises `NetlistError`."""
         return cls(statements_of(lines), {model.name: model for model in models})
 
     @cached_property

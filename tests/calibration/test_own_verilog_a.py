@@ -1,6 +1,6 @@
-"""Verilog-A models of the user's in the project's testbenches: a twin of our own film or cell does what the netlist does.
+"""Verilog-A models of the user's in the project's testbenches: a twin of our own film or cell does what it does.
 
-Measured: `bruno calibrate neuron --fecap spice_netlists/veriloga/fecap.va` makes the card of the netlist in VACASK, every
+Measured: `bruno calibrate neuron --fecap spice_netlists/veriloga/fecap.va` makes the card of the netlist, every
 parameter within 4e-5 (fitted ones 3e-6); `--va spice_netlists/veriloga/jart_vcm.va` that of plain ngspice, 0.28 % rms.
 """
 
@@ -91,7 +91,9 @@ def test_it_ends_as_a_card_that_finds_its_held_out_spikes(vacask):
         model=HeraclesModel,
     )  # fmt: skip
     assert not done.card.doubt
-    errors = [row["first_spike_error"] for row in done.card.validation["stimuli"] if row["first_spike_error"] is not None]
+    errors = [
+        row["first_spike_error"] for row in done.card.validation["stimuli"] if row["first_spike_error"] is not None
+    ]
     assert len(errors) >= 7
     assert np.max(np.abs(errors)) < 0.01
     assert done.card.provenance.netlist == "tests/cases/veriloga/heracles_style.va"
@@ -100,7 +102,10 @@ def test_it_ends_as_a_card_that_finds_its_held_out_spikes(vacask):
 
 def test_the_monitor_s_scale_is_asked_for_and_taken(vacask, tmp_path):
     """A film whose monitor shows uC/cm^2: told as such, or refused."""
-    law = ["I(te, be) <+ ddt(area*(0.035*V(te, be) + ps*tanh(2.0*V(te, be))));", "V(pn) <+ 100.0*ps*tanh(2.0*V(te, be));"]
+    law = [
+        "I(te, be) <+ ddt(area*(0.035*V(te, be) + ps*tanh(2.0*V(te, be))));",
+        "V(pn) <+ 100.0*ps*tanh(2.0*V(te, be));",
+    ]
     path = written(tmp_path, film(*law))
     with pytest.raises(SimulationError, match=r"reads up to 22 times monitor_full.*--set monitor_full="):
         simulate_fecaps([FeCAPRun(LOOP_S, LOOP_V, 2e-6)], path, vacask)
@@ -139,7 +144,7 @@ def test_numbers_are_those_of_verilog_a(text, value):
     [
         (film("I(te) <+ V(te);", ports="te, be"), "its polarization cannot be seen"),
         (film("x = x + 1.0; I(te) <+ x;"), "film.va:7: hidden state: x is read before"),
-        (film("V(pn) <+ transition(V(te), 0, 1n); y = $fopen(\"a\");"), r"unsupported: transition.*and 1 more"),
+        (film('V(pn) <+ transition(V(te), 0, 1n); y = $fopen("a");'), r"unsupported: transition.*and 1 more"),
         (film("V(pn) <+ x;") + film("V(pn) <+ x;").replace("film(", "other("), "has the modules film, other"),
         (film("V(pn) <+ a*A;", parameters="parameter real a = 1, A = 2;"), "a and A differ in case only"),
         (film("V(\\p! ) <+ x;", ports="te, be, \\p! "), "is none that simulators share"),
@@ -155,7 +160,9 @@ def test_what_cannot_be_a_capacitor_is_one_sentence(tmp_path, text, said):
 def test_a_cell_needs_a_filament(tmp_path):
     with pytest.raises(NetlistError, match=r"has no parameter for the filament's length \(ldisc, ldet"):
         rram_deck(written(tmp_path, film("I(te, be) <+ V(te, be);", ports="te, be")))
-    cell = film("I(te, be) <+ V(te, be)*RDET/ldet;", ports="te, be", parameters="parameter real ldet = 0.4n, RDET = 45;")
+    cell = film(
+        "I(te, be) <+ V(te, be)*RDET/ldet;", ports="te, be", parameters="parameter real ldet = 0.4n, RDET = 45;"
+    )
     params = rram_deck(written(tmp_path, cell)).params
     assert [(params[n].value, params[n].unit) for n in ("ldisc", "rdisc")] == [(0.4e-9, "m"), (45.0, "nm")]
 

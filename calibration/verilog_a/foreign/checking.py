@@ -39,7 +39,9 @@ UNSUPPORTED = {
     "$table_model": "write the table as a function",
     "generate": "write the instances out", "genvar": "write the loop out",
 }  # fmt: skip
-FILES = re.compile(r"\$(f(open|close|strobe|write|display|monitor|debug|getc|gets|scanf|seek|tell|error|flush|rewind)|readmem[bh]|system)")
+FILES = re.compile(
+    r"\$(f(open|close|strobe|write|display|monitor|debug|getc|gets|scanf|seek|tell|error|flush|rewind)|readmem[bh]|system)"
+)
 RANDOM = re.compile(r"\$(r?dist)_\w+")
 EVENTS = ("cross", "above", "timer")
 

@@ -100,9 +100,7 @@ def _module(tokens: list[Token], path: Path) -> Module:
         raise InputError(f"{path}: a module without a name")
     head = until(tokens, 0)
     found = Module(tokens[0].text, tokens[0].path, tokens[0].line)
-    found.ports = [
-        t.text for t in tokens[1:head] if t.kind == "name" and t.text not in DIRECTIONS
-    ]
+    found.ports = [t.text for t in tokens[1:head] if t.kind == "name" and t.text not in DIRECTIONS]
     attributes: list[Token] = []
     at = head + 1
     while at < len(tokens):

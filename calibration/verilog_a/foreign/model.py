@@ -1,7 +1,7 @@
 """A Verilog-A file of the user's as a `Model` that a deck can have instances of.
 
 The file holds one module, of which `checking` finds nothing to say: what OpenVAF would forget or count once would make
-wrong numbers without a word. Parameters whose default is a number can be set. Source: Verilog-AMS 2.4, chapters 2 and 3.
+wrong numbers without a word. Parameters whose default is a number can be set. Source: Verilog-AMS 2.4, chapters 2, 3.
 """
 
 import re
@@ -55,8 +55,8 @@ def load_model(path: Path | str) -> Loaded:
     path = Path(path)
     modules, _ = read_modules(path)
     if len(modules) > 1:
-        names = ", ".join(module.name for module in modules)
-        raise InputError(f"{path}: has the modules {names}; leave the one that is meant in the file")
+        several = ", ".join(module.name for module in modules)
+        raise InputError(f"{path}: has the modules {several}; leave the one that is meant in the file")
     if findings := check(path):
         more = f" (and {len(findings) - 1} more, which bruno va check names)" if len(findings) > 1 else ""
         raise InputError(f"{findings[0].where}: {findings[0].kind}: {findings[0].sentence}{more}")

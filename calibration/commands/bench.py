@@ -63,6 +63,8 @@ def simulate_fecap_command(
     from bruno_spice.calibration.benches.film_study import group_convergence
     from bruno_spice.calibration.circuits.around import fecap_deck
 
+    if va is not None and testbench == "groups":
+        raise InputError("--testbench groups asks about the project's own film; --va goes with the others")
     run_bench(
         {**BENCHES, "groups": group_convergence}[testbench],
         fecap_deck,

@@ -4,6 +4,7 @@ The file holds one module, of which `checking` finds nothing to say: what OpenVA
 wrong numbers without a word. Parameters whose default is a number can be set. Source: Verilog-AMS 2.4, chapters 2, 3.
 """
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,4 +87,7 @@ def _settable(p: Parameter) -> Settable | None:
 def number(text: str) -> float | None:
     """The value of `text` where it is a number of Verilog-A, whose ``M`` is 1e6; else None."""
     match = _NUMBER.fullmatch(text.replace(" ", ""))
-    return None if match is None else float(f"{float(match[1].replace('_', '')) * SCALES.get(match[2], 1.0):.15g}")
+    if match is None:
+        return None
+    value = float(f"{float(match[1].replace('_', '')) * SCALES.get(match[2], 1.0):.15g}")
+    return value if math.isfinite(value) else None

@@ -222,7 +222,7 @@ def draw_tolerance(axes: Axes, result: BenchResult) -> Axes:
         refused = numbers[(numbers["simulator"] == name) & doubtful]
         if len(refused):
             above_us = 1e6 * refused["error_s"].where(np.isfinite(refused["error_s"]), top_us * 1e-6)
-            axes.plot(refused["reltol"], above_us, "x", color=colour, ms=10, mew=2, label=f"{name}, refused")
+            axes.plot(refused["reltol"], above_us, "x", color=colour, ms=10, mew=2, label=f"{name}, not believed")
     axes.set(xscale="log", yscale="log", xlabel="reltol", ylabel="largest error of a spike (µs)")
     axes.invert_xaxis()
     axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))

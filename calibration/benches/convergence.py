@@ -96,7 +96,7 @@ def spike_convergence(
     for run, wave, tight in zip(runs, waves, waves[len(runs) :], strict=False):
         spikes = {"deck": wave.spike_times_s, "fine": tight.spike_times_s}
         if Path(netlist) == NEURON_NETLIST:
-            spikes["equations"] = _equations(run)
+            spikes["equations"] = equations(run)
         mean_a = float(np.mean(run.stimulus.at(np.linspace(1e-5, run.t_stop_s, 1000))))
         row: dict[str, str | float] = {
             "drive": run.stimulus.name,
@@ -120,7 +120,8 @@ def finer(deck: Netlist, reltol: float) -> Netlist:
     return deck.with_options(reltol=reltol).with_tran(None, 0.5 * step_s)
 
 
-def _equations(run: NeuronRun) -> NDArray[np.float64]:
+def equations(run: NeuronRun) -> NDArray[np.float64]:
+    """Spike times (n,) in s of the project's level A under `run`, by scipy."""
     values = {name: value for name, value in run.overrides.items() if name != "groups"}
     groups = int(run.overrides.get("groups", DEFAULT_GROUPS))
     return reference_neuron(run.stimulus, run.t_stop_s, parameters(overrides=values), groups).spike_times_s

@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bruno_spice.calibration.circuits.around import fecap_deck, refuse_unscaled
 from bruno_spice.calibration.circuits.experiments import NETLISTS
 from bruno_spice.calibration.circuits.measures import forc_density, loop_numbers, pulse_charges
 from bruno_spice.calibration.errors import SimulationError
 from bruno_spice.calibration.spice.farm import Farm, run_jobs
-from bruno_spice.calibration.spice.netlist import Netlist, transient_job
+from bruno_spice.calibration.spice.netlist import transient_job
 from bruno_spice.devices.waveform import Waveform
 
 FECAP_NETLIST = NETLISTS / "testbenches" / "fecap_pv.cir"
@@ -53,16 +54,16 @@ def simulate_fecaps(
     runs: Sequence[FeCAPRun], netlist: Path | str = FECAP_NETLIST, farm: Farm | None = None
 ) -> list[Waveform]:
     """Waveforms with ``voltage_v``, ``current_a``, ``charge_c_m2`` (terminal) and ``polarization`` (-1...1)."""
-    deck = Netlist.load(netlist)
+    deck = fecap_deck(netlist)
     jobs = []
     for run in runs:
         driven = deck.with_params(run.overrides).with_source("Vdrive", run.time_s, run.voltage_v)
         jobs.append(transient_job(driven.with_tran(None, run.t_max_s), FECAP_VECTORS, float(run.time_s[-1])))
+    raws = run_jobs(jobs, farm)
+    for raw, job in zip(raws, jobs, strict=True):
+        refuse_unscaled(raw, job)
     names = dict(zip(FECAP_VECTORS, ("voltage_v", "polarization", "charge_c_m2", "current_a"), strict=True))
-    return [
-        Waveform(raw.time_s, {names[name]: signal for name, signal in raw.signals.items()})
-        for raw in run_jobs(jobs, farm)
-    ]
+    return [Waveform(raw.time_s, {names[name]: signal for name, signal in raw.signals.items()}) for raw in raws]
 
 
 def pv_loops(
@@ -264,7 +265,7 @@ def pulses(levels: Sequence[tuple[float, float]], edge_s: float, gap_s: float) -
 
 def _fine(netlist: Path | str, overrides: Mapping[str, float] | None) -> dict[str, float]:
     """`overrides`, with many groups where they do not say how many and the film is that of fecap.lib."""
-    many = {"groups": FINE_GROUPS} if Netlist.load(netlist).has_groups else {}
+    many = {"groups": FINE_GROUPS} if fecap_deck(netlist).has_groups else {}
     return many | dict(overrides or {})
 
 

@@ -205,6 +205,30 @@ def draw_convergence(axes: Axes, result: BenchResult) -> Axes:
     return axes
 
 
+def draw_tolerance(axes: Axes, result: BenchResult) -> Axes:
+    """Largest error of a spike against reltol: a colour a simulator, a line a longest step; above, what is refused."""
+    numbers = result.numbers
+    doubtful = (numbers["early"] + numbers["double"] + numbers["failed"] > 0) | ~np.isfinite(numbers["error_s"])
+    finite = numbers["error_s"][np.isfinite(numbers["error_s"])]
+    top_us = 3e6 * float(finite.max()) if finite.size else 1.0
+    names, steps = list(numbers["simulator"].unique()), sorted(numbers["t_max_s"].unique())
+    styles = dict(zip(steps, ("-", "--", ":", "-.") * len(steps), strict=False))
+    for colour, name in zip(_colours(len(names)), names, strict=True):
+        for step in steps:
+            part = numbers[(numbers["simulator"] == name) & (numbers["t_max_s"] == step)]
+            label = f"{name}, steps up to {format_si(step, 's')}"
+            error_us = 1e6 * part["error_s"].where(np.isfinite(part["error_s"]))
+            axes.plot(part["reltol"], error_us, styles[step], marker="o", ms=4, color=colour, label=label)
+        refused = numbers[(numbers["simulator"] == name) & doubtful]
+        if len(refused):
+            above_us = 1e6 * refused["error_s"].where(np.isfinite(refused["error_s"]), top_us * 1e-6)
+            axes.plot(refused["reltol"], above_us, "x", color=colour, ms=10, mew=2, label=f"{name}, not believed")
+    axes.set(xscale="log", yscale="log", xlabel="reltol", ylabel="largest error of a spike (µs)")
+    axes.invert_xaxis()
+    axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return axes
+
+
 def draw_groups(axes: Axes, result: BenchResult) -> Axes:
     """Distance from the converged film against the number of groups: membrane on the left, film on the right."""
     numbers = result.numbers
@@ -247,6 +271,7 @@ FIGURES: dict[str, Figure1] = {
     "inhibition": draw_neuron_traces,
     "effects": draw_effects,
     "convergence": draw_convergence,
+    "tolerance": draw_tolerance,
     "groups": draw_groups,
     "set": draw_conductance,
     "source": draw_conductance,

@@ -12,6 +12,7 @@ import pandas as pd
 
 from bruno_spice.calibration.benches.convergence import spike_convergence
 from bruno_spice.calibration.benches.fecap import BenchResult
+from bruno_spice.calibration.benches.tolerance import tolerance_convergence
 from bruno_spice.calibration.circuits.deck import neuron_deck
 from bruno_spice.calibration.circuits.drive import scale_of, spike_charge_c
 from bruno_spice.calibration.circuits.experiments import (
@@ -221,6 +222,7 @@ BENCHES: dict[str, Callable[..., BenchResult]] = {
     "inhibition": inhibition,
     "effects": parameter_effects,
     "convergence": spike_convergence,
+    "tolerance": tolerance_convergence,
 }
 
 

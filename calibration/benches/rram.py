@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bruno_spice.calibration.benches.fecap import BenchResult
+from bruno_spice.calibration.circuits.around import rram_deck
 from bruno_spice.calibration.circuits.experiments import (
     NETLISTS,
     RRAM_NETLIST,
@@ -48,7 +49,7 @@ def set_by_limiter(
     Without `geometries_m` they are the deck's own filament, a short and wide and a long and narrow one.
     """
     if geometries_m is None:
-        length, radius = rram_geometry(Netlist.load(netlist))
+        length, radius = rram_geometry(rram_deck(netlist))
         geometries_m = [(length * a, radius * b) for a, b in ((1.0, 1.0), (0.9, 49 / 45), (1.1, 41 / 45))]
     keys = [
         (variant, length, radius, i) for variant in RTH_VARIANTS for length, radius in geometries_m for i in currents_a
@@ -70,7 +71,7 @@ def set_by_transistor(
     farm: Farm | None = None,
 ) -> BenchResult:
     """1T1R: the word-line voltage sets the current, the current the conductance."""
-    deck = Netlist.load(netlist).with_params(_own(overrides, "vgate"))
+    deck = rram_deck(netlist).with_params(_own(overrides, "vgate"))
     timing = rram_timing(deck, farm)
     end_s, near_end_s = timing.after_set.end_s, timing.set_end_s - 0.01 * timing.set_width_s
     jobs = [transient_job(deck.with_params({"vgate": v}), RRAM_VECTORS, end_s) for v in gates_v]
@@ -94,7 +95,7 @@ def set_by_source(
     farm: Farm | None = None,
 ) -> BenchResult:
     """SET by a current source with a voltage clamp across the cell, read afterwards by voltage."""
-    deck = Netlist.load(netlist).with_params(_own(overrides, "iprog"))
+    deck = rram_deck(netlist).with_params(_own(overrides, "iprog"))
     timing = rram_timing(deck, farm)
     jobs = [transient_job(deck.with_params({"iprog": i}), RRAM_VECTORS, timing.after_set.end_s) for i in currents_a]
     table = pd.DataFrame(
@@ -220,7 +221,7 @@ def _own(overrides: Overrides, *names: str) -> dict[str, float]:
 
 
 def _deck(netlist: Path | str, overrides: Overrides, **values: float) -> Netlist:
-    return Netlist.load(netlist).with_params({**_own(overrides, *values), **values})
+    return rram_deck(netlist).with_params({**_own(overrides, *values), **values})
 
 
 def _volts(deck: Netlist, name: str, given_v: float | None) -> float:

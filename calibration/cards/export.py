@@ -15,7 +15,9 @@ length and radius.
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
+from bruno_spice.calibration.cards.export_va import MODULES
 from bruno_spice.devices.cards.base import Card, FeLIFCard, HeraclesCard, NeuronCard, RRAMCard
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
@@ -35,15 +37,24 @@ MAX_EXPONENT = 300.0
 PARAMETERS_PER_LINE = 4
 
 
-def export_card(card: Card, folder: Path, name: str | None = None, source: str = "") -> list[Path]:
+Format = Literal["spice", "verilog-a"]
+
+
+def export_card(
+    card: Card, folder: Path, name: str | None = None, source: str = "", form: Format = "spice"
+) -> list[Path]:
     """Write ``NAME.lib`` (subcircuit) and ``NAME.param`` (the numbers, with units and errors) into `folder`.
 
-    `name` is that of the subcircuit too; by default the card's model. Raises `InputError` for a name that is no
-    SPICE name or a dead time too short to reset in.
+    As ``verilog-a`` it is ``NAME.va`` alone, a module. `name` is that of the subcircuit or module too; by default the
+    card's model. Raises `InputError` for a name that is no SPICE name or a dead time too short to reset in.
     """
     name = (name or card.model).lower()
     if not re.fullmatch(r"[a-z]\w*", name):
         raise InputError(f"'{name}' cannot name a subcircuit; use letters, digits and _, beginning with a letter")
+    if isinstance(card, NeuronCard):
+        _refuse_short_dead_time(card)
+    if form == "verilog-a":
+        return [write_atomic(folder / f"{name}.va", MODULES[card.model](card, name, source))]
     library = _WRITERS[card.model](card, name, source)
     return [
         write_atomic(folder / f"{name}.lib", library),
@@ -86,16 +97,19 @@ def heracles_library(card: Card, name: str, source: str) -> str:
     return _neuron_library(card, name, source, _HERACLES_SAYS, film, "", "film", "{cleared}", "V(film)-({at_rest})")
 
 
-def _neuron_library(
-    card: Card, name: str, source: str, says: str, film: str, domains: str, node: str, cleared: str, start: str
-) -> str:
-    """The circuit around the film: input, leak, spike and reset, at the film's own `node`, which a spike leaves at
-    `cleared`; the film starts where `start` says how far it is from there."""
+def _refuse_short_dead_time(card: NeuronCard) -> None:
     if card["t_refractory"] < SHORTEST_DEAD_TIME_S:
         raise InputError(
             f"the dead time t_refractory, {card['t_refractory']:g} s, is too short for a circuit to reset in; "
             f"set at least {SHORTEST_DEAD_TIME_S:g} s in the card"
         )
+
+
+def _neuron_library(
+    card: Card, name: str, source: str, says: str, film: str, domains: str, node: str, cleared: str, start: str
+) -> str:
+    """The circuit around the film: input, leak, spike and reset, at the film's own `node`, which a spike leaves at
+    `cleared`; the film starts where `start` says how far it is from there."""
     published = isinstance(card, NeuronCard) and card.leak == "published"
     leak_said = "V" if published else "|V|"
     return _NEURON.format(

@@ -3,24 +3,27 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from bruno_spice.calibration.circuits.around import NEURON_PINS, neuron_around
 from bruno_spice.calibration.errors import NetlistError
 from bruno_spice.calibration.spice.lines import Line
 from bruno_spice.calibration.spice.netlist import Netlist, Subcircuit
+from bruno_spice.calibration.verilog_a.foreign.model import is_model
 
-NEURON_PINS = ("inj", "vm", "spk", "pl", "pn", "vdd")
 NEURON_SOURCES = ("Istim", "Vsupply")
 SUPPLY_V = 3.3
 """Of a circuit that says nothing of its supply."""
 
 
 def neuron_deck(path: Path | str) -> Netlist:
-    """The testbench at `path`, or one written around the neuron circuit at `path`.
+    """The testbench at `path`, or one written around the neuron circuit, or the film in Verilog-A, at `path`.
 
     A circuit is a file without ``.tran`` that defines one subcircuit with the pins inj vm spk pl pn vdd; its
     parameters become deck-level parameters. What a file includes counts only where it defines no subcircuit itself,
     and what is a part of another circuit with these pins does not count.
     Raises `NetlistError` where pins, nodes or sources are missing, or where several circuits fit.
     """
+    if is_model(path):
+        return neuron_around(path)
     netlist = Netlist.load(path)
     if netlist.has_card(".tran") or not netlist.subcircuits:
         return _complete(netlist)

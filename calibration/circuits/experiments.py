@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bruno_spice import spice_netlists
+from bruno_spice.calibration.circuits.around import refuse_unscaled, rram_deck
 from bruno_spice.calibration.circuits.deck import neuron_deck
-from bruno_spice.calibration.circuits.recording import refuse_early_spikes
+from bruno_spice.calibration.circuits.recording import refuse_double_spikes, refuse_early_spikes
 from bruno_spice.calibration.circuits.rram_reads import RRAM_VECTORS, RRAMTiming, find_timing, read_cell
 from bruno_spice.calibration.circuits.spike_output import rests_high, spike_times
 from bruno_spice.calibration.errors import NetlistError
@@ -124,8 +125,9 @@ def tightened(deck: Netlist) -> Netlist:
 def neuron_waveform(raw: Waveform, stimulus: Stimulus, job: Job) -> Waveform:
     """The three neuron signals and the spikes in what a neuron `job` brought back.
 
-    Raises `SimulationError` for a spike before the membrane has reached the threshold.
+    Raises `SimulationError` for a spike before the membrane has reached the threshold, or twice.
     """
+    refuse_unscaled(raw, job)
     time, current = pwl(stimulus, float(raw.time_s[-1]))
     signals = {
         "i_syn_a": np.interp(raw.time_s, time, current),
@@ -133,7 +135,9 @@ def neuron_waveform(raw: Waveform, stimulus: Stimulus, job: Job) -> Waveform:
         "polarization": raw["v(pn)"],
     }
     wave = Waveform(raw.time_s, signals, spike_times(raw))
-    refuse_early_spikes(wave, job_parameter(job, "vth"), job.label)
+    deck = Netlist(Path(job.label), job.lines)
+    refuse_early_spikes(wave, deck.value("vth"), job.label)
+    refuse_double_spikes(wave, deck.value("tref"), job.label)
     return wave
 
 
@@ -174,7 +178,7 @@ def read_rrams(
     Raises `NetlistError` for a deck that lacks a parameter or a read, `SimulationError` where ngspice failed or a cell
     is not at its read voltage.
     """
-    timing = rram_timing(Netlist.load(netlist).with_params(shared_overrides(runs)), farm)
+    timing = rram_timing(rram_deck(netlist).with_params(shared_overrides(runs)), farm)
     raw = run_jobs(rram_jobs(runs, timing, netlist), farm)
     reads = [timing.read(run.v_reset_v is not None) for run in runs]
     return np.array(
@@ -198,7 +202,7 @@ def rram_timing(deck: Netlist, farm: Farm | None = None) -> RRAMTiming:
 
 def rram_jobs(runs: Sequence[RRAMRun], timing: RRAMTiming, netlist: Path | str = RRAM_NETLIST) -> list[Job]:
     """The jobs of `runs`, each up to the end of its last read."""
-    deck = Netlist.load(netlist)
+    deck = rram_deck(netlist)
     return [
         transient_job(
             deck.with_params(rram_overrides(run, deck)),

@@ -18,6 +18,8 @@ from bruno_spice.devices.waveform import Waveform
 
 EARLY_V = 10e-3
 """A spike at whose time the membrane is further than this below the threshold is early."""
+WITHIN_DEAD_TIME = 0.2
+"""Spikes closer than this share of the dead time are one."""
 NEAR = 0.9
 """Spikes below this share of the netlist's threshold come from somewhere else."""
 BEFORE_SPIKE_S = 20e-6
@@ -81,8 +83,26 @@ def refuse_early_spikes(spice: Waveform, v_threshold: float | None, label: str) 
         raise SimulationError(
             f"{label}: {early.size} of {reached_v.size} spikes come before the membrane is at the threshold: spike "
             f"{k + 1} at {format_si(spice.spike_times_s[k], 's')} with the membrane at {reached_v[k]:.4g} of "
-            f"{needed_v[k]:.4g} V; a trial step of ngspice has set the output, so lower reltol in the deck's .options, "
+            f"{needed_v[k]:.4g} V; a trial step has set the output, so lower reltol in the deck's .options, "
             f"to 1e-5 or below (where the comparator itself is off, record at least {ENOUGH_SPIKES} spikes)"
+        )
+
+
+def refuse_double_spikes(spice: Waveform, dead_time_s: float | None, label: str) -> None:
+    """Raise `SimulationError` where a spike follows another within `WITHIN_DEAD_TIME` of the netlist's dead time.
+
+    The circuit is held then: an output that passes half the supply twice has bounced in a step that was taken back.
+    """
+    if dead_time_s is None or spice.spike_times_s.size < 2:
+        return
+    intervals = np.diff(spice.spike_times_s)
+    double = np.flatnonzero(intervals < WITHIN_DEAD_TIME * dead_time_s)
+    if double.size:
+        k = double[0]
+        raise SimulationError(
+            f"{label}: {double.size} of {spice.spike_times_s.size} spikes come twice: spike {k + 2} at "
+            f"{format_si(spice.spike_times_s[k + 1], 's')}, {format_si(intervals[k], 's')} after the one before, but "
+            f"the circuit is held for {format_si(dead_time_s, 's')}; lower reltol or the longest step of .tran"
         )
 
 

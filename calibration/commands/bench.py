@@ -16,6 +16,7 @@ from bruno_spice.calibration.commands.shared import (
     announce,
     messages,
     number_option,
+    one_of,
     parse_overrides,
     print_json,
     simulator_for,
@@ -38,6 +39,9 @@ def simulate_fecap_command(
         typer.Option(help="What to measure; groups: how many of them make a film."),
     ] = "pv",
     netlist: Annotated[Path | None, typer.Option(help="FeCAP testbench (default: the project's).")] = None,
+    va: Annotated[
+        Path | None, typer.Option(help="Verilog-A model of a ferroelectric capacitor in the project's testbench.")
+    ] = None,
     settings: SetOption = None,
     groups: GroupsOption = None,
     out: Annotated[Path, typer.Option(help="Samples; the extracted numbers go to NAME.numbers.csv beside it.")] = Path(
@@ -52,14 +56,19 @@ def simulate_fecap_command(
     """Measure the ferroelectric capacitor in ngspice: loops, PUND, switching kinetics, reversal curves.
 
     Examples: `bruno simulate fecap --testbench pund --out pund.csv`,
-    `bruno simulate fecap --testbench pv --set imprint=0.2 --figure loops.png`
+    `bruno simulate fecap --testbench pv --set imprint=0.2 --figure loops.png`,
+    `bruno simulate fecap --va model.va --set area=1e-12`
     """
     from bruno_spice.calibration.benches.fecap import BENCHES, FECAP_NETLIST
     from bruno_spice.calibration.benches.film_study import group_convergence
+    from bruno_spice.calibration.circuits.around import fecap_deck
 
+    if va is not None and testbench == "groups":
+        raise InputError("--testbench groups asks about the project's own film; --va goes with the others")
     run_bench(
         {**BENCHES, "groups": group_convergence}[testbench],
-        netlist or FECAP_NETLIST,
+        fecap_deck,
+        one_of("--netlist", netlist, "--va", va) or FECAP_NETLIST,
         parse_overrides(settings, groups),
         out,
         figure,
@@ -72,8 +81,11 @@ def simulate_fecap_command(
 
 def simulate_neuron_bench_command(
     testbench: Annotated[
-        Literal["sweep", "trains", "coincidence", "inhibition", "effects", "convergence"],
-        typer.Option(help="What to measure; convergence: whether ngspice's spikes are those of the equations."),
+        Literal["sweep", "trains", "coincidence", "inhibition", "effects", "convergence", "tolerance"],
+        typer.Option(
+            help="What to measure; convergence: whether ngspice's spikes are those of the equations; tolerance: how "
+            "every installed simulator comes to them."
+        ),
     ] = "sweep",
     level: Annotated[
         Literal["a", "b"] | None, typer.Option(help="a: behavioural circuit (default), b: transistors.")
@@ -95,11 +107,13 @@ def simulate_neuron_bench_command(
     Example: `bruno simulate neuron-bench --testbench sweep --level b --json`
     """
     from bruno_spice.calibration.benches.neuron import BENCHES, LEVELS
+    from bruno_spice.calibration.circuits.deck import neuron_deck
 
     if level is not None and netlist is not None:
         raise InputError("give either --level or --netlist")
     run_bench(
         BENCHES[testbench],
+        neuron_deck,
         netlist or LEVELS[level or "a"],
         parse_overrides(settings, groups),
         out,
@@ -132,11 +146,13 @@ def simulate_rram_bench_command(
     Example: `bruno simulate rram-bench --testbench 1t1r --figure 1t1r.png`
     """
     from bruno_spice.calibration.benches.rram import BENCHES, RRAM_1T1R_NETLIST, RRAM_SOURCE_NETLIST
+    from bruno_spice.calibration.circuits.around import rram_deck
     from bruno_spice.calibration.circuits.experiments import RRAM_NETLIST
 
     default = {"1t1r": RRAM_1T1R_NETLIST, "source": RRAM_SOURCE_NETLIST}.get(testbench, RRAM_NETLIST)
     run_bench(
         BENCHES[testbench],
+        rram_deck,
         netlist or default,
         parse_overrides(settings),
         out,
@@ -150,6 +166,7 @@ def simulate_rram_bench_command(
 
 def run_bench(
     bench: Any,
+    reads: Any,
     netlist: Path,
     overrides: dict[str, float],
     out: Path,
@@ -159,17 +176,14 @@ def run_bench(
     dask: str | None,
     as_json: bool,
 ) -> None:
-    """Run one bench, write its two tables and its figure, and print the numbers."""
-    from bruno_spice.calibration.circuits.deck import neuron_deck
+    """Run one bench on the `netlist` that `reads` makes a deck of, write its tables and figure, print the numbers."""
     from bruno_spice.calibration.presentation.style import figure_format, new_figure, save
     from bruno_spice.calibration.spice.farm import Farm
-    from bruno_spice.calibration.spice.netlist import Netlist
 
     options: dict[str, Any] = {"workers": workers} if workers else {}
     refuse_folder(out)
     if figure is not None:
         figure_format(figure)
-    reads = neuron_deck if "neuron" in bench.__module__ else Netlist.load
     deck = reads(netlist).with_params(overrides)
     announce(deck)
     chosen = simulator_for(simulator, deck)

@@ -17,6 +17,7 @@ from bruno_spice.calibration.commands.shared import (
     keep_to_this_command,
     messages,
     number_option,
+    one_of,
     parse_overrides,
     print_json,
     refuse_what_says_nothing,
@@ -31,6 +32,12 @@ from bruno_spice.devices.units import parse_spice_number
 def calibrate_command(
     what: Annotated[str, typer.Argument(help=f"{', '.join(TARGETS)} or all.")] = "all",
     netlist: Annotated[Path | None, typer.Option(help="A testbench of your own, for neuron or rram.")] = None,
+    fecap: Annotated[
+        Path | None, typer.Option(help="Verilog-A model of a ferroelectric capacitor, in the project's neuron.")
+    ] = None,
+    va: Annotated[
+        Path | None, typer.Option(help="Verilog-A model of a resistive cell, in the project's RRAM testbench.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the cards.")] = CALIBRATED,
     model: Annotated[
         str | None, typer.Option(help=f"Compact model of the neuron: {MODELS.choices} (default: felif).")
@@ -78,7 +85,7 @@ def calibrate_command(
 
     Simulations that were done before come from the store. A fit that cannot be believed is written too, marked with
     the reason, and the exit code is 1. Examples: `bruno calibrate`,
-    `bruno calibrate neuron --set vth=2.4 --out my_cards`
+    `bruno calibrate neuron --set vth=2.4 --out my_cards`, `bruno calibrate neuron --fecap model.va --out my_cards`
     """
     from bruno_spice.calibration.cards.known_digits import rounded
     from bruno_spice.calibration.errors import FitError
@@ -88,12 +95,17 @@ def calibrate_command(
     from bruno_spice.calibration.targets.target import Asked, believed
 
     chosen = {name: TARGETS.find(name) for name in targets(what)}
-    one_of = " and ".join(TARGETS)
+    names = " and ".join(TARGETS)
+    if fecap is not None and list(chosen) != ["neuron"]:
+        raise InputError("--fecap goes with neuron: bruno calibrate neuron --fecap FILE")
+    if va is not None and list(chosen) != ["rram"]:
+        raise InputError("--va goes with rram: bruno calibrate rram --va FILE")
+    netlist = one_of("--netlist", netlist, "--fecap" if fecap else "--va", fecap or va)
     if netlist is not None and len(chosen) > 1:
-        raise InputError(f"--netlist goes with one of {one_of}: bruno calibrate neuron --netlist FILE")
+        raise InputError(f"--netlist goes with one of {names}: bruno calibrate neuron --netlist FILE")
     overrides = parse_overrides(settings)
     if overrides and len(chosen) > 1:
-        raise InputError(f"--set goes with one of {one_of}: bruno calibrate neuron --set vth=2.4")
+        raise InputError(f"--set goes with one of {names}: bruno calibrate neuron --set vth=2.4")
     if report is not None and set(chosen) != set(TARGETS):
         raise InputError("--report needs both devices: bruno calibrate all --report FOLDER")
     if current_scale is not None and not current_scale > 0:

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.table import Column, Table
@@ -151,18 +151,24 @@ def card_export_command(
     path: CardArgument,
     out: Annotated[Path, typer.Option(help="Folder for the netlist files.")] = Path("exported"),
     name: Annotated[str | None, typer.Option(help="Name of the subcircuit and of the files.")] = None,
+    form: Annotated[
+        Literal["spice", "verilog-a"],
+        typer.Option("--format", help="spice: a subcircuit of ngspice; verilog-a: a module for any simulator."),
+    ] = "spice",
     as_json: JsonOption = False,
 ) -> None:
     """Write a card as ngspice files: NAME.lib with a subcircuit of the model's equations, NAME.param with its numbers.
 
-    A FeLIF subcircuit has the pins of the neuron circuit and takes its place in any testbench.
+    A FeLIF subcircuit has the pins of the neuron circuit and takes its place in any testbench. As Verilog-A it is
+    NAME.va alone, a module with the same pins.
     Examples: `bruno card export data/calibrated/felif.json --out exported`,
-    `bruno simulate neuron --engine spice --netlist exported/felif.lib --dc 1n`
+    `bruno simulate neuron --engine spice --netlist exported/felif.lib --dc 1n`,
+    `bruno card export data/calibrated/felif.json --format verilog-a --out exported`
     """
     from bruno_spice.calibration.cards.export import export_card
 
     keep_to_this_command(out)
-    files = export_card(load_any_card(path), out, name, source=path.name)
+    files = export_card(load_any_card(path), out, name, path.name, form)
     if as_json:
         print_json({"files": [str(file) for file in files]})
     else:

@@ -122,6 +122,13 @@ def refuse_other_engine(engine: Engine, card: Path | None, netlist: Path | None,
         raise InputError("--card needs --engine model")
 
 
+def one_of(name: str, given: Path | None, other_name: str, other: Path | None) -> Path | None:
+    """The one of two options that is given, or None. Raises `InputError` where both are."""
+    if given is not None and other is not None:
+        raise InputError(f"give either {name} or {other_name}")
+    return other if given is None else given
+
+
 def print_json(content: Any) -> None:
     """Print `content` as JSON on standard output."""
     sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import qmc
 
 from bruno_spice.calibration.cards.provenance import provenance
+from bruno_spice.calibration.circuits.around import rram_deck
 from bruno_spice.calibration.circuits.experiments import (
     RRAM_NETLIST,
     RTH_VARIANTS,
@@ -112,7 +113,7 @@ def calibrate_rram(
     overrides = dict(overrides or {})
     for name in set(overrides) & set(SWEPT):
         raise InputError(f"--set {name}: the calibration varies {name} itself")
-    deck = Netlist.load(netlist)
+    deck = rram_deck(netlist)
     origin = provenance(deck, overrides, command, farm.simulator)
     deck = deck.with_params(overrides)
     variant = rram_variant(deck, variant, "rth_variant" in overrides)
@@ -126,7 +127,7 @@ def calibrate_rram(
             f"{timing.read_voltage_v:g} V; a card needs a read whose voltage lies across the cell"
         )
     data = _simulate(cell, timing, _known(cell, timing, deck))
-    card = rram_card(data, variant, origin)
+    card = rram_card(data, variant or "of the model", origin)
     programmable, filament = levels(card), RRAMParameters.from_card(card)
     samples = _sample_levels(cell, programmable, sampled)
     distributions = level_distributions(samples, programmable, filament, current_range(card))
@@ -139,7 +140,7 @@ class _Cell:
 
     netlist: Path
     overrides: dict[str, float]
-    variant: str
+    variant: str | None
     farm: Farm
     scale: Array
     """The deck's filament length and radius over those of `MEAN`, (2,)."""
@@ -194,8 +195,15 @@ def _simulate(cell: _Cell, timing: RRAMTiming, known: dict[str, Parameter]) -> R
     )
 
 
-def rram_variant(deck: Netlist, asked: str | None, overridden: bool = False) -> str:
-    """The thermal variant `asked` for, or the one that the parameter ``rth_variant`` of `deck` stands for."""
+def rram_variant(deck: Netlist, asked: str | None, overridden: bool = False) -> str | None:
+    """The thermal variant `asked` for, or the one that the parameter ``rth_variant`` of `deck` stands for.
+
+    None for a Verilog-A model of the user's without that parameter, whose thermal resistance is its own.
+    """
+    if deck.models and "rth_variant" not in deck.params:
+        if asked is not None:
+            raise InputError(f"--variant {asked}: {deck.models[0].module} has no parameter rth_variant")
+        return None
     if asked is not None and overridden:
         raise InputError(f"--set rth_variant and --variant {asked} say the same thing: give one")
     if asked is not None:

@@ -12,6 +12,8 @@ from typing import Any
 from bruno_spice.calibration.errors import CalibrationError, ConvergenceError, NetlistError, SimulationError
 from bruno_spice.calibration.spice.lines import Line
 
+BANNER = re.compile(r"\AThis is vacask.*^OpenBLAS CPUs:[^\n]*$", re.DOTALL | re.MULTILINE)
+"""What VACASK says of itself."""
 SHOWN = 160
 """Characters of a statement or of ngspice's words that a message shows."""
 
@@ -44,19 +46,10 @@ def diagnose(
         )
     if error := _netlist_fault(log, label, lines):
         return error
-    if match := re.search(
-        r"(?:Timestep too small|TRAN:|Homotopy|failed to converge|No convergence)[^\n]*", log, re.IGNORECASE
-    ):
-        node = re.search(r"trouble with [^\n]*", match[0])
-        named = re.search(r"(?:row node|pivot @ node) 'n_([^']+)'", log)
-        trouble = node[0] if node else f"trouble with node '{named[1]}'" if named else ""
-        when = re.search(r"time = ([\d.e+-]+)", match[0])
-        moving = " in the transient analysis" if "Transient analysis aborted" in log else " on the operating point"
+    if found := _no_convergence(log):
         return ConvergenceError(
-            f"{label}: {program} did not converge"
-            + (f" at {float(when[1]):g} s" if when else moving)
-            + (f", {trouble}" if trouble else "")
-            + "; start sources at zero, smooth what switches, or change .options"
+            f"{label}: {program} did not converge {found}; start sources at zero, smooth what switches, or change "
+            ".options"
         )
     if status == "crashed":
         return SimulationError(f"{label}: {program} ended its process (code {report.get('code')}){_last_words(log)}")
@@ -66,6 +59,34 @@ def diagnose(
             f"that are not finite; the waveform was thrown away{_last_words(log)}"
         )
     return NetlistError(f"{label}: {program} refused the netlist{_last_words(log)}")
+
+
+def _no_convergence(log: str) -> str:
+    """In which analysis, when and where the words of a simulator say that it found no solution; empty if they do not.
+
+    ngspice: ``TRAN: Timestep too small; time = ..., timestep = ...: trouble with node "a"``, without a time where that
+    was the operating point, and there with a star at each node of its table that had not settled. VACASK: ``Homotopy
+    failed`` on the operating point, ``Timestep too small. Transient analysis aborted.``, before either what broke, as
+    ``row node 'n_a'`` or ``zero pivot @ node 'i_v2:flow(br)'``.
+    """
+    told = re.search(
+        r"(?:Timestep too small|TRAN:|Homotopy|failed to converge|No convergence)[^\n]*", log, re.IGNORECASE
+    )
+    if told is None:
+        return ""
+    when = re.search(r"time = ([\d.e+-]+)", told[0])
+    moving = when is not None or "Transient analysis aborted" in log
+    where = re.search(r"trouble with node \"?([^\"\s]+)", told[0])
+    unsettled = re.search(r"^(\S+) +\S+ +\S+ \*$", log, re.MULTILINE)
+    broken = re.findall(r"(?:row|pivot @) node '[ni]_([^']+)'", log)
+    named = where[1] if where else broken[-1] if broken else unsettled[1] if unsettled else ""
+    source = re.fullmatch(r"(.+?)(?:#branch|:flow\(br\))", named)
+    trouble = f"source '{source[1]}'" if source else f"node '{named}'"
+    return (
+        ("in the transient analysis" if moving else "on the operating point")
+        + (f" at {float(when[1]):g} s" if when else "")
+        + (f", trouble with {trouble}" if named else "")
+    )
 
 
 def _netlist_fault(log: str, label: str, lines: Sequence[Line]) -> NetlistError | None:
@@ -170,6 +191,6 @@ def _spoken(vector: str) -> str:
 
 
 def _last_words(log: str) -> str:
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    lines = [line.strip() for line in BANNER.sub("", log).splitlines() if line.strip()]
     telling = [line for line in lines if re.search(r"error|can't|cannot|unknown|fail", line, re.IGNORECASE)]
     return f": {telling[0]}" if telling else f": {lines[-1]}" if lines else ""

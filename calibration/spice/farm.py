@@ -12,7 +12,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -36,6 +36,8 @@ from bruno_spice.devices.waveform import Waveform
 __all__ = ["Farm", "Job", "run_jobs", "try_jobs"]
 
 Outcome = Waveform | CalibrationError
+KEPT_DECKS = 40
+"""Decks of failed simulations."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +136,10 @@ def _run(jobs: Sequence[Job], farm: Farm, stop_at_error: bool) -> list[Outcome]:
 
 
 def with_deck(error: CalibrationError, key: str, job: Job, store: Store | None) -> CalibrationError:
-    """`error`, which says where the deck of a failed simulation lies now, to be run by hand: in the store's folder."""
+    """`error`, which says where the deck of a failed simulation lies now, to be run by hand: in the store's folder.
+
+    The last `KEPT_DECKS` stay there.
+    """
     if store is None or not isinstance(error, SimulationError):
         return error
     path = store.path / "failed" / f"{key[:16]}.cir"
@@ -142,6 +147,9 @@ def with_deck(error: CalibrationError, key: str, job: Job, store: Store | None) 
         write_atomic(path, job.deck)
     except (OSError, InputError):
         return error
+    with suppress(OSError):  # another process may do the same
+        for old in sorted(path.parent.glob("*.cir"), key=lambda each: each.stat().st_mtime)[:-KEPT_DECKS]:
+            old.unlink(missing_ok=True)
     return type(error)(f"{error} (its deck: {path})")
 
 

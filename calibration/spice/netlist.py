@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from bruno_spice.calibration.errors import NetlistError, unknown_name
 from bruno_spice.calibration.spice import reading
 from bruno_spice.calibration.spice.lines import Line, Source, expand_deck, read_deck
-from bruno_spice.calibration.spice.ngspice import Job
+from bruno_spice.calibration.spice.ngspice import Job, Model
 from bruno_spice.calibration.spice.source_text import split_lines
 from bruno_spice.calibration.spice.statements import (
     PARAM_FUNCTION,
@@ -90,6 +90,8 @@ class Netlist:
     """Physical lines, comments included; the first is the title."""
     remarks: tuple[str, ...] = ()
     """What was recognised in its files, for the user to know."""
+    models: tuple[Model, ...] = ()
+    """Verilog-A models that it has instances of."""
 
     @classmethod
     def load(cls, path: Path | str) -> "Netlist":
@@ -143,9 +145,10 @@ class Netlist:
         return self.with_params(overrides or {}).text
 
     def sha256(self, overrides: Mapping[str, float] | None = None) -> str:
-        """SHA-256 of the code of the deck and its includes; comments and blanks do not count."""
+        """SHA-256 of the code of the deck, its includes and models; a netlist's comments and blanks do not count."""
         lines = self.with_params(overrides or {}).lines[1:]
-        return hashlib.sha256("\n".join(line.code for line in lines if line.code).encode()).hexdigest()
+        code = [line.code for line in lines if line.code] + [model.source for model in self.models]
+        return hashlib.sha256("\n".join(code).encode()).hexdigest()
 
     @cached_property
     def declarations(self) -> dict[str, Declaration]:
@@ -404,4 +407,4 @@ def transient_job(netlist: Netlist, vectors: Sequence[str], t_stop_s: float | No
     lines = netlist.with_tran(t_stop_s).rendered
     names = tuple(v.lower() for v in vectors)
     ready = (*lines[:-1], Line(f".save {' '.join(names)}"), lines[-1])
-    return Job(deck_text(ready), names, stop, label or netlist.path.name, ready)
+    return Job(deck_text(ready), names, stop, label or netlist.path.name, ready, netlist.models)

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bruno_spice.calibration.errors import SimulationError
+from bruno_spice.calibration.errors import NetlistError, SimulationError
 from bruno_spice.calibration.spice.diagnosis import diagnose
 from bruno_spice.calibration.spice.lines import Line
 from bruno_spice.calibration.spice.statements import deck_text, with_options
@@ -40,6 +40,7 @@ _PAUSE_S, _LONGEST_PAUSE_S = 0.02, 2.0
 _MARGIN_S = 30.0
 TIGHTER = {"reltol": 1e-6, "itl1": 1000, "itl4": 500, "gmin": 1e-13}
 T = TypeVar("T")
+NEEDS_COMPILED = "runs compiled only: --simulator vacask or ngspice-osdi, with the extra bruno-spice[veriloga]"
 INSTALL = (
     "ngspice is not available; install it with its shared library "
     "(Debian: ngspice libngspice0; macOS: brew install ngspice)"
@@ -47,11 +48,27 @@ INSTALL = (
 
 
 @dataclass(frozen=True)
+class Model:
+    """A Verilog-A module of the user's that a deck has instances of: ``Xfe vm pl pn NAME area={area}``."""
+
+    name: str
+    """In the deck, lower-case."""
+    module: str
+    """As its source calls it."""
+    source: str
+    """Its text, with what it includes written out."""
+    ports: tuple[str, ...]
+    parameters: tuple[str, ...]
+    """Those that an instance may set, lower-case, as compiled models have them."""
+
+
+@dataclass(frozen=True)
 class Job:
     """A deck ready to run: its text with everything written out, the vectors to bring back, and the end of time.
 
     `vectors` are ngspice names, ``v(vm)`` or ``i(vsupply)``; `label` names the job in messages; `origins` say
-    where each line came from. Two jobs with the same `key` give the same waveform.
+    where each line came from; `models` are those that the deck has instances of beside its subcircuits. Two jobs with
+    the same `key` give the same waveform.
     """
 
     deck: str
@@ -59,6 +76,7 @@ class Job:
     t_stop_s: float
     label: str = "simulation"
     origins: tuple[Line, ...] = field(default=(), compare=False, repr=False)
+    models: tuple[Model, ...] = ()
 
     @property
     def lines(self) -> tuple[Line, ...]:
@@ -68,6 +86,7 @@ class Job:
     def key(self, version: str) -> str:
         """SHA-256 of everything the result depends on: the text that ngspice reads, vectors, end, ngspice's version."""
         parts = ["2", self.deck, list(self.vectors), self.t_stop_s, version]
+        parts += [[model.name, model.source] for model in self.models]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def tightened(self) -> "Job":
@@ -117,6 +136,8 @@ class Worker:
 
         Raises `NetlistError` where the deck is at fault, `SimulationError` where the run failed.
         """
+        if job.models:
+            raise NetlistError(f"{job.label}: {job.models[0].module}, a Verilog-A model, {NEEDS_COMPILED}")
         return self.simulated(job, {})
 
     def simulated(self, job: Job, more: dict[str, Any]) -> Waveform:

@@ -68,6 +68,10 @@ class Taken:
 def taken(deck: Netlist) -> Taken:
     """What `deck` simulates. Raises `NetlistError` where ngspice cannot evaluate a parameter."""
     circuits = {s.card: f"{circuit.name} ({_place(circuit.line)})" for s, circuit in deck.instances()}
+    models = {model.name: model for model in deck.models}
+    for s in deck.elements():
+        for word in set(s.words) & models.keys() if s.card.startswith("x") and s.card not in circuits else ():
+            circuits[s.card] = f"{models[word].module} (Verilog-A, {s.line.path.name if s.line.path else s.line.where})"
     values = {name: param.value for name, param in deck.params.items()}
     return Taken(str(deck.path), circuits, values, deck.remarks)
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+from bruno_spice.calibration.circuits.around import rram_deck
 from bruno_spice.calibration.circuits.experiments import RRAM_NETLIST, RRAMRun, program_rrams
 from bruno_spice.calibration.presentation import style
 from bruno_spice.calibration.presentation.page import Picture, Section, Table
 from bruno_spice.calibration.rram.calibrate import RRAMCalibration, calibrate_rram
 from bruno_spice.calibration.rram.figures import conductance_against_current, relative_residual, rram_figure
-from bruno_spice.calibration.spice.netlist import Netlist
 from bruno_spice.calibration.targets.report import correlation, parameter_table
 from bruno_spice.calibration.targets.target import Asked, Rows, Target, common, only, sampled
 from bruno_spice.devices.units import format_si
@@ -81,7 +81,7 @@ RRAM = Target(
     model="RRAM filament",
     calibrate=calibrate_rram,
     netlist=RRAM_NETLIST,
-    deck=Netlist.load,
+    deck=rram_deck,
     accepts=frozenset({"variant"}),
     options=options,
     summary=summary,

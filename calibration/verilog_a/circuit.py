@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from bruno_spice.calibration.errors import NetlistError, unknown_name
 from bruno_spice.calibration.spice.lines import Line
+from bruno_spice.calibration.spice.ngspice import Model
 from bruno_spice.calibration.spice.statements import PARAM_FUNCTION, Statement, assignments, statements_of
 from bruno_spice.calibration.verilog_a.expressions import (
     CONSTANTS,
@@ -77,11 +78,13 @@ class Deck:
     """A deck by its definitions; the deck's own is ``""``."""
 
     statements: tuple[Statement, ...]
+    models: Mapping[str, Model] = field(default_factory=dict)
+    """Verilog-A models of the user's, by the name that instances have."""
 
     @classmethod
-    def of(cls, lines: Sequence[Line]) -> "Deck":
-        """The deck of rendered `lines`, the title first. Raises `NetlistError`."""
-        return cls(statements_of(lines))
+    def of(cls, lines: Sequence[Line], models: Sequence[Model] = ()) -> "Deck":
+        """The deck of rendered `lines`, the title first, and `models` of the user's. Raises `NetlistError`."""
+        return cls(statements_of(lines), {model.name: model for model in models})
 
     @cached_property
     def definitions(self) -> dict[str, Definition]:
@@ -257,11 +260,18 @@ class Scope:
                     statement.line,
                 )
         for statement in self.definition.elements:
-            if statement.card.startswith("x"):
+            if statement.card.startswith("x") and self.model(statement) is None:
                 yield from self.instance(statement).starts()
+
+    def model(self, statement: Statement) -> Model | None:
+        """The Verilog-A model that `statement` makes an instance of; None for a subcircuit's."""
+        name = head_words(statement)[-1]
+        return None if name in self.deck.definitions else self.deck.models.get(name)
 
     def instance(self, statement: Statement) -> "Scope":
         """The scope of the instance that `statement` makes."""
+        if (model := self.model(statement)) is not None:
+            refuse(statement.line, f"the Verilog-A model {model.module} within a subcircuit")
         words = head_words(statement)
         definition = self.deck.definitions.get(words[-1]) if len(words) > 1 else None
         if definition is None or not words[-1]:

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 
-from bruno_spice.calibration.errors import NetlistError
+from bruno_spice.calibration.errors import NetlistError, unknown_name
 from bruno_spice.calibration.spice.lines import Line
-from bruno_spice.calibration.spice.statements import Statement, option_pairs
+from bruno_spice.calibration.spice.ngspice import Model
+from bruno_spice.calibration.spice.statements import Statement, assignments, option_pairs
 from bruno_spice.calibration.verilog_a.circuit import Deck, Scope, head_words, refuse
 from bruno_spice.calibration.verilog_a.expressions import Expression, ExpressionError, evaluate, node
 from bruno_spice.calibration.verilog_a.module import Module, element_module, subcircuit_module
@@ -46,6 +47,8 @@ OTHERWISE = frozenset((
     "pivtol", "pivrel", "klu", "sparse", "bypass", "minbreak", "noopiter", "limpts", "limtim", "lvltim", "trytocompact",
 ))  # fmt: skip
 """Options read apart, and those that choose among algorithms of ngspice."""
+OF_USER = "bruno_"
+"""What a model of the user's is called begins with, so that it takes no device's name."""
 BUILT_IN = {"r": ("resistor", "r"), "c": ("capacitor", "c"), "l": ("inductor", "l")}
 CONTROLLED = {"e": "vcvs", "g": "vccs", "f": "cccs", "h": "ccvs"}
 _PWL = re.compile(r"pwl ?\((.*)\)", re.IGNORECASE)
@@ -73,13 +76,15 @@ class MissingError(Exception):
         self.names = list(names)
 
 
-def translate(lines: Sequence[Line], vectors: Sequence[str]) -> Translation:
+def translate(lines: Sequence[Line], vectors: Sequence[str], models: Sequence[Model] = ()) -> Translation:
     """The rendered deck `lines` for VACASK, which brings back `vectors` (``v(vm)``, ``i(vsupply)``).
+
+    `models` are those of the user's that it has instances of.
 
     Raises `NetlistError` by file and line for what has no translation, `MissingError` for vectors that there are not.
     """
     try:
-        return _Translator(Deck.of(lines)).translation(vectors)
+        return _Translator(Deck.of(lines, models)).translation(vectors)
     except RecursionError:
         where = next((str(line.path) for line in lines if line.path), "the deck")
         raise NetlistError(
@@ -113,6 +118,8 @@ class Placed:
 
     def instance(self, statement: Statement) -> tuple[Module, dict[str, float]]:
         """The module of an instance, and the values of its parameters by what the module calls them."""
+        if (model := self.numbers.model(statement)) is not None:
+            return self._of_user(model, statement)
         inner = self.numbers.instance(statement)
         name = inner.definition.name
         if name not in self.modules:
@@ -124,6 +131,25 @@ class Placed:
             given = inner.given.get(parameter)
             values[called] = _value(given or self.numbers.name(parameter, statement.line), statement.line)
         return module, values
+
+    def _of_user(self, model: Model, statement: Statement) -> tuple[Module, dict[str, float]]:
+        """A model of the user's, under a name that no device of a simulator has, and what the instance sets of it."""
+        called, line = f"{OF_USER}{model.name}", statement.line
+        nodes = head_words(statement)[1:-1]
+        if len(nodes) != len(model.ports):
+            raise NetlistError(
+                f"{line.where}: {len(nodes)} nodes for the {len(model.ports)} ports of {model.module}, "
+                f"{', '.join(model.ports)}"
+            )
+        values = {}
+        for name, start, stop in assignments(statement.code):
+            if name.lower() not in model.parameters:
+                known = dict.fromkeys(model.parameters)
+                raise NetlistError(f"{line.where}: {unknown_name(name, known, f'{model.module} has no parameter')}")
+            values[name.lower()] = _value(self.numbers.bound(statement.code[start:stop], line), line)
+        source = re.sub(rf"\b((?:macro)?module\s+){re.escape(model.module)}\b", rf"\1{called}", model.source)
+        self.modules[model.name] = Module(called, model.ports, {n: n for n in model.parameters}, {}, source)
+        return self.modules[model.name], values
 
 
 class _Translator(Placed):

@@ -13,7 +13,7 @@ from typing import Any
 
 from bruno_spice.calibration.errors import SimulationError
 from bruno_spice.calibration.spice.lines import Line
-from bruno_spice.calibration.spice.ngspice import Job, Ngspice, Simulator
+from bruno_spice.calibration.spice.ngspice import Job, Model, Ngspice, Simulator
 from bruno_spice.calibration.spice.statements import deck_text
 from bruno_spice.calibration.verilog_a import openvaf
 from bruno_spice.calibration.verilog_a.circuit import Deck, head_words
@@ -31,12 +31,13 @@ def installed_osdi() -> Ngspice:
         return worker.start()
 
 
-def with_models(lines: Sequence[Line]) -> tuple[tuple[Module, ...], tuple[Line, ...]]:
-    """The modules of the subcircuits that the rendered deck `lines` has instances of, and the deck with those in place.
+def with_models(lines: Sequence[Line], models: Sequence[Model] = ()) -> tuple[tuple[Module, ...], tuple[Line, ...]]:
+    """The modules of the subcircuits, and of the user's `models`, that the rendered deck `lines` has instances of, and
+    the deck with those in place.
 
     Raises `NetlistError` by file and line for what has no translation.
     """
-    deck = Deck.of(lines)
+    deck = Deck.of(lines, models)
     placed = Placed(deck)
     found: list[Line] = []
     for statement in deck.statements:
@@ -63,7 +64,7 @@ class OsdiWorker(CompiledWorker):
 
     def run(self, job: Job) -> Waveform:
         """Simulate `job`; raises what a run in ngspice does, and `NetlistError` for what has no translation."""
-        modules, lines = with_models(job.lines)
+        modules, lines = with_models(job.lines, job.models)
         ready = Job(deck_text(lines), job.vectors, job.t_stop_s, job.label, lines)
         with self._working:
             files = self.files(modules)

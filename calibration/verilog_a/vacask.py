@@ -42,7 +42,7 @@ class VacaskWorker(CompiledWorker):
         """Simulate `job`; raises what a run in ngspice does, and `NetlistError` for what has no translation."""
         installed = openvaf.installed()
         try:
-            translation = translate(job.lines, job.vectors)
+            translation = translate(job.lines, job.vectors, job.models)
         except MissingError as error:
             return self.believed({"status": "missing vectors", "names": error.names}, None, job)
         with self._working:

@@ -10,7 +10,7 @@ from bruno_spice.calibration.circuits.experiments import (
     neuron_waveform,
     simulate_neurons,
 )
-from bruno_spice.calibration.circuits.recording import refuse_early_spikes
+from bruno_spice.calibration.circuits.recording import refuse_double_spikes, refuse_early_spikes
 from bruno_spice.calibration.errors import SimulationError
 from bruno_spice.calibration.spice.farm import run_jobs
 from bruno_spice.devices.stimulus import Stimulus
@@ -56,6 +56,14 @@ def test_a_comparator_that_is_off_by_an_offset_or_takes_its_time_is_believed():
     slow[3] -= 0.02
     with pytest.raises(SimulationError, match="1 of 5 spikes"):
         refuse_early_spikes(ramps(slow, slopes), None, "slow comparator")
+
+
+def test_a_spike_within_the_dead_time_is_refused_as_one_that_comes_twice():
+    double = Waveform(TIME_S, {"v_mem_v": 0 * TIME_S}, np.array([1e-3, 2e-3, 2.003e-3, 4e-3]))
+    with pytest.raises(SimulationError, match=r"^mine: 1 of 4 spikes come twice: spike 3 at 2.003 ms, 3 µs after"):
+        refuse_double_spikes(double, 300e-6, "mine")
+    refuse_double_spikes(double, None, "a circuit that names no dead time")
+    refuse_double_spikes(double, 10e-6, "a short one")
 
 
 def test_ngspice_fires_early_at_a_loose_tolerance_and_is_found_out(tmp_path, ngspice):

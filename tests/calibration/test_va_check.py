@@ -71,6 +71,7 @@ UNSUPPORTED = {
     "$random": "V(b) <+ $random;",
     "$rdist_normal": "V(b) <+ $rdist_normal(n, 0, 1);",
     "$table_model": 'V(b) <+ $table_model(V(a), "table.tbl");',
+    "$fopen": 'n = $fopen("/etc/passwd");',
     "@(cross)": "@(cross(V(a) - 1, 1)) ;",
     "@(above)": "@(above(V(a) - 1)) ;",
     "@(timer)": "@(timer(0, 1u)) ;",
@@ -96,6 +97,18 @@ def test_what_the_compiler_does_not_take_is_one_sentence(tmp_path, name):
     (found,) = check(analog(tmp_path, "n = 1;", UNSUPPORTED[name]))
     assert (found.where, found.kind, found.name) == (f"{tmp_path / 'model.va'}:{FIRST_LINE + 2}", "unsupported", name)
     assert "\n" not in found.sentence
+
+
+@pytest.mark.parametrize("case", [*HIDDEN, *UNSUPPORTED])
+def test_each_ends_the_command_in_a_sentence_and_exit_code_2(bruno, tmp_path, case):
+    lines, name, _ = HIDDEN.get(case) or (["n = 1;", UNSUPPORTED[case]], case, 0)
+    path = analog(tmp_path, *lines)
+    code, out, err = bruno("va", "check", path)
+    assert code == 2
+    assert all(line.startswith(f"{path}:") for line in out.splitlines())
+    assert name in out
+    assert err.startswith(f"error: {path}: ")
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -254,12 +254,15 @@ def _models() -> list[bytes]:
 
 
 def _veriloga(folder: Path, data: bytes, rng: random.Random) -> Outcome:
-    """Read and checked; the compiler, a program of its own, has no part in it."""
+    """Read, checked, and a deck written around it; the compiler, a program of its own, has no part in it."""
+    from bruno_spice.calibration.circuits.around import fecap_deck, neuron_around, rram_deck
     from bruno_spice.calibration.verilog_a.foreign.checking import check
     from bruno_spice.calibration.verilog_a.foreign.declared import read_modules
 
     path = written(folder, "model.va", data)
-    return called(lambda: (read_modules(path), check(path)))
+    read = called(lambda: (read_modules(path), check(path)))
+    deck = rng.choice((fecap_deck, neuron_around, rram_deck))
+    return called(lambda: deck(path).declarations) if read.code == 0 else read
 
 
 VERILOGA = b"""`include "disciplines.vams"

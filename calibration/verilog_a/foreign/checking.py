@@ -39,6 +39,9 @@ UNSUPPORTED = {
     "$table_model": "write the table as a function",
     "generate": "write the instances out", "genvar": "write the loop out",
 }  # fmt: skip
+FILES = re.compile(
+    r"\$(f(open|close|strobe|write|display|monitor|debug|getc|gets|scanf|seek|tell|error|flush|rewind)|readmem[bh]|system)"
+)
 RANDOM = re.compile(r"\$(r?dist)_\w+")
 EVENTS = ("cross", "above", "timer")
 
@@ -89,6 +92,9 @@ def _unsupported(tokens: Sequence[Token]) -> Iterator[Finding]:
             yield Finding(token.where, "unsupported", token.text, f"{token.text}; {advice}")
         elif RANDOM.fullmatch(token.text):
             yield Finding(token.where, "unsupported", token.text, f"{token.text}; {UNSUPPORTED['$random']}")
+        elif FILES.fullmatch(token.text):
+            advice = "a model of a device reads and writes no files and runs no programs"
+            yield Finding(token.where, "unsupported", token.text, f"{token.text}; {advice}")
         elif token.text == "@" and following == "(":
             for t in tokens[i + 2 : matching(tokens, i + 1)]:
                 if t.text in EVENTS:

@@ -12,6 +12,8 @@ from bruno_spice.calibration.verilog_a.foreign.source import Token, read_source,
 from bruno_spice.devices.errors import InputError
 
 VARIABLES = ("real", "integer", "string")
+DIRECTIONS = ("inout", "input", "output", "electrical", "thermal")
+"""Words of a list of ports that name none."""
 TOO_DEEP = "statements within statements, too deep to be read"
 _OPEN, _CLOSE = {"(": ")", "[": "]", "{": "}"}, (")", "]", "}")
 
@@ -98,9 +100,7 @@ def _module(tokens: list[Token], path: Path) -> Module:
         raise InputError(f"{path}: a module without a name")
     head = until(tokens, 0)
     found = Module(tokens[0].text, tokens[0].path, tokens[0].line)
-    found.ports = [
-        t.text for t in tokens[1:head] if t.kind == "name" and t.text not in ("inout", "electrical", "thermal")
-    ]
+    found.ports = [t.text for t in tokens[1:head] if t.kind == "name" and t.text not in DIRECTIONS]
     attributes: list[Token] = []
     at = head + 1
     while at < len(tokens):

@@ -26,6 +26,8 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 
+_INCLUDE = re.compile(r"^[^\S\n]*`include[^\S\n]+[\"<]([^\"<>\n]+)[\">][^\n]*$", re.MULTILINE)
+
 
 @dataclass(frozen=True)
 class Token:
@@ -52,6 +54,24 @@ class _Macro:
 def read_source(path: Path) -> list[Token]:
     """The tokens of the file at `path` with everything it includes. Raises `InputError` by file and line."""
     return list(_Preprocessor().file(path, "", 0))
+
+
+def written_out(path: Path, depth: int = 0) -> str:
+    """The text of the file at `path` with the files beside it that it includes in their places.
+
+    One that is not there stays as it is: the compiler's own, or in a branch that no one takes. Raises `InputError`.
+    """
+    if depth > MAX_DEPTH:
+        raise InputError(f"{path}: more than {MAX_DEPTH} files that include one another")
+
+    def included(match: re.Match[str]) -> str:
+        beside = path.parent / match[1]
+        return written_out(beside, depth + 1) if is_file(beside) else match[0]
+
+    text = _INCLUDE.sub(included, _raw(path, ""))
+    if len(text) > MAX_FILE_BYTES:
+        raise InputError(f"{path}: has more than {MAX_FILE_BYTES >> 20} MiB with what it includes, which is no model")
+    return text
 
 
 def _raw(path: Path, at: str) -> str:

@@ -49,12 +49,12 @@ def fit_measured(
     g_range_s: tuple[float, float] | None = None,
     bits: int = 3,
     read_voltage_v: float | None = None,
-    command: str = "bruno fit rram",
+    noise_path: Path | None = None,
 ) -> MeasuredFit:
     """The card of the cell of `tables`, one of a kind at most.
 
     Main: `noise` of its reads. Other: `g_range_s`, between which its levels lie (default: all that was measured); `bits` of
-    the levels whose overlap it states. Raises `InputError`.
+    the levels whose overlap it states; `noise_path` is the file of `noise`. Raises `InputError`.
     """
     by_kind: dict[str, CellTable] = {}
     for table in tables:
@@ -87,7 +87,7 @@ def fit_measured(
     for name, unit, value in (("read_voltage", "V", read_voltage_v), ("temperature", "K", next(iter(kelvin), None))):
         if value is not None:
             parameters[name] = Parameter(value=value, unit=unit, source="measured")
-    fields |= {"envelope": _envelope(curve, found), "provenance": _provenance([t.path for t in tables], command)}
+    fields |= {"envelope": _envelope(curve, found), "provenance": _provenance([*(t.path for t in tables), *([noise_path] if noise_path else [])])}
     card = MeasuredCard.build(parameters, **fields)
     cell = MeasuredCell(card)
     fields["overlap"] = overlaps(cell, bits)
@@ -121,7 +121,7 @@ def _envelope(curve: Any, found: Writes | None) -> dict[str, Range]:
     return spans
 
 
-def _provenance(paths: Sequence[Path], command: str) -> Provenance:
+def _provenance(paths: Sequence[Path]) -> Provenance:
     whole = hashlib.sha256()
     for path in paths:
         whole.update(path.read_bytes())
@@ -129,7 +129,7 @@ def _provenance(paths: Sequence[Path], command: str) -> Provenance:
         netlist=", ".join(path.name for path in paths),
         sha256=whole.hexdigest(),
         ngspice_version="a measurement",
-        command=command,
+        command="bruno fit rram",
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
     )
 

@@ -211,3 +211,8 @@ class MeasuredCard(Card):
         if "temperature" not in self.parameters:
             found.append("the temperature of the measurement is not known")
         return found
+
+    @property
+    def misread(self) -> list[tuple[float, float, float | None]]:
+        """Of evenly spaced levels, at the times that the relaxation covers."""
+        return [(at.time_s, at.misread, max(at.by_level)) for at in self.overlap]

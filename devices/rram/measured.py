@@ -30,6 +30,8 @@ from bruno_spice.devices.units import format_si
 
 Array = NDArray[np.float64]
 FURTHEST = 1000.0
+LEAST_S = 1e-9
+"""No device has less, whatever noise a tester adds to nothing; a resistor in a netlist needs some."""
 
 
 @dataclass(frozen=True)
@@ -43,45 +45,48 @@ class Line:
     def of(cls, value: Numbers, nodes: Array) -> "Line":
         """Of `value`, any shape; what lies beyond an end is at it."""
         lib = library(value)
-        last = max(len(nodes) - 2, 0)
-        if lib is np:
-            x, known = np.asarray(value, dtype=np.float64), nodes
-            below = np.clip(np.searchsorted(known, x, side="right") - 1, 0, last)
-            inside = np.clip(x, known[0], known[-1])
-        else:
-            known = lib.as_tensor(nodes, dtype=value.dtype, device=value.device)
-            below = (lib.searchsorted(known, value.contiguous(), right=True) - 1).clamp(0, last)
-            inside = value.clamp(nodes[0], nodes[-1])
+        inside = np.clip(value, nodes[0], nodes[-1]) if lib is np else value.clamp(nodes[0], nodes[-1])
         if len(nodes) == 1:
-            return cls(below, 0.0 * inside)
+            return cls(lib.zeros_like(inside, dtype=lib.int64), 0.0 * inside)
+        steps = np.diff(nodes)
+        if np.allclose(steps, steps[0], rtol=1e-6, atol=0.0):
+            along = (inside - nodes[0]) / steps[0]
+            below = _whole(along).clip(0, len(nodes) - 2)
+            return cls(below, along - below)
+        known = nodes if lib is np else lib.as_tensor(nodes, dtype=value.dtype, device=value.device)
+        below = (lib.searchsorted(known, inside, side="right") - 1).clip(0, len(nodes) - 2)
         return cls(below, (inside - known[below]) / (known[below + 1] - known[below]))
+
+
+def _whole(value: Numbers) -> Numbers:
+    return np.asarray(value).astype(np.int64) if library(value) is np else value.long()
 
 
 def along(values: Array, at: Line) -> Numbers:
     """`values` (n,) at `at`."""
-    known, above = _beside(values, at)
-    return known[at.below] + at.share * (known[above] - known[at.below])
+    if len(values) == 1:
+        return values[0] + 0.0 * at.share
+    low, high = _taken(values, at.below), _taken(values, at.below + 1)
+    return low + at.share * (high - low)
 
 
 def between(table: Array, rows: Line, columns: Line) -> Numbers:
     """`table` (n, m) at `rows` and `columns`, bilinear."""
-    known, above = _beside(table, rows)
+    flat, width = table.ravel(), table.shape[1]
+    corner = rows.below * width + columns.below
 
-    def within(row: Any) -> Numbers:
-        left, right = known[row, columns.below], known[row, columns.below + 1]
+    def within(first: Numbers) -> Numbers:
+        left, right = _taken(flat, first), _taken(flat, first + 1)
         return left + columns.share * (right - left)
 
-    low = within(rows.below)
-    return low + rows.share * (within(above) - low)
+    low = within(corner)
+    return low if len(table) == 1 else low + rows.share * (within(corner + width) - low)
 
 
-def _beside(table: Array, at: Line) -> tuple[Any, Any]:
-    """`table` as the kind of numbers that `at` has, and the indices above."""
-    lib = library(at.share)
-    if lib is np:
-        return table, np.minimum(at.below + 1, len(table) - 1)
-    known = lib.as_tensor(table, dtype=at.share.dtype, device=at.share.device)
-    return known, (at.below + 1).clamp(max=len(table) - 1)
+def _taken(values: Array, index: Numbers) -> Numbers:
+    """`values` (n,) at `index`, in single precision where that is a tensor: a table's numbers have no more."""
+    torch = library(index)
+    return values[index] if torch is np else torch.as_tensor(values, dtype=torch.float32, device=index.device).take(index)
 
 
 class MeasuredCell:
@@ -122,7 +127,7 @@ class MeasuredCell:
         levels = self.card.verified
         assert levels is not None
         rows = Line.of(g_s, np.array(levels.conductance_s))
-        return _not_negative(
+        return _positive(
             g_s + between(np.array(levels.quantiles_s), rows, Line.of(z_write, np.array(levels.scores)))
         )
 
@@ -141,7 +146,7 @@ class MeasuredCell:
                 f"{format_si(known.time_s[-1], 's')} that were measured"
             )
         rows = Line.of(g_s, np.array(known.conductance_s))
-        return _not_negative(g_s + between(moved_s(known, time_s), rows, Line.of(z_time, np.array(known.scores))))
+        return _positive(g_s + between(moved_s(known, time_s), rows, Line.of(z_time, np.array(known.scores))))
 
     def noise_s(self, g_s: Numbers) -> Numbers:
         """Standard deviation of one read of devices at `g_s`; 0 where none was measured."""
@@ -162,5 +167,5 @@ def moved_s(known: Relaxation, time_s: float) -> Array:
     return np.asarray(tables[below] + share * (tables[below + 1] - tables[below]))
 
 
-def _not_negative(g_s: Numbers) -> Numbers:
-    return np.maximum(g_s, 0.0) if library(g_s) is np else g_s.clamp(min=0.0)
+def _positive(g_s: Numbers) -> Numbers:
+    return np.maximum(g_s, LEAST_S) if library(g_s) is np else g_s.clamp(min=LEAST_S)

@@ -86,9 +86,7 @@ def _spread_text(card: RRAMCard) -> str:
     share = 100 * remaining_sigma()
     declared = {name: card[f"{name}_sigma"] for name in ("length", "radius")}
     sides = ", ".join(f"{name} {100 * s:.3g} % declared, {share * s:.3g} % drawn" for name, s in declared.items())
-    return (
-        f"spread from device to device, cut off at {CUT_SIGMA:g} sigma (synapse.spread_cut): {sides}"
-    )
+    return f"spread from device to device, cut off at {CUT_SIGMA:g} sigma (synapse.spread_cut): {sides}"
 
 
 @card_app.command("diff")

@@ -27,15 +27,17 @@ def fit_rram_command(
     ] = None,
     bits: Annotated[int, typer.Option(min=1, max=8, help="2**bits levels, whose overlap the card states.")] = 3,
     read_voltage: Annotated[float | None, number_option("Of the measurement, in V.")] = None,
-    temperature: Annotated[float | None, number_option("Of the measurement, in K; chooses where there are several.")] = None,
+    temperature: Annotated[
+        float | None, number_option("Of the measurement, in K; chooses where there are several.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="The card; a figure lies beside it.")] = Path("rram.json"),
     as_json: JsonOption = False,
 ) -> None:
     """Make a card of measured RRAM cells: SET curves, levels after verifying, relaxation, read noise.
 
     Which kind a table is its columns say: device with v_word_line or i_prog (a SET curve), device with level (what
-    verifying leaves), or that with time (relaxation), each with conductance or resistance. What no file has the card says
-    it does not know. `bruno train --rram-card` takes the card.
+    verifying leaves), or that with time (relaxation), each with conductance or resistance. What no file has the card
+    says it does not know. `bruno train --rram-card` takes the card.
     Examples: `bruno fit rram set.csv levels.csv --noise reads.tsv --noise-rate 400 --out rram.json`,
     `bruno fit rram relaxation.tsv --columns 'device,time[s],-,g[S],level' --levels 2u:40u`
     """

@@ -1,8 +1,9 @@
 """From the readings of many cells to the tables of a card: SET curve, what verifying leaves, relaxation.
 
-Every value is a quantile or a moment of what was measured (`calibration.rram.distributions`); no shape is assumed, and no
-course with time or level between those that were measured (`devices.rram.measured` draws straight lines). Left out are
-settings and times that only part of the devices have, for which ones then is a result itself, and levels of few writes.
+Every value is a quantile or a moment of what was measured (`calibration.rram.distributions`); no shape is assumed, and
+no course with time or level between those that were measured (`devices.rram.measured` draws straight lines). Left out
+are settings and times that only part of the devices have, for which ones then is a result itself, and levels of few
+writes.
 """
 
 from collections.abc import Sequence
@@ -37,8 +38,8 @@ def set_curve(table: CellTable) -> tuple[SetCurve, list[str]]:
     whole = counts >= max(COMPLETE * counts.max(), LEAST_WRITES)
     if whole.sum() < 2 or whole.sum() > MOST_NODES:
         raise InputError(
-            f"{printable(str(table.path))}: {whole.sum()} settings with {LEAST_WRITES} writes or more; a SET curve has 2 "
-            f"to {MOST_NODES}"
+            f"{printable(str(table.path))}: {whole.sum()} settings with {LEAST_WRITES} writes or more; a SET curve has "
+            f"2 to {MOST_NODES}"
         )
     said = []
     if not whole.all():
@@ -177,7 +178,9 @@ def relaxation(found: Writes) -> Relaxation:
     )
 
 
-def _by_level(moved_s: Array, at_s: Array, known: Sequence[float] | Array) -> tuple[list[list[float]], list[float], list[float]]:
+def _by_level(
+    moved_s: Array, at_s: Array, known: Sequence[float] | Array
+) -> tuple[list[list[float]], list[float], list[float]]:
     """Quantiles, standard deviation and mean of `moved_s` (n,), of cells `at_s` (n,), around each of the `known`."""
     tables, spreads, means = [], [], []
     for weight in hats(at_s, np.asarray(known)).T:

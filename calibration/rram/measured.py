@@ -53,8 +53,8 @@ def fit_measured(
 ) -> MeasuredFit:
     """The card of the cell of `tables`, one of a kind at most.
 
-    Main: `noise` of its reads. Other: `g_range_s`, between which its levels lie (default: all that was measured); `bits` of
-    the levels whose overlap it states; `noise_path` is the file of `noise`. Raises `InputError`.
+    Main: `noise` of its reads. Other: `g_range_s`, between which its levels lie (default: all that was measured);
+    `bits` of the levels whose overlap it states; `noise_path` is the file of `noise`. Raises `InputError`.
     """
     by_kind: dict[str, CellTable] = {}
     for table in tables:
@@ -87,7 +87,10 @@ def fit_measured(
     for name, unit, value in (("read_voltage", "V", read_voltage_v), ("temperature", "K", next(iter(kelvin), None))):
         if value is not None:
             parameters[name] = Parameter(value=value, unit=unit, source="measured")
-    fields |= {"envelope": _envelope(curve, found), "provenance": _provenance([*(t.path for t in tables), *([noise_path] if noise_path else [])])}
+    fields |= {
+        "envelope": _envelope(curve, found),
+        "provenance": _provenance([*(t.path for t in tables), *([noise_path] if noise_path else [])]),
+    }
     card = MeasuredCard.build(parameters, **fields)
     cell = MeasuredCell(card)
     fields["overlap"] = overlaps(cell, bits)

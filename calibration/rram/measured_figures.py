@@ -68,7 +68,6 @@ def relaxation(axes: Axes, found: MeasuredFit) -> Axes:
     assert writes is not None
     there = np.unique(writes.level_s)
     chosen = there[np.linspace(0, len(there) - 1, min(SHOWN, len(there))).round().astype(int)]
-    times = np.append(0.0, writes.time_s)
     at = np.append(writes.time_s[0] / 10, writes.time_s) if len(writes.time_s) else np.ones(1)
     fine = np.geomspace(at[0], at[-1], 25) if len(writes.time_s) else np.ones(1)
     rng = np.random.default_rng(0)
@@ -81,14 +80,14 @@ def relaxation(axes: Axes, found: MeasuredFit) -> Axes:
         middle, band = model.mean(axis=(1, 2)), model.std(axis=(1, 2))
         axes.fill_between(fine, middle - band, middle + band, color=colour, alpha=0.2, lw=0)
         axes.plot(fine, middle, color=colour, lw=1.4)
-    axes.errorbar([], [], [], fmt="o", color=SPICE_COLOUR, ms=5, capsize=3, label="measured, one sigma")
+    axes.errorbar([], [], [], fmt="o", color=SPICE_COLOUR, ms=5, capsize=3, label="measured")
     axes.fill_between([], [], [], color=SPICE_COLOUR, alpha=0.4, lw=0, label="card")
     axes.set_xscale("log")
-    ticks = [(at[0], "written"), *((t, format_duration(t)) for t in times[1:])]
-    axes.set_xticks([t for t, _ in ticks], [name for _, name in ticks])
-    axes.minorticks_off()
-    axes.set_xlabel("time since writing")
-    return _conductance(axes, "conductance")
+    axes.set_xlim(at[0] / 3, at[-1] * 3)
+    axes.set_xlabel("time since writing (s; the first: right after)")
+    _conductance(axes, "conductance, mean and one sigma")
+    axes.legend(fontsize=11, ncols=2, loc="lower left", bbox_to_anchor=(0.0, 1.0))
+    return axes
 
 
 def misread(axes: Axes, found: MeasuredFit) -> Axes:
@@ -102,7 +101,7 @@ def misread(axes: Axes, found: MeasuredFit) -> Axes:
     axes.set_xlabel("conductance of the level")
     axes.set_ylabel("read as another level (%)")
     axes.set_ylim(bottom=0)
-    axes.legend(fontsize=11)
+    axes.legend(fontsize=11, ncols=2, loc="lower left", bbox_to_anchor=(0.0, 1.0))
     return axes
 
 

@@ -137,11 +137,11 @@ def _columns(found: tuple[Column, ...], order: str | None, where: str) -> dict[s
 def _in_si(means: str, found: Column, unit: str, where: str) -> Column:
     """The column `found` in its SI unit; `unit` is what `--columns` says of it, if that is anything."""
     si, factor = UNITS.get(plain_unit(unit), (None, 1.0)) if unit else ("", 1.0)
+    if not found.unit and not unit and "" not in UNIT[means]:
+        raise InputError(f"{where}: the unit of the {means} is not said; say it: --columns '...,{means}[UNIT],...'")
     if si is None or (found.unit and unit and si != found.unit) or (found.unit or si) not in UNIT[means]:
         raise InputError(
             f"{where}: the {means} is in {shown(unit or found.unit)}, not in {' or '.join(filter(None, UNIT[means]))}"
-            if unit or found.unit
-            else f"{where}: the unit of the {means} is not said; put it in brackets: --columns '...,{means}[{UNIT[means][-1]}]'"
         )
     return Column(means, found.unit or si, found.values if found.unit else factor * found.values)
 

@@ -471,7 +471,10 @@ class RRAMCard(Card):
     @property
     def unknown(self) -> list[str]:
         """What the filament model does not know of time and of writes."""
-        return ["how the cell changes with time after a write was not measured", "spread from cycle to cycle is not in it"]
+        return [
+            "how the cell changes with time after a write was not measured",
+            "spread from cycle to cycle is not in it",
+        ]
 
     @property
     def misread(self) -> list[tuple[float, float, float | None]]:

@@ -165,8 +165,8 @@ class LevelOverlap(Strict):
 class MeasuredCard(Card):
     """A resistive cell as it was measured (equations: `devices.rram.measured`).
 
-    - `parameters`: `g_level_min` and `g_level_max`, between which levels lie evenly; `read_voltage` and `temperature` of
-      the measurement where they are known.
+    - `parameters`: `g_level_min` and `g_level_max`, between which levels lie evenly; `read_voltage` and `temperature`
+      of the measurement where they are known.
     - `set_curve`, `verified`: what a write leaves, without and with verifying; at least one of them.
     - `relaxation`, `read_noise`: None where they were not measured.
     - `overlap`: how many devices are read as another level, at the times that the relaxation covers.

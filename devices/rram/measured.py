@@ -5,14 +5,16 @@
     G(t)    = G(0) + Q_{G(0), t}(z_t)                       t after the write
     read    = G + sigma(G) G xi
 
-z_d is what a device has by itself, z_w what a write adds and z_t how this write relaxes: standard normal numbers. Q maps
-such a score to the quantile that was measured there, so that Q(0) is the median, whatever the shape of the distribution;
-r is the device's share of the variance of the score. Q is linear in the score between those of the table, constant
-beyond (nothing lies further out than what was measured), linear in the setting or conductance, and in time linear in
+z_d is what a device has by itself, z_w what a write adds and z_t how this write relaxes: standard normal numbers. Q
+maps such a score to the quantile that was measured there, so that Q(0) is the median, whatever the shape of the
+distribution; r is the device's share of the variance of the score. Q is linear in the score between those of the table,
+constant beyond (nothing lies further out than what was measured), linear in the setting or conductance, and in time
+linear in
 
     u = ln(1 + t / t_1),   t_1 the first time that was measured
 
-as traps with evenly spread activation energies give. Up to `FURTHEST` times the last measured time the line is drawn on.
+as traps with evenly spread activation energies give. Up to `FURTHEST` times the last measured time the line is drawn
+on.
 
 Functions take numpy arrays or torch tensors. Source: the measurement (the card's `provenance`).
 """
@@ -86,7 +88,9 @@ def between(table: Array, rows: Line, columns: Line) -> Numbers:
 def _taken(values: Array, index: Numbers) -> Numbers:
     """`values` (n,) at `index`, in single precision where that is a tensor: a table's numbers have no more."""
     torch = library(index)
-    return values[index] if torch is np else torch.as_tensor(values, dtype=torch.float32, device=index.device).take(index)
+    return (
+        values[index] if torch is np else torch.as_tensor(values, dtype=torch.float32, device=index.device).take(index)
+    )
 
 
 class MeasuredCell:
@@ -127,9 +131,7 @@ class MeasuredCell:
         levels = self.card.verified
         assert levels is not None
         rows = Line.of(g_s, np.array(levels.conductance_s))
-        return _positive(
-            g_s + between(np.array(levels.quantiles_s), rows, Line.of(z_write, np.array(levels.scores)))
-        )
+        return _positive(g_s + between(np.array(levels.quantiles_s), rows, Line.of(z_write, np.array(levels.scores))))
 
     def relaxed_s(self, g_s: Numbers, time_s: float, z_time: Numbers) -> Numbers:
         """`time_s` after devices were written to `g_s`. Raises `InputError` where that is not known."""

@@ -26,7 +26,8 @@ def program_command(
 
     Columns: row (input), column (output), polarity (+, -, ref), level, what to write (i_prog_a of RRAM), g_target_s of
     the mean device and g_expected_s of this very one. Says which levels do not hold for how long, where it is known:
-    of such a level more than 5 % of the devices are read as another one. Example: `bruno program runs/chorales --out tables`
+    of such a level more than 5 % of the devices are read as another one.
+    Example: `bruno program runs/chorales --out tables`
     """
     from bruno_spice.devices.errors import InputError
     from bruno_spice.training.runs.evaluation import load_run

@@ -74,7 +74,7 @@ def train_command(
         base = RunFolder(out).load_config(trust_code, chosen)
     else:
         base = default_config(task or "chorales")
-    base = changed(base, options | _bits(bits, options.get("synapse.kind", base.synapse.kind)))
+    base = changed(base, options | _bits(bits, str(options.get("synapse.kind", base.synapse.kind))))
     config_of_run = changed(base, overrides)
     name = Path(config_of_run.task.split(":")[0]).stem
     layer = Path(config_of_run.network.neuron.rpartition(":")[2]).name
@@ -94,9 +94,7 @@ def _kind_of(card: str) -> str | None:
     if not Path(card).is_file():
         return None
     model = load_card_json(card).get("model")
-    return next(
-        (name for name, kind in SYNAPSES.items() if kind.card is not None and kind.card.MODEL == model), None
-    )
+    return next((name for name, kind in SYNAPSES.items() if kind.card is not None and model == kind.card.MODEL), None)
 
 
 def _bits(bits: int | None, kind: str) -> dict[str, Any]:

@@ -21,10 +21,20 @@ def retention_sections(folder: RunFolder, cards: Mapping[str, Card]) -> list[Sec
     for card in cards.values():
         if card.misread:
             rows = [
-                [format_duration(time_s) if time_s else "0", f"{100 * share:.3g} %", "–" if worst is None else f"{100 * worst:.3g} %"]
+                [
+                    format_duration(time_s) if time_s else "0",
+                    f"{100 * share:.3g} %",
+                    "–" if worst is None else f"{100 * worst:.3g} %",
+                ]
                 for time_s, share, worst in card.misread
             ]
-            tables.append(Table(f"{card.MODEL} card: devices read as another level", ["time since writing", "of all", "of the worst level"], rows))
+            tables.append(
+                Table(
+                    f"{card.MODEL} card: devices read as another level",
+                    ["time since writing", "of all", "of the worst level"],
+                    rows,
+                )
+            )
             text += card.unknown
     said = ". ".join(each[:1].upper() + each[1:] for each in text if each)
     return [Section("Time since writing", f"{said}." if said else "", tables=tables)] if tables else []

@@ -51,12 +51,12 @@ class SynapseDevice(ABC):
     """The card that it is made from, its only positional argument; None: it is made without."""
     label: ClassVar[str] = "device"
     """In words, for messages, figures and reports."""
-    setting_name: ClassVar[str] = "setting"
+    setting_name: str = "setting"
     """Column of the programming table that says what to write."""
     states: ClassVar[tuple[str, ...]] = ()
     renewed: ClassVar[tuple[str, ...]] = ()
-    """Those of `states` that are another with every write of a device: standard normal numbers. In training, where every
-    update writes the weights anew, each pass draws them; a chip that is scored keeps those of its own write."""
+    """Those of `states` that are another with every write of a device: standard normal numbers. In training, where
+    every update writes the weights anew, each pass draws them; a chip that is scored keeps those of its own write."""
     read_voltage_v: float = 0.2
 
     @abstractmethod
@@ -115,8 +115,8 @@ class DeviceLinear(Synapse):
     - `age_s`: time since the devices were written, in s.
     - `after`: in training, each pass draws that time between these two ages in s instead, evenly in its logarithm.
 
-    Raises `InputError` for an unknown scheme, for an age of which nothing is known, and `EnvelopeError` where the device
-    does not reach its levels.
+    Raises `InputError` for an unknown scheme, for an age of which nothing is known, and `EnvelopeError` where the
+    device does not reach its levels.
     """
 
     level_setting: Tensor

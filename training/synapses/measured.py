@@ -1,4 +1,4 @@
-"""Weights on a cell that is known by measurement (`devices.rram.measured`), as a device of `training.synapses.device`."""
+"""Weights on a cell that is known by measurement: `devices.rram.measured` as a `training.synapses.device`."""
 
 from typing import Any
 

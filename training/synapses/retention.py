@@ -49,7 +49,9 @@ def unknown(device: SynapseDevice) -> str:
     """What is not known of how `device` changes with time, in a sentence; empty where that is known."""
     if device.known_until_s():
         return ""
-    return f"how {device.label} changes with time after a write was not measured: what is said holds right after writing"
+    return (
+        f"how {device.label} changes with time after a write was not measured: what is said holds right after writing"
+    )
 
 
 def sentences(found: Sequence[LevelOverlap]) -> Iterator[str]:

@@ -1,15 +1,24 @@
 """``bruno fit rram``: the card of a resistive cell from an engineer's own measurements."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from bruno_spice.calibration.commands.shared import JsonOption, messages, number_option, print_json
+from bruno_spice.calibration.commands.data import RecordOption
+from bruno_spice.calibration.commands.shared import (
+    JsonOption,
+    SimulatorOption,
+    messages,
+    number_option,
+    print_json,
+    simulator_for,
+)
 from bruno_spice.calibration.presentation.terminal import output
 from bruno_spice.devices.errors import InputError
-from bruno_spice.devices.files import refuse_folder
+from bruno_spice.devices.files import refuse_folder, write_atomic
 from bruno_spice.devices.units import format_duration, format_si, parse_spice_number
 
 
@@ -30,6 +39,14 @@ def fit_rram_command(
     temperature: Annotated[
         float | None, number_option("Of the measurement, in K; chooses where there are several.")
     ] = None,
+    netlist: Annotated[
+        Path | None, typer.Option(help="Fit this deck's parameters instead, to a measured I-V record.")
+    ] = None,
+    free: Annotated[
+        str | None, typer.Option(metavar="NAME[=LOW:HIGH],...", help="Which of them, within which bounds.")
+    ] = None,
+    simulator: SimulatorOption = "ngspice",
+    record: RecordOption = None,
     out: Annotated[Path, typer.Option(help="The card; a figure lies beside it.")] = Path("rram.json"),
     as_json: JsonOption = False,
 ) -> None:
@@ -40,6 +57,10 @@ def fit_rram_command(
     says it does not know. `bruno train --rram-card` takes the card.
     Examples: `bruno fit rram set.csv levels.csv --noise reads.tsv --noise-rate 400 --out rram.json`,
     `bruno fit rram relaxation.tsv --columns 'device,time[s],-,g[S],level' --levels 2u:40u`
+
+    With --netlist the file is an I-V record (time, voltage, current; positive voltages set), and --free parameters of
+    the deck are fitted to it in the simulator: values into OUT and OUT with .param, overlay into OUT with .png.
+    Example: `bruno fit rram iv.csv --netlist spice_netlists/testbenches/rram_iv.cir --free dwa,ninit --out iv.json`
     """
     from bruno_spice.calibration.presentation.style import save
     from bruno_spice.calibration.rram.measured import fit_measured
@@ -48,6 +69,13 @@ def fit_rram_command(
     from bruno_spice.calibration.rram.tables import read_cells
 
     refuse_folder(out)
+    if netlist is not None:
+        if free is None or len(paths) != 1:
+            raise InputError("--netlist takes one I-V record, and --free says what to fit: --free dwa,ninit")
+        _fit_netlist(paths[0], netlist, free.split(","), simulator, record, out, as_json)
+        return
+    if free is not None:
+        raise InputError("--free goes with --netlist: a card of measured cells has nothing to choose from")
     if noise is not None and noise_rate is None:
         raise InputError("--noise goes with --noise-rate: how many reads a second, in Hz")
     if len(columns or []) > len(paths):
@@ -89,6 +117,47 @@ def fit_rram_command(
     for unknown in card.unknown:
         typer.echo(f"not known: {unknown}")
     typer.echo(f"wrote {out} and {figure}")
+
+
+def _fit_netlist(
+    path: Path, netlist: Path, free: list[str], simulator: str, record: int | None, out: Path, as_json: bool
+) -> None:
+    """``--netlist``: parameters of a deck from an I-V record."""
+    from bruno_spice.calibration.presentation.style import save
+    from bruno_spice.calibration.rram.iv import fit_iv, free_parameters, iv_figure, iv_param, read_iv
+    from bruno_spice.calibration.spice.farm import Farm
+    from bruno_spice.calibration.spice.netlist import Netlist
+
+    measured, deck = read_iv(path, record), Netlist.load(netlist)
+    parameters = free_parameters([each.strip() for each in free], deck)
+    chosen = simulator_for(simulator, deck)
+    with messages.status("fitting") as status:
+        found = fit_iv(
+            measured, deck, parameters, Farm(simulator=chosen),
+            lambda count, rms: status.update(f"fitting: {count} simulations, rms {100 * rms:.1f} %"),
+        )  # fmt: skip
+    result = {
+        "values": found.fit.values, "stderr": found.fit.stderr, "units": {n: found.units[n] for n in found.fit.values},
+        "rms": found.rms, "simulations": found.fit.evaluations, "held": [f.name for f in found.fit.held],
+        "believed": not found.fit.doubt, "doubt": found.fit.doubt, "netlist": netlist.name, "simulator": chosen,
+    }  # fmt: skip
+    write_atomic(out, json.dumps(result, indent=2, allow_nan=False) + "\n")
+    write_atomic(out.with_suffix(".param"), iv_param(found))
+    save(iv_figure(found), out.with_suffix(".png"))
+    if as_json:
+        print_json(result)
+        return
+    table = Table("parameter", "value", "stderr", "deck")
+    for each in parameters:
+        error = found.fit.stderr.get(each.name)
+        value = found.fit.values[each.name]
+        shown = "on its bound" if each in found.fit.held else "-" if error is None else f"{100 * error / value:.2g} %"
+        table.add_row(each.name, f"{value:.5g} {found.units[each.name]}", shown, f"{each.start:.5g}")
+    output(100).print(table)
+    typer.echo(f"rms {100 * found.rms:.2g} % in asinh(I / I_0), over {found.fit.evaluations} simulations in {chosen}")
+    if found.fit.doubt:
+        typer.echo(f"NOT TO BE BELIEVED: {found.fit.doubt}")
+    typer.echo(f"wrote {out}, {out.with_suffix('.param')} and {out.with_suffix('.png')}")
 
 
 def _span(levels: str | None) -> tuple[float, float] | None:

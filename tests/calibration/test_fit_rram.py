@@ -1,4 +1,4 @@
-"""From a tester's readings of RRAM cells to a card: known truths come back, real cells are reproduced, gaps are said."""
+"""From a tester's readings of RRAM cells to a card: truths come back, real cells are reproduced, gaps are said."""
 
 import json
 import re
@@ -39,7 +39,12 @@ def table(kind, device, g_s, **more):
 
 def test_quantiles_keep_mean_and_spread_of_any_shape():
     rng = np.random.default_rng(0)
-    for values in (rng.standard_normal(4000), rng.laplace(size=4000), rng.exponential(size=4000), rng.standard_t(4, 4000)):
+    for values in (
+        rng.standard_normal(4000),
+        rng.laplace(size=4000),
+        rng.exponential(size=4000),
+        rng.standard_t(4, 4000),
+    ):
         drawn = np.interp(rng.standard_normal(200_000), np.linspace(-3, 3, 13), quantiles(values))
         assert drawn.mean() == pytest.approx(values.mean(), abs=0.02 * values.std())
         assert drawn.std() == pytest.approx(values.std(), rel=0.03)
@@ -120,7 +125,7 @@ def test_a_card_claims_nothing_that_was_not_measured(made_up, bruno, tmp_path):
     assert any("changes with time" in each for each in only_set.unknown)
     with pytest.raises(InputError, match="was not measured; leave it at 0"):
         MeasuredCell(only_set).relaxed_s(np.array([1e-5]), 1.0, np.array([0.0]))
-    with pytest.raises(InputError, match="more than 1000 times the 86.4 ks"):
+    with pytest.raises(InputError, match=r"more than 1000 times the 86\.4 ks"):
         MeasuredCell(made_up.card).relaxed_s(np.array([1e-5]), 1e9, np.array([0.0]))
     shown = bruno("card", "show", only_set.save(tmp_path / "set.json"))[1]
     assert "not known: how the cell changes with time after a write was not measured" in shown

@@ -123,7 +123,9 @@ def test_levels_that_do_not_hold_are_named(card, rram_card):
 def test_the_range_of_ages_is_checked_with_its_units():
     config = parse_config({"synapse": {"kind": "measured", "after": {"low": "1s", "high": "1d"}, "age_s": "1h"}}, "x")
     assert (config.synapse.after.low, config.synapse.after.high, config.synapse.age_s) == (1.0, DAY_S, 3600.0)
+    assert parse_config({"synapse": {"after": ["1s", "1d"]}}, "x").synapse.after == config.synapse.after
     for after, said in (
+        (["1s", "1h", "1d"], "synapse.after"),
         ({"low": "1d", "high": "1s"}, "low must not lie above high"),
         ({"low": "1s", "hihg": "1d"}, "did you mean 'high'"),
         ({"low": "0", "high": "1d"}, "greater than 0"),

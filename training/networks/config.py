@@ -180,10 +180,15 @@ class NeuronConfig(_Strict):
 
 
 class AgeRange(_Strict):
-    """From one age to another."""
+    """From one age to another; ``[1s, 1d]`` says the same."""
 
     low: Duration = Field(gt=0)
     high: Duration = Field(gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pair(cls, ages: Any) -> Any:
+        return dict(zip(("low", "high"), ages, strict=True)) if isinstance(ages, list) and len(ages) == 2 else ages
 
     @model_validator(mode="after")
     def _rising(self) -> Self:

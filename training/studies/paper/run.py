@@ -168,7 +168,7 @@ class Runner:
             raise Interrupted("stopped on request")
         with log.open("w") as errors:
             child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "bruno_spice", *words],
+                [sys.executable, "-P", "-m", "bruno_spice", *map(os.path.expandvars, words)],
                 cwd=self.root,
                 env=environment,
                 stdout=subprocess.PIPE,

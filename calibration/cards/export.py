@@ -44,6 +44,8 @@ def export_card(card: Card, folder: Path, name: str | None = None, source: str =
     name = (name or card.model).lower()
     if not re.fullmatch(r"[a-z]\w*", name):
         raise InputError(f"'{name}' cannot name a subcircuit; use letters, digits and _, beginning with a letter")
+    if card.model not in _WRITERS:
+        raise InputError(f"a {card.model} card has tables and no equations that a netlist could hold")
     library = _WRITERS[card.model](card, name, source)
     return [
         write_atomic(folder / f"{name}.lib", library),

@@ -18,7 +18,7 @@ import numpy as np
 from bruno_spice.calibration.rram.distributions import Array
 from bruno_spice.calibration.rram.estimates import Writes, relaxation, set_curve, verified, writes
 from bruno_spice.calibration.rram.levels import overlapping
-from bruno_spice.calibration.rram.tables import CellTable
+from bruno_spice.calibration.rram.tables import CellTable, sound
 from bruno_spice.devices.cards.measured import LevelOverlap, MeasuredCard, ReadNoise
 from bruno_spice.devices.cards.parts import Parameter, Provenance, Range
 from bruno_spice.devices.errors import InputError
@@ -67,15 +67,17 @@ def fit_measured(
         by_kind[kind] = table
     said: list[str] = []
     curve, found = None, None
+    fields: dict[str, Any] = {"read_noise": noise}
     if "set" in by_kind:
-        curve, left_out = set_curve(by_kind["set"])
+        with sound(printable(str(by_kind["set"].path))):
+            curve, left_out = set_curve(by_kind["set"])
+        fields["set_curve"] = curve
         said += left_out
     if "levels" in by_kind:
-        found, left_out = writes(by_kind["levels"])
+        with sound(printable(str(by_kind["levels"].path))):
+            found, left_out = writes(by_kind["levels"])
+            fields |= _of_writes(found)
         said += left_out
-    fields: dict[str, Any] = {"set_curve": curve, "read_noise": noise}
-    if found is not None:
-        fields |= _of_writes(found)
     low_s, high_s = g_range_s or _whole_range(curve, found)
     parameters = {
         "g_level_min": Parameter(value=low_s, unit="S", source="measured"),

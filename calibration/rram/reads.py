@@ -17,6 +17,7 @@ import numpy as np
 from bruno_spice.calibration.measured.record import Array
 from bruno_spice.calibration.measured.text import content
 from bruno_spice.calibration.measured.units import UNITS, plain_unit
+from bruno_spice.calibration.rram.tables import LARGEST_S, sound
 from bruno_spice.devices.cards.measured import CellNoise, ReadNoise
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.reading import printable, shown
@@ -55,15 +56,16 @@ def read_traces(path: Path, unit: str = "S") -> Array:
     reads = reads if reads.shape[1] >= reads.shape[0] else reads.T
     if reads.shape[1] < LEAST_READS or len(reads) > MOST_FILE_CELLS:
         raise InputError(f"{where}: {len(reads)} cells of {reads.shape[1]} reads; noise needs {LEAST_READS} of each")
-    if not np.all(np.isfinite(reads)) or np.any(reads.mean(axis=1) <= 0.0):
-        raise InputError(f"{where}: a cell whose mean conductance is not above 0 S")
+    if not np.all(np.abs(reads) <= LARGEST_S) or np.any(reads.mean(axis=1) <= 0.0):
+        raise InputError(f"{where}: a read beyond {LARGEST_S:g} S, or a cell whose mean is not above 0 S")
     return reads
 
 
 def read_noise(reads: Array, rate_hz: float) -> ReadNoise:
     """Of cells with `reads` (cells, reads) in S, `rate_hz` a second; no two of the same mean conductance."""
-    cells = [cell_noise(each, rate_hz) for each in reads]
-    return ReadNoise(rate_hz=rate_hz, cells=sorted(cells, key=lambda each: each.conductance_s))
+    with sound("--noise"):
+        cells = [cell_noise(each, rate_hz) for each in reads]
+        return ReadNoise(rate_hz=rate_hz, cells=sorted(cells, key=lambda each: each.conductance_s))
 
 
 def cell_noise(reads: Array, rate_hz: float) -> CellNoise:

@@ -10,12 +10,15 @@ A row is one reading of one device: `device` (its number), `conductance` or `res
 Columns are known by these names or others in use for them, or said in their order: ``device,time[s],-,g[S],level``.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from bruno_spice.calibration.measured.recognise import read_file
 from bruno_spice.calibration.measured.record import Array, Asked, Column
@@ -43,6 +46,10 @@ UNIT = {
 }  # fmt: skip
 """SI units that it may have."""
 LEFT_OUT = "-"
+LARGEST_S = 1.0
+"""Of a conductance: beyond lies a slip of the unit."""
+LARGEST_NUMBER = 1e12
+"""Of anything else: of a device, a level, a time in s."""
 KNOBS: dict[str, Knob] = {"v_word_line": "v_word_line_v", "i_prog": "i_prog_a"}
 """Names in the card."""
 
@@ -64,6 +71,17 @@ class CellTable:
     time_s: Array | None = None
     temperature_k: float | None = None
     said: tuple[str, ...] = ()
+
+
+@contextmanager
+def sound(where: str) -> Iterator[None]:
+    """Within the block, a table that no card can hold becomes an `InputError` about the file `where`."""
+    try:
+        yield
+    except ValidationError as error:
+        reason = error.errors()[0]
+        said = reason.get("ctx", {}).get("error", reason["msg"])
+        raise InputError(f"{where}: what was measured makes no card: {said}") from None
 
 
 def read_cells(path: Path, order: str | None = None, temperature_k: float | None = None) -> CellTable:
@@ -92,6 +110,9 @@ def read_cells(path: Path, order: str | None = None, temperature_k: float | None
     def values(name: str) -> Array | None:
         return columns[name].values[kept] if name in columns else None
 
+    for name, each in columns.items():
+        if np.any(odd := np.abs(each.values) > LARGEST_NUMBER) and name != "resistance":
+            raise InputError(f"{where}: row {int(np.argmax(odd)) + 1} has a {name} of {each.values[odd][0]:g}")
     device = values("device")
     if device is None:
         raise InputError(f"{where}: no column tells the devices apart; call it device or cell, or say --columns")
@@ -159,6 +180,8 @@ def _conductance(columns: dict[str, Column], where: str) -> Array:
         )
     if np.any(odd := ~np.isfinite(g_s)):
         raise InputError(f"{where}: row {int(np.argmax(odd)) + 1} has a resistance of 0 Ohm")
+    if np.any(odd := np.abs(g_s) > LARGEST_S):
+        raise InputError(f"{where}: row {int(np.argmax(odd)) + 1} has a conductance of {g_s[odd][0]:g} S, no cell's")
     if np.median(g_s) <= 0.0:  # a single one may be: the tester's own noise around nothing
         raise InputError(f"{where}: half of the conductances are not above 0 S; is that column what it is said to be?")
     return g_s

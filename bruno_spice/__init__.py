@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bruno_spice.calibration.targets.calibrate import calibrate
     from bruno_spice.devices.cards.base import FeLIFCard, RRAMCard
+    from bruno_spice.devices.cards.measured import MeasuredCard
     from bruno_spice.devices.ferroelectric.scalar.transient import simulate
     from bruno_spice.devices.stimulus import Stimulus
     from bruno_spice.devices.waveform import Waveform
@@ -27,6 +28,7 @@ __all__ = [
     "LIF",
     "FeLIF",
     "FeLIFCard",
+    "MeasuredCard",
     "RRAMCard",
     "RRAMLinear",
     "Stimulus",
@@ -41,6 +43,7 @@ _HOMES = {
     "LIF": "bruno_spice.training.neurons.lif",
     "FeLIF": "bruno_spice.training.neurons.felif",
     "FeLIFCard": "bruno_spice.devices.cards.base",
+    "MeasuredCard": "bruno_spice.devices.cards.measured",
     "RRAMCard": "bruno_spice.devices.cards.base",
     "RRAMLinear": "bruno_spice.training.synapses.rram",
     "Stimulus": "bruno_spice.devices.stimulus",

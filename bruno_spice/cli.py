@@ -7,6 +7,7 @@ import typer
 from bruno_spice.calibration.commands import bench as spice_bench
 from bruno_spice.calibration.commands import card, confidence, data, fit, rram, sensitivity, simulate, va, vary
 from bruno_spice.calibration.commands.calibrate import calibrate_command
+from bruno_spice.calibration.commands.fit_rram import fit_rram_command
 from bruno_spice.calibration.commands.shared import options_of_all, run
 from bruno_spice.training.commands import bench, codesign, paper, program, redesign, runs, train, validate
 
@@ -55,6 +56,7 @@ GROUPS = {
     "va": va.va_app,
 }
 
+fit.fit_app.command("rram")(fit_rram_command)
 app.callback()(options_of_all)
 for name, command in COMMANDS.items():
     app.command(name)(command)

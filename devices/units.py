@@ -20,6 +20,8 @@ _NUMBER = re.compile(
     r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+))(?:e([+-]?\d+))?\s*(meg|[tgkmunpfa])?(a|v|s|m|f|hz|ohm)?\s*",
     re.IGNORECASE | re.ASCII,
 )
+LONG_TIMES_S = {"min": 60.0, "h": 3600.0, "d": 86400.0, "y": 365.25 * 86400.0}
+_DURATION = re.compile(rf"\s*(.{{1,50}}?)\s*({'|'.join(LONG_TIMES_S)})\s*", re.IGNORECASE)
 MOST_CHARACTERS = 100
 """Of a number; a double has 17 digits."""
 
@@ -42,6 +44,26 @@ def parse_spice_number(text: str | float) -> float:
     if value == 0 and re.search("[1-9]", mantissa):
         raise InputError(f"{shown(text)} is smaller than any number that is not 0")
     return value
+
+
+def parse_duration(text: str | float) -> float:
+    """A time in s: ``1h``, ``2.5 min``, ``1d``, ``1y`` (365.25 days), else as `parse_spice_number`: ``10ms``, ``3600``.
+
+    Raises `InputError` for anything else and below 0.
+    """
+    match = _DURATION.fullmatch(text) if isinstance(text, str) else None
+    value_s = parse_spice_number(match[1]) * LONG_TIMES_S[match[2].lower()] if match else parse_spice_number(text)
+    if value_s < 0.0:
+        raise InputError(f"{shown(text)}: a time before the beginning")
+    return value_s
+
+
+def format_duration(value_s: float) -> str:
+    """`value_s` in words as people say times: ``10 ms``, ``1 h``, ``1.2 d``."""
+    for unit, length_s in reversed(LONG_TIMES_S.items()):
+        if value_s >= length_s:
+            return f"{value_s / length_s:.3g} {unit}"
+    return format_si(value_s, "s", 3)
 
 
 def _finite(number: str | float, text: str | float) -> float:

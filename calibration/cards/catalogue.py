@@ -10,12 +10,15 @@ from typing import cast
 import numpy as np
 
 from bruno_spice.devices.cards.base import NEURON_CARDS, Card, RRAMCard, load_card_json
+from bruno_spice.devices.cards.measured import MeasuredCard
 from bruno_spice.devices.errors import CardError, InputError
 from bruno_spice.devices.files import ROOT
 from bruno_spice.devices.reading import shown
 
 CALIBRATED = Path("data/calibrated")
-CARD_TYPES: Mapping[str, type[Card]] = ChainMap(cast("dict[str, type[Card]]", NEURON_CARDS), {"rram": RRAMCard})
+CARD_TYPES: Mapping[str, type[Card]] = ChainMap(
+    cast("dict[str, type[Card]]", NEURON_CARDS), {"rram": RRAMCard, "measured": MeasuredCard}
+)
 """By model; one of a user's own is there once its file has run."""
 LOOSE = 0.5
 """A standard error above this fraction of the value is remarked on."""

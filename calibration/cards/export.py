@@ -51,6 +51,8 @@ def export_card(
     name = (name or card.model).lower()
     if not re.fullmatch(r"[a-z]\w*", name):
         raise InputError(f"'{name}' cannot name a subcircuit; use letters, digits and _, beginning with a letter")
+    if card.model not in _WRITERS:
+        raise InputError(f"a {card.model} card has tables and no equations that a netlist could hold")
     if isinstance(card, NeuronCard):
         _refuse_short_dead_time(card)
     if form == "verilog-a":

@@ -12,12 +12,12 @@ from rich.text import Text
 from bruno_spice.calibration.cards.catalogue import Change, card_type, changes, load_any_card, remarks
 from bruno_spice.calibration.commands.shared import JsonOption, keep_to_this_command, print_json
 from bruno_spice.calibration.presentation.terminal import output
-from bruno_spice.devices.cards.base import Card, RRAMCard
+from bruno_spice.devices.cards.base import Card, NeuronCard, RRAMCard
 from bruno_spice.devices.cards.parts import Parameter
 from bruno_spice.devices.files import write_atomic
 from bruno_spice.devices.reading import printable
 from bruno_spice.devices.rram.filament import CUT_SIGMA, remaining_sigma
-from bruno_spice.devices.units import format_si
+from bruno_spice.devices.units import format_duration, format_si
 
 card_app = typer.Typer(
     help="Look at parameter cards, compare and check them, export them to SPICE.", no_args_is_help=True
@@ -69,8 +69,12 @@ def card_show_command(path: CardArgument, as_json: JsonOption = False) -> None:
     for title, content in (("fit", card.fit), ("validation", card.validation)):
         if content:
             console.print(_figures_table(title, content))
+    if card.misread:
+        console.print(_misread_table(card))
     if isinstance(card, RRAMCard):
         console.print(_spread_text(card))
+    for unknown in card.unknown:
+        console.print(f"not known: {unknown}")
     made = card.provenance
     if made.netlist:
         how = "moved from a card from" if card.proposed else "from"
@@ -82,10 +86,7 @@ def _spread_text(card: RRAMCard) -> str:
     share = 100 * remaining_sigma()
     declared = {name: card[f"{name}_sigma"] for name in ("length", "radius")}
     sides = ", ".join(f"{name} {100 * s:.3g} % declared, {share * s:.3g} % drawn" for name, s in declared.items())
-    return (
-        f"spread from device to device, cut off at {CUT_SIGMA:g} sigma (synapse.spread_cut): {sides}; "
-        "spread from cycle to cycle is not in the model"
-    )
+    return f"spread from device to device, cut off at {CUT_SIGMA:g} sigma (synapse.spread_cut): {sides}"
 
 
 @card_app.command("diff")
@@ -210,13 +211,22 @@ def _figures_table(title: str, content: dict[str, Any]) -> Table:
     return table
 
 
+def _misread_table(card: Card) -> Table:
+    """Which share of devices is read as another level, by the time since writing."""
+    table = Table("time since writing", _right("read as another level"), _right("of the worst level"))
+    for time_s, share, worst in card.misread:
+        when = format_duration(time_s) if time_s else "0"
+        table.add_row(when, f"{100 * share:.3g} %", "-" if worst is None else f"{100 * worst:.3g} %")
+    return table
+
+
 def _all_rows(value: list[Any]) -> bool:
     return all(isinstance(row, dict) for row in value)
 
 
 def _domains(card: Card) -> str:
-    if "domain_weight_1" not in card.parameters:
-        return "one filament"
+    if not isinstance(card, NeuronCard):
+        return "one filament" if isinstance(card, RRAMCard) else "tables of measurements"
     return f"{card.domains} domain{'s' if card.domains > 1 else ''}"
 
 

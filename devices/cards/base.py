@@ -207,6 +207,17 @@ class Card(Strict):
             raise CardError(f"{where}: {key + ': ' if key else ''}{reason}") from None
 
     @property
+    def unknown(self) -> list[str]:
+        """What was not measured of the device and a reader of its numbers must know, a sentence each."""
+        return []
+
+    @property
+    def misread(self) -> list[tuple[float, float, float | None]]:
+        """Of a device with levels: time in s since it was written, share of devices that are read as another level, of
+        all and of the worst level (None where it is not known), at each time that this is known for."""
+        return []
+
+    @property
     def proposed(self) -> str:
         """Who proposes this card, of a device that nobody has measured or simulated; empty for a found one."""
         by = self.provenance.proposal
@@ -456,3 +467,16 @@ class RRAMCard(Card):
     model: Literal["rram"]
     levels: LevelDistributions | None = None
     """Distributions of the 3-bit levels, from SPICE Monte-Carlo; None for a card without it."""
+
+    @property
+    def unknown(self) -> list[str]:
+        """What the filament model does not know of time and of writes."""
+        return [
+            "how the cell changes with time after a write was not measured",
+            "spread from cycle to cycle is not in it",
+        ]
+
+    @property
+    def misread(self) -> list[tuple[float, float, float | None]]:
+        """Right after a write."""
+        return [] if self.levels is None else [(0.0, self.levels.overlap.model, None)]

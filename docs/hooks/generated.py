@@ -1,7 +1,7 @@
 """Reference that cannot grow stale: a line ``{{ NAME }}`` in a page becomes what the program says about itself.
 
 ``commands`` comes from the Typer app, ``configuration`` from the pydantic models and the text under their fields,
-``card felif`` and ``card rram`` from the card classes, ``make`` from the Makefile.
+``card felif``, ``card rram`` and ``card measured`` from the card classes, ``make`` from the Makefile.
 """
 
 import ast
@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from bruno_spice.cli import app
 from bruno_spice.devices.cards.base import FeLIFCard, RRAMCard
+from bruno_spice.devices.cards.measured import MeasuredCard
 from bruno_spice.training.networks import config
 
 MARKER = re.compile(r"^\{\{ ([a-z ]+) \}\}$", re.MULTILINE)
@@ -103,6 +104,9 @@ def _choices(annotation: Any) -> str:
     words = [word for part in parts for word in get_args(part) if isinstance(word, str)]
     if words:
         return ", ".join(f"`{word}`" for word in dict.fromkeys(words))
+    nested = next((part for part in parts if inspect.isclass(part) and issubclass(part, BaseModel)), None)
+    if nested is not None:
+        return f"keys and values ({', '.join(f'`{name}`' for name in nested.model_fields)})"
     names = {bool: "yes or no", int: "whole number", float: "number", str: "text", dict: "keys and values"}
     for part in parts:
         base = getattr(part, "__origin__", part)
@@ -136,6 +140,11 @@ def rram_card() -> str:
     return _units(RRAMCard.UNITS | RRAMCard.OPTIONAL_UNITS)
 
 
+def measured_card() -> str:
+    """Parameters of a card of a measured cell and their units."""
+    return _units(MeasuredCard.UNITS | MeasuredCard.OPTIONAL_UNITS)
+
+
 def _units(units: dict[str, str]) -> str:
     return "| parameter | unit |\n|---|---|\n" + "\n".join(f"| `{name}` | {unit} |" for name, unit in units.items())
 
@@ -152,5 +161,6 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "configuration": configuration,
     "card felif": felif_card,
     "card rram": rram_card,
+    "card measured": measured_card,
     "make": make,
 }

@@ -14,8 +14,8 @@ FUZZ = Path(__file__).with_name("fuzz.py")
 def test_no_damaged_or_hostile_file_runs_hangs_breaks_or_changes_anything(tmp_path):
     command = [sys.executable, str(FUZZ), "200", "--jobs", "1", "--seed", "2", "--out", str(tmp_path)]
     kinds = (
-        "card,stimulus,table,free table,aixacct,radiant,xls,easyexpert,iccap,oscilloscope,dialect,waveform,config,"
-        "sweep,variation,store,fit,pickle,netlist,veriloga"
+        "card,stimulus,table,free table,aixacct,radiant,xls,easyexpert,iccap,cells,oscilloscope,dialect,waveform,"
+        "config,sweep,variation,store,fit,pickle,netlist,veriloga"
     )
     done = subprocess.run([*command, "--kinds", kinds], capture_output=True, text=True, check=False)
     found = json.loads((tmp_path / "fuzz.json").read_text())

@@ -42,6 +42,18 @@ def _workbook(folder: Path, data: bytes, rng: random.Random) -> Outcome:
     return _tester_file(folder, bytes(out), rng)
 
 
+def _cells(folder: Path, data: bytes, rng: random.Random) -> Outcome:
+    """Readings of RRAM cells, or reads of cells left alone: to a card."""
+    from bruno_spice.calibration.rram.measured import fit_measured
+    from bruno_spice.calibration.rram.reads import read_noise, read_traces
+    from bruno_spice.calibration.rram.tables import read_cells
+
+    path = written(folder, "cells.csv", data)
+    if rng.random() < 0.3:
+        return called(lambda: read_noise(read_traces(path), 400.0))
+    return called(lambda: fit_measured([read_cells(path)]))
+
+
 def _tester(*names: str) -> Callable[[], list[bytes]]:
     return lambda: [(CASES / "measured" / name).read_bytes() for name in names]
 
@@ -77,5 +89,6 @@ TESTERS: dict[str, Kind] = {
     "xls": Kind(0.06, _tester("keithley.xls"), _workbook),
     "easyexpert": Kind(0.04, _tester("easyexpert.csv"), _tester_file, EASYEXPERT_LINES),
     "iccap": Kind(0.04, _tester("iccap.mdm"), _tester_file, ICCAP_LINES),
+    "cells": Kind(0.04, _tester("rram_set.csv", "rram_relaxation.csv", "rram_reads.tsv"), _cells),
     "oscilloscope": Kind(0.04, _tester("oscilloscope.csv"), _tester_file),
 }

@@ -204,6 +204,15 @@ def test_what_an_experiment_needs_is_run_first_by_the_same_code(checkout):
     assert done(second) == ["measure 1", "read 1"]
 
 
+def test_what_a_need_needs_comes_before_it(checkout):
+    card = Experiment("card", "measure {seed} {run}", [0, 1])
+    trained = Experiment("trained", "measure {seed} {run}", [0, 1], needs=card)
+    scored = Experiment("scored", "read {seed}", [0, 1], needs=trained)
+    runner(checkout, jobs=2).run([scored, trained])
+    names = [line.rpartition("/")[2] for line in calls(checkout)]
+    assert [name.rpartition("-")[0] or "scored" for name in names] == ["card"] * 2 + ["trained"] * 2 + ["scored"] * 2
+
+
 def test_an_experiment_whose_need_failed_is_not_run(checkout):
     told = []
     plan = [Experiment("good", "read {seed}", [0], needs=Experiment("bad", "fail {seed}", [0]))]

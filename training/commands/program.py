@@ -25,12 +25,15 @@ def program_command(
     """Write the programming table of every device array of a trained network, a CSV an array, a device a line.
 
     Columns: row (input), column (output), polarity (+, -, ref), level, what to write (i_prog_a of RRAM), g_target_s of
-    the mean device and g_expected_s of this very one. Example: `bruno program runs/chorales --out tables`
+    the mean device and g_expected_s of this very one. Says which levels do not hold for how long, where it is known:
+    of such a level more than 5 % of the devices are read as another one.
+    Example: `bruno program runs/chorales --out tables`
     """
     from bruno_spice.devices.errors import InputError
     from bruno_spice.training.runs.evaluation import load_run
     from bruno_spice.training.runs.folder import RunFolder
     from bruno_spice.training.synapses.device import DeviceLinear
+    from bruno_spice.training.synapses.retention import of_array, sentences, unknown
 
     with messages.status(Text(f"reading {printable(str(run_dir))}")):
         _, _, network = load_run(run_dir, partial(messages.print, markup=False), trust_code)
@@ -40,11 +43,18 @@ def program_command(
     folder = out or run_dir / "programming"
     with folder_lock(out) if out else RunFolder(run_dir).writing():
         rows = _write_tables(arrays, folder)
+    array = next(iter(arrays.values()))
+    said, held = unknown(array.model), of_array(array)
     if as_json:
-        print_json({"run": str(run_dir), "arrays": rows})
+        levels = [each.model_dump() for each in held]
+        print_json({"run": str(run_dir), "arrays": rows, "levels": levels, "said": said})
         return
     for row in rows:
         typer.echo(f"{row['table']}: {row['devices']} devices, {row['inputs']} inputs, {row['outputs']} outputs")
+    for sentence in sentences(held):
+        typer.echo(sentence)
+    if said:
+        typer.echo(f"note: {said}")
 
 
 def _write_tables(arrays: "dict[str, DeviceLinear]", folder: Path) -> list[dict[str, Any]]:

@@ -1,29 +1,45 @@
 """``bruno evaluate | sweep | report``: what one does with runs."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.table import Table
 
 from bruno_spice.calibration.commands.shared import JsonOption, keep_to_this_command, messages, print_json
+from bruno_spice.calibration.presentation.terminal import output
+from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.files import folder_lock
+from bruno_spice.devices.units import parse_duration
 from bruno_spice.training.commands.options import TrustOption
+
+if TYPE_CHECKING:
+    from bruno_spice.training.progress import ConsoleReporter
 
 
 def evaluate_command(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     chips: Annotated[int, typer.Option(min=0, help="Virtual chips, drawn anew, to test on besides.")] = 0,
+    after: Annotated[
+        str | None, typer.Option(metavar="TIME,...", help="Test so long after writing: 0,1s,1h,1d,1y.")
+    ] = None,
     trust_code: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score a trained network on validation and test, on its own chip and on virtual ones.
 
-    Examples: `bruno evaluate runs/chorales-felif-0`, `bruno evaluate runs/chorales-felif-0 --chips 20 --json`
+    With --after, on test alone, against the time since the devices were written, for a card of which the relaxation
+    was measured; leaves retention.json and figures/retention.png in the run folder.
+    Examples: `bruno evaluate runs/chorales-felif-0`, `bruno evaluate runs/chorales-felif-0 --chips 20 --json`,
+    `bruno evaluate runs/measured --after 0,1s,1h,1d,1y --chips 20`
     """
     from bruno_spice.training.progress import ConsoleReporter, warnings_to
     from bruno_spice.training.runs.evaluation import evaluate
 
     reporter = ConsoleReporter("evaluating")
+    if after is not None:
+        _over_time(run_dir, after, chips, reporter, trust_code, as_json)
+        return
     with warnings_to(reporter):
         result = evaluate(run_dir, chips, reporter, trust_code)
     if as_json:
@@ -36,6 +52,38 @@ def evaluate_command(
         mean, std = result["chips"]["mean"], result["chips"]["std"]
         scores = ", ".join(f"{name} {mean[name]:.4f} +- {std[name]:.4f}" for name in mean)
         typer.echo(f"test over {chips} virtual chips: {scores}")
+
+
+def _over_time(
+    run_dir: Path, after: str, chips: int, reporter: "ConsoleReporter", trust_code: bool, as_json: bool
+) -> None:
+    """``--after``: the scores, a row an age, as a table, JSON and a figure."""
+    from bruno_spice.calibration.presentation.style import save
+    from bruno_spice.training.progress import warnings_to
+    from bruno_spice.training.runs.folder import RunFolder
+    from bruno_spice.training.runs.retention import evaluate_over_time, retention_figure, retention_table
+
+    try:
+        ages_s = [parse_duration(each.strip()) for each in after.split(",")]
+    except InputError as error:
+        raise InputError(f"--after: {error}") from None
+    folder = RunFolder(run_dir)
+    folder.load_config(trust_code)
+    with folder.writing(), warnings_to(reporter):
+        found = evaluate_over_time(run_dir, ages_s, chips, reporter, trust_code)
+        folder.write_retention(found)
+        save(retention_figure(found), folder.figures / "retention.png")
+    if as_json:
+        print_json({"run": str(run_dir), **found})
+        return
+    heads, rows = retention_table(found)
+    table = Table(*heads)
+    for row in rows:
+        table.add_row(*row)
+    output(120).print(table)
+    if found["said"]:
+        typer.echo(f"note: {found['said']}")
+    typer.echo(f"wrote {folder.retention} and {folder.figures / 'retention.png'}")
 
 
 def sweep_command(

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from bruno_spice.calibration.commands.shared import JsonOption, print_json
+from bruno_spice.devices.cards.base import load_card_json
 from bruno_spice.devices.errors import InputError
 from bruno_spice.training.commands.options import TrustOption
 from bruno_spice.training.dynamics import GRADIENTS
@@ -62,6 +63,8 @@ def train_command(
         "training.epochs": epochs,
         "device": device,
     }
+    if rram_card is not None and synapse is None:
+        values["synapse.kind"] = _kind_of(rram_card)
     options = {key: value for key, value in values.items() if value is not None}
     overrides = parse_settings(settings or [])
     chosen = {*options, *overrides}  # what is named here is the user's own, not the file's
@@ -71,7 +74,7 @@ def train_command(
         base = RunFolder(out).load_config(trust_code, chosen)
     else:
         base = default_config(task or "chorales")
-    base = changed(base, options | _bits(bits, synapse or base.synapse.kind))
+    base = changed(base, options | _bits(bits, str(options.get("synapse.kind", base.synapse.kind))))
     config_of_run = changed(base, overrides)
     name = Path(config_of_run.task.split(":")[0]).stem
     layer = Path(config_of_run.network.neuron.rpartition(":")[2]).name
@@ -84,6 +87,14 @@ def train_command(
         print_json({"run": str(folder), **result})
     else:
         _print_result(folder, result)
+
+
+def _kind_of(card: str) -> str | None:
+    """The kind of weights that the card file `card` is of; None where the configuration's kind takes it."""
+    if not Path(card).is_file():
+        return None
+    model = load_card_json(card).get("model")
+    return next((name for name, kind in SYNAPSES.items() if kind.card is not None and model == kind.card.MODEL), None)
 
 
 def _bits(bits: int | None, kind: str) -> dict[str, Any]:

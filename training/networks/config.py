@@ -6,16 +6,25 @@ Numbers take SPICE suffixes (``unit_current_a: 10n``). Each field's text says wh
 import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.files import ROOT, is_file
 from bruno_spice.devices.reading import load_yaml, parse_yaml, short, shown
 from bruno_spice.devices.registry import Registry, is_code
-from bruno_spice.devices.units import parse_spice_number
+from bruno_spice.devices.units import parse_duration, parse_spice_number
 from bruno_spice.training.dynamics import GRADIENTS
 from bruno_spice.training.neurons import NEURONS
 from bruno_spice.training.synapses import SYNAPSES
@@ -40,7 +49,18 @@ def _number(value: Any) -> float:
         raise ValueError(str(error)) from None
 
 
+def _duration(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError("must be a time")
+    try:
+        return parse_duration(value)
+    except InputError as error:
+        raise ValueError(str(error)) from None
+
+
 Number = Annotated[float, BeforeValidator(_number)]
+Duration = Annotated[float, BeforeValidator(_duration)]
+"""In s; with a unit such as ``10ms``, ``1h``, ``1d``."""
 Decay = Annotated[float, Field(ge=0, lt=1)]
 MOST = 1_000_000
 """Of anything that is counted: more is a slip, which would fill the memory before it is noticed."""
@@ -159,16 +179,34 @@ class NeuronConfig(_Strict):
         return spread
 
 
+class AgeRange(_Strict):
+    """From one age to another; ``[1s, 1d]`` says the same."""
+
+    low: Duration = Field(gt=0)
+    high: Duration = Field(gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pair(cls, ages: Any) -> Any:
+        return dict(zip(("low", "high"), ages, strict=True)) if isinstance(ages, list) and len(ages) == 2 else ages
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low must not lie above high, {self.low:g} s above {self.high:g} s")
+        return self
+
+
 class SynapseConfig(_Strict):
     """The weights."""
 
     kind: Annotated[str, _known(SYNAPSES)] = "rram"
-    """``rram``: devices of the card; ``uniform``: the quantiser of Fehlings et al.; ``float``: as torch has them; or
-    your own as ``file.py:Device``."""
+    """``rram``: filaments of the card; ``measured``: cells of a card that `bruno fit rram` made; ``uniform``: the
+    quantiser of Fehlings et al.; ``float``: as torch has them; or your own as ``file.py:Device``."""
     card: str = "calibrated"
     """``calibrated`` or the path of a card."""
     bits: int = Field(default=3, ge=1, le=MOST_BITS)
-    """2**bits levels a device (rram), or a weight (uniform)."""
+    """2**bits levels a device (rram, measured), or a weight (uniform)."""
     scheme: Literal["differential", "offset"] = "differential"
     """Two devices a weight, or one against a reference column."""
     rounding: Literal["nearest", "stochastic"] = "nearest"
@@ -180,10 +218,14 @@ class SynapseConfig(_Strict):
     """Filaments lie within so many of the card's sigmas; at 2, the box of the calibration, 88 % of them remain."""
     read_noise: bool = True
     """Whether each reading of a device is noisy."""
-    age_s: Number = Field(default=0.0, ge=0)
-    """Time since the devices were written, in s; for devices of which it is known how they change."""
+    age_s: Duration = Field(default=0.0, ge=0)
+    """Time since the devices were written, such as 3600 or 1h; for devices of which it is known how they change."""
+    after: AgeRange | None = None
+    """In training, draw that time anew in each pass, evenly in its logarithm, as {low: 1s, high: 1d}; scores are those
+    at age_s."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Keyword arguments of weights or devices of your own."""
+    """Keyword arguments of weights or devices: those of your own, and verify of measured ones, which says whether they
+    are verified when written."""
     redraw_every: int | None = Field(default=None, ge=1, le=MOST)
     """Draw new devices every so many updates; none: one chip for the whole run."""
 
@@ -379,4 +421,5 @@ def sentence(error: ValidationError, model: type[BaseModel]) -> str:
 def _known_keys(model: Any, path: list[str]) -> list[str]:
     for part in path:
         model = get_args(model)[1] if get_origin(model) is dict else model.model_fields[part].annotation
+        model = next((each for each in get_args(model) if hasattr(each, "model_fields")), model)
     return list(model.model_fields)

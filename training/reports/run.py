@@ -9,6 +9,7 @@ from bruno_spice.calibration.cards.catalogue import CARD_TYPES
 from bruno_spice.calibration.presentation.page import Picture, Section, Table, write_page
 from bruno_spice.devices.cards.base import Card
 from bruno_spice.training.networks.config import RunConfig
+from bruno_spice.training.reports.retention import retention_sections
 from bruno_spice.training.reports.validation import PREFIX, validation_sections
 from bruno_spice.training.runs.folder import RunFolder, check_cards, kept_models, whole
 
@@ -16,6 +17,7 @@ CAPTIONS = {
     "training": "Training and validation score against epoch, with the floors of simple models",
     "activity": "Firing rates and gradient norms against epoch",
     "prediction": "One test piece: what the network predicts and what Bach wrote",
+    "retention": "Test score against the time since the devices were written",
     "confusion": "Test trials by true and predicted class",
 }
 
@@ -39,6 +41,7 @@ def write_run_report(run: Path) -> Path:
         devices = [_device(name, card, result) for name, card in cards.items()]
     sections += [
         *validation_sections(folder),
+        *retention_sections(folder, cards),
         Section("Devices", tables=devices),
         Section("Configuration", tables=[_configuration(config)]),
     ]

@@ -24,7 +24,7 @@ from bruno_spice.training.synapses import SYNAPSES
 
 LEFT_BEHIND = (
     "checkpoint.*", "best.safetensors", "metrics.jsonl", "result.json", "report.html", "validation.json",
-    "codesign.json",
+    "codesign.json", "retention.json",
     "cards/*.json", "figures/*.png", "programming/*.csv", "spice/*.cir", "tensorboard/events*",
 )  # fmt: skip
 """The files of a run."""
@@ -122,6 +122,11 @@ class RunFolder:
     def result(self) -> Path:
         """The result as JSON."""
         return self.path / "result.json"
+
+    @property
+    def retention(self) -> Path:
+        """Scores against the time since the devices were written, as JSON."""
+        return self.path / "retention.json"
 
     @property
     def figures(self) -> Path:
@@ -228,6 +233,10 @@ class RunFolder:
     def write_result(self, result: dict[str, Any]) -> None:
         """The result, `sealed`."""
         write_atomic(self.result, json.dumps(result, indent=2) + "\n")
+
+    def write_retention(self, found: dict[str, Any]) -> None:
+        """What `training.runs.retention` found, `sealed`."""
+        write_atomic(self.retention, json.dumps(sealed(found), indent=2) + "\n")
 
     def read_result(self) -> dict[str, Any]:
         """The result. Raises `InputError` where the run has not ended or the file is damaged."""

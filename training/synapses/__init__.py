@@ -18,6 +18,7 @@ SYNAPSES: "Registry[SynapseKind]" = Registry(
     "synapse",
     {
         "rram": "bruno_spice.training.synapses.rram:RRAM",
+        "measured": "bruno_spice.training.synapses.measured:MEASURED",
         "uniform": "bruno_spice.training.synapses.uniform:UNIFORM",
         "float": "bruno_spice.training.synapses.kinds:FLOAT",
     },

@@ -11,6 +11,7 @@ Weights are in unit weights; the layer behind turns them into a current (`unit_c
 array's output mirrors would. Read noise is drawn once a forward pass and device: a sequence is read with it throughout.
 """
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -50,9 +51,12 @@ class SynapseDevice(ABC):
     """The card that it is made from, its only positional argument; None: it is made without."""
     label: ClassVar[str] = "device"
     """In words, for messages, figures and reports."""
-    setting_name: ClassVar[str] = "setting"
+    setting_name: str = "setting"
     """Column of the programming table that says what to write."""
     states: ClassVar[tuple[str, ...]] = ()
+    renewed: ClassVar[tuple[str, ...]] = ()
+    """Those of `states` that are another with every write of a device: standard normal numbers. In training, where
+    every update writes the weights anew, each pass draws them; a chip that is scored keeps those of its own write."""
     read_voltage_v: float = 0.2
 
     @abstractmethod
@@ -78,6 +82,10 @@ class SynapseDevice(ABC):
     def aged_s(self, g_s: Any, age_s: float, *states: Any) -> Any:
         """Conductance in S of devices written to `g_s`, `age_s` seconds later. Raises `InputError`: none is known."""
         raise InputError(f"synapse.age_s: nothing is known of how a {self.label} changes with time; leave it at 0")
+
+    def known_until_s(self) -> float:
+        """Up to what age in s `aged_s` rests on knowledge: 0 where there is none, infinity for a law of its own."""
+        return 0.0 if type(self).aged_s is SynapseDevice.aged_s else math.inf
 
 
 @dataclass(frozen=True)
@@ -105,8 +113,10 @@ class DeviceLinear(Synapse):
     - `spread`: each device has its own state, cut off at `spread_cut` standard deviations; else all are the mean one.
     - `noisy_reads`: add read noise.
     - `age_s`: time since the devices were written, in s.
+    - `after`: in training, each pass draws that time between these two ages in s instead, evenly in its logarithm.
 
-    Raises `InputError` for an unknown scheme and `EnvelopeError` where the device does not reach its levels.
+    Raises `InputError` for an unknown scheme, for an age of which nothing is known, and `EnvelopeError` where the
+    device does not reach its levels.
     """
 
     level_setting: Tensor
@@ -124,6 +134,7 @@ class DeviceLinear(Synapse):
         noisy_reads: bool = True,
         spread_cut: float = CUT_SIGMA,
         age_s: float = 0.0,
+        after: tuple[float, float] | None = None,
     ) -> None:
         super().__init__(n_in, n_out)
         if scheme not in ("differential", "offset"):
@@ -131,8 +142,11 @@ class DeviceLinear(Synapse):
         self.scheme, self.stochastic, self.clip = scheme, stochastic, clip
         if not spread_cut > 0.0:
             raise InputError(f"spread_cut must be positive, in standard deviations, not {spread_cut:g}")
-        self.spread, self.noisy_reads, self.spread_cut, self.age_s = spread, noisy_reads, spread_cut, age_s
+        self.spread, self.noisy_reads, self.spread_cut = spread, noisy_reads, spread_cut
+        self.age_s, self.after = age_s, after
         self.model = model
+        if after is not None and not model.known_until_s():
+            raise InputError(f"synapse.after: nothing is known of how a {model.label} changes with time; leave it out")
         programmable = model.levels(bits)
         self.n_levels = 2**bits
         if len(programmable.setting) != self.n_levels:
@@ -150,9 +164,24 @@ class DeviceLinear(Synapse):
         """Level steps from zero to full scale."""
         return self.n_levels - 1 if self.scheme == "differential" else self.n_levels // 2
 
-    def _states(self, name: str = "") -> tuple[Tensor, ...]:
+    def _kept(self, name: str = "") -> tuple[Tensor, ...]:
         """The states of the devices (devices, out, in), or (in,) of the ``reference_`` ones."""
         return tuple(getattr(self, name + state) for state in self.model.states)
+
+    def _states(self, name: str = "") -> tuple[Tensor, ...]:
+        """The same as this pass has them."""
+        kept = self._kept(name)
+        if not (self.training and self.spread):
+            return kept
+        renewed = [state in self.model.renewed for state in self.model.states]
+        return tuple(torch.randn_like(each) if new else each for each, new in zip(kept, renewed, strict=True))
+
+    def _age_s(self) -> float:
+        """Time since the write, as this pass has it."""
+        if not self.training or self.after is None:
+            return self.age_s
+        low, high = map(math.log, self.after)
+        return math.exp(low + (high - low) * float(torch.rand(())))
 
     def redraw(self) -> None:
         """New devices (none where there is no spread)."""
@@ -162,13 +191,13 @@ class DeviceLinear(Synapse):
         for name, shape in (("", (2 if self.scheme == "differential" else 1, *self.weight.shape)),
                             ("reference_", (self.weight.shape[1],))):  # fmt: skip
             drawn = self.model.sample(shape, rng, self.spread_cut)
-            for kept, new in zip(self._states(name), drawn, strict=True):
+            for kept, new in zip(self._kept(name), drawn, strict=True):
                 kept.copy_(torch.from_numpy(new))
 
     def scale(self) -> Tensor:
         """The weight at full swing, a number without gradient."""
         name = type(self).__name__
-        dtype = next((state.dtype for state in self._states()), self.weight.dtype)
+        dtype = next((state.dtype for state in self._kept()), self.weight.dtype)
         if dtype not in (torch.float32, torch.float64):
             raise InputError(f"{name} computes in float32 or float64, not in {dtype}: a device's "
                              "state (a filament of 4e-10 m) and its levels need them; leave it in float32")  # fmt: skip
@@ -190,11 +219,12 @@ class DeviceLinear(Synapse):
         rounded = rounded.clamp(1 - self.n_levels, self.n_levels - 1)
         return torch.stack([rounded.clamp(min=0), -rounded.clamp(max=0)]).long()
 
-    def _read(self, setting: Tensor, *states: Tensor) -> Tensor:
-        """Conductance in S of devices as one read finds them."""
+    def _read(self, setting: Tensor, *states: Tensor, age_s: float | None = None) -> Tensor:
+        """Conductance in S of devices as one read finds them, `age_s` after the write (by default the array's)."""
         g_s = self.model.conductance_s(setting.to(states[0] if states else self.weight), *states)
-        if self.age_s:
-            g_s = self.model.aged_s(g_s, self.age_s, *states)
+        age_s = self.age_s if age_s is None else age_s
+        if age_s:
+            g_s = self.model.aged_s(g_s, age_s, *states)
         if self.noisy_reads:
             g_s = g_s + self.model.read_noise_s(g_s, *states) * torch.randn_like(g_s)
         return g_s
@@ -202,23 +232,24 @@ class DeviceLinear(Synapse):
     def effective_weight(self) -> Tensor:
         """What the array does in this pass: rounding, spread and read noise, straight-through to `weight`."""
         with torch.no_grad():
-            g_s = self._read(self.level_setting[self.device_levels()], *self._states())
-            minus_s = g_s[MINUS] if self.scheme == "differential" else self._reference()
+            age_s = self._age_s()
+            g_s = self._read(self.level_setting[self.device_levels()], *self._states(), age_s=age_s)
+            minus_s = g_s[MINUS] if self.scheme == "differential" else self._reference(age_s)
             actual = (g_s[PLUS] - minus_s) * (self.scale() / (self.g_step_s * self.steps_per_scale))
         return straight_through(self.weight, actual)
 
-    def _reference(self) -> Tensor:
+    def _reference(self, age_s: float) -> Tensor:
         setting = self.level_setting[self.n_levels // 2].expand(self.weight.shape[1])
-        return self._read(setting, *self._states("reference_"))
+        return self._read(setting, *self._states("reference_"), age_s=age_s)
 
     def programming(self) -> Programming:
         """The levels, settings and conductances to write."""
         level = self.device_levels().cpu().numpy()
         if self.scheme == "differential":
-            return self._programming(level, self._states())
+            return self._programming(level, self._kept())
         middle = np.full(self.weight.shape[1], self.n_levels // 2)
-        reference = self._programming(middle, self._states("reference_"))
-        return self._programming(level, self._states(), reference)
+        reference = self._programming(middle, self._kept("reference_"))
+        return self._programming(level, self._kept(), reference)
 
     def _programming(
         self, level: NDArray[np.int64], states: tuple[Tensor, ...], reference: Programming | None = None

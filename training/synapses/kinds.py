@@ -41,6 +41,7 @@ def array_options(config: Any) -> dict[str, Any]:
         "noisy_reads": config.read_noise,
         "spread_cut": config.spread_cut,
         "age_s": config.age_s,
+        "after": None if config.after is None else (config.after.low, config.after.high),
     }
 
 

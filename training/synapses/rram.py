@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bruno_spice.devices.cards.base import Card, RRAMCard
+from bruno_spice.devices.cards.measured import MeasuredCard
 from bruno_spice.devices.rram.filament import (
     CUT_SIGMA,
     RRAMParameters,
@@ -18,6 +19,7 @@ from bruno_spice.devices.rram.filament import (
 )
 from bruno_spice.training.synapses.device import Array, DeviceLevels, DeviceLinear, SynapseDevice
 from bruno_spice.training.synapses.kinds import SynapseKind, array_options
+from bruno_spice.training.synapses.measured import MeasuredDevice
 
 
 class Filament(SynapseDevice):
@@ -61,7 +63,7 @@ class RRAMLinear(DeviceLinear):
     Main arguments:
 
     - `n_in`, `n_out`: numbers of inputs and outputs; inputs are (..., in), weighted sums (..., out), in unit weights.
-    - `card`: the `RRAMCard` of the devices.
+    - `card`: of the devices, an `RRAMCard` (the filament) or a `MeasuredCard`.
     - `bits`: of a device; ``2**bits`` levels, evenly spaced in conductance.
     - `scheme`: ``differential`` (two devices a weight, ``2**(bits + 1) - 1`` values) or ``offset`` (one device, and a
       reference column at the middle level; ``2**bits`` values).
@@ -74,7 +76,8 @@ class RRAMLinear(DeviceLinear):
     - `noisy_reads`: add read noise, drawn once a forward pass and device.
     - `spread_cut`: how many sigmas filaments are cut off at, which leaves less than the card declares
       (`devices.rram.filament.remaining_sigma`).
-    - `age_s`: time in s since the devices were programmed; the filament knows of no change with it, so 0.
+    - `age_s`: time in s since the devices were programmed; 0 for the filament, which knows of no change with it.
+    - `after`: in training, each pass draws that time between these two ages in s, evenly in its logarithm.
 
     `weight` (out, in) is latent, 0 at first, and trained straight through the rounding. Raises `InputError` for an
     unknown scheme or a `spread_cut` that is not positive, `EnvelopeError` where the card does not reach its levels, and
@@ -85,7 +88,7 @@ class RRAMLinear(DeviceLinear):
         self,
         n_in: int,
         n_out: int,
-        card: RRAMCard,
+        card: RRAMCard | MeasuredCard,
         bits: int = 3,
         scheme: str = "differential",
         stochastic: bool = False,
@@ -94,9 +97,11 @@ class RRAMLinear(DeviceLinear):
         noisy_reads: bool = True,
         spread_cut: float = CUT_SIGMA,
         age_s: float = 0.0,
+        after: tuple[float, float] | None = None,
     ) -> None:
-        model = Filament(card)
-        super().__init__(n_in, n_out, model, bits, scheme, stochastic, clip, spread, noisy_reads, spread_cut, age_s)
+        device = Filament(card) if isinstance(card, RRAMCard) else MeasuredDevice(card)
+        rest = (stochastic, clip, spread, noisy_reads, spread_cut, age_s, after)
+        super().__init__(n_in, n_out, device, bits, scheme, *rest)
 
 
 def _maker(config: Any, card: Card | None) -> Any:

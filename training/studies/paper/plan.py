@@ -11,6 +11,7 @@
     references: {...}                                   any tree of published numbers, with their sources
 
 Placeholders of a command: {seed}; {run}, the run folder of this experiment and seed; {runs}, the folder of all of them.
+What the environment says, such as $BRUNO_DATA, is put in when the command runs; a result names the variable.
 """
 
 import itertools

@@ -79,7 +79,9 @@ class Runner:
         groups += [([each], 1) for each in experiments if each.alone]
         failed: list[str] = []
         with stop_on_signal() as self.stop:
-            failed += self._run_group(self._needed(experiments), self.jobs)
+            for level in self._needed(experiments):
+                left = [(each, seed) for each, seed in level if not self._ready(each, seed)]
+                failed += self._run_group(left, self.jobs)
             for group, jobs in groups:
                 if not self.stop.asked:
                     failed += self._run_group(self._in_turn(group), jobs)
@@ -114,9 +116,15 @@ class Runner:
                 if seed not in self._own(each).seeds]  # fmt: skip
         return [(each, seed) for _, each, seed in sorted(left, key=lambda entry: entry[0])]
 
-    def _needed(self, experiments: Sequence[Experiment]) -> list[tuple[Experiment, int]]:
-        needed = {(each.needs.name, seed): each.needs for each, seed in self._in_turn(experiments) if each.needs}
-        return [(each, seed) for (_, seed), each in needed.items() if not self._ready(each, seed)]
+    def _needed(self, experiments: Sequence[Experiment]) -> list[list[tuple[Experiment, int]]]:
+        """What they need and is not there, and what that needs in turn, which comes first."""
+        levels: list[list[tuple[Experiment, int]]] = []
+        wanted = self._in_turn(experiments)
+        while wanted:
+            needed = {(each.needs.name, seed): each.needs for each, seed in wanted if each.needs}
+            wanted = [(each, seed) for (_, seed), each in needed.items() if not self._ready(each, seed)]
+            levels.insert(0, wanted)
+        return levels
 
     def _ready(self, experiment: Experiment, seed: int) -> bool:
         """Whether the run folder of `seed` is here, and this code's run into it came to its end."""
@@ -168,7 +176,7 @@ class Runner:
             raise Interrupted("stopped on request")
         with log.open("w") as errors:
             child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "bruno_spice", *words],
+                [sys.executable, "-P", "-m", "bruno_spice", *map(os.path.expandvars, words)],
                 cwd=self.root,
                 env=environment,
                 stdout=subprocess.PIPE,

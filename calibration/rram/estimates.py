@@ -1,0 +1,193 @@
+"""From the readings of many cells to the tables of a card: SET curve, what verifying leaves, relaxation.
+
+Every value is a quantile or a moment of what was measured (`calibration.rram.distributions`); no shape is assumed, and
+no course with time or level between those that were measured (`devices.rram.measured` draws straight lines). Left out
+are settings and times that only part of the devices have, for which ones then is a result itself, and levels of few
+writes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bruno_spice.calibration.rram.distributions import SCORES, Array, device_share, hats, quantiles, spread
+from bruno_spice.calibration.rram.tables import CellTable
+from bruno_spice.devices.cards.measured import MOST_NODES, Relaxation, SetCurve, VerifiedLevels
+from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.reading import printable
+from bruno_spice.devices.units import format_si
+
+LEAST_WRITES = 20
+"""Of a level, or of a device's SETs with one setting."""
+MOST_LEVELS = 12
+"""Of a table over levels; of more, each lends to the nearest of so many, evenly spaced, in proportion."""
+COMPLETE = 0.9
+"""Share of the writes that a setting or a time must have."""
+PER_DECADE = 2
+"""Times are gathered so finely."""
+
+
+def set_curve(table: CellTable) -> tuple[SetCurve, list[str]]:
+    """The SET curve of `table`, and what was left out. Raises `InputError` for too little or too much."""
+    assert table.setting is not None
+    assert table.knob
+    settings, counts = np.unique(table.setting, return_counts=True)
+    unit = "V" if table.knob == "v_word_line_v" else "A"
+    whole = counts >= max(COMPLETE * counts.max(), LEAST_WRITES)
+    if whole.sum() < 2 or whole.sum() > MOST_NODES:
+        raise InputError(
+            f"{printable(str(table.path))}: {whole.sum()} settings with {LEAST_WRITES} writes or more; a SET curve has "
+            f"2 to {MOST_NODES}"
+        )
+    said = []
+    if not whole.all():
+        few = settings[~whole]
+        said.append(
+            f"{len(few)} settings ({format_si(few[0], unit)}...{format_si(few[-1], unit)}) have less than "
+            f"{100 * COMPLETE:.0f} % of the {counts.max()} writes that others have, and are left out"
+        )
+    rows = []
+    for setting in settings[whole]:
+        here = table.setting == setting
+        g_s, device = table.g_s[here], table.device[here]
+        parts, known = spread(g_s, device), quantiles(g_s)
+        rows.append((float(np.median(g_s)), parts, known, device_share(known, parts.device**2)))
+    devices, writes = np.unique(
+        np.stack([table.device, np.searchsorted(settings, table.setting)]), axis=1, return_counts=True
+    )
+    curve = SetCurve(
+        knob=table.knob,
+        setting=settings[whole].tolist(),
+        median_s=[median for median, *_ in rows],
+        device_sigma=[parts.device / parts.mean for _, parts, *_ in rows],
+        cycle_sigma=[parts.cycle / parts.mean for _, parts, *_ in rows],
+        scores=SCORES.tolist(),
+        quantiles_s=[known.tolist() for *_, known, _ in rows],
+        device_share=[share for *_, share in rows],
+        devices=len(np.unique(devices[0])),
+        cycles=int(writes.max()),
+    )
+    falls = np.maximum.accumulate(curve.median_s) - curve.median_s
+    if falls.max() > 0.1 * np.ptp(curve.median_s):
+        said.append(f"the median falls by up to {format_si(float(falls.max()), 'S')} where the setting rises")
+    return curve, said
+
+
+@dataclass(frozen=True, eq=False)
+class Writes:
+    """Cells that were written to a level, verified and left alone: n writes, read right after and at m times.
+
+    `level_s` (n,) is the conductance of each one's level, `g_s` (m, n) has NaN where one was not read.
+    """
+
+    device: NDArray[np.int64]
+    level_s: Array
+    written_s: Array
+    time_s: Array
+    g_s: Array
+
+    def of(self, chosen: NDArray[np.bool_]) -> "Writes":
+        """The writes that are `chosen` (n,)."""
+        rest = (self.level_s[chosen], self.written_s[chosen], self.time_s, self.g_s[:, chosen])
+        return Writes(self.device[chosen], *rest)
+
+
+def writes(table: CellTable) -> tuple[Writes, list[str]]:
+    """The writes of `table`, a device and level each, and what was left out.
+
+    Raises `InputError` where none was read right after writing, and where no level has enough of them.
+    """
+    where = printable(str(table.path))
+    assert table.level is not None
+    time_s = np.zeros(len(table.g_s)) if table.time_s is None else table.time_s
+    if np.any(time_s < 0.0):
+        raise InputError(f"{where}: a time before the write, {time_s.min():g} s")
+    keys, index = np.unique(np.stack([table.device.astype(float), table.level]), axis=1, return_inverse=True)
+    with np.errstate(divide="ignore"):
+        decade = np.where(time_s > 0.0, np.round(PER_DECADE * np.log10(time_s)), -np.inf)
+    bins, when = np.unique(decade, return_inverse=True)
+    if bins[0] != -np.inf:
+        raise InputError(f"{where}: no reading right after writing (time 0), which the others are compared with")
+    count = np.zeros((len(bins), keys.shape[1]))
+    total, logs = count.copy(), np.zeros(len(bins))
+    np.add.at(count, (when, index), 1)
+    np.add.at(total, (when, index), table.g_s)
+    np.add.at(logs, when[time_s > 0], np.log(time_s[time_s > 0]))
+    with np.errstate(invalid="ignore"):
+        g_s = total / count
+    times_s = np.exp(logs[1:] / count.sum(axis=1)[1:])
+    there = count[0] > 0
+    said = [] if there.all() else [f"{np.sum(~there)} writes were not read right after writing, and are left out"]
+    level_s = _level_conductance(keys[1], g_s[0], table.level_in_s)
+    _, of_level, sizes = np.unique(keys[1][there], return_inverse=True, return_counts=True)
+    enough = there.copy()
+    enough[there] = sizes[of_level] >= LEAST_WRITES
+    if not enough.any():
+        raise InputError(f"{where}: no level has {LEAST_WRITES} writes that were read right after")
+    if (few := int(np.sum(sizes < LEAST_WRITES))) > 0:
+        said.append(f"{few} levels of fewer than {LEAST_WRITES} writes are left out")
+    found = Writes(keys[0].astype(np.int64), level_s, g_s[0], times_s, g_s[1:]).of(enough)
+    read = np.isfinite(found.g_s).mean(axis=1) if len(times_s) else np.zeros(0)
+    for late_s, share in zip(times_s[read < COMPLETE], read[read < COMPLETE], strict=True):
+        said.append(f"{format_si(late_s, 's')}: only {100 * share:.0f} % of the writes were read, so it is left out")
+    kept = read >= COMPLETE
+    return Writes(found.device, found.level_s, found.written_s, times_s[kept], found.g_s[kept]), said
+
+
+def _level_conductance(level: Array, written_s: Array, in_s: bool) -> Array:
+    """The conductance of every write's level: the target, or the median of what was written to that number."""
+    if in_s:
+        return level
+    names, index = np.unique(level, return_inverse=True)
+    return np.array([np.nanmedian(written_s[index == n]) for n in range(len(names))])[index]
+
+
+def nodes(level_s: Array) -> Array:
+    """The levels of a table: those that there are, or as many as a table has, evenly spaced."""
+    there = np.unique(level_s)
+    return there if len(there) <= MOST_LEVELS else np.linspace(there[0], there[-1], MOST_LEVELS)
+
+
+def verified(found: Writes) -> VerifiedLevels:
+    """What verifying left of each level."""
+    known = nodes(found.level_s)
+    tables, spreads, _ = _by_level(found.written_s - found.level_s, found.level_s, known)
+    return VerifiedLevels(
+        conductance_s=known.tolist(), spread_s=spreads, scores=SCORES.tolist(), quantiles_s=tables,
+        devices=len(found.level_s),
+    )  # fmt: skip
+
+
+def relaxation(found: Writes) -> Relaxation:
+    """How far the cells have moved from where they were right after writing."""
+    known = nodes(found.level_s)
+    rows = []
+    for g_s in found.g_s:
+        read = np.isfinite(g_s)
+        rows.append(_by_level((g_s - found.written_s)[read], found.written_s[read], known))
+    return Relaxation(
+        conductance_s=known.tolist(),
+        time_s=found.time_s.tolist(),
+        shift_s=[means for *_, means in rows],
+        spread_s=[spreads for _, spreads, _ in rows],
+        scores=SCORES.tolist(),
+        quantiles_s=[tables for tables, *_ in rows],
+        devices=len(found.level_s),
+    )
+
+
+def _by_level(
+    moved_s: Array, at_s: Array, known: Sequence[float] | Array
+) -> tuple[list[list[float]], list[float], list[float]]:
+    """Quantiles, standard deviation and mean of `moved_s` (n,), of cells `at_s` (n,), around each of the `known`."""
+    tables, spreads, means = [], [], []
+    for weight in hats(at_s, np.asarray(known)).T:
+        near = weight > 0.0
+        values, share = moved_s[near], weight[near]
+        mean = float(np.average(values, weights=share))
+        tables.append(quantiles(values, share).tolist())
+        spreads.append(float(np.average((values - mean) ** 2, weights=share)) ** 0.5)
+        means.append(mean)
+    return tables, spreads, means

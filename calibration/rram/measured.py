@@ -1,0 +1,206 @@
+"""A measured cell from tables to a card, tried on devices that the fit did not see.
+
+Every second device is left out first: what a card of the others draws is compared with them. The card itself has all.
+
+    spread of a level      sqrt(mean over writes of (G(t) - <G(t)>)^2), against that of as many draws as `DRAWN`
+    misread                 share of devices beyond the midpoint to an adjacent level
+"""
+
+import datetime
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bruno_spice.calibration.rram.distributions import Array
+from bruno_spice.calibration.rram.estimates import Writes, relaxation, set_curve, verified, writes
+from bruno_spice.calibration.rram.levels import overlapping
+from bruno_spice.calibration.rram.tables import CellTable, sound
+from bruno_spice.devices.cards.measured import LevelOverlap, MeasuredCard, ReadNoise
+from bruno_spice.devices.cards.parts import Parameter, Provenance, Range
+from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.reading import printable
+from bruno_spice.devices.rram.filament import Levels
+from bruno_spice.devices.rram.measured import MeasuredCell
+
+OVERLAP_TIMES_S = (0.0, 1.0, 3600.0, 86400.0)
+DRAWN = 20_000
+"""Devices of the model, for each level."""
+GROUPS = 8
+"""Levels of the measurement are compared in so many groups."""
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredFit:
+    """A card, what it was made of, and what was left out."""
+
+    card: MeasuredCard
+    tables: list[CellTable]
+    writes: Writes | None
+    said: list[str]
+
+
+def fit_measured(
+    tables: Sequence[CellTable],
+    noise: ReadNoise | None = None,
+    g_range_s: tuple[float, float] | None = None,
+    bits: int = 3,
+    read_voltage_v: float | None = None,
+    noise_path: Path | None = None,
+) -> MeasuredFit:
+    """The card of the cell of `tables`, one of a kind at most.
+
+    Main: `noise` of its reads. Other: `g_range_s`, between which its levels lie (default: all that was measured);
+    `bits` of the levels whose overlap it states; `noise_path` is the file of `noise`. Raises `InputError`.
+    """
+    by_kind: dict[str, CellTable] = {}
+    for table in tables:
+        kind = "levels" if table.kind == "relaxation" else table.kind
+        if kind in by_kind:
+            raise InputError(
+                f"{printable(str(table.path))} and {printable(str(by_kind[kind].path))} both hold "
+                f"{'a SET curve' if kind == 'set' else 'levels'}; a card has one"
+            )
+        by_kind[kind] = table
+    said: list[str] = []
+    curve, found = None, None
+    fields: dict[str, Any] = {"read_noise": noise}
+    if "set" in by_kind:
+        with sound(printable(str(by_kind["set"].path))):
+            curve, left_out = set_curve(by_kind["set"])
+        fields["set_curve"] = curve
+        said += left_out
+    if "levels" in by_kind:
+        with sound(printable(str(by_kind["levels"].path))):
+            found, left_out = writes(by_kind["levels"])
+            fields |= _of_writes(found)
+        said += left_out
+    low_s, high_s = g_range_s or _whole_range(curve, found)
+    parameters = {
+        "g_level_min": Parameter(value=low_s, unit="S", source="measured"),
+        "g_level_max": Parameter(value=high_s, unit="S", source="measured"),
+    }
+    kelvin = {table.temperature_k for table in tables if table.temperature_k is not None}
+    if len(kelvin) > 1:
+        raise InputError(f"the files were measured at {' and '.join(f'{each:g} K' for each in sorted(kelvin))}")
+    for name, unit, value in (("read_voltage", "V", read_voltage_v), ("temperature", "K", next(iter(kelvin), None))):
+        if value is not None:
+            parameters[name] = Parameter(value=value, unit=unit, source="measured")
+    fields |= {
+        "envelope": _envelope(curve, found),
+        "provenance": _provenance([*(t.path for t in tables), *([noise_path] if noise_path else [])]),
+    }
+    card = MeasuredCard.build(parameters, **fields)
+    cell = MeasuredCell(card)
+    fields["overlap"] = overlaps(cell, bits)
+    if found is not None:
+        fields["validation"] = held_out(found, card)
+    return MeasuredFit(MeasuredCard.build(parameters, **fields), list(tables), found, said)
+
+
+def _of_writes(found: Writes) -> dict[str, Any]:
+    return {"verified": verified(found), "relaxation": relaxation(found) if len(found.time_s) else None}
+
+
+def _whole_range(curve: Any, found: Writes | None) -> tuple[float, float]:
+    if found is not None:
+        return float(found.level_s.min()), float(found.level_s.max())
+    if curve is None:
+        raise InputError("neither a SET curve nor levels among the files, so that nothing says what a write leaves")
+    return float(curve.median_s[0]), float(max(curve.median_s))
+
+
+def _envelope(curve: Any, found: Writes | None) -> dict[str, Range]:
+    spans: dict[str, Range] = {}
+    if curve is not None:
+        spans[curve.knob.rpartition("_")[0]] = Range(
+            min=curve.setting[0], max=curve.setting[-1], unit="V" if curve.knob == "v_word_line_v" else "A"
+        )
+    if found is not None:
+        spans["conductance"] = Range(min=float(found.level_s.min()), max=float(found.level_s.max()), unit="S")
+        if len(found.time_s):
+            spans["time"] = Range(min=float(found.time_s[0]), max=float(found.time_s[-1]), unit="s")
+    return spans
+
+
+def _provenance(paths: Sequence[Path]) -> Provenance:
+    whole = hashlib.sha256()
+    for path in paths:
+        whole.update(path.read_bytes())
+    return Provenance(
+        netlist=", ".join(path.name for path in paths),
+        sha256=whole.hexdigest(),
+        ngspice_version="a measurement",
+        command="bruno fit rram",
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+    )
+
+
+def drawn_s(cell: MeasuredCell, levels_s: Array, time_s: float, devices: int, rng: np.random.Generator) -> Array:
+    """Conductances (devices, levels) of devices written to `levels_s` (levels,), `time_s` later."""
+    shape = (devices, len(levels_s))
+    g_s = np.broadcast_to(levels_s, shape)
+    if cell.card.verified is not None:
+        written = cell.verified_s(g_s, rng.standard_normal(shape))
+    else:
+        of_device = np.broadcast_to(rng.standard_normal((devices, 1)), shape)
+        setting = np.broadcast_to(cell.setting(levels_s), shape)
+        written = cell.set_once(setting, of_device, rng.standard_normal(shape))
+    return np.asarray(cell.relaxed_s(written, time_s, rng.standard_normal(shape)))
+
+
+def overlaps(cell: MeasuredCell, bits: int, seed: int = 0) -> list[LevelOverlap]:
+    """How many devices are read as another of 2**`bits` evenly spaced levels, at `OVERLAP_TIMES_S` where known."""
+    levels_s = np.linspace(*cell.g_range_s, 2**bits)
+    known = cell.card.relaxation
+    found = []
+    for time_s in OVERLAP_TIMES_S:
+        if time_s > (0.0 if known is None else known.time_s[-1]):
+            break
+        g_s = drawn_s(cell, levels_s, time_s, DRAWN, np.random.default_rng(seed))
+        share = overlapping(g_s, Levels(levels_s, levels_s)).mean(axis=0)
+        found.append(LevelOverlap(time_s=time_s, bits=bits, misread=float(share.mean()), by_level=share.tolist()))
+    return found
+
+
+def held_out(found: Writes, card: MeasuredCard, seed: int = 0) -> dict[str, Any]:
+    """Spread and misreads of every second device beside what a card of the others draws, a row a time."""
+    devices = np.unique(found.device)
+    out = np.isin(found.device, np.random.default_rng(seed).permutation(devices)[::2])
+    cell = MeasuredCell(card.model_copy(update=_of_writes(found.of(~out))))
+    rest = found.of(out)
+    rows = [_compared(rest, cell, *at) for at in ((0.0, rest.written_s), *zip(rest.time_s, rest.g_s, strict=True))]
+    return {"devices": len(np.unique(rest.device)), "times": rows}
+
+
+def _compared(rest: Writes, cell: MeasuredCell, time_s: float, g_s: Array) -> dict[str, float]:
+    """Measured and drawn at one time: spread of the levels, in groups, and misreads of 3-bit levels."""
+    rng, read = np.random.default_rng(0), np.isfinite(g_s)
+    level_s, moved_s = rest.level_s[read], (g_s - rest.level_s)[read]
+    there = np.unique(level_s)
+    model_s = drawn_s(cell, there, float(time_s), DRAWN, rng) - there
+    errors, measured, model = [], [], []
+    for group in np.array_split(np.arange(len(there)), min(GROUPS, len(there))):
+        parts = [moved_s[level_s == each] for each in there[group]]
+        counts = np.array([part.size for part in parts])
+        measured.append(float(np.average([part.var() for part in parts], weights=counts)) ** 0.5)
+        model.append(float(np.average(model_s[:, group].var(axis=0), weights=counts)) ** 0.5)
+        errors.append(model[-1] / measured[-1] - 1.0)
+    half_step_s = (cell.g_range_s[1] - cell.g_range_s[0]) / (2 * (GROUPS - 1))
+    first, last = level_s < there[0] + half_step_s, level_s > there[-1] - half_step_s
+    beyond = ((moved_s > half_step_s) & ~last) | ((moved_s < -half_step_s) & ~first)
+    ends = there < there[0] + half_step_s, there > there[-1] - half_step_s
+    model_beyond = ((model_s > half_step_s) & ~ends[1]) | ((model_s < -half_step_s) & ~ends[0])
+    counts = np.array([np.sum(level_s == each) for each in there])
+    return {
+        "time_s": float(time_s),
+        "spread_s": float(np.mean(measured)),
+        "model_spread_s": float(np.mean(model)),
+        "relative_error_rms": float(np.sqrt(np.mean(np.square(errors)))),
+        "relative_error_worst": float(errors[int(np.argmax(np.abs(errors)))]),
+        "misread": float(beyond.mean()),
+        "model_misread": float(np.average(model_beyond.mean(axis=0), weights=counts)),
+    }

@@ -13,7 +13,6 @@ from bruno_spice.calibration.commands.shared import (
     SetOption,
     SimulatorOption,
     announce,
-    messages,
     number_option,
     parse_overrides,
     print_json,

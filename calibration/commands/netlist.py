@@ -1,4 +1,4 @@
-"""``bruno netlist``: what is in a netlist, whether ngspice takes it, what an edit changes."""
+"""``bruno netlist``: what is in a netlist, whether it runs, what an edit changes; decks of other simulators."""
 
 import dataclasses
 from pathlib import Path
@@ -14,8 +14,14 @@ from bruno_spice.calibration.commands.shared import (
     parse_overrides,
     print_json,
 )
+from bruno_spice.calibration.dialects import DIALECTS
+from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.files import refuse_folder, write_atomic
 
-netlist_app = typer.Typer(help="Look at netlists: parameters, errors, what an edit would re-run.", no_args_is_help=True)
+netlist_app = typer.Typer(
+    help="Look at netlists: parameters, errors, what an edit would re-run; import those of others.",
+    no_args_is_help=True,
+)
 
 NetlistArgument = Annotated[Path, typer.Argument(help="A testbench (.cir).")]
 
@@ -87,3 +93,51 @@ def netlist_diff_command(
             f"everything simulated from {after.path.name} would run again ({found.stored_results} stored results of "
             "that name), and what is fitted to it"
         )
+
+
+@netlist_app.command("import")
+def netlist_import_command(
+    deck: Annotated[Path, typer.Argument(metavar="FILE", help="A deck of LTspice, HSPICE or Spectre.")],
+    dialect: Annotated[
+        str | None, typer.Option("--from", help=f"Its language (default: by content): {DIALECTS.choices}.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the deck goes (default: NAME.cir here).")] = None,
+    library: Annotated[
+        list[Path] | None, typer.Option(metavar="FOLDER", help="Includes may lie here too, not only beside the deck.")
+    ] = None,
+    partial: Annotated[bool, typer.Option("--partial", help="Write it without what is not translated.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Translate a deck of another simulator into one that runs here, and list by line what is not in it as it was.
+
+    Where something that acts on the circuit is not translated, nothing is written unless --partial is given, and the
+    exit code is 2. Examples: `bruno netlist import filter.net`,
+    `bruno netlist import input.scs --from spectre --library models --out cell.cir`
+    """
+    from bruno_spice.calibration.dialects.dialect import NOT_TRANSLATED, import_deck
+
+    target = out or Path(deck.with_suffix(".cir").name)
+    refuse_folder(target)
+    if target.resolve() == deck.resolve():
+        raise InputError(f"{target} is the deck itself; give --out another name")
+    found = import_deck(deck, dialect, library or [])
+    lost = [finding for finding in found.findings if finding.kind == NOT_TRANSLATED]
+    for finding in found.findings:
+        messages.print(finding.sentence, markup=False)
+    written = partial or not lost
+    if written:
+        write_atomic(target, found.text)
+    if as_json:
+        rows = [dataclasses.asdict(finding) for finding in found.findings]
+        print_json({"from": found.dialect, "deck": str(target) if written else None, "findings": rows})
+    elif written:
+        typer.echo(f"wrote {target}, of {found.dialect}: {_count(len(lost), 'statement')} not translated")
+    if lost and not partial:
+        raise InputError(
+            f"{deck}: {_count(len(lost), 'statement')} that {'acts' if len(lost) == 1 else 'act'} on the circuit "
+            f"{'is' if len(lost) == 1 else 'are'} not translated (above); --partial writes the rest"
+        )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"

@@ -68,7 +68,7 @@ def import_deck(path: Path, dialect: str | None = None, libraries: Sequence[Path
 
 
 def _recognised(path: Path, files: Files) -> str:
-    head = [text for text in files.texts(path, "")[:HEAD]]
+    head = files.texts(path, "")[:HEAD]
     found = next((name for name in DIALECTS if DIALECTS[name].recognises(head)), None)
     if found is None:
         raise NetlistError(f"{path}: no dialect recognises it; say which one with --from {'|'.join(DIALECTS)}")

@@ -328,7 +328,7 @@ def short_number(value: float) -> str:
     """`value` as SPICE writes it, with a suffix where that is shorter; read again it is the same number."""
     if value == 0:
         return "0"
-    if 1e-3 <= abs(value) < 1e3:
+    if 0.1 <= abs(value) < 1e3:
         return f"{value:.15g}" if float(f"{value:.15g}") == value else repr(value)
     exponent = 3 * math.floor(Decimal(repr(value)).adjusted() / 3)
     if exponent not in _SUFFIXES:

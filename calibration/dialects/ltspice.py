@@ -36,7 +36,7 @@ HALF, ONE, NONE = number(0.5), number(1.0), number(0.0)
 
 
 def _true(x: Expression) -> Expression:
-    return op(">", x, HALF)
+    return x if x.op in (">", "<", ">=", "<=", "==", "!=", "&&", "||", "!") else op(">", x, HALF)
 
 
 def _limit(x: Expression, a: Expression, b: Expression) -> Expression:
@@ -91,6 +91,7 @@ class LTspice(Spice):
         self.libraries: list[tuple[Code, str]] = []
         self.without_model = False
         self.uic = False
+        self.stepped: set[str] = set()
         self.charged: list[Code] = []
 
     def joined(self, texts: Sequence[str], path: Path, first: int) -> Iterator[Code]:
@@ -188,11 +189,11 @@ class LTspice(Spice):
             tail.insert(0, self.w.reader.currents(nodes.pop()))
         self.w.element(letter, words[0], nodes, " ".join(tail))
 
-    def card_model(self, code: Code) -> None:
+    def model(self, code: Code) -> tuple[str, str, dict[str, str]]:
         """A switch of negative hysteresis goes over smoothly."""
         if re.search(r"\b[vi]h ?= ?-", code.text, re.IGNORECASE) and " sw" in code.text.lower():
             raise LostError("a switch of negative hysteresis, which goes over smoothly")
-        super().card_model(code)
+        return super().model(code)
 
     def card_tran(self, code: Code) -> None:
         """``.tran stop`` or ``.tran step stop start longest``, and words behind them."""
@@ -210,6 +211,27 @@ class LTspice(Spice):
         step, stop, start, longest = (None, numbers[0], None, None) if len(numbers) == 1 else [*numbers, None, None][:4]
         assert stop is not None
         self.write_tran(step, stop, start, longest, self.uic)
+
+    def first_pass(self, code: Code) -> None:
+        """Which parameters are stepped, for they are not what a .param says."""
+        super().first_pass(code)
+        words = [word for word in split_words(code.text.lower()) if word not in ("oct", "dec", "lin", "param")]
+        if words[:1] == [".step"] and len(words) > 2:
+            self.stepped.add(words[1])
+
+    def card_param(self, code: Code) -> None:
+        """Leave out what a .step sets."""
+        given = parts(code.text)[1]
+        if len(self.w.open) > 1 or not self.stepped & given.keys():
+            super().card_param(code)
+            return
+        for name, text in given.items():
+            if name in self.stepped:
+                self.w.left_out(f"{name}, which .step sets")
+            else:
+                self.w.param(name, text)
+
+    card_parameter = card_parameters = card_params = card_param
 
     def card_step(self, code: Code) -> None:
         """The first of its values; the others are a matter of ``--set``."""

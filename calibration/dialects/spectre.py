@@ -5,6 +5,7 @@ only 0, or the first node of ``global``, is ground; parameters of a subcircuit a
 statement; ``//`` begins a comment and a line ending in ``\\`` goes on. Source: Spectre Circuit Simulator Reference.
 """
 
+import contextlib
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -110,7 +111,9 @@ class Spectre(Masters):
         if words[:1] == ["global"] and len(words) > 1:
             self.w.ground = {"0", words[1]}
         elif words[:1] == ["model"] and len(words) > 2:
-            self.models[words[1]] = words[2]
+            with contextlib.suppress(LostError):  # what is said of it in the second pass
+                name, kind, _ = self.model(code)
+                self.models[name] = kind
         elif words[:1] == ["subckt"] and len(words) > 1:
             self.subcircuits.add(words[1])
         elif match := re.fullmatch(r"real (\w+) ?\(([^()]*)\) ?\{ ?return ([^;{}]+);? ?\}", code.text):
@@ -144,16 +147,16 @@ class Spectre(Masters):
         bracket = re.match(r"(\S+) ?\(([^()]*)\) ?(.*)", text)
         if bracket and not re.match(r"\S+ ?=", text):
             name, nodes, rest = bracket[1], bracket[2].split(), bracket[3]
-            head, given = parts(rest)
+            head = parts(rest)[0]
         else:
-            head, given = parts(text)
+            head, rest = parts(text)[0], text
             if len(head) < 2:
                 raise LostError("neither an element nor a statement that is known")
             name, *nodes = head[:-1]
             head = head[-1:]
         if len(head) != 1:
             raise LostError("an element without one master")
-        given = {n: text[i:j] for n, i, j in assignments(rest if bracket else text)} if given else {}
+        given = {n: rest[i:j] for n, i, j in assignments(rest)}
         master = head[0]
         if master == "tran" and not nodes:
             self.tran(given)

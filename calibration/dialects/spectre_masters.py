@@ -180,10 +180,7 @@ class Masters:
         self.w.behaviour(name, nodes, quantity.upper(), op("*", e, times) if times is not None else e)
 
     def _of_model(self, name: str, nodes: Sequence[str], master: str, given: Mapping[str, str]) -> None:
-        kind = self.models[master]
-        if kind not in MODELS:
-            raise LostError(f"a device of a model of the type {kind[:30]}")
-        letter, count = MODELS[kind]
+        letter, count = MODELS[self.models[master]]
         if len(nodes) != count and not (letter == "Q" and len(nodes) == 4):
             raise LostError(f"a device of {len(nodes)} nodes, where it has {count}")
         self._refuse(given, *DEVICE)
@@ -192,6 +189,11 @@ class Masters:
 
     def card_model(self, code: Code) -> None:
         """A model of the kinds that simulators have in common."""
+        name, _, text = self.model(code)
+        self.w.card(f".model {self.w.models.of(name).lower()} {text}")
+
+    def model(self, code: Code) -> tuple[str, str, str]:
+        """Name, Spectre's type, and ngspice's type with parameters. Raises `LostError`."""
         head, given = parts(code.text)
         if len(head) != 3 or head[2] not in MODELS:
             raise LostError(f"a model of the type {head[2][:30] if len(head) > 2 else ''}")
@@ -204,4 +206,4 @@ class Masters:
                 raise LostError(f"the parameter {parameter} of models of the type {kind}, which ngspice does not have")
             texts[parameter] = self.w.value(text)
         listed = " ".join(f"{parameter}={text}" for parameter, text in texts.items())
-        self.w.card(f".model {self.w.models.of(head[1]).lower()} {kind}({listed})")
+        return head[1], head[2], f"{kind}({listed})"

@@ -4,6 +4,7 @@ A dialect is a class that adds or replaces methods ``card_...`` and says which c
 and functions are read first, since they may stand behind what uses them; then each statement is written or found.
 """
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -121,9 +122,9 @@ class Spice(Elements):
             names = tuple(name.strip() for name in match[2].split(",") if name.strip())
             self.w.reader.functions[match[1]] = (names, match[3])
         elif word == ".model":
-            words = re.split(r"[\s(]+", code.text.lower(), maxsplit=3)
-            if len(words) > 2:
-                self.models[words[1]] = words[2].strip("()")
+            with contextlib.suppress(LostError):  # what is said of it in the second pass
+                name, kind, _ = self.model(code)
+                self.models[name.lower()] = kind
 
     def statement(self, code: Code) -> None:
         """Write one statement. Raises `LostError`."""
@@ -253,6 +254,12 @@ class Spice(Elements):
 
     def card_model(self, code: Code) -> None:
         """Models of the kinds that simulators have in common."""
+        name, kind, texts = self.model(code)
+        listed = " ".join(f"{parameter}={text}" for parameter, text in texts.items())
+        self.w.card(f".model {self.w.models.of(name).lower()} {kind}({listed})")
+
+    def model(self, code: Code) -> tuple[str, str, dict[str, str]]:
+        """Name, type and parameters of a model. Raises `LostError`."""
         match = re.fullmatch(r"\.\w+ (\S+?)(?: |(?=\())\(? ?(\w+) ?(.*)", code.text)
         if match is None:
             raise LostError("a model is written as .model NAME TYPE (PARAMETERS)")
@@ -271,8 +278,7 @@ class Spice(Elements):
                 texts[parameter] = self.w.value(text)
         if kind in ("nmos", "pmos") and float(texts.get("level", "1")) not in MOS_LEVELS:
             raise LostError(f"MOS models of level {texts['level']}; only {MOS_LEVELS} are the same everywhere")
-        listed = " ".join(f"{parameter}={text}" for parameter, text in texts.items())
-        self.w.card(f".model {self.w.models.of(name).lower()} {kind}({listed})")
+        return name, kind, texts
 
     def finish(self, found: Sequence[Code]) -> None:
         """What is to be said at the end."""

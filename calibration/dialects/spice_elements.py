@@ -367,7 +367,7 @@ class Elements:
 
     def no_model(self, code: Code, name: str) -> None:
         """A device whose model there is not."""
-        raise LostError(f"there is no model {name[:40]}")
+        raise LostError(f"there is no model {name[:40]}, or none that is translated")
 
     def element_t(self, code: Code) -> None:
         """Lossless lines."""

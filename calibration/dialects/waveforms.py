@@ -75,7 +75,7 @@ def _counted(w: Written, given: Sequence[Expression | None]) -> str:
         for time, value in ((at, v1), (at + tr, v2), (at + tr + pw, v2), (at + tr + pw + tf, v1)):
             if time > found[-2]:
                 found += [time, value]
-    return f"PWL({' '.join(map(short_number, found))})"
+    return f"PWL({' '.join(short_number(float(f'{each:.12g}')) for each in found)})"
 
 
 def sine(w: Written, given: Sequence[Expression | None]) -> str:

@@ -9,10 +9,12 @@ import typer
 from bruno_spice.calibration.commands.shared import (
     JsonOption,
     SetOption,
+    SimulatorOption,
     announce,
     messages,
     parse_overrides,
     print_json,
+    simulator_for,
 )
 from bruno_spice.calibration.dialects import DIALECTS
 from bruno_spice.devices.errors import InputError
@@ -50,17 +52,29 @@ def netlist_show_command(netlist: NetlistArgument, as_json: JsonOption = False) 
 
 
 @netlist_app.command("check")
-def netlist_check_command(netlist: NetlistArgument, settings: SetOption = None, as_json: JsonOption = False) -> None:
-    """Let ngspice read a netlist and take the first steps of its run. Example: `bruno netlist check my_neuron.cir`."""
-    from bruno_spice.calibration.targets.inspection import check
+def netlist_check_command(
+    netlist: NetlistArgument,
+    settings: SetOption = None,
+    simulator: SimulatorOption = "ngspice",
+    as_json: JsonOption = False,
+) -> None:
+    """Let a simulator read a netlist and take the first steps of its run.
 
-    loaded = check(netlist, parse_overrides(settings))
+    Examples: `bruno netlist check my_neuron.cir`, `bruno netlist check my_neuron.cir --simulator vacask`
+    """
+    from bruno_spice.calibration.targets.inspection import check, deck_of
+
+    overrides = parse_overrides(settings)
+    runs_in = simulator_for(simulator, deck_of(netlist, overrides))
+    loaded = check(netlist, overrides, runs_in)
     said = announce(loaded)
     unitless = [p.name for p in loaded.params.values() if not p.unit]
     if as_json:
-        print_json({"sound": True, **said, "remarks": list(loaded.remarks), "without_unit": unitless})
+        print_json(
+            {"sound": True, **said, "simulator": runs_in, "remarks": list(loaded.remarks), "without_unit": unitless}
+        )
         return
-    typer.echo(f"{netlist}: ngspice takes it, {len(loaded.params)} parameters")
+    typer.echo(f"{netlist}: {runs_in} takes it, {len(loaded.params)} parameters")
     if unitless:
         typer.echo(f"without a unit in the comment (write '; [unit] meaning'): {', '.join(unitless)}")
 

@@ -307,7 +307,8 @@ def test_includes_lie_beside_the_deck_or_where_the_user_says(tmp_path):
 HOSTILE = (
     "*#shell touch hit",
     ".control\nshell touch hit\n.endc", "R9 a 0 `touch hit`", ".model f filesource(file=\"x\")",
-    "V9 a 0 PWL file=\"/etc/passwd\"", ".inc \"|touch hit\"", "B9 a 0 V={system('touch hit')}", ".param x='`touch hit`'",
+    "V9 a 0 PWL file=\"/etc/passwd\"",
+    ".inc \"|touch hit\"", "B9 a 0 V={system('touch hit')}", ".param x='`touch hit`'",
     "sh shell cmd=\"touch hit\"", "R9 a\\;shell 0 1k",
     ".save x\n*ng_script",
     "X9 a .control\n+ 0 sub", "R9 a 0 1k ;\x0bshell",
@@ -315,7 +316,8 @@ HOSTILE = (
     "R9 a 0 " + "(" * 3000 + "1" + ")" * 3000, ".param y=" + "-" * 5000 + "1",
     ".include d.net",
     ".func f(x) {f(x)+f(x)}\nB9 a 0 V=f(1)", ".param " + "=".join("ab" * 400),
-    "".join(f".func g{k}(x) {{g{k - 1}(x)*g{k - 1}(x)}}\n" for k in range(1, 30)) + ".func g0(x) {x}\nB9 a 0 V=g29(V(a))",
+    "".join(f".func g{k}(x) {{g{k - 1}(x)*g{k - 1}(x)}}\n" for k in range(1, 30))
+    + ".func g0(x) {x}\nB9 a 0 V=g29(V(a))",
 )  # fmt: skip
 
 

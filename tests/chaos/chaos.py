@@ -1,8 +1,9 @@
 """Simulations under everything that may happen to them from outside; no result may be lost or differ in one bit.
 
-While `work.py` simulates in every simulator that is installed, its workers, their forks and itself get SIGKILL, SIGSTOP, SIGINT and SIGTERM, stored results
-are damaged bit by bit, and the disk with the store fills up and empties again (a small tmpfs where that can be mounted,
-a limit on the size of files elsewhere). Where it was ended it is started again, until it has run to its end.
+While `work.py` simulates in every simulator that is installed, its workers, their forks and itself get SIGKILL, SIGSTOP,
+SIGINT and SIGTERM, stored results and compiled models are damaged bit by bit, and the disk with the store fills up and
+empties again (a small tmpfs where that can be mounted, a limit on the size of files elsewhere). Where it was ended it is
+started again, until it has run to its end.
 
     python tests/chaos/chaos.py COUNT [SEED]
 """
@@ -52,7 +53,7 @@ def start(count: int, store: Path, *more: str) -> "subprocess.Popen[str]":
 
 @dataclass
 class Calm:
-    """What undisturbed jobs gave: the digest of each, how long the parent and a worker take to start, the simulators."""
+    """What undisturbed jobs gave: the digest of each, how long parent and worker take to start, the simulators."""
 
     digests: list[str]
     parent_s: float

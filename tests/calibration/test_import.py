@@ -340,3 +340,39 @@ def test_nothing_of_a_hostile_deck_reaches_ngspice_as_it_stands(tmp_path, dialec
             Netlist.from_text(text, "o.cir").statements  # noqa: B018
         assert not Path("hit").exists()
     assert len(HOSTILE) == number + 1
+
+
+OWN = """
+from bruno_spice.calibration.dialects.dialect import Dialect
+from bruno_spice.calibration.dialects.ltspice import LANGUAGE
+from bruno_spice.calibration.dialects.written import Written
+
+
+def translate(path, files):
+    "One resistor a line: its nodes and its value."
+    w = Written(LANGUAGE)
+    for number, line in enumerate(files.texts(path, "")):
+        a, b, value = line.split()
+        w.element("R", f"R{number}", [a, b], w.value(value))
+    w.finish()
+    return w
+
+
+PAIRS = Dialect("Pairs", lambda head: False, translate)
+"""
+
+
+def test_a_dialect_of_ones_own_is_one_file(tmp_path, bruno):
+    (tmp_path / "mine.py").write_text(OWN)
+    (tmp_path / "deck.txt").write_text("a b 4k7\nb 0 1k\n")
+    code, _, err = bruno(
+        "netlist",
+        "import",
+        tmp_path / "deck.txt",
+        "--from",
+        f"{tmp_path / 'mine.py'}:PAIRS",
+        "--out",
+        tmp_path / "o.cir",
+    )
+    assert (code, err) == (0, "")
+    assert (tmp_path / "o.cir").read_text().splitlines()[1:] == ["R0 a b 4.7k", "R1 b 0 1k", ".end"]

@@ -128,7 +128,7 @@ def netlist_import_command(
     exit code is 2. Examples: `bruno netlist import filter.net`,
     `bruno netlist import input.scs --from spectre --library models --out cell.cir`
     """
-    from bruno_spice.calibration.dialects.dialect import NOT_TRANSLATED, import_deck
+    from bruno_spice.calibration.dialects.importing import NOT_TRANSLATED, import_deck
 
     target = out or Path(deck.with_suffix(".cir").name)
     refuse_folder(target)

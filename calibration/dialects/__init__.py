@@ -20,9 +20,9 @@ def _accept(found: Any) -> "Dialect":
 DIALECTS: "Registry[Dialect]" = Registry(
     "dialect",
     {
-        "ltspice": "bruno_spice.calibration.dialects.ltspice:LTSPICE",
-        "hspice": "bruno_spice.calibration.dialects.hspice:HSPICE",
-        "spectre": "bruno_spice.calibration.dialects.spectre:SPECTRE",
+        "ltspice": "bruno_spice.calibration.dialects.languages.ltspice:LTSPICE",
+        "hspice": "bruno_spice.calibration.dialects.languages.hspice:HSPICE",
+        "spectre": "bruno_spice.calibration.dialects.languages.spectre:SPECTRE",
     },
     _accept,
     "DIALECT",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bruno_spice.calibration.dialects import DIALECTS
-from bruno_spice.calibration.dialects.dialect import import_deck
+from bruno_spice.calibration.dialects.importing import import_deck
 from bruno_spice.calibration.spice.farm import Farm, run_jobs
 from bruno_spice.calibration.spice.netlist import Netlist, transient_job
 
@@ -344,7 +344,7 @@ def test_nothing_of_a_hostile_deck_reaches_ngspice_as_it_stands(tmp_path, dialec
 
 OWN = """
 from bruno_spice.calibration.dialects.dialect import Dialect
-from bruno_spice.calibration.dialects.ltspice import LANGUAGE
+from bruno_spice.calibration.dialects.languages.ltspice import LANGUAGE
 from bruno_spice.calibration.dialects.written import Written
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from bruno_spice.calibration.dialects.files import Code, Files
+from bruno_spice.calibration.dialects.languages.spice_elements import Elements, parts
 from bruno_spice.calibration.dialects.models import MOS_LEVELS, PARAMETERS
-from bruno_spice.calibration.dialects.spice_elements import Elements, parts
 from bruno_spice.calibration.dialects.waveforms import known
 from bruno_spice.calibration.dialects.written import LostError
 from bruno_spice.calibration.spice.statements import assignments

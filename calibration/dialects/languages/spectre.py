@@ -14,8 +14,8 @@ from pathlib import Path
 from bruno_spice.calibration.dialects.dialect import Dialect
 from bruno_spice.calibration.dialects.files import Code, Files, joined
 from bruno_spice.calibration.dialects.formulas import FUNCTIONS, Language
-from bruno_spice.calibration.dialects.spectre_masters import Masters
-from bruno_spice.calibration.dialects.spice_elements import parts
+from bruno_spice.calibration.dialects.languages.spectre_masters import Masters
+from bruno_spice.calibration.dialects.languages.spice_elements import parts
 from bruno_spice.calibration.dialects.waveforms import known
 from bruno_spice.calibration.dialects.written import LostError, Written
 from bruno_spice.calibration.spice.statements import assignments, split_words

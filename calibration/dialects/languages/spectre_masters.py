@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from bruno_spice.calibration.dialects import waveforms
 from bruno_spice.calibration.dialects.files import Code
 from bruno_spice.calibration.dialects.formulas import moves, op
+from bruno_spice.calibration.dialects.languages.spice_elements import arguments, parts
 from bruno_spice.calibration.dialects.models import PARAMETERS
-from bruno_spice.calibration.dialects.spice_elements import arguments, parts
 from bruno_spice.calibration.dialects.written import LostError, Written
 from bruno_spice.calibration.verilog_a.expressions import Expression, number
 

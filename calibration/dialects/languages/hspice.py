@@ -14,8 +14,8 @@ from pathlib import Path
 from bruno_spice.calibration.dialects.dialect import Dialect
 from bruno_spice.calibration.dialects.files import Code, Files, joined
 from bruno_spice.calibration.dialects.formulas import FUNCTIONS, Build, Language, call, op, power, rounded, signed_power
-from bruno_spice.calibration.dialects.spice import Spice
-from bruno_spice.calibration.dialects.spice_elements import arguments, parts
+from bruno_spice.calibration.dialects.languages.spice import Spice
+from bruno_spice.calibration.dialects.languages.spice_elements import arguments, parts
 from bruno_spice.calibration.dialects.waveforms import linear
 from bruno_spice.calibration.dialects.written import LostError, Written
 from bruno_spice.calibration.spice.statements import masked, split_words

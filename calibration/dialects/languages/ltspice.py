@@ -26,8 +26,8 @@ from bruno_spice.calibration.dialects.formulas import (
     size_power,
     table,
 )
-from bruno_spice.calibration.dialects.spice import Spice
-from bruno_spice.calibration.dialects.spice_elements import arguments, parts
+from bruno_spice.calibration.dialects.languages.spice import Spice
+from bruno_spice.calibration.dialects.languages.spice_elements import arguments, parts
 from bruno_spice.calibration.dialects.written import Element, LostError, Written
 from bruno_spice.calibration.spice.statements import split_words
 from bruno_spice.calibration.verilog_a.expressions import Expression, node, number

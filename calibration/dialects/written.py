@@ -74,6 +74,8 @@ class Circuit:
     """Elements whose current is asked for, and the statement that asks."""
     parameters: dict[str, str] = field(default_factory=dict)
     """Of a subcircuit, by our name: what it has without being given any."""
+    own: set[str] = field(default_factory=set)
+    """Parameters that its body sets, by our name."""
 
 
 class Written:
@@ -234,6 +236,7 @@ class Written:
         e = self.formula(text)
         ours = self.parameters.of(name).lower()
         self.set.add(ours)
+        self.here.own.add(ours)
         self.card(f".param {ours}={self.value(e)}")
         if ours != name.lower():
             self.changed(f"the parameter {name} is called {ours}")
@@ -286,6 +289,8 @@ class Written:
                 self.lost(f"the subcircuit {name} has {len(found.pins)} pins", code)
             else:
                 given = [parameter for parameter, _ in texts if parameter != "m"]
+                if both := sorted(found.own.intersection(given)):
+                    self.lost(f"it gives {' and '.join(both)}, which the subcircuit {name} sets itself", code)
                 undeclared.setdefault(name, {}).update(dict.fromkeys(p for p in given if p not in found.parameters))
         for name, parameters in undeclared.items():  # each instance must give what the circuit itself does not set
             self.circuits[name].parameters |= dict.fromkeys(parameters, "1")

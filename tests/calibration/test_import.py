@@ -196,6 +196,18 @@ def test_hspice_s_deck_wins_over_its_subcircuits_unless_parhier_is_local(tmp_pat
         assert simulated(found.text, ["v(a)"])["v(a)"][-1] == pytest.approx(volts, rel=1e-6)
 
 
+def test_a_subcircuit_takes_what_its_instances_give_though_it_declares_nothing(tmp_path):
+    """LTspice's hierarchical schematics; what one instance leaves open, and what the body sets as well, is said."""
+    text = "* t\nI1 0 a 1m\nX1 a s r=5k\n{}.subckt s a\n{}R1 a 0 {{r}}\n.ends\n.tran 1u\n"
+    found = translated(tmp_path, text.format("", ""), "ltspice")
+    assert simulated(found.text, ["v(a)"])["v(a)"][-1] == pytest.approx(5, rel=1e-6)
+    assert of_kind(translated(tmp_path, text.format("X2 a s\n", ""), "ltspice"), "not translated") == {
+        4: "it gives the subcircuit s no r"
+    }
+    both = translated(tmp_path, text.format("", ".param r=1k\n"), "ltspice")
+    assert of_kind(both, "not translated") == {3: "it gives r, which the subcircuit s sets itself"}
+
+
 def test_diodes_are_at_25_degrees_in_hspice_and_at_27_elsewhere(tmp_path):
     lines = "I1 0 a 1m\nD1 a 0 dd\n.model dd d(is=1e-14)\n.tran 1n 1u\n"
     volts = {}

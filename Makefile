@@ -42,7 +42,7 @@ train: setup $(CARDS)/felif.json $(CARDS)/rram.json ## train the spiking network
 	$(BRUNO) train --task chorales --out $(RUN) --resume --overwrite
 
 validate: setup $(if $(wildcard $(RUN)/result.json),,train) ## 20 neurons of the trained network back in SPICE, on 10 test pieces
-	$(BRUNO) validate $(RUN)
+	$(BRUNO) validate $(RUN) --simulator auto
 
 report: setup ## figures and one HTML page: SPICE over model, training, predictions
 	$(BRUNO) report $(RUN)
@@ -63,7 +63,7 @@ bench: setup ## speed, accuracy, memory, gradients and their growth on this mach
 test: setup browser ## the whole test suite (19 minutes on 2 cores)
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-chaos: setup ## 5,000 simulations under signals, a full disk and a damaged store: every result as undisturbed (10 minutes on 2 cores)
+chaos: setup ## 5,000 simulations in every simulator under signals, a full disk and a damaged store: every result as undisturbed
 	$(VENV)/bin/python tests/chaos/chaos.py 5000
 
 fuzz: setup ## 20,000 damaged and hostile files of every kind: nothing runs, hangs, breaks or passes for another (10 minutes on 2 cores)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import typer
 
 from bruno_spice.calibration.commands import bench as spice_bench
-from bruno_spice.calibration.commands import card, confidence, data, fit, rram, sensitivity, simulate, va, vary
+from bruno_spice.calibration.commands import card, confidence, data, fit, netlist, rram, sensitivity, simulate, va, vary
 from bruno_spice.calibration.commands.calibrate import calibrate_command
 from bruno_spice.calibration.commands.fit_rram import fit_rram_command
 from bruno_spice.calibration.commands.shared import options_of_all, run
@@ -49,7 +49,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 GROUPS = {
     "simulate": simulate_app,
     "cache": spice_bench.cache_app,
-    "netlist": spice_bench.netlist_app,
+    "netlist": netlist.netlist_app,
     "card": card.card_app,
     "data": data.data_app,
     "fit": fit.fit_app,

@@ -16,10 +16,12 @@ from bruno_spice.calibration.commands.shared import (
     GroupsOption,
     JsonOption,
     SetOption,
+    SimulatorOption,
     keep_to_this_command,
     number_option,
     parse_overrides,
     print_json,
+    simulator_for,
 )
 from bruno_spice.calibration.presentation.terminal import Terminal
 from bruno_spice.devices.errors import InputError
@@ -52,11 +54,12 @@ def fit_fecap_command(
     ] = None,
     settings: SetOption = None,
     groups: GroupsOption = None,
+    simulator: SimulatorOption = "ngspice",
     keep_flagged: Annotated[bool, typer.Option("--keep-flagged", help="Fit clipped samples and outliers too.")] = False,
     out: Annotated[Path, typer.Option(help="Folder of fecap.param, fecap.json and fecap.png.")] = Path("fecap_fit"),
     as_json: JsonOption = False,
 ) -> None:
-    """Fit the FeCAP netlist to a measured P-V loop, PUND sequence or pulse train, and check the fit in ngspice.
+    """Fit the FeCAP netlist to a measured P-V loop, PUND sequence or pulse train, and check the fit in SPICE.
 
     Files of testers are read as they are (`bruno data show`): the columns, units, area and thickness that they state
     need no options. What else is known goes into --set; a record at two or more rates tells tau0 from the rest.
@@ -66,11 +69,14 @@ def fit_fecap_command(
     --area 400p`,
     `bruno fit fecap loops.dat --record 4`
     """
+    from bruno_spice.calibration.benches.fecap import FECAP_NETLIST
     from bruno_spice.calibration.fecap.fit import fit_fecap
     from bruno_spice.calibration.fecap.measurement import Columns, read_measurement
     from bruno_spice.calibration.fecap.result import fecap_figure, notes, param_include, parameter_rows, result_json
     from bruno_spice.calibration.measured.units import declared_units
     from bruno_spice.calibration.presentation.style import save
+    from bruno_spice.calibration.spice.farm import Farm, version_of
+    from bruno_spice.calibration.spice.netlist import Netlist
 
     kind: Literal["charge", "current"] | None = None
     if charge is not None and current is not None:
@@ -91,9 +97,11 @@ def fit_fecap_command(
     overrides = parse_overrides(settings, groups)
     names = [name.strip().lower() for name in free.split(",")] if free else None
     keep_to_this_command(out)
+    chosen = simulator_for(simulator, Netlist.load(FECAP_NETLIST))
+    farm = Farm(simulator=chosen)
     with _progress() as report:
-        found = fit_fecap(measured, dict(measured.known) | overrides, names, keep_flagged, progress=report)
-    result = result_json(found, measured)
+        found = fit_fecap(measured, dict(measured.known) | overrides, names, keep_flagged, farm, report)
+    result = result_json(found, measured) | {"simulator": version_of(chosen)}
     write_atomic(out / "fecap.param", param_include(found, path.name))
     write_atomic(out / "fecap.json", json.dumps(result, indent=2, allow_nan=False) + "\n")
     title = f"{path.name}: rms {100 * found.rms / measured.span:.2f} % of the span"
@@ -106,7 +114,7 @@ def fit_fecap_command(
         table.add_row(*row)
     Terminal().print(table)
     typer.echo(
-        f"ngspice against the measurement: rms {found.rms:.4g} {measured.unit}, "
+        f"{chosen} against the measurement: rms {found.rms:.4g} {measured.unit}, "
         f"{100 * found.rms / measured.span:.2f} % of the span, over {found.used.sum()} of {found.used.size} samples"
     )
     for name in measured.known.keys() - overrides.keys():

@@ -284,6 +284,8 @@ class Simulator:
     """Version, and the identity that results are kept under. Raises `SimulationError` where it is not there."""
     worker: Callable[[float, int], Worker]
     """From the longest wall time in s and the largest address space in bytes of one job."""
+    sees_inside: bool = False
+    """Whether nodes within instances can be brought back, as ``v(x1.n)``."""
 
 
-NGSPICE = Simulator(installed_ngspice, Worker)
+NGSPICE = Simulator(installed_ngspice, Worker, sees_inside=True)

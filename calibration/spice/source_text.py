@@ -5,6 +5,7 @@ one character and 0xB5 is the micro sign, as ngspice has it. Lines end where ngs
 """
 
 import codecs
+import contextlib
 from pathlib import Path
 
 from bruno_spice.calibration.errors import NetlistError
@@ -13,6 +14,8 @@ MAX_FILE_BYTES = 8 << 20
 MAX_WORD = 4000
 """Characters of one word; ngspice copies words into buffers of its own."""
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_SAMPLE = 64
+"""Bytes of a beginning by which UTF-16 is recognised."""
 _MICRO = str.maketrans({"\u00b5": "u", "\u03bc": "u"})
 
 
@@ -43,6 +46,11 @@ def decode(raw: bytes, path: Path) -> tuple[str, str]:
                 return raw[len(mark) :].decode(name), "" if name == "utf-8" else "UTF-16"
             except UnicodeDecodeError as error:
                 raise NetlistError(f"{path}: begins as {name.upper()} but is not ({error.reason})") from None
+    if (
+        len(raw) > 1 and not any(raw[1:_SAMPLE:2]) and all(raw[0:_SAMPLE:2])
+    ):  # UTF-16 without its mark, as LTspice has it
+        with contextlib.suppress(UnicodeDecodeError):
+            return raw.decode("utf-16-le"), "UTF-16"
     if b"\0" in raw:
         line = raw[: raw.index(b"\0")].count(b"\n") + 1
         raise NetlistError(f"{path}:{line}: a zero byte, so this is no text; save it as UTF-8")

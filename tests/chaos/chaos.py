@@ -1,8 +1,9 @@
 """Simulations under everything that may happen to them from outside; no result may be lost or differ in one bit.
 
-While `work.py` simulates, its workers, their forks and itself get SIGKILL, SIGSTOP, SIGINT and SIGTERM, stored results
-are damaged bit by bit, and the disk with the store fills up and empties again (a small tmpfs where that can be mounted,
-a limit on the size of files elsewhere). Where it was ended it is started again, until it has run to its end.
+While `work.py` simulates in every simulator that is installed, its workers, their forks and itself get SIGKILL,
+SIGSTOP, SIGINT and SIGTERM, stored results and compiled models are damaged bit by bit, and the disk with the store
+fills up and empties again (a small tmpfs where that can be mounted, a limit on the size of files elsewhere). Where it
+was ended it is started again, until it has run to its end.
 
     python tests/chaos/chaos.py COUNT [SEED]
 """
@@ -23,9 +24,10 @@ from pathlib import Path
 
 WORK = Path(__file__).with_name("work.py")
 ROOT = Path(__file__).parents[2]
-ENTRY_BYTES = 4096
-HITS_PER_START = {"worker": 1.0, "parent": 0.05, "flip": 2.0, "disk": 0.2}
-"""How often each happens in the time that a worker takes to start: with more, no worker would live through it."""
+ENTRY_BYTES = 16384
+MODELS_BYTES = 2 << 20
+HITS_PER_START = {"worker": 1.0, "parent": 0.3, "flip": 2.0, "disk": 0.2}
+"""How often each happens in the time that a worker takes to start, or the parent: with more, none would live."""
 MOST_STARTS = 200
 
 
@@ -37,22 +39,38 @@ class Outcome:
     wrong: list[str] = field(default_factory=list)
     starts: int = 0
     done: Counter[str] = field(default_factory=Counter)
+    owed: list[tuple[str, signal.Signals]] = field(default_factory=list)
+    """What must be done to each simulator at least once."""
 
 
 def start(count: int, store: Path, *more: str) -> "subprocess.Popen[str]":
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "linked"), "OMP_NUM_THREADS": "1", "BRUNO_CACHE": str(store)}
     command = [sys.executable, str(WORK), str(count), str(store), *more]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment, start_new_session=True
     )
 
 
-def undisturbed(count: int, store: Path) -> tuple[list[str], float]:
-    """The digest of each result, and how long a worker takes to start in s."""
+@dataclass
+class Calm:
+    """What undisturbed jobs gave: the digest of each, how long parent and worker take to start, the simulators."""
+
+    digests: list[str]
+    parent_s: float
+    worker_s: float
+    simulators: list[str]
+
+
+def undisturbed(count: int, store: Path) -> Calm:
+    started_s = time.monotonic()
     with start(count, store) as work:
-        first, *lines = work.stdout.read().splitlines()
+        first = work.stdout.readline()
+        parent_s = time.monotonic() - started_s
+        lines = work.stdout.read().splitlines()
     assert lines[-1:] == ["done"], lines[-1:]
-    return [line.split()[1] for line in lines[:-1]], float(first.split()[1])
+    found = dict(line.split(" ", 1) for line in lines[:-1])
+    _, worker_s, *simulators = first.split()
+    return Calm([found[str(number)] for number in range(count)], parent_s, float(worker_s), simulators)
 
 
 @contextlib.contextmanager
@@ -73,39 +91,48 @@ def children(pid: int) -> list[int]:
     return [int(word) for word in listed.split()]
 
 
+def program(pid: int) -> str:
+    """The simulator that the process is a worker of, or is itself; empty for one that has just ended or started."""
+    line = Path(f"/proc/{pid}/cmdline").read_bytes()
+    return "vacask" if b"vacask" in line else "ngspice" if b"ngspice_worker" in line else ""
+
+
 class Disturber(threading.Thread):
     """Lets things happen to `work`, which stores its results in `store`, until it is told to stop."""
 
     def __init__(
-        self, work: "subprocess.Popen[str]", store: Path, start_s: float, dice: random.Random, outcome: Outcome
+        self, work: "subprocess.Popen[str]", store: Path, calm: Calm, dice: random.Random, outcome: Outcome
     ) -> None:
         super().__init__()
-        self.work, self.store, self.start_s, self.dice, self.outcome = work, store, start_s, dice, outcome
+        self.work, self.store, self.dice, self.outcome = work, store, dice, outcome
+        starts_s = {"parent": calm.parent_s}
+        self.rates_hz = {kind: hits / starts_s.get(kind, calm.worker_s) for kind, hits in HITS_PER_START.items()}
         self.over = threading.Event()
 
     def run(self) -> None:
-        self.surely()
-        kinds, hits = zip(*HITS_PER_START.items(), strict=True)
-        while not self.over.wait(self.dice.expovariate(sum(hits) / self.start_s)):
-            kind = self.dice.choices(kinds, hits)[0]
+        kinds, rates_hz = zip(*self.rates_hz.items(), strict=True)
+        next_s = time.monotonic()
+        while not self.over.wait(0.005 if self.outcome.owed else max(next_s - time.monotonic(), 0)):
             with contextlib.suppress(OSError, IndexError):  # whom it was meant for has gone
-                getattr(self, f"hit_{kind}")()
+                self.surely()
+                if time.monotonic() >= next_s:
+                    next_s = time.monotonic() + self.dice.expovariate(sum(rates_hz))
+                    getattr(self, f"hit_{self.dice.choices(kinds, rates_hz)[0]}")()
 
     def surely(self) -> None:
-        """At the very first, one worker is killed and one stopped in the midst of a job."""
-        for number in (signal.SIGKILL, signal.SIGSTOP) if self.outcome.starts == 1 else ():
-            while not self.over.wait(0.005):
-                working = [worker for worker in children(self.work.pid) if children(worker)]
-                with contextlib.suppress(OSError, IndexError):
-                    if self.send(self.dice.choice(working), number):
-                        break
+        """Of each simulator one worker is killed and one stopped in the midst of a job."""
+        working = {program(worker): worker for worker in children(self.work.pid) if children(worker)}
+        for name, number in list(self.outcome.owed):
+            if name in working and self.send(working.pop(name), number):
+                self.outcome.owed.remove((name, number))
 
     def send(self, victim: int, number: signal.Signals) -> bool:
-        """Whether `victim` was still a worker to send it to; one just killed has no command line any more."""
-        if b"ngspice_worker" not in Path(f"/proc/{victim}/cmdline").read_bytes():
+        """Whether `victim` was still a worker, or what one runs; one just killed has no command line any more."""
+        name = program(victim)
+        if not name:
             return False
         os.kill(victim, number)
-        self.outcome.done[f"{number.name} to a worker"] += 1
+        self.outcome.done[f"{number.name} to a worker of {name}"] += 1
         return True
 
     def hit_worker(self) -> None:
@@ -127,8 +154,10 @@ class Disturber(threading.Thread):
             self.work.send_signal(signal.SIGCONT)
 
     def hit_flip(self) -> None:
-        flip(self.dice.choice(list(self.store.glob("??/*.wave"))), self.dice)
-        self.outcome.done["flipped bit in the store"] += 1
+        chosen = self.dice.choice(list(self.store.glob("??/*.*")))
+        flip(chosen, self.dice)
+        kind = {".wave": "stored result", ".osdi": "compiled model"}[chosen.suffix]
+        self.outcome.done[f"flipped bit in a {kind}"] += 1
 
     def hit_disk(self) -> None:
         ballast = self.store / "ballast"
@@ -151,30 +180,30 @@ def flip(path: Path, dice: random.Random) -> None:
         file.write(data)
 
 
-def disturbed(folder: Path, calm: list[str], start_s: float, dice: random.Random) -> Outcome:
+def disturbed(folder: Path, calm: Calm, dice: random.Random) -> Outcome:
     """Run the jobs of `calm` to their end with a store in `folder`, whatever happens, and compare.
 
     Then once more in peace, with a bit flipped in every fifth stored result.
     """
-    outcome = Outcome()
+    outcome = Outcome(owed=[(name, how) for name in calm.simulators for how in (signal.SIGKILL, signal.SIGSTOP)])
     store = folder / "store"
-    with small_disk(store, max(len(calm) * ENTRY_BYTES, 1 << 20)) as mounted:
+    with small_disk(store, len(calm.digests) * ENTRY_BYTES + MODELS_BYTES) as mounted:
         finished = False
         while not finished:
             outcome.starts += 1
             assert outcome.starts < MOST_STARTS, "it never comes to its end"
             limited = not mounted and outcome.starts % 2 == 1
             outcome.done["full disk"] += limited
-            with start(len(calm), store, *(["512"] if limited else [])) as work:
-                disturber = Disturber(work, store, start_s, dice, outcome)
+            with start(len(calm.digests), store, *(["512"] if limited else [])) as work:
+                disturber = Disturber(work, store, calm, dice, outcome)
                 disturber.start()
-                finished = compare(work, calm, outcome)
+                finished = compare(work, calm.digests, outcome)
                 disturber.over.set()
                 disturber.join()
         for path in sorted(store.glob("??/*.wave"))[::5]:
             flip(path, dice)
-        with start(len(calm), store) as work:
-            if not compare(work, calm, outcome):
+        with start(len(calm.digests), store) as work:
+            if not compare(work, calm.digests, outcome):
                 outcome.wrong.append("no end in peace")
     return outcome
 
@@ -200,10 +229,11 @@ def main() -> None:
     count, seed = int(sys.argv[1]), int((sys.argv[2:] or ["0"])[0])
     with tempfile.TemporaryDirectory() as folder:
         started_s = time.monotonic()
-        calm, start_s = undisturbed(count, Path(folder) / "calm")
-        print(f"{count} undisturbed results in {time.monotonic() - started_s:.0f} s", flush=True)
+        calm = undisturbed(count, Path(folder) / "calm")
+        named = " and ".join(calm.simulators)
+        print(f"{count} undisturbed results of {named} in {time.monotonic() - started_s:.0f} s", flush=True)
         started_s = time.monotonic()
-        outcome = disturbed(Path(folder), calm, start_s, random.Random(seed))
+        outcome = disturbed(Path(folder), calm, random.Random(seed))
     print(f"{outcome.results} disturbed ones in {time.monotonic() - started_s:.0f} s and {outcome.starts} starts")
     print(", ".join(f"{number} times {what}" for what, number in outcome.done.items()))
     print(f"{len(outcome.wrong)} lost or different")

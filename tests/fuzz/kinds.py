@@ -287,6 +287,25 @@ YAML_LINES = (
     b"task: os:system", b"task: /tmp/none.py:load", b"a: &a [1]\nb: [*a, *a]", b"seed: 1\nseed: 2", b"? [1]\n: 2",
     b"x: !!python/name:os.system", b"task_options: {trials: 99999999999999999999}", b"- 1", b"%YAML 9.9", b"---",
 )  # fmt: skip
+
+
+@cache
+def _decks() -> list[bytes]:
+    return [path.read_bytes() for path in sorted((CASES / "decks").iterdir())]
+
+
+def _deck(folder: Path, data: bytes, rng: random.Random) -> Outcome:
+    """A deck of another simulator: what comes out of it must pass the door of netlists."""
+    from bruno_spice.calibration.spice.netlist import Netlist
+
+    path, out = written(folder, "deck.net", data), folder / "imported.cir"
+    known = rng.choice(((), *(("--from", name) for name in ("ltspice", "hspice", "spectre"))))
+    outcome = bruno("netlist", "import", path, "--out", out, "--partial", *known)
+    if out.exists():
+        Netlist.load(out).statements  # noqa: B018
+    return outcome
+
+
 NETLIST_LINES = (
     b"*# shell touch CANARY", b"*#shell touch CANARY", b"*# source inner.inc", b".control", b"shell touch CANARY",
     b".control\nshell touch CANARY\n.endc", b".include inner.inc", b".incl inner.inc", b".inc 'inner.inc'",
@@ -297,6 +316,15 @@ NETLIST_LINES = (
     b".pre_osdi CANARY", b"pre_osdi CANARY", b"* " + b"x" * 60_000, b".title `touch CANARY`", b".alter", b".probe",
     b"R1 1 0 {" + b"(" * 3000 + b"1" + b")" * 3000 + b"}", b"*#alter r1=2", b".echo x > CANARY", b".include /dev/zero",
     b".measure tran a FIND v(a) AT=1",
+)  # fmt: skip
+
+DECK_LINES = (
+    b"sh shell cmd=\"touch CANARY\"", b"include \"/etc/passwd\"", b"simulator lang=spice", b"ahdl_include \"CANARY\"",
+    b"if (1) {", b"}", b"parameters x=x", b"parameters y=1M%", b"global", b"ends", b"subckt a (b c)", b"ic a=1 x1.b=2",
+    b"real f(real x) { return f(x); }", b"B1 (a 0) bsource v=f(1)", b"V1 (a 0) vsource type=pwl wave=[0 0 0 1]",
+    b"V9 a 0 PULSE(0 1 0 0 0 1 2 99999)", b"E9 a 0 POLY(99) " + b"a 0 " * 99 + b"1 " * 300, b".step param r 1 2 1",
+    b"V9 a 0 PWL(0 0 1 1 1 2 0 3)", b".lib 'deck.net' tt", b"R9 a 0 1" + b"0" * 400, b"K1 L1 L1 2", b"m1 a b c d e f g",
+    b"X1 a b c d m=2 r={V(a)}", b"E1 a 0 VOL='1/0'", b".param f(x)='f(x)*f(x)' a='f(1)'", b".tran 0", b".tran -1 -1",
 )  # fmt: skip
 
 KINDS: dict[str, Kind] = {
@@ -314,6 +342,7 @@ KINDS: dict[str, Kind] = {
     "fit": Kind(0.06, lambda: [b""], _fit),
     "pickle": Kind(0.02, _pickles, _pickle),
     "netlist": Kind(0.04, _netlists, _netlist, NETLIST_LINES),
+    "deck": Kind(0.04, _decks, _deck, (*NETLIST_LINES, *DECK_LINES)),
     "veriloga": Kind(0.06, _models, _veriloga, VERILOGA_LINES),
 }
 UNCHANGED = ("dialect", "run", "store", "fit", "xls")

@@ -15,7 +15,7 @@ def test_no_damaged_or_hostile_file_runs_hangs_breaks_or_changes_anything(tmp_pa
     command = [sys.executable, str(FUZZ), "200", "--jobs", "1", "--seed", "2", "--out", str(tmp_path)]
     kinds = (
         "card,stimulus,table,free table,aixacct,radiant,xls,easyexpert,iccap,cells,oscilloscope,dialect,waveform,"
-        "config,sweep,variation,store,fit,pickle,netlist,veriloga"
+        "config,sweep,variation,store,fit,pickle,netlist,deck,veriloga"
     )
     done = subprocess.run([*command, "--kinds", kinds], capture_output=True, text=True, check=False)
     found = json.loads((tmp_path / "fuzz.json").read_text())

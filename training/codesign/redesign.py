@@ -26,6 +26,7 @@ from bruno_spice.calibration.spice.farm import Farm
 from bruno_spice.calibration.targets import TARGETS
 from bruno_spice.calibration.targets.calibrate import save_card
 from bruno_spice.calibration.targets.target import Asked
+from bruno_spice.calibration.verilog_a.choice import settled
 from bruno_spice.devices.cards.base import NeuronCard
 from bruno_spice.devices.errors import CardError, InputError
 from bruno_spice.devices.files import write_atomic
@@ -87,6 +88,7 @@ def redesign(
     numbers = dict(asked) or proposed_settings(RunFolder(run), trained.card, path)
     if trained.config.neuron.values:
         raise InputError(f"{run}: neuron.values replaced numbers of its card, so that no netlist is behind it")
+    farm = settled(farm, [neuron_deck(path).with_params(numbers)], say.line)
     say.line(f"1/4 recalibrating at {', '.join(f'{name}={value:.6g}' for name, value in numbers.items())}")
     card = recalibrated(trained.card, path, trained.config, numbers, out, effort, farm, say.line)
     say.line("2/4 the network as it is, on the moved card and on the recalibrated one")

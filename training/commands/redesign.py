@@ -8,6 +8,7 @@ import typer
 from bruno_spice.calibration.commands.shared import (
     JsonOption,
     SetOption,
+    SimulatorOption,
     WorkersOption,
     keep_to_this_command,
     parse_overrides,
@@ -26,6 +27,7 @@ def redesign_command(
     epochs: Annotated[int | None, typer.Option(min=1, help="Of the training (default: those of the run).")] = None,
     retrain: Annotated[bool, typer.Option(help="Or only score the network as it is on the new card.")] = True,
     quick: Annotated[bool, typer.Option("--quick", help="One epoch, a short validation: to see the way.")] = False,
+    simulator: SimulatorOption = "ngspice",
     workers: WorkersOption = 2,
     trust_code: TrustOption = False,
     as_json: JsonOption = False,
@@ -48,7 +50,7 @@ def redesign_command(
     asked = parse_overrides(settings)
     keep_to_this_command(folder)
     with warnings_to(ConsoleReporter()):
-        farm = Farm(workers=workers, progress="neurons in ngspice")
+        farm = Farm(workers=workers, progress="neurons in SPICE", simulator=simulator)
         found = redesign(run, asked, folder, effort, farm, ConsoleReporter, trust_code, netlist)
     page = write_redesign_page(folder, found)
     if as_json:

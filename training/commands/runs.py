@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from bruno_spice.calibration.commands.shared import JsonOption, keep_to_this_command, messages, print_json
+from bruno_spice.calibration.commands.shared import (
+    JsonOption,
+    SimulatorOption,
+    keep_to_this_command,
+    messages,
+    print_json,
+    simulator_for,
+)
 from bruno_spice.calibration.presentation.terminal import output
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.files import folder_lock
@@ -112,6 +119,7 @@ def sweep_command(
 def report_command(
     run_dir: Annotated[Path | None, typer.Argument(metavar="RUN", help="A run folder; none: the calibration.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the calibration report.")] = Path("reports"),
+    simulator: SimulatorOption = "ngspice",
 ) -> None:
     """Write the report of a run, or of the calibration, as one self-contained HTML page.
 
@@ -125,11 +133,14 @@ def report_command(
 
         keep_to_this_command(out)
         messages.print("reading the calibration; what is not stored is simulated and fitted, which takes minutes")
-        done: dict[str, Any] = {
-            name: target.calibrate(farm=Farm(progress=f"{name} in ngspice")) for name, target in TARGETS.items()
-        }
+        done: dict[str, Any] = {}
+        for name, target in TARGETS.items():
+            chosen = simulator_for(simulator, target.deck(target.netlist))
+            done[name] = target.calibrate(farm=Farm(progress=f"{name} in {chosen}", simulator=chosen))
         typer.echo(f"wrote {write_report(out, done)}")
     else:
+        if simulator != "ngspice":
+            raise InputError("--simulator goes with the report of the calibration; that of a run simulates nothing")
         from bruno_spice.training.reports.run import write_run_report
         from bruno_spice.training.runs.folder import RunFolder
 

@@ -130,9 +130,8 @@ def part(function: F, **options: Any) -> Any:
     Python has no entry to it, which would take a quarter of the time to compile, and a constant among its arguments
     makes no version of its own (numba compiled one for each).
     """
-    dispatcher = numba.njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)(
-        function
-    )
+    options |= {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    dispatcher: Any = numba.njit(**options)(function)
     by_literals = dispatcher.get_call_template
     dispatcher.get_call_template = lambda args, kws: by_literals(tuple(map(types.unliteral, args)), kws)
     return dispatcher

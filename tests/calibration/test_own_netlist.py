@@ -34,7 +34,7 @@ def own_card():
 
 def test_a_circuit_of_ones_own_is_calibrated_to_its_known_truth(bruno, own_card, tmp_path):
     library = export_card(own_card, tmp_path, "mine")[0]
-    args = ["--netlist", library, "--out", tmp_path / "cards", "--domains", "1", "--json"]
+    args = ["--netlist", library, "--out", tmp_path / "cards", "--domains", "1", "--network-traces", "2", "--json"]
     code, text, err = bruno("calibrate", "neuron", *args)
     assert code == 0, err
     assert json.loads(text)["neuron"] == json.loads((tmp_path / "cards" / "felif.json").read_text())

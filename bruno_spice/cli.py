@@ -5,8 +5,9 @@ from collections.abc import Callable
 import typer
 
 from bruno_spice.calibration.commands import bench as spice_bench
-from bruno_spice.calibration.commands import card, confidence, data, fit, rram, sensitivity, simulate, va, vary
+from bruno_spice.calibration.commands import card, confidence, data, rram, sensitivity, simulate, va, vary
 from bruno_spice.calibration.commands.calibrate import calibrate_command
+from bruno_spice.calibration.commands.fits.app import fit_app
 from bruno_spice.calibration.commands.shared import options_of_all, run
 from bruno_spice.training.commands import bench, codesign, paper, program, redesign, runs, train, validate
 
@@ -51,7 +52,7 @@ GROUPS = {
     "netlist": spice_bench.netlist_app,
     "card": card.card_app,
     "data": data.data_app,
-    "fit": fit.fit_app,
+    "fit": fit_app,
     "va": va.va_app,
 }
 

@@ -1,4 +1,4 @@
-"""``bruno fit``: netlist parameters from an engineer's own measurement."""
+"""``bruno fit fecap``: the FeCAP netlist's parameters from an engineer's own measurement."""
 
 import json
 from collections.abc import Iterator
@@ -28,10 +28,7 @@ from bruno_spice.devices.files import write_atomic
 if TYPE_CHECKING:
     from bruno_spice.calibration.fecap.fit import AfterEvaluation
 
-fit_app = typer.Typer(help="Fit a netlist's parameters to your own measurement.", no_args_is_help=True)
 
-
-@fit_app.command("fecap")
 def fit_fecap_command(
     path: Annotated[Path, typer.Argument(metavar="MEASURED", help="A table with a header line, or a tester's file.")],
     record: RecordOption = None,

@@ -16,7 +16,7 @@ thermally activated, a resistance in series, the capacitance of the fixture:
 Between samples the voltage is linear. Within a step in which E moves by at most `STEP_MV_CM`, the rates are integrated
 by Simpson's rule and s_i follows its equation, which is linear in s_i, exactly: s <- s_inf + (s - s_inf) exp(-R), R
 the integral of both rates. With a dead layer E depends on P and behind a resistance on dq/dt, and each step is
-iterated until it agrees with its own end.
+iterated (by secants) until it agrees with its own end.
 """
 
 import math
@@ -145,17 +145,18 @@ def _transient(
                 share = 1.0 - done
             end_applied = applied[n - 1] + rise * (done + share)
             drag = series / (share * duration)
-            p_new, change, end = p, 1.0, field
-            for _ in range(20):
+            feedback = k_dep + drag * switched / (1.0 + drag * linear)
+            guess, before, off_before, end, p_new, change = p, p, 0.0, field, p, 1.0
+            for k in range(20):
                 end_film = end_applied
                 if series > 0.0:
                     lost = leak_scale * _leak(0.5 * (field + end), leak_field, leak_side) * series
-                    end_film = (end_applied + drag * (linear * film - switched * (p_new - p)) - lost) / (
+                    end_film = (end_applied + drag * (linear * film - switched * (guess - p)) - lost) / (
                         1.0 + drag * linear
                     )
-                before, end = end, end_film - k_dep * p_new
+                end = end_film - k_dep * guess
                 middle = 0.5 * (field + end)
-                p_old, p_new = p_new, 0.0
+                p_new = 0.0
                 for i in range(groups):
                     scale = share * duration / tau_0 / 6.0
                     x = middle - offset[i]
@@ -175,12 +176,13 @@ def _transient(
                     if total > 0.0:
                         s_new[i] += ((rise_sum - fall_sum) / total - s[i]) * -np.expm1(-total)
                     p_new += weight[i] * s_new[i]
-                change = k_dep * abs(p_new - p_old)
-                if series > 0.0:
-                    change = max(change, abs(end - before))
+                off = p_new - guess
+                change = feedback * abs(off)
                 if change < 1e-9:
                     break
-            end = end_film - k_dep * p_new
+                turn = off - off_before
+                move = off if k == 0 or turn == 0.0 else -off * (guess - before) / turn
+                before, off_before, guess = guess, off, min(max(guess + move, -1.0), 1.0)
             if (change >= 1e-9 or abs(end - field) > 2.0 * STEP_MV_CM) and share > 1e-5:
                 share *= 0.5
                 continue

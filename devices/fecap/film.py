@@ -121,13 +121,14 @@ def _transient(
 ) -> tuple[Array, Array, Array]:
     """V/t_eff of the film (n,) in MV/cm, mean state (n,) and integral of the leak's shape (n,) dt.
 
-    `applied` (n,) is V/t_eff at the electrodes in MV/cm, `series` what of it 1 A/m^2 takes away; `linear` and `switched`
-    are dq/d(V/t_eff) and dq/dP of the film, `leak_scale` the factor of the leak's shape.
+    `applied` (n,) is V/t_eff at the electrodes in MV/cm, `series` what of it 1 A/m^2 takes away; `linear` and
+    `switched` are dq/d(V/t_eff) and dq/dP of the film, `leak_scale` the factor of the leak's shape.
     """
     groups = s.size
     longest = MAX_EXPONENT ** (1.0 / exponent)
     across, polarization, leak = np.empty(time_s.size), np.empty(time_s.size), np.empty(time_s.size)
     s_new, up, down = np.empty(groups), np.empty(groups), np.empty(groups)
+    up_end, down_end = np.empty(groups), np.empty(groups)
     p, leaked = float(np.dot(weight, s)), 0.0
     film = applied[0]
     across[0], polarization[0], leak[0] = film, p, leaked
@@ -161,16 +162,10 @@ def _transient(
                     scale = share * duration / tau_0 / 6.0
                     x = middle - offset[i]
                     y = end - offset[i]
-                    rise_sum = scale * (
-                        up[i]
-                        + 4.0 * _rate(x, activation[i], exponent, longest)
-                        + _rate(y, activation[i], exponent, longest)
-                    )
-                    fall_sum = scale * (
-                        down[i]
-                        + 4.0 * _rate(-x, activation[i], exponent, longest)
-                        + _rate(-y, activation[i], exponent, longest)
-                    )
+                    up_end[i] = _rate(y, activation[i], exponent, longest)
+                    down_end[i] = _rate(-y, activation[i], exponent, longest)
+                    rise_sum = scale * (up[i] + 4.0 * _rate(x, activation[i], exponent, longest) + up_end[i])
+                    fall_sum = scale * (down[i] + 4.0 * _rate(-x, activation[i], exponent, longest) + down_end[i])
                     total = rise_sum + fall_sum
                     s_new[i] = s[i]
                     if total > 0.0:
@@ -195,9 +190,7 @@ def _transient(
             )
             field, film, p = end, end_film, p_new
             for i in range(groups):
-                s[i] = s_new[i]
-                up[i] = _rate(field - offset[i], activation[i], exponent, longest)
-                down[i] = _rate(offset[i] - field, activation[i], exponent, longest)
+                s[i], up[i], down[i] = s_new[i], up_end[i], down_end[i]
             done += share
             share *= 2.0
         across[n], polarization[n], leak[n] = film, p, leaked

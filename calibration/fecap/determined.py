@@ -1,0 +1,148 @@
+"""What the records determine: which parameters are free, how well each is known, and which terms they ask for.
+
+A parameter is free as long as every standard error stays below its limit. The residuals of a film model are its misfit,
+alike over many samples, so that independent errors are too small for it; those of runs of samples
+(`Problem.blocks`) are larger there and the same where only noise is left. The larger one of the two counts.
+
+A term is asked for by the records if it lowers the error on samples that the fit did not see: the records are cut into
+runs of neighbouring samples, every second of them is left out, and what is fitted to the others is held against it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bruno_spice.calibration.errors import FitError
+from bruno_spice.calibration.fecap.candidates import OFF, candidate, plain
+from bruno_spice.calibration.fecap.problem import Part, Problem, rms
+from bruno_spice.calibration.fecap.start import sees_leak
+from bruno_spice.calibration.fitting.least_squares import Fit, search
+from bruno_spice.calibration.fitting.standard_errors import clustered, jacobian
+
+Array = NDArray[np.float64]
+ASKED_FOR = 0.03
+"""By this share the error on samples left out must fall for a term to be kept."""
+HELD_OUT_RUNS = 16
+"""Runs of neighbouring samples in a record, every second of which is left out."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The error on samples left out, in shares of the span, `without` a term and with it."""
+
+    without: float
+    held_out: float
+
+    @property
+    def kept(self) -> bool:
+        """Whether the records ask for the term."""
+        return self.held_out < (1 - ASKED_FOR) * self.without
+
+
+def determined(problem: Problem) -> tuple[list[str], dict[str, str], Problem]:
+    """Names that the records determine, for each other one why it does not, and the problem at its best point.
+
+    A parameter joins if, with it, every standard error stays below its limit; that is judged at the best point with
+    those that joined before, with the leak followed wherever the fit is free to move it.
+    """
+    chosen: list[str] = []
+    why: dict[str, str] = {}
+    leak = ["j1"] if sees_leak(problem) else []
+    for name in problem.names:
+        trial = [*chosen, name]
+        free = problem.free(dict.fromkeys([*trial, *leak]))
+        here = problem.at(search(problem.residual, free, what="FeCAP fit", tolerance=1e-5))
+        errors = standard_errors(here, trial)
+        loose = {n: e / candidate(n, problem.bounds)[1] for n, e in zip(trial, errors, strict=True)}
+        worst = max(loose, key=lambda n: loose[n])
+        if loose[worst] <= 1.0:
+            chosen, problem = trial, here
+        elif worst == name:
+            why[name] = "the record does not determine it"
+        else:
+            why[name] = f"the record does not tell it from {worst}"
+    return chosen, why, problem
+
+
+def standard_errors(problem: Problem, names: Sequence[str]) -> Array:
+    """Standard errors (p,) in scaled units at the point where the problem stands; infinite where singular."""
+    free = problem.free(names)
+    at = np.array([f.scaled(f.start) for f in free])
+
+    def residual(scaled: Array) -> Array:
+        return problem.residual({f.name: f.value(float(x)) for f, x in zip(free, scaled, strict=True)})
+
+    slopes = jacobian(residual, at, 1e-5)
+    _, singular, directions = np.linalg.svd(slopes, full_matrices=False)
+    if singular[-1] <= 1e-9 * singular[0]:
+        return np.abs(directions[-1]) * np.inf
+    variance = np.sum((directions.T / singular) ** 2, axis=1)
+    out = residual(at)
+    simple = np.asarray(np.sqrt(variance * (out @ out) / max(out.size - at.size, 1)))
+    return np.maximum(simple, _of_runs(problem, slopes, out, names))
+
+
+def _of_runs(problem: Problem, slopes: Array, out: Array, names: Sequence[str]) -> Array:
+    try:
+        return np.sqrt(np.diag(clustered(slopes, out, problem.blocks, list(names), "FeCAP fit")))
+    except FitError:
+        return np.zeros(len(names))
+
+
+def with_larger_errors(problem: Problem, found: Fit) -> Fit:
+    """`found` with the standard errors of `standard_errors`, where they are larger; the correlations stay."""
+    names = [f.name for f in found.free if f.name in found.stderr]
+    if not names or not found.matrix.size:
+        return found
+    scaled = standard_errors(problem.at(found.values), names)
+    slopes = np.array([abs(f.slope(found.values[f.name])) for f in found.free if f.name in names])
+    before = np.array([found.stderr[name] for name in names])
+    after = np.maximum(np.where(np.isfinite(scaled), scaled * slopes, before), before)
+    growth = after / before
+    return replace(
+        found,
+        stderr=dict(zip(names, after.tolist(), strict=True)),
+        matrix=found.matrix * np.outer(growth, growth),
+    )
+
+
+def asked_for(problem: Problem, names: Sequence[str], terms: Iterable[str]) -> dict[str, Asked]:
+    """For each of `terms`, the error on samples left out without it and with it, from where the problem stands.
+
+    With it all of `names` and `terms` are free; without it all others.
+    """
+    terms = list(terms)
+    full = _held_out(problem, names)
+    found = {}
+    for term in terms:
+        if term == "drift":
+            without = replace(problem, drift=False)
+            left = list(names)
+        else:
+            left = [name for name in names if plain(name) != term]
+            off = {name: OFF[term] for name in names if plain(name) == term}
+            without = problem.at(off)
+        found[term] = Asked(_held_out(without, left), full)
+    return found
+
+
+def _held_out(problem: Problem, names: Sequence[str]) -> float:
+    """Rms over all samples used, each predicted by a fit to the runs that it is not in."""
+    squares: list[Array] = []
+    for fold in (0, 1):
+        seen = tuple(replace(part, used=part.used & (_run(part) % 2 == fold)) for part in problem.parts)
+        left_out = tuple(replace(part, used=part.used & (_run(part) % 2 != fold)) for part in problem.parts)
+        train = replace(problem, parts=seen)
+        values: Mapping[str, float] = search(
+            train.residual, train.free(names), what="FeCAP fit", tolerance=1e-4, max_evaluations=200
+        )
+        squares.append(replace(problem, parts=left_out).residual(values))
+    return rms(np.concatenate(squares))
+
+
+def _run(part: Part) -> NDArray[np.int_]:
+    """Which of the runs of neighbouring samples each one is in."""
+    n = part.measured.time_s.size
+    return np.tile(np.arange(n) * HELD_OUT_RUNS // n, len(part.measured.signals))

@@ -84,7 +84,9 @@ def _best_start(problem: Problem, states: Sequence[float], cycles: Sequence[int]
     seen: list[Array] = []
     for count in cycles:
         for state in states:
-            begin = _nearest(problem.after(count).at({"s0": state}))
+            steady = [end for end in ends if 0 < end.parts[0].cycles < count and end.parts[0].own["s0"] == state]
+            begin = (steady[-1] if steady else problem).after(count).at({"s0": state})
+            begin = begin if steady else _nearest(begin)
             answer = begin.residual({})
             if any(np.abs(answer - other).max() < SAME for other in seen):
                 continue

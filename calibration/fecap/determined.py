@@ -24,6 +24,9 @@ from bruno_spice.calibration.fitting.standard_errors import clustered, jacobian
 Array = NDArray[np.float64]
 ASKED_FOR = 0.03
 """By this share the error on samples left out must fall for a term to be kept."""
+OF_THE_LEAK = ("ej", "ja", "jact")
+HOPELESS = 4.0
+"""Of its largest standard error: a parameter this loose before the fit is not tried."""
 HELD_OUT_RUNS = 16
 """Runs of neighbouring samples in a record, every second of which is left out."""
 
@@ -45,15 +48,21 @@ def determined(problem: Problem) -> tuple[list[str], dict[str, str], Problem]:
     """Names that the records determine, for each other one why it does not, and the problem at its best point.
 
     A parameter joins if, with it, every standard error stays below its limit; that is judged at the best point with
-    those that joined before, with the leak followed wherever the fit is free to move it.
+    those that joined before, with the leak and the optional terms followed wherever the fit is free to move them.
     """
     chosen: list[str] = []
     why: dict[str, str] = {}
-    leak = ["j1"] if sees_leak(problem) else []
+    followed = [name for name in problem.names if plain(name) in OFF] + (["j1"] if sees_leak(problem) else [])
     for name in problem.names:
         trial = [*chosen, name]
-        free = problem.free(dict.fromkeys([*trial, *leak]))
-        here = problem.at(search(problem.residual, free, what="FeCAP fit", tolerance=1e-5))
+        if plain(name) in OF_THE_LEAK and "j1" in why:
+            why[name] = "no leak is seen"
+            continue
+        if _hopeless(problem, trial):
+            why[name] = "the record does not determine it"
+            continue
+        free = problem.free(dict.fromkeys([*trial, *followed]))
+        here = problem.at(search(problem.residual, free, what="FeCAP fit", tolerance=1e-4))
         errors = standard_errors(here, trial)
         loose = {n: e / candidate(n, problem.bounds)[1] for n, e in zip(trial, errors, strict=True)}
         worst = max(loose, key=lambda n: loose[n])
@@ -64,6 +73,11 @@ def determined(problem: Problem) -> tuple[list[str], dict[str, str], Problem]:
         else:
             why[name] = f"the record does not tell it from {worst}"
     return chosen, why, problem
+
+
+def _hopeless(problem: Problem, names: Sequence[str]) -> bool:
+    """Whether the last of `names` is so loose where the problem stands that no fit of it will tell."""
+    return bool(standard_errors(problem, names)[-1] > HOPELESS * candidate(names[-1], problem.bounds)[1])
 
 
 def standard_errors(problem: Problem, names: Sequence[str]) -> Array:
@@ -113,33 +127,30 @@ def asked_for(problem: Problem, names: Sequence[str], terms: Iterable[str]) -> d
 
     With it all of `names` and `terms` are free; without it all others.
     """
-    terms = list(terms)
-    full = _held_out(problem, names)
+    full, values = _held_out(problem, names)
+    there = problem.at(values)
     found = {}
     for term in terms:
         if term == "drift":
-            without = replace(problem, drift=False)
-            left = list(names)
+            without, left = replace(there, drift=False), list(names)
         else:
             left = [name for name in names if plain(name) != term]
-            off = {name: OFF[term] for name in names if plain(name) == term}
-            without = problem.at(off)
-        found[term] = Asked(_held_out(without, left), full)
+            without = there.at({name: OFF[term] for name in names if plain(name) == term})
+        found[term] = Asked(_held_out(without, left)[0], full)
     return found
 
 
-def _held_out(problem: Problem, names: Sequence[str]) -> float:
-    """Rms over all samples used, each predicted by a fit to the runs that it is not in."""
+def _held_out(problem: Problem, names: Sequence[str]) -> tuple[float, Mapping[str, float]]:
+    """Rms over all samples used, each predicted by a fit to the runs that it is not in, and the last fit's values."""
     squares: list[Array] = []
+    values: Mapping[str, float] = {}
     for fold in (0, 1):
         seen = tuple(replace(part, used=part.used & (_run(part) % 2 == fold)) for part in problem.parts)
         left_out = tuple(replace(part, used=part.used & (_run(part) % 2 != fold)) for part in problem.parts)
         train = replace(problem, parts=seen)
-        values: Mapping[str, float] = search(
-            train.residual, train.free(names), what="FeCAP fit", tolerance=1e-4, max_evaluations=200
-        )
+        values = search(train.residual, train.free(names), what="FeCAP fit", tolerance=1e-3, max_evaluations=100)
         squares.append(replace(problem, parts=left_out).residual(values))
-    return rms(np.concatenate(squares))
+    return rms(np.concatenate(squares)), values
 
 
 def _run(part: Part) -> NDArray[np.int_]:

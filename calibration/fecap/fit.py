@@ -24,8 +24,8 @@ from bruno_spice.calibration.errors import SimulationError
 from bruno_spice.calibration.fecap.candidates import OFF, OWN, checked_bounds, plain
 from bruno_spice.calibration.fecap.determined import Asked, asked_for, determined, with_larger_errors
 from bruno_spice.calibration.fecap.measurement import FeCAPMeasurement
-from bruno_spice.calibration.fecap.problem import AfterEvaluation, Part, Problem, rms
-from bruno_spice.calibration.fecap.start import placed, started
+from bruno_spice.calibration.fecap.problem import LARGEST_RMS, AfterEvaluation, Part, Problem, rms
+from bruno_spice.calibration.fecap.start import FOLLOWED, placed, started
 from bruno_spice.calibration.fecap.terms import checked_terms, switched_on
 from bruno_spice.calibration.fitting.least_squares import Fit
 from bruno_spice.calibration.spice.farm import Farm
@@ -139,7 +139,11 @@ def fit_fecap(
     )
     netlist = {name: problem.value(name) for name in problem.names if plain(name) != "s0"}
     problem = started(switched_on(problem, everywhere))
+    if rms(problem.residual({})) > LARGEST_RMS:  # no film: what the best start found is all there is to say
+        free = free or [name for name in problem.names if plain(name) in FOLLOWED]
+        problem = replace(problem, names=list(free))
     names, why, problem = _settled(problem, free, netlist)
+    tried = [] if free is not None and rms(problem.residual({})) > LARGEST_RMS else tried
     asked = asked_for(problem, names, [t for t in tried if t == "drift" or any(plain(n) == t for n in names)])
     if free is None and (dropped := [term for term, each in asked.items() if not each.kept]):
         problem = replace(

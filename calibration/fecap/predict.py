@@ -70,7 +70,7 @@ def numbers(voltage_v: Array, charge: Array) -> LoopNumbers | None:
     first = int(np.argmin(voltage_v))
     around = np.r_[first : voltage_v.size, 0 : first + 1]
     try:
-        return loop_numbers(voltage_v[around], charge[around])
+        return loop_numbers(voltage_v[around], charge[around], between_tips=True)
     except InputError:
         return None
 

@@ -3,7 +3,7 @@
 A film that rests in one state s0 is one possibility; another is that the record's own drive went over it a few times,
 as in the last of several cycles of a minor loop, after which its groups are in different states. Every such start is
 followed to its end on the first record, and the one with the fewest cycles among those that explain it best is kept.
-The other records then begin in what explains them best with that film.
+The other records then begin in what explains them best with that film, and the film is fitted to all of them.
 
 The charge is linear in Ps, eps and j1 (a dead layer aside), so for each start these come from linear least squares.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import lsq_linear
 
-from bruno_spice.calibration.fecap.candidates import candidate
+from bruno_spice.calibration.fecap.candidates import OFF, candidate, plain
 from bruno_spice.calibration.fecap.problem import Problem, rms
 from bruno_spice.calibration.fitting.least_squares import search
 
@@ -24,9 +24,12 @@ CYCLES_BEFORE = (0, 1, 4)
 START_ACTIVATION_RATIOS = (0.5, 0.6, 0.72, 0.85, 1.0, 1.2, 1.4, 2.0)
 LINEAR = {"ps": 1.0, "eps": 1.0, "j1": 100.0}
 """Parameters in which the charge is linear, and the factor by which each is moved to see it."""
-FOLLOWED = ("ps", "ea", "eps", "j1", "sigma_a", "sigma_o", "imprint", "ja", "rs")
+FOLLOWED = ("ps", "ea", "eps", "j1", "sigma_a", "sigma_o", "imprint", *OFF)
+"""What is free on the way to the end of a start; the optional terms are, where the fit tries them."""
 SMALLEST_LEAK = 1e-3
 """Of the record's span, rms: what a leak must add to the charge to be seen; the logarithm of less has no slope."""
+NEAR_THE_BEST = 1.2
+"""A start that has settled further from the record than this many times the best is not refined any more."""
 SAME = 1e-5
 """Of the record's span: two starts that give the same charge are one."""
 AS_GOOD = 10.0
@@ -40,7 +43,15 @@ def started(problem: Problem, states: Sequence[float] = START_STATES, cycles: Se
     """
     first = _best_start(problem.only(0), *_possible(problem, 0, states, cycles))
     problem = problem.at(first.base).with_part(0, first.parts[0])
-    return placed(problem, range(1, len(problem.parts)), states, cycles)
+    others = range(1, len(problem.parts))
+    if not others:
+        return problem
+    problem = placed(problem, others, states, cycles)
+    names = [name for name in problem.names if plain(name) in FOLLOWED]
+    if problem.progress is not None:
+        problem.progress("all records", 0, rms(problem.residual({})))
+    problem = _followed(problem, names, 1e-3, 200)
+    return placed(problem, others, states, cycles)
 
 
 def placed(
@@ -93,11 +104,21 @@ def _best_start(problem: Problem, states: Sequence[float], cycles: Sequence[int]
             seen.append(answer)
             if problem.progress is not None:
                 problem.progress(f"start {len(seen)}", 0, rms(answer))
-            found = search(begin.residual, begin.free(names), what="FeCAP fit", tolerance=1e-4) if names else {}
-            ends.append(begin.at(found))
+            ends.append(_followed(begin, names, 1e-3, 120))
             sizes.append(rms(ends[-1].residual({})))
+    limit = NEAR_THE_BEST * min(sizes)
+    ends = [_followed(end, names, 1e-4, 300) if size <= limit else end for end, size in zip(ends, sizes, strict=True)]
+    sizes = [rms(end.residual({})) for end in ends]
     best = _least(ends, sizes)
     return best if sees_leak(best) else best.at({"j1": problem.base["j1"]})
+
+
+def _followed(problem: Problem, names: Sequence[str], tolerance: float, evaluations: int) -> Problem:
+    if not names:
+        return problem
+    free = problem.free(names)
+    found = search(problem.residual, free, what="FeCAP fit", tolerance=tolerance, max_evaluations=evaluations)
+    return problem.at(found)
 
 
 def sees_leak(problem: Problem) -> bool:

@@ -2,7 +2,8 @@
 
 A parameter is free as long as every standard error stays below its limit. The residuals of a film model are its misfit,
 alike over many samples, so that independent errors are too small for it; those of runs of samples
-(`Problem.blocks`) are larger there and the same where only noise is left. The larger one of the two counts.
+(`Problem.blocks`) are larger there and the same where only noise is left. The result states the larger one of the two,
+and it decides on `ej`: at one rate a leak of another shape explains much of what a film model misses.
 
 A term is asked for by the records if it lowers the error on samples that the fit did not see: the records are cut into
 runs of neighbouring samples, every second of them is left out, and what is fitted to the others is held against it.
@@ -58,12 +59,12 @@ def determined(problem: Problem) -> tuple[list[str], dict[str, str], Problem]:
         if plain(name) in OF_THE_LEAK and "j1" in why:
             why[name] = "no leak is seen"
             continue
-        if _hopeless(problem, trial):
+        if plain(name) not in OFF and _hopeless(problem, trial):
             why[name] = "the record does not determine it"
             continue
         free = problem.free(dict.fromkeys([*trial, *followed]))
         here = problem.at(search(problem.residual, free, what="FeCAP fit", tolerance=1e-4))
-        errors = standard_errors(here, trial)
+        errors = standard_errors(here, trial, runs=name == "ej")
         loose = {n: e / candidate(n, problem.bounds)[1] for n, e in zip(trial, errors, strict=True)}
         worst = max(loose, key=lambda n: loose[n])
         if loose[worst] <= 1.0:
@@ -80,8 +81,11 @@ def _hopeless(problem: Problem, names: Sequence[str]) -> bool:
     return bool(standard_errors(problem, names)[-1] > HOPELESS * candidate(names[-1], problem.bounds)[1])
 
 
-def standard_errors(problem: Problem, names: Sequence[str]) -> Array:
-    """Standard errors (p,) in scaled units at the point where the problem stands; infinite where singular."""
+def standard_errors(problem: Problem, names: Sequence[str], runs: bool = False) -> Array:
+    """Standard errors (p,) in scaled units at the point where the problem stands; infinite where singular.
+
+    With `runs` those of runs of samples, where they are larger.
+    """
     free = problem.free(names)
     at = np.array([f.scaled(f.start) for f in free])
 
@@ -95,7 +99,7 @@ def standard_errors(problem: Problem, names: Sequence[str]) -> Array:
     variance = np.sum((directions.T / singular) ** 2, axis=1)
     out = residual(at)
     simple = np.asarray(np.sqrt(variance * (out @ out) / max(out.size - at.size, 1)))
-    return np.maximum(simple, _of_runs(problem, slopes, out, names))
+    return np.maximum(simple, _of_runs(problem, slopes, out, names)) if runs else simple
 
 
 def _of_runs(problem: Problem, slopes: Array, out: Array, names: Sequence[str]) -> Array:
@@ -110,7 +114,7 @@ def with_larger_errors(problem: Problem, found: Fit) -> Fit:
     names = [f.name for f in found.free if f.name in found.stderr]
     if not names or not found.matrix.size:
         return found
-    scaled = standard_errors(problem.at(found.values), names)
+    scaled = standard_errors(problem.at(found.values), names, runs=True)
     slopes = np.array([abs(f.slope(found.values[f.name])) for f in found.free if f.name in names])
     before = np.array([found.stderr[name] for name in names])
     after = np.maximum(np.where(np.isfinite(scaled), scaled * slopes, before), before)

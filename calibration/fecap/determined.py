@@ -26,6 +26,8 @@ Array = NDArray[np.float64]
 ASKED_FOR = 0.03
 """By this share the error on samples left out must fall for a term to be kept."""
 OF_THE_LEAK = ("ej", "ja", "jact")
+SHAPE = ("eps", "sigma_a", "sigma_o", "imprint")
+"""Parameters of which a record that does not determine them says a little."""
 HOPELESS = 4.0
 """Of its largest standard error: a parameter this loose before the fit is not tried."""
 HELD_OUT_RUNS = 16
@@ -109,12 +111,21 @@ def _of_runs(problem: Problem, slopes: Array, out: Array, names: Sequence[str]) 
         return np.zeros(len(names))
 
 
-def with_larger_errors(problem: Problem, found: Fit) -> Fit:
-    """`found` with the standard errors of `standard_errors`, where they are larger; the correlations stay."""
+def with_larger_errors(problem: Problem, found: Fit, undetermined: Iterable[str] = ()) -> Fit:
+    """`found` with the standard errors of `standard_errors`, where they are larger; the correlations stay.
+
+    What the records say a little of, but too little to fit it, counts among the errors of the others: each of the
+    `undetermined` that is not hopelessly loose beside them is taken for free.
+    """
     names = [f.name for f in found.free if f.name in found.stderr]
     if not names or not found.matrix.size:
         return found
-    scaled = standard_errors(problem.at(found.values), names, runs=True)
+    here = problem.at(found.values)
+    free = list(names)
+    for name in undetermined:
+        if plain(name) in SHAPE and not _hopeless(here, [*free, name]):
+            free.append(name)
+    scaled = np.maximum(*(standard_errors(here, each, runs=True)[: len(names)] for each in (names, free)))
     slopes = np.array([abs(f.slope(found.values[f.name])) for f in found.free if f.name in names])
     before = np.array([found.stderr[name] for name in names])
     after = np.maximum(np.where(np.isfinite(scaled), scaled * slopes, before), before)

@@ -164,7 +164,7 @@ def fit_fecap(
         result = problem.fitted(names, "without outliers")
         far = [(before, after) for (before, _), (_, after) in zip(far, _far(problem, result.values), strict=True)]
     problem, result, spice, doubt = _with_ngspice(problem, result, names, farm)
-    result = with_larger_errors(problem, result)
+    result = with_larger_errors(problem, result, why)
     return _found(problem.at(result.values), result, why, asked, spice, far, doubt)
 
 

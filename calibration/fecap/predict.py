@@ -23,7 +23,7 @@ from bruno_spice.calibration.spice.farm import Farm
 from bruno_spice.devices.errors import InputError
 
 Array = NDArray[np.float64]
-CLOSED = 0.1
+CLOSED = 0.25
 """Of the span: between the first and the last charge of a loop of which numbers can be read."""
 NUMBERS = ("vc_plus_v", "vc_minus_v", "pr_plus_c_m2", "pr_minus_c_m2")
 

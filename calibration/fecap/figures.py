@@ -76,5 +76,5 @@ def records_figure(records: Sequence[FittedRecord], names: Sequence[str], what: 
     for axes in grid.ravel()[:]:
         axes.set_visible(axes.has_data())
     grid[0, 0].legend(loc="best", fontsize=9)
-    figure.suptitle(title, fontsize=13)
+    figure.suptitle(title, fontsize=13, wrap=True)
     return figure

@@ -51,7 +51,8 @@ def _one(found: FeCAPFit, measured: FeCAPMeasurement, own: Mapping[str, float], 
     known = {name: measured.known[name] for name in ("tempk", "area") if name in measured.known}
     last = found.problem.parts[-1].own
     mine = {plain(name) for name in found.problem.names} & set(last) - {"s0", "wake"}
-    part = Part.of(measured, {**known, **{name: last[name] for name in mine}, **own})
+    part = Part.of(measured, {**known, **own})
+    part = replace(part, own=part.own | {name: last[name] for name in mine if name not in own})
     problem = replace(found.problem, parts=(part,), progress=None)
     problem = placed(problem, [0])
     names = [f"{name}_1" for name in sorted(mine - set(own))]

@@ -44,13 +44,15 @@ class Part:
     used: Mask
     correction: Array
     cycles: int = 0
+    fixed: frozenset[str] = frozenset()
+    """What of `own` is known, and no fit may change."""
 
     @classmethod
     def of(cls, measured: FeCAPMeasurement, own: Mapping[str, float], keep_flagged: bool = False) -> "Part":
         """The record with all samples used, but those that were clipped unless `keep_flagged`."""
         count = len(measured.signals)
         used = np.tile(~measured.clipped | keep_flagged, count)
-        return cls(measured, dict(own), used, np.zeros(used.size))
+        return cls(measured, dict(own), used, np.zeros(used.size), fixed=frozenset(own))
 
     @property
     def target(self) -> Array:
@@ -120,6 +122,7 @@ class Problem:
     units: dict[str, str]
     names: list[str]
     fixed: frozenset[str] = frozenset()
+    own_names: tuple[str, ...] = OWN
     drift: bool = False
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     progress: AfterEvaluation | None = None
@@ -159,7 +162,8 @@ class Problem:
         taken = [name for name in choice if name not in fixed and name != "drift"] if free is None else list(free)
         names = [each for name in taken for each in _names(name, own_names, given)]
         units = {name: p.unit for name, p in known.items()} | {"groups": "1", "wake": "1", "area": "m^2"}
-        return cls(parts, base, units, names, frozenset(fixed), "drift" in terms, bounds or {}, progress)
+        fix = frozenset(fixed)
+        return cls(parts, base, units, names, fix, tuple(own_names), "drift" in terms, bounds or {}, progress)
 
     def unit(self, name: str) -> str:
         """Unit of the free parameter `name`."""
@@ -182,7 +186,7 @@ class Problem:
 
     def _place(self, name: str) -> int | None:
         """The record whose own `name` is."""
-        if len(self.parts) == 1 and name in OWN:
+        if len(self.parts) == 1 and name in self.own_names:
             return 0
         return number(name)
 

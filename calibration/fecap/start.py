@@ -60,10 +60,14 @@ def placed(
     states: Sequence[float] = START_STATES,
     cycles: Sequence[int] = CYCLES_BEFORE,
 ) -> Problem:
-    """`problem` with each of `records` in the state and after the cycles that explain it best with this film."""
+    """`problem` with each of `records` in the state and after the cycles that explain it best with this film.
+
+    The state where it stands is one of those that are tried.
+    """
     for record in records:
         begins, counts = _possible(problem, record, states, cycles)
-        trials = [problem.only(record).after(count).at({"s0": state}) for count in counts for state in begins]
+        here = problem.only(record)
+        trials = [here, *(here.after(count).at({"s0": state}) for count in counts for state in begins)]
         sizes = [rms(trial.residual({})) for trial in trials]
         best = _least(trials, sizes)
         problem = problem.with_part(record, best.parts[0])
@@ -74,9 +78,8 @@ def _possible(
     problem: Problem, record: int, states: Sequence[float], cycles: Sequence[int]
 ) -> tuple[Sequence[float], Sequence[int]]:
     part = problem.parts[record]
-    fixed = part.own.get("s0", problem.base["s0"] if "s0" in problem.fixed else None)
-    if fixed is not None:
-        return (fixed,), (0,)
+    if "s0" in part.fixed or "s0" in problem.fixed:
+        return (part.own.get("s0", problem.base["s0"]),), (0,)
     return states, cycles if part.repeats else cycles[:1]
 
 

@@ -147,7 +147,7 @@ def fit_fecap_command(
     save(figure, out / "fecap.png")
     wrote = [out / "fecap.param", out / "fecap.json", out / "fecap.png"]
     if seen:
-        title = "predicted by the film of " + ", ".join(names[:3]) + (" ..." if count > 3 else "")
+        title = f"predicted by the film of {names[0] if count == 1 else f'{count} records'}"
         save(records_figure([each.record for each in seen], unseen, "predicted", title), out / "prediction.png")
         wrote.append(out / "prediction.png")
     if as_json:

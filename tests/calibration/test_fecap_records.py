@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bruno_spice.calibration.benches.fecap import FILM_NETLIST, FeCAPRun, simulate_fecaps
+from bruno_spice.calibration.fecap.coverage import case
 from bruno_spice.calibration.fecap.drive import drive, without_noise
 from bruno_spice.calibration.fecap.fit import fit_fecap
 from bruno_spice.calibration.fecap.measurement import Columns, measurement, read_measurement
@@ -182,3 +183,26 @@ def test_what_is_not_believed_is_written_and_marked(bruno, tmp_path):
     assert result["believed"] is False
     assert result["doubt"]
     assert "NOT TO BE BELIEVED" in (tmp_path / "out" / "fecap.param").read_text()
+
+
+@pytest.mark.parametrize(("number", "state"), [(4, -1.0), (6, 0.65)], ids=["positive first", "negative first"])
+def test_a_measured_loop_is_explained_in_both_polarities(data_folder, farm, number, state):
+    path = data_folder / "fecap" / "aixacct_dhm_hfo2_mfm_temps.dat"
+    if not path.exists():
+        pytest.skip(f"{path.name} is not in the folder with the real data")
+    measured = read_measurement(path, Columns(), None, record=number)
+    known = {"tfe": measured.known["tfe"], "tempk": 304.0, "s0": state}
+    free = ["ps", "ea", "eps", "sigma_a", "sigma_o", "imprint", "j1", "ja"]
+    found = fit_fecap(measured, known, free, farm=farm, terms=["ja", "drift"])
+    assert not found.doubt
+    assert found.rms_of_span < 0.02
+    assert not found.only.outliers.any()
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_a_known_film_in_a_tester_s_file_comes_back_with_its_errors(farm, number):
+    """Two of the cases of `coverage`, which counts over many."""
+    found = case(number, farm)
+    assert not found.doubt
+    assert found.said
+    assert max(map(abs, found.off.values())) < 3.5

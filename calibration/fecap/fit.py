@@ -25,7 +25,7 @@ from bruno_spice.calibration.fecap.candidates import OFF, OWN, checked_bounds, p
 from bruno_spice.calibration.fecap.determined import Asked, asked_for, determined, with_larger_errors
 from bruno_spice.calibration.fecap.measurement import FeCAPMeasurement
 from bruno_spice.calibration.fecap.problem import LARGEST_RMS, AfterEvaluation, Part, Problem, rms
-from bruno_spice.calibration.fecap.start import FOLLOWED, placed, started
+from bruno_spice.calibration.fecap.start import FOLLOWED, further, placed, started
 from bruno_spice.calibration.fecap.terms import checked_terms, switched_on
 from bruno_spice.calibration.fitting.least_squares import Fit
 from bruno_spice.calibration.spice.farm import Farm
@@ -35,6 +35,10 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 OUTLIER_SIGMAS = 6.0
+BREAKS = 2.0
+"""By this factor the rms may grow where the leak goes back to the netlist's value."""
+NEVER_THERE = ("ps", "ea", "eps", "tau0")
+"""Parameters whose bounds are far from every film's."""
 MAX_SPICE_ROUNDS = 4
 SETTLED_STDERR = 0.2
 """The rounds with ngspice end when no parameter moves by more than this share of its standard error."""
@@ -139,11 +143,11 @@ def fit_fecap(
     )
     netlist = {name: problem.value(name) for name in problem.names if plain(name) != "s0"}
     problem = started(switched_on(problem, everywhere))
+    problem = further(problem)
     if rms(problem.residual({})) > LARGEST_RMS:  # no film: what the best start found is all there is to say
         free = free or [name for name in problem.names if plain(name) in FOLLOWED]
-        problem = replace(problem, names=list(free))
+        problem, tried = replace(problem, names=list(free)), []
     names, why, problem = _settled(problem, free, netlist)
-    tried = [] if free is not None and rms(problem.residual({})) > LARGEST_RMS else tried
     asked = asked_for(problem, names, [t for t in tried if t == "drift" or any(plain(n) == t for n in names)])
     if free is None and (dropped := [term for term, each in asked.items() if not each.kept]):
         problem = replace(
@@ -182,7 +186,10 @@ def _settled(
     if free is not None:
         return problem.names, {}, problem
     names, why, problem = determined(problem)
-    problem = problem.at({name: netlist[name] for name in why if name in netlist})
+    back = {name: netlist[name] for name in why if name in netlist}
+    if "j1" in back and rms(problem.at(back).residual({})) > BREAKS * rms(problem.residual({})):
+        del back["j1"]  # over long times the netlist's leak is more than this film's
+    problem = problem.at(back)
     problem = placed(problem, range(1, len(problem.parts)))
     if not names:
         names = [name for name in ("ps", "ea", "eps") if name in problem.names] or problem.names[:1]
@@ -267,8 +274,15 @@ def _found(
         twin_rms=rms(np.concatenate(shares)),
         units=problem.units,
         problem=problem,
-        doubt=doubt or result.doubt,
+        doubt=doubt or result.doubt or _beyond(problem, result),
     )
+
+
+def _beyond(problem: Problem, result: Fit) -> str:
+    """Why a film that ended on a bound of ours, which no real one comes near, is not to be believed."""
+    held = [each.name for each in result.held if each.name in NEVER_THERE and each.name not in problem.bounds]
+    where = ", ".join(f"{name} = {result.values[name]:.3g} {problem.unit(name)}" for name in held)
+    return f"FeCAP fit: no film has {where}, a bound of the fit; {problem.advice}" if held else ""
 
 
 def fitted_record(part: Part, answer: Array, drift: bool, outliers: Mask, missed: Mask) -> FittedRecord:

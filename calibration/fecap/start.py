@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import lsq_linear
 
 from bruno_spice.calibration.fecap.candidates import OFF, candidate, plain
-from bruno_spice.calibration.fecap.problem import Problem, rms
+from bruno_spice.calibration.fecap.problem import LARGEST_RMS, Problem, rms
 from bruno_spice.calibration.fitting.least_squares import search
 
 Array = NDArray[np.float64]
@@ -114,6 +114,13 @@ def _best_start(problem: Problem, states: Sequence[float], cycles: Sequence[int]
     sizes = [rms(end.residual({})) for end in ends]
     best = _least(ends, sizes)
     return best if sees_leak(best) else best.at({"j1": problem.base["j1"]})
+
+
+def further(problem: Problem) -> Problem:
+    """`problem` as it is if it explains the records, else after a longer search from where it stands."""
+    if rms(problem.residual({})) <= LARGEST_RMS:
+        return problem
+    return _followed(problem, [name for name in problem.names if plain(name) in FOLLOWED], 1e-4, 400)
 
 
 def _followed(problem: Problem, names: Sequence[str], tolerance: float, evaluations: int) -> Problem:

@@ -26,8 +26,8 @@ Array = NDArray[np.float64]
 ASKED_FOR = 0.03
 """By this share the error on samples left out must fall for a term to be kept."""
 OF_THE_LEAK = ("ej", "ja", "jact")
-SHAPE = ("eps", "sigma_a", "sigma_o", "imprint")
-"""Parameters of which a record that does not determine them says a little."""
+FROM_FILM_TO_FILM = {"eps": 0.1, "sigma_a": 0.5, "sigma_o": 0.5, "imprint": 2.0}
+"""Spread of the film's shape in the fit's scaled units: 25 %, 0.05, 0.05 MV/cm and 0.2 MV/cm."""
 HOPELESS = 4.0
 """Of its largest standard error: a parameter this loose before the fit is not tried."""
 HELD_OUT_RUNS = 16
@@ -104,6 +104,25 @@ def standard_errors(problem: Problem, names: Sequence[str], runs: bool = False) 
     return np.maximum(simple, _of_runs(problem, slopes, out, names)) if runs else simple
 
 
+def _with_spread(problem: Problem, names: Sequence[str], loose: Sequence[str]) -> Array:
+    """Standard errors (p,) of `names` in scaled units where the `loose` parameters are only known to their spread.
+
+    C = (J^T J / s^2 + diag(0, spread^-2))^-1, J the slopes for all of them.
+    """
+    free = problem.free([*names, *loose])
+    at = np.array([f.scaled(f.start) for f in free])
+
+    def residual(scaled: Array) -> Array:
+        return problem.residual({f.name: f.value(float(x)) for f, x in zip(free, scaled, strict=True)})
+
+    out = residual(at)
+    variance = float(out @ out) / max(out.size - at.size, 1)
+    slopes = jacobian(residual, at, 1e-5)
+    known = np.array([0.0] * len(names) + [FROM_FILM_TO_FILM[plain(name)] ** -2 for name in loose])
+    covariance = np.linalg.pinv(slopes.T @ slopes / variance + np.diag(known), hermitian=True)
+    return np.sqrt(np.maximum(np.diag(covariance)[: len(names)], 0.0))
+
+
 def _of_runs(problem: Problem, slopes: Array, out: Array, names: Sequence[str]) -> Array:
     try:
         return np.sqrt(np.diag(clustered(slopes, out, problem.blocks, list(names), "FeCAP fit")))
@@ -114,18 +133,15 @@ def _of_runs(problem: Problem, slopes: Array, out: Array, names: Sequence[str]) 
 def with_larger_errors(problem: Problem, found: Fit, undetermined: Iterable[str] = ()) -> Fit:
     """`found` with the standard errors of `standard_errors`, where they are larger; the correlations stay.
 
-    What the records say a little of, but too little to fit it, counts among the errors of the others: each of the
-    `undetermined` that is not hopelessly loose beside them is taken for free.
+    What of the film's shape is `undetermined` stands at the netlist's value, which is not this film's: it counts among
+    the errors of the others with the spread that it has from film to film (`FROM_FILM_TO_FILM`).
     """
     names = [f.name for f in found.free if f.name in found.stderr]
     if not names or not found.matrix.size:
         return found
     here = problem.at(found.values)
-    free = list(names)
-    for name in undetermined:
-        if plain(name) in SHAPE and not _hopeless(here, [*free, name]):
-            free.append(name)
-    scaled = np.maximum(*(standard_errors(here, each, runs=True)[: len(names)] for each in (names, free)))
+    loose = [name for name in undetermined if plain(name) in FROM_FILM_TO_FILM]
+    scaled = np.maximum(standard_errors(here, names, runs=True), _with_spread(here, names, loose))
     slopes = np.array([abs(f.slope(found.values[f.name])) for f in found.free if f.name in names])
     before = np.array([found.stderr[name] for name in names])
     after = np.maximum(np.where(np.isfinite(scaled), scaled * slopes, before), before)

@@ -205,9 +205,10 @@ class Problem:
         return replace(self, parts=(*self.parts[:record], part, *self.parts[record + 1 :]))
 
     def only(self, record: int) -> "Problem":
-        """The problem of one record, with the names that are the film's or this record's own."""
+        """The problem of one record, with the names that are the film's, and its state before it."""
         part = self.parts[record]
         names = [name for name in self.names if self._place(name) is None]
+        names += ["s0"] if any(plain(n) == "s0" and self._place(n) == record for n in self.names) else []
         return replace(self, parts=(part,), names=names)
 
     def twin(self, values: Mapping[str, float]) -> list[Array]:

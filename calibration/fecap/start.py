@@ -1,8 +1,9 @@
 """Where a FeCAP fit starts: the film's state before each record, and values that a record itself suggests.
 
-A film that rests in one state s0 is one possibility; another is that the record's own drive went over it a few times,
-as in the last of several cycles of a minor loop, after which its groups are in different states. Every such start is
-followed to its end on the first record, and the one with the fewest cycles among those that explain it best is kept.
+A film that rests in one state s0, which is followed with the rest, is one possibility; another is that the record's own
+drive went over it a few times, as in the last of several cycles of a minor loop, after which its groups are in
+different states. Every such start is followed on the first record until it has settled, the best ones to their end,
+and the one with the fewest cycles among those that explain it best is kept.
 The other records then begin in what explains them best with that film, and the film is fitted to all of them.
 
 The charge is linear in Ps, eps and j1 (a dead layer aside), so for each start these come from linear least squares.
@@ -47,7 +48,8 @@ def started(problem: Problem, states: Sequence[float] = START_STATES, cycles: Se
     if not others:
         return problem
     problem = placed(problem, others, states, cycles)
-    names = [name for name in problem.names if plain(name) in FOLLOWED]
+    resting = {f"s0_{k + 1}" for k, part in enumerate(problem.parts) if not part.cycles}
+    names = [name for name in problem.names if plain(name) in FOLLOWED or name in resting]
     if problem.progress is not None:
         problem.progress("all records", 0, rms(problem.residual({})))
     problem = _followed(problem, names, 1e-3, 200)
@@ -124,6 +126,8 @@ def further(problem: Problem) -> Problem:
 
 
 def _followed(problem: Problem, names: Sequence[str], tolerance: float, evaluations: int) -> Problem:
+    if not problem.parts[0].cycles and "s0" in problem.names and len(problem.parts) == 1:
+        names = [*names, "s0"]
     if not names:
         return problem
     free = problem.free(names)

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import typer
 
 from bruno_spice.calibration.commands import bench as spice_bench
-from bruno_spice.calibration.commands import card, confidence, data, fit, netlist, rram, sensitivity, simulate, va, vary
+from bruno_spice.calibration.commands import card, confidence, data, netlist, rram, sensitivity, simulate, va, vary
 from bruno_spice.calibration.commands.calibrate import calibrate_command
-from bruno_spice.calibration.commands.fit_rram import fit_rram_command
+from bruno_spice.calibration.commands.fits.app import fit_app
 from bruno_spice.calibration.commands.shared import options_of_all, run
 from bruno_spice.training.commands import bench, codesign, paper, program, redesign, runs, train, validate
 
@@ -52,11 +52,10 @@ GROUPS = {
     "netlist": netlist.netlist_app,
     "card": card.card_app,
     "data": data.data_app,
-    "fit": fit.fit_app,
+    "fit": fit_app,
     "va": va.va_app,
 }
 
-fit.fit_app.command("rram")(fit_rram_command)
 app.callback()(options_of_all)
 for name, command in COMMANDS.items():
     app.command(name)(command)

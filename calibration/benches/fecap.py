@@ -21,6 +21,8 @@ from bruno_spice.calibration.spice.netlist import transient_job
 from bruno_spice.devices.waveform import Waveform
 
 FECAP_NETLIST = NETLISTS / "testbenches" / "fecap_pv.cir"
+FILM_NETLIST = NETLISTS / "testbenches" / "fecap_film.cir"
+"""The same with the optional terms of fecap_film.lib."""
 FECAP_VECTORS = ("v(drive)", "v(pn)", "v(q)", "i(vsense)")
 PRESET_V, PRESET_S = 3.0, 100e-6
 WHOLLY_SET = -0.98

@@ -44,16 +44,19 @@ class LoopNumbers:
         return (self.vc_plus_v + self.vc_minus_v) / 2
 
 
-def loop_numbers(voltage_v: ArrayLike, charge_c_m2: ArrayLike) -> LoopNumbers:
+def loop_numbers(voltage_v: ArrayLike, charge_c_m2: ArrayLike, between_tips: bool = False) -> LoopNumbers:
     """Numbers of one closed loop (n,) that runs from its negative tip over the positive one and back.
 
+    The charge is counted from the middle of its extremes or, as testers do of leaky films, `between_tips`: from that of
+    its values at the largest and the smallest voltage.
     Raises `InputError` if a branch never crosses zero.
     """
     voltage = np.asarray(voltage_v, dtype=np.float64)
     charge = np.asarray(charge_c_m2, dtype=np.float64)
     top = int(np.argmax(voltage))
     up, down = slice(0, top + 1), slice(top, None)
-    charge = charge - (charge.max() + charge.min()) / 2
+    ends = (charge[top], charge[int(np.argmin(voltage))]) if between_tips else (charge.max(), charge.min())
+    charge = charge - (ends[0] + ends[1]) / 2
     linear = (voltage[down] > 0.3 * voltage[top]) & (voltage[down] < 0.6 * voltage[top])
     line = np.polyfit(voltage[down][linear], charge[down][linear], 1)
     return LoopNumbers(

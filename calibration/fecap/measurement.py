@@ -1,4 +1,4 @@
-"""A measured FeCAP record: time, voltage, and charge or current, of any file that a reader knows.
+"""A measured FeCAP record: time, voltage, and charge or current or both, of any file that a reader knows.
 
 A P-V loop, a PUND sequence or a pulse train is one record: whatever voltage was applied, and what flowed. Nothing is
 guessed: units come from the file or from the caller, columns from the caller where several could be meant. A record
@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bruno_spice.calibration.fecap.drive import without_noise
 from bruno_spice.calibration.measured.recognise import MeasuredFile, read_file
 from bruno_spice.calibration.measured.record import Asked, Column, Record
 from bruno_spice.calibration.measured.timing import times
@@ -30,6 +31,7 @@ from bruno_spice.calibration.measured.units import (
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.reading import printable, shown
 from bruno_spice.devices.tables import same_name
+from bruno_spice.devices.units import format_si
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -53,23 +55,36 @@ class Columns:
     time_unit: str | None = None
     voltage_unit: str | None = None
     response_unit: str | None = None
+    current: str | None = None
+    """The current's column beside a charge, where both count."""
+    current_unit: str | None = None
     units: Mapping[str, Declared] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class FeCAPMeasurement:
-    """`time_s`, `voltage_v` and `response` (n,): charge in C/m^2 or current in A/m^2; `clipped` (n,) marks samples."""
+    """`time_s`, `voltage_v` and `response` (n,): charge in C/m^2 or current in A/m^2; `clipped` (n,) marks samples.
+
+    `drive_v` (n,) is the voltage without its noise. Of a record with both, `response` is the charge and `current_a_m2`
+    (n,) the current, and both count in a fit.
+    """
 
     time_s: Array
     voltage_v: Array
     response: Array
     kind: Literal["charge", "current"]
     clipped: Mask = field(repr=False)
+    drive_v: Array = field(repr=False)
+    current_a_m2: Array | None = None
     source: str = "measurement"
     read_as: tuple[str, ...] = ()
     """What was recognised about the file, where it is not plain."""
     known: Mapping[str, float] = field(default_factory=dict)
-    """What the file states of the film, by the netlist's parameter: thickness ``tfe`` in m, temperature ``tempk``."""
+    """What is known of the film, by the netlist's parameter: ``tfe`` in m, ``tempk``, and the electrode's ``area``."""
+    summary: Mapping[str, float] = field(default_factory=dict)
+    """The tester's own numbers of the record (`Record.summary`)."""
+    name: str = ""
+    """What the file calls the record."""
 
     @property
     def unit(self) -> str:
@@ -80,6 +95,14 @@ class FeCAPMeasurement:
     def span(self) -> float:
         """Largest minus smallest response."""
         return float(np.ptp(self.response))
+
+    @property
+    def signals(self) -> list[tuple[Literal["charge", "current"], Array]]:
+        """What was measured: kind and values (n,), the response first."""
+        second: list[tuple[Literal["charge", "current"], Array]] = (
+            [] if self.current_a_m2 is None else [("current", self.current_a_m2)]
+        )
+        return [(self.kind, self.response), *second]
 
 
 def read_measurement(
@@ -105,23 +128,41 @@ def read_measurement(
     where = printable(str(path))
     time = _time(chosen, columns, frequency_hz, where)
     voltage = _pick(chosen, ("voltage",), columns.voltage, "voltage", VOLTAGE_UNITS, where)
-    kind, response, factor = _response(chosen, columns, area_m2 or chosen.area_m2, where)
+    area = area_m2 or chosen.area_m2
+    kind, response, factor = _response(chosen, columns, area, where)
+    second = _second(chosen, columns, kind, area, where)
     if frequency_hz is not None or isinstance(time, str):
         if not isinstance(time, str):
             raise InputError(f"{where}: the record has times, in column {shown(time.name)}; leave out --frequency")
         time_s, how = times(voltage.values, frequency_hz or chosen.frequency_hz, where)
     else:
         time_s, how = time.values, ""
-    made = measurement(time_s, voltage.values, factor * response.values, kind, str(path))
-    said = (*_said(found, chosen, (voltage, response), named), *([how] if how else []))
-    known = {"tfe": chosen.thickness_m, "tempk": chosen.temperature_k}
-    return replace(made, read_as=said, known={name: value for name, value in known.items() if value is not None})
+    made = measurement(time_s, voltage.values, factor * response.values, kind, str(path), second)
+    taken = (voltage, response, *chosen.of("current")[:1]) if second is not None else (voltage, response)
+    smoothed = made.read_as if made.drive_v is not made.voltage_v else ()
+    said = (*_said(found, chosen, taken, named), *([how] if how else []), *smoothed)
+    known = {"tfe": chosen.thickness_m, "tempk": chosen.temperature_k, "area": area}
+    return replace(
+        made,
+        read_as=said,
+        known={name: value for name, value in known.items() if value is not None},
+        summary=chosen.summary,
+        name=chosen.name,
+    )
 
 
 def measurement(
-    time_s: Array, voltage_v: Array, response: Array, kind: Literal["charge", "current"], source: str = "measurement"
+    time_s: Array,
+    voltage_v: Array,
+    response: Array,
+    kind: Literal["charge", "current"],
+    source: str = "measurement",
+    current_a_m2: Array | None = None,
 ) -> FeCAPMeasurement:
-    """A checked record of arrays (n,) in s, V and C/m^2 or A/m^2; time is counted from its first sample."""
+    """A checked record of arrays (n,) in s, V and C/m^2 or A/m^2; time is counted from its first sample.
+
+    `current_a_m2` is the current beside a charge. A noisy voltage is smoothed, and the record says so (`read_as`).
+    """
     if time_s.size < FEWEST_SAMPLES:
         raise InputError(f"{source}: {time_s.size} samples are too few to fit a FeCAP to; at least {FEWEST_SAMPLES}")
     late = np.flatnonzero(np.diff(time_s) <= 0)
@@ -131,7 +172,21 @@ def measurement(
     if not np.ptp(voltage_v) > 0 or not np.ptp(response) > 0:
         raise InputError(f"{source}: the voltage or the {kind} never changes; are the right columns named?")
     clipped = clipped_samples(voltage_v, response)
-    return FeCAPMeasurement(time_s - time_s[0], voltage_v, response, kind, clipped, source)
+    drive_v, noise_v, window = without_noise(voltage_v)
+    said = (
+        f"the voltage has {format_si(noise_v, 'V')} of noise: what drives the model is smoothed over {window} samples"
+    )
+    return FeCAPMeasurement(
+        time_s=time_s - time_s[0],
+        voltage_v=voltage_v,
+        response=response,
+        kind=kind,
+        clipped=clipped,
+        drive_v=drive_v,
+        current_a_m2=current_a_m2,
+        source=source,
+        read_as=(said,) if window > 1 else (),
+    )
 
 
 def clipped_samples(voltage_v: Array, response: Array) -> Mask:
@@ -161,13 +216,14 @@ def _asked(columns: Columns) -> Asked:
         (columns.time, "time", columns.time_unit, TIME_UNITS),
         (columns.voltage, "voltage", columns.voltage_unit, VOLTAGE_UNITS),
         (columns.response, str(columns.kind), columns.response_unit, response),
+        (columns.current, "current", columns.current_unit, CURRENT_UNITS | CURRENT_DENSITY_UNITS),
     ):
         if unit is not None:
             if name is None:
                 raise InputError(f"--{what}-unit is for the column that --{what} names; name it, too")
             known[same_name(name)] = declared(what, unit, units)
     named = (columns.time, columns.voltage, columns.response)
-    return Asked(known, tuple(name for name in named if name) if all(named) else ())
+    return Asked(known, tuple(name for name in (*named, columns.current) if name) if all(named) else ())
 
 
 def _pick(
@@ -221,6 +277,16 @@ def _response(
         unit = columns.response_unit or found.unit
         raise InputError(f"{where}: a {kind} in {unit} needs the electrode's area: --area in m^2, e.g. 25p")
     return kind, found, 1 / area_m2
+
+
+def _second(record: Record, columns: Columns, kind: str, area_m2: float | None, where: str) -> Array | None:
+    """The current density beside a charge: of the column that is named, and of pulses where only one column is it."""
+    there = [*record.of("current density"), *record.of("current")]
+    if columns.current is None and (kind == "current" or columns.kind or record.kind != "pulses" or len(there) != 1):
+        return None
+    asked = replace(columns, kind="current", response=columns.current, response_unit=columns.current_unit)
+    _, found, factor = _response(record, asked, area_m2, where)
+    return factor * found.values
 
 
 def _said(found: MeasuredFile, record: Record, taken: tuple[Column, ...], named: bool) -> tuple[str, ...]:

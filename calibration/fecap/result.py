@@ -1,17 +1,15 @@
-"""What a FeCAP fit leaves behind: a ``.param`` include for the netlists, the figures as JSON, and a picture."""
+"""What a FeCAP fit leaves behind: a ``.param`` include for the netlists, and the figures as JSON and as sentences."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
 from numpy.typing import NDArray
 
-from bruno_spice.calibration.fecap.fit import FeCAPFit
+from bruno_spice.calibration.fecap.candidates import CANDIDATES, OFF, plain
+from bruno_spice.calibration.fecap.fit import FeCAPFit, FittedRecord
 from bruno_spice.calibration.fecap.measurement import FeCAPMeasurement
-from bruno_spice.calibration.fecap.problem import CANDIDATES
-from bruno_spice.calibration.presentation.style import MODEL_COLOUR, SECOND_COLOUR, SPICE_COLOUR, new_figure
+from bruno_spice.calibration.fecap.predict import Prediction, summary
 from bruno_spice.devices.units import format_si
 
 SYSTEMATIC = 0.5
@@ -19,22 +17,34 @@ SYSTEMATIC = 0.5
 LISTED_SAMPLES = 20
 FAR_TAU0 = 100.0
 """A film as fast as this many times the library's, or as slow, is one whose times may be in another unit."""
-UNITS = {"charge": ("µC/cm²", 100.0), "current": ("A/cm²", 1e-4)}
+OF_A_DEVICE = ("s0", "groups", "rs", "cfix", "area")
+"""What belongs to an electrode, its state or its tester, and not to the film."""
+REFERENCE_K = 300.0
 
 
-def param_include(found: FeCAPFit, source: str, not_written: tuple[str, ...] = ("s0", "groups")) -> str:
-    """Lines ``.param name=value ; [unit] +- stderr`` for every library parameter but the electrode's area and state.
+def param_include(found: FeCAPFit, source: str) -> str:
+    """Lines ``.param name=value ; [unit] +- stderr`` for every parameter of the film.
 
-    Those belong to the device that a netlist builds, not to the film. Placed after a deck's own ``.param`` lines, the
-    file overrides them: where ngspice meets a parameter twice, the last counts.
+    Electrode, state and tester belong to the device that a netlist builds. Placed after a deck's own ``.param`` lines,
+    the file overrides them: where ngspice meets a parameter twice, the last counts. `tempk` is that of the records, or
+    300 K where they have several.
     """
+    temperatures = {record.own.get("tempk", found.values["tempk"]) for record in found.records}
+    values = found.values | {"tempk": temperatures.pop() if len(temperatures) == 1 else REFERENCE_K}
+    terms = [name for name in OFF if name not in (*OF_A_DEVICE, "wake") and values[name] != OFF[name]]
     lines = [
         f"* FeCAP parameters fitted to {source}",
+        *([f"* NOT TO BE BELIEVED: {found.doubt}"] if found.doubt else []),
         "* .include this file in a testbench, after its own .param lines",
-        f"* they belong to a film of {found.values['groups']:g} switching groups",
+        f"* they belong to a film of {values['groups']:g} switching groups",
+        *(
+            [f"* {', '.join(terms)}: of fecap_film (models/fecap_film.lib), which has the pins of fecap"]
+            if terms
+            else []
+        ),
     ]
-    for name, value in found.values.items():
-        if name in not_written:
+    for name, value in values.items():
+        if name in OF_A_DEVICE or (name in OFF and name not in terms):
             continue
         if name in found.fit.stderr:
             said = f"fitted, +- {found.fit.stderr[name]:.3g}"
@@ -44,35 +54,57 @@ def param_include(found: FeCAPFit, source: str, not_written: tuple[str, ...] = (
     return "\n".join(lines) + "\n"
 
 
-def result_json(found: FeCAPFit, measured: FeCAPMeasurement) -> dict[str, Any]:
+def result_json(found: FeCAPFit, names: Sequence[str], predicted: Sequence[tuple[str, Prediction]]) -> dict[str, Any]:
     """The figures of a fit: parameters with standard errors, covariance, quality, every sample that was set apart."""
     parameters = {
         name: {
-            "value": value,
-            "unit": found.units[name],
+            "value": found.fit.values.get(name, found.values.get(name)),
+            "unit": found.problem.unit(name),
             "stderr": found.fit.stderr.get(name),
             "fitted": name in found.fit.stderr,
+            "on_its_bound": name in {f.name for f in found.fit.held},
         }
-        for name, value in found.values.items()
+        for name in {**found.values, **found.fit.values}
     }
     return {
-        "measurement": measured.source,
-        "read_as": list(measured.read_as),
-        "samples": int(measured.time_s.size),
-        "samples_used": int(found.used.sum()),
+        "believed": not found.doubt,
+        "doubt": found.doubt,
         "parameters": parameters,
         "not_determined": found.not_determined,
-        "covariance": {"names": list(found.fit.values), "matrix": found.fit.matrix.tolist()},
+        "covariance": {"names": [f.name for f in found.fit.free], "matrix": found.fit.matrix.tolist()},
+        "rms_of_span": found.rms_of_span,
+        "rms_ngspice_to_compiled_model_of_span": found.twin_rms,
+        "terms": {
+            name: {"kept": each.kept, "held_out_without": each.without, "held_out_with": each.held_out}
+            for name, each in found.terms.items()
+        },
+        "drift": found.problem.drift,
+        "records": [_record_json(each, name) for each, name in zip(found.records, names, strict=True)],
+        "predictions": [
+            _record_json(each.record, name) | {"fitted_to_it": each.fitted_to_it} for name, each in predicted
+        ],
+    }
+
+
+def _record_json(record: FittedRecord, name: str) -> dict[str, Any]:
+    measured = record.measured
+    return {
+        "record": name,
+        "measurement": measured.source,
+        "read_as": list(measured.read_as),
+        "own": record.own,
+        "cycles_before": record.cycles_before,
+        "samples": int(measured.time_s.size),
+        "samples_used": int(record.used.sum()),
         "quantity": measured.kind,
         "unit": measured.unit,
-        "rms": found.rms,
-        "rms_of_span": found.rms / measured.span,
-        "rms_ngspice_to_compiled_model": found.twin_rms,
-        "autocorrelation": found.autocorrelation,
-        "cycles_before": found.cycles_before,
+        "rms": record.rms,
+        "rms_of_span": record.rms_of_span,
+        "autocorrelation": record.autocorrelation,
+        "numbers": summary(record),
         "clipped": _samples(measured.clipped, measured),
-        "outliers": _samples(found.outliers, measured),
-        "missed": _samples(found.missed, measured),
+        "outliers": _samples(record.outliers, measured),
+        "missed": _samples(record.missed, measured),
     }
 
 
@@ -83,34 +115,55 @@ def _samples(marked: NDArray[np.bool_], measured: FeCAPMeasurement) -> list[dict
     ]
 
 
-def notes(found: FeCAPFit, measured: FeCAPMeasurement) -> list[str]:
+def notes(found: FeCAPFit, names: Sequence[str] = ("the record",)) -> list[str]:
     """What the reader of a fit must know, a sentence each."""
-    out = [f"the table was read so: {'; '.join(measured.read_as)}"] if measured.read_as else []
-    for what, marked in (("clipped", measured.clipped), ("outliers", found.outliers)):
-        if marked.any():
-            fate = "left out of the fit" if not found.used[marked].any() else "kept in the fit"
-            out.append(f"{marked.sum()} samples {what}, {fate}: data rows {_listed(marked)}")
-    if found.missed.any():
-        rows = _listed(found.missed)
-        out.append(f"the model misses something at data rows {rows}: they are off together, and kept in the fit")
+    out = []
+    for record, name in zip(found.records, names, strict=True):
+        out += _of_record(record, f"{name}: " if len(names) > 1 else "", found.values)
+    for held in found.fit.held:
+        out.append(
+            f"{held.name} ended on its bound {found.fit.values[held.name]:.4g} and is held there; "
+            f"--bound {plain(held.name)}=LOW:HIGH widens it where physics allows"
+        )
     ratio = found.values["tau0"] / CANDIDATES["tau0"][0].start
     if not 1 / FAR_TAU0 < ratio < FAR_TAU0:
         out.append(
             f"tau0 is {ratio:.2g} times the library's: nothing else tells times in another unit, check --time-unit"
         )
-    if found.cycles_before:
-        times = f"{found.cycles_before} time{'s' if found.cycles_before > 1 else ''}"
-        out.append(
-            f"the record is explained best if its own drive went over the film {times} before it, from "
-            f"s0 = {found.values['s0']:g}"
-        )
     if found.not_determined:
-        fixed = "; ".join(f"{name} = {found.values[name]:.4g} ({why})" for name, why in found.not_determined.items())
-        out.append(f"left at the netlist's value, and every standard error is for that value: {fixed}")
-    if found.autocorrelation > SYSTEMATIC:
+        fixed = "; ".join(
+            f"{name} = {found.problem.value(name):.4g} ({why})" for name, why in found.not_determined.items()
+        )
+        out.append(f"left as they were, and every standard error is for that value: {fixed}")
+    for name, each in found.terms.items():
+        asked = "the records ask for it" if each.kept else "they do not ask for it, and it is left out"
         out.append(
-            f"the residual is systematic (neighbours correlate by {found.autocorrelation:.2f}), so the standard errors "
-            "are lower bounds"
+            f"term {name}: {100 * each.without:.2f} % without and {100 * each.held_out:.2f} % with it on samples left "
+            f"out; {asked}"
+        )
+    return out
+
+
+def _of_record(record: FittedRecord, where: str, values: dict[str, float]) -> list[str]:
+    measured = record.measured
+    out = [f"{where}read so: {'; '.join(measured.read_as)}"] if measured.read_as else []
+    for what, marked in (("clipped", measured.clipped), ("outliers", record.outliers)):
+        if marked.any():
+            fate = "left out of the fit" if not record.used[marked].any() else "kept in the fit"
+            out.append(f"{where}{marked.sum()} samples {what}, {fate}: data rows {_listed(marked)}")
+    if record.missed.any():
+        rows = _listed(record.missed)
+        out.append(f"{where}the model misses something at data rows {rows}: they are off together, and kept in the fit")
+    if record.cycles_before:
+        times = f"{record.cycles_before} time{'s' if record.cycles_before > 1 else ''}"
+        out.append(
+            f"{where}the record is explained best if its own drive went over the film {times} before it, from "
+            f"s0 = {record.own.get('s0', values['s0']):g}"
+        )
+    if record.autocorrelation > SYSTEMATIC:
+        out.append(
+            f"{where}the residual is systematic (neighbours correlate by {record.autocorrelation:.2f}): the model "
+            "misses something, and the standard errors are those of runs of samples"
         )
     return out
 
@@ -120,39 +173,32 @@ def _listed(marked: NDArray[np.bool_]) -> str:
     return ", ".join(rows) + (f" and {marked.sum() - LISTED_SAMPLES} more" if marked.sum() > LISTED_SAMPLES else "")
 
 
-def fecap_figure(found: FeCAPFit, measured: FeCAPMeasurement, title: str) -> Figure:
-    """Measured over fitted against time and against voltage, residuals, and the samples that were set apart."""
-    unit, scale = UNITS[measured.kind]
-    figure = new_figure(2, 2, size=(12.0, 6.6), sharex="col", gridspec_kw={"height_ratios": [2.4, 1.0]})
-    marks: Mapping[str, tuple[NDArray[np.bool_], str]] = {
-        "clipped": (measured.clipped, "s"),
-        "outlier": (found.outliers, "x"),
-    }
-    for column, x in enumerate((measured.time_s, measured.voltage_v)):
-        top, bottom = figure.axes[column], figure.axes[2 + column]
-        top.plot(x, scale * measured.response, color=SPICE_COLOUR, lw=3.5, label="measured", solid_capstyle="round")
-        top.plot(x, scale * found.model, color=MODEL_COLOUR, lw=1.3, label="ngspice, fitted")
-        bottom.axhline(0.0, color="black", lw=0.7)
-        left = np.where(found.used, scale * (found.model - measured.response), np.nan)
-        bottom.plot(x, left, ".", color=SECOND_COLOUR, ms=3)
-        for label, (marked, marker) in marks.items():
-            if marked.any():
-                top.plot(x[marked], scale * measured.response[marked], marker, color=SECOND_COLOUR, ms=6, label=label)
-        bottom.set_xlabel("time" if column == 0 else "voltage")
-        bottom.xaxis.set_major_formatter(EngFormatter("s" if column == 0 else "V"))
-        top.set_ylabel(f"{measured.kind} ({unit})")
-        bottom.set_ylabel(f"fit $-$ measured\n({unit})")
-    figure.axes[0].legend(loc="best", fontsize=10)
-    figure.suptitle(title, fontsize=14)
-    figure.align_ylabels()
-    return figure
-
-
 def parameter_rows(found: FeCAPFit) -> list[tuple[str, str, str]]:
     """Name, value and standard error of the fitted parameters as text."""
     rows = []
     for name, value in found.fit.values.items():
-        unit = found.units[name]
-        shown = format_si(value, unit) if unit == "s" else f"{value:.4g} {'' if unit == '1' else unit}".rstrip()
-        rows.append((name, shown, f"{100 * found.fit.stderr[name] / abs(value):.2g} %"))
+        unit = found.problem.unit(name)
+        shown = format_si(value, unit) if unit in ("s", "Ohm", "F") else f"{value:.4g} {'' if unit == '1' else unit}"
+        stderr = found.fit.stderr.get(name)
+        on_bound = name in {f.name for f in found.fit.held}
+        error = "on its bound" if on_bound else f"{100 * stderr / abs(value):.2g} %" if stderr and value else "unknown"
+        rows.append((name, shown.rstrip(), error))
     return rows
+
+
+def number_rows(record: FittedRecord) -> list[tuple[str, ...]]:
+    """Vc and Pr of a record: what it is, and its value as measured, by the model and by the tester."""
+    shown = {"vc_plus_v": ("Vc+", 1.0, "V"), "vc_minus_v": ("Vc-", 1.0, "V")}
+    shown |= {"pr_plus_c_m2": ("Pr+", 100.0, "uC/cm2"), "pr_minus_c_m2": ("Pr-", 100.0, "uC/cm2")}
+    of = summary(record)
+    return [
+        (
+            label,
+            *(
+                f"{scale * of[who][name]:.3f} {unit}" if name in of.get(who, {}) else ""
+                for who in ("measured", "model", "tester")
+            ),
+        )
+        for name, (label, scale, unit) in shown.items()
+        if any(name in each for each in of.values())
+    ]

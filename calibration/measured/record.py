@@ -60,6 +60,8 @@ class Record:
     thickness_m: float | None = None
     temperature_k: float | None = None
     notes: tuple[str, ...] = ()
+    summary: Mapping[str, float] = field(default_factory=dict)
+    """What the tester itself says of the record, SI units: ``vc_plus_v``, ``pr_minus_c_m2``, ..."""
 
     @property
     def points(self) -> int:

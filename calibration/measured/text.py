@@ -149,6 +149,20 @@ class Text:
                 found["frequency_hz" if what == "period_s" else what] = 1 / value if what == "period_s" else value
         return found
 
+    def summary(self, statements: Mapping[str, Statement], keys: Mapping[str, str]) -> dict[str, float]:
+        """The tester's own numbers among `statements`, SI units, by `keys`; what cannot be read as one is left out.
+
+        A key says its unit in its end: ``vc_plus_v``, ``pr_plus_c_m2``.
+        """
+        found: dict[str, float] = {}
+        for key, said in statements.items():
+            name, unit = in_brackets(key)
+            si, factor = UNITS.get(unit_of_file(unit), ("", 0.0))
+            what = keys.get(name)
+            if what and NUMBER.fullmatch(said.value) and si == ("V" if what.endswith("_v") else "C/m2"):
+                found[what] = factor * float(said.value)
+        return found
+
 
 def in_brackets(name: str) -> tuple[str, str]:
     """A name and the unit in brackets behind it, empty where there is none: ``Area`` and ``mm2`` of ``Area [mm2]``."""

@@ -29,6 +29,8 @@ KEYS = {
     "Pund Amplitude": "amplitude_v",
     "Max. Voltage": "amplitude_v",
 }
+SUMMARY = {"Vc+": "vc_plus_v", "Vc-": "vc_minus_v", "Pr+": "pr_plus_c_m2", "Pr-": "pr_minus_c_m2"}
+"""The tester's numbers of the first loop."""
 TITLE = re.compile(r"(Result |Data )?Table \[?[\d, ]+\]?")
 BACKWARDS = ("3",)
 """Loops under V-."""
@@ -121,7 +123,8 @@ def _record(
     title = ", ".join(filter(None, (block.title, name)))
     known = text.stated(block.stated, KEYS)
     full = f"{title}: {sample}" if sample else title
-    return Record(kind, full, f"line {block.header}", tuple(columns), **known, notes=notes)
+    summary = text.summary(block.stated, SUMMARY) if name in ("", "loop 1") else {}
+    return Record(kind, full, f"line {block.header}", tuple(columns), **known, notes=notes, summary=summary)
 
 
 def _loops(

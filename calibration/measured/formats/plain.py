@@ -48,7 +48,9 @@ def _read(path: Path, asked: Asked) -> Found:
     except TableFault as fault:
         raise InputError(f"{printable(str(path))}: {fault}") from None
     columns = tuple(_column(name, table, asked, path) for name in asked.columns)
-    record = Record("table", "", f"line {table.lines[0]}", columns, **_about(text, int(table.lines[0])), notes=())
+    record = Record(
+        "table", "", f"line {table.lines[0]}", columns, **_about(text, int(table.lines[0])), notes=(), summary={}
+    )
     return Found([record], (*text.said, *table.unusual))
 
 
@@ -82,7 +84,7 @@ def read_text(
         part = f"part {number} of {len(starts)}" if len(starts) > 1 else ""
         notes = (*(f"{name} = {value}" for name, value in scalars.items()), *(f"{name} is empty" for name in left_out))
         where = f"line {table.lines[0]}"
-        records.append(Record(kind, part, where, columns, **_about(text, int(table.lines[0])), notes=notes))
+        records.append(Record(kind, part, where, columns, **_about(text, int(table.lines[0])), notes=notes, summary={}))
         said += [each for each in table.unusual if each not in said]
     return Found(records, tuple(said))
 

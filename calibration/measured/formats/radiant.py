@@ -60,7 +60,9 @@ def _record(text: Text, start: int, header: int, end: int, asked: Asked) -> Reco
     )
     name = above.get("Task Name", Statement(0, "")).value
     sample = above.get("Sample Name", Statement(0, "")).value
-    return Record("loop", ": ".join(filter(None, (name, sample))), f"line {header}", columns, **known, notes=())
+    return Record(
+        "loop", ": ".join(filter(None, (name, sample))), f"line {header}", columns, **known, notes=(), summary={}
+    )
 
 
 RADIANT = Reader("Radiant Vision", lambda head: "Vision Version:" in head and "Hysteresis" in head, _read)

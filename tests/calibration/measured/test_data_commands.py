@@ -97,7 +97,7 @@ def test_a_fit_reads_the_converted_record_as_it_reads_the_file(bruno, tmp_path):
     np.testing.assert_array_equal(direct.response, back.response)
     np.testing.assert_array_equal(direct.time_s, back.time_s)
     assert back.read_as[0] == "columns V+ and P2"
-    assert direct.known == back.known == {"tfe": pytest.approx(13e-9)}
+    assert direct.known == back.known == {"tfe": pytest.approx(13e-9), "area": pytest.approx(1e-8)}
     assert direct.read_as[:3] == (
         "aixACCT TF Analyzer", "record 2 of 6, Table 1, loop 2: film A 25C", "columns V+ and P2",
     )  # fmt: skip
@@ -160,8 +160,8 @@ def test_what_cannot_be_done_ends_in_one_sentence(bruno, tmp_path, monkeypatch, 
 def test_the_command_hands_the_fit_what_the_file_says(bruno, tmp_path, monkeypatch):
     heard = []
 
-    def fit(measured, fixed, names, keep_flagged, progress):
-        heard.append((measured, fixed))
+    def fit(measured, fixed, *_, **__):
+        heard.append((measured[0], fixed))
         raise FitError("enough")
 
     monkeypatch.setattr("bruno_spice.calibration.fecap.fit.fit_fecap", fit)

@@ -1,0 +1,1 @@
+"""``bruno fit``: a command in a file of its own for each device."""

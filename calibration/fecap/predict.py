@@ -1,0 +1,86 @@
+"""Records that a fit has not seen, predicted by its film: another frequency or temperature, pulses by loops.
+
+Nothing of the film is touched. What is the record's own and not the film's is taken from the record, as in the fit: its
+zero, a tester's drift if the fit has that term, the state before it out of those that a fit tries, and what the caller
+made each record's own (``--own rs``). Coercive voltage and remanence are read off both closed loops alike, and stand
+beside the tester's numbers where the file has them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bruno_spice.calibration.circuits.measures import LoopNumbers, loop_numbers
+from bruno_spice.calibration.fecap.candidates import plain
+from bruno_spice.calibration.fecap.fit import FeCAPFit, FittedRecord, fitted_record
+from bruno_spice.calibration.fecap.measurement import FeCAPMeasurement
+from bruno_spice.calibration.fecap.problem import Part
+from bruno_spice.calibration.fecap.start import placed
+from bruno_spice.calibration.fitting.least_squares import search
+from bruno_spice.calibration.spice.farm import Farm
+from bruno_spice.devices.errors import InputError
+
+Array = NDArray[np.float64]
+CLOSED = 0.25
+"""Of the span: between the first and the last charge of a loop of which numbers can be read."""
+NUMBERS = ("vc_plus_v", "vc_minus_v", "pr_plus_c_m2", "pr_minus_c_m2")
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """One record predicted: what ngspice says of it, and what was fitted to the record itself."""
+
+    record: FittedRecord
+    fitted_to_it: dict[str, float]
+
+
+def predict(
+    found: FeCAPFit,
+    measured: Sequence[FeCAPMeasurement],
+    own: Sequence[Mapping[str, float]] = (),
+    farm: Farm | None = None,
+) -> list[Prediction]:
+    """`measured` by the film of `found`; `own` are what each of them has of its own (tempk, s0, ...)."""
+    given = [*own, *({} for _ in measured[len(own) :])]
+    return [_one(found, each, mine, farm) for each, mine in zip(measured, given, strict=True)]
+
+
+def _one(found: FeCAPFit, measured: FeCAPMeasurement, own: Mapping[str, float], farm: Farm | None) -> Prediction:
+    known = {name: measured.known[name] for name in ("tempk", "area") if name in measured.known}
+    last = found.problem.parts[-1].own
+    mine = {plain(name) for name in found.problem.names} & set(last) - {"s0", "wake"}
+    part = Part.of(measured, {**known, **own})
+    part = replace(part, own=part.own | {name: last[name] for name in mine if name not in own})
+    problem = replace(found.problem, parts=(part,), progress=None)
+    problem = placed(problem, [0])
+    names = [f"{name}_1" for name in sorted(mine - set(own))]
+    fitted = search(problem.residual, problem.free(names), what="FeCAP prediction", tolerance=1e-5) if names else {}
+    problem = placed(problem.at(fitted), [0])
+    (answer,) = problem.spice({}, farm)
+    nothing = np.zeros(measured.time_s.size, dtype=bool)
+    record = fitted_record(problem.parts[0], answer, problem.drift, nothing, nothing)
+    return Prediction(record, {plain(name): value for name, value in fitted.items()})
+
+
+def numbers(voltage_v: Array, charge: Array) -> LoopNumbers | None:
+    """Coercive voltages and remanences of one closed loop (n,) that begins anywhere; `None` for anything else."""
+    if abs(charge[-1] - charge[0]) > CLOSED * np.ptp(charge) or min(voltage_v.max(), -voltage_v.min()) <= 0:
+        return None
+    first = int(np.argmin(voltage_v))
+    around = np.r_[first : voltage_v.size, 0 : first + 1]
+    try:
+        return loop_numbers(voltage_v[around], charge[around], between_tips=True)
+    except InputError:
+        return None
+
+
+def summary(record: FittedRecord) -> dict[str, dict[str, float]]:
+    """Vc and Pr of the record: as measured, by the model, and by the tester, as far as each is there."""
+    if record.measured.kind != "charge":
+        return {}
+    of = {"measured": record.measured.response, "model": record.model}
+    read = {who: numbers(record.measured.voltage_v, charge) for who, charge in of.items()}
+    out = {who: {name: float(getattr(found, name)) for name in NUMBERS} for who, found in read.items() if found}
+    return out | ({"tester": dict(record.measured.summary)} if record.measured.summary else {})

@@ -44,11 +44,11 @@ def exported(request, felif_card, tmp_path_factory):
     return card, export_card(card, folder, form="verilog-a")[0], export_card(card, folder)[0]
 
 
-def test_spikes_are_those_of_the_model_and_of_the_subcircuit(exported, vacask, farm):
+def test_spikes_are_those_of_the_model_and_of_the_subcircuit(exported, vacask, ngspice):
     card, module, subcircuit = exported
     runs = {name: NeuronRun(*drive) for name, drive in STIMULI.items()}
     waves = dict(zip(runs, simulate_neurons(list(runs.values()), module, vacask), strict=True))
-    spice = simulate_neurons([runs[name] for name in IN_NGSPICE], subcircuit, farm)
+    spice = simulate_neurons([runs[name] for name in IN_NGSPICE], subcircuit, ngspice)
     for name, wave in waves.items():
         model = simulate(card, runs[name].stimulus, runs[name].t_stop_s)
         assert model.spike_times_s.size >= 1

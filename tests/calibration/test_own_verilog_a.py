@@ -167,10 +167,10 @@ def test_a_cell_needs_a_filament(tmp_path):
     assert [(params[n].value, params[n].unit) for n in ("ldisc", "rdisc")] == [(0.4e-9, "m"), (45.0, "nm")]
 
 
-def test_plain_ngspice_says_what_it_needs(farm):
+def test_plain_ngspice_says_what_it_needs(ngspice):
     jobs = neuron_jobs([NeuronRun(Stimulus.dc(5e-9), 1e-3)], TWINS / "fecap.va")
     with pytest.raises(NetlistError, match="fecap, a Verilog-A model, runs compiled only: --simulator vacask"):
-        run_jobs(jobs, farm)
+        run_jobs(jobs, ngspice)
 
 
 def test_a_result_belongs_to_the_text_of_the_model(tmp_path):

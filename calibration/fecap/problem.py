@@ -11,7 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bruno_spice.calibration.benches.fecap import FECAP_NETLIST, FILM_NETLIST, FeCAPRun, simulate_fecaps
-from bruno_spice.calibration.fecap.candidates import CANDIDATES, OFF, OWN, TERMS, candidate, number, plain
+from bruno_spice.calibration.fecap.candidates import (
+    BY_RECORDS,
+    CANDIDATES,
+    LAST,
+    OFF,
+    OWN,
+    TERMS,
+    candidate,
+    number,
+    plain,
+)
 from bruno_spice.calibration.fecap.drive import drive
 from bruno_spice.calibration.fecap.measurement import FeCAPMeasurement
 from bruno_spice.calibration.fitting.least_squares import Fit, Free, best_fit, search
@@ -159,7 +169,8 @@ class Problem:
         base |= {"groups": DEFAULT_GROUPS} | dict(fixed)
         given: list[Mapping[str, float]] = [*own, *({} for _ in measured[len(own) :])]
         parts = tuple(Part.of(m, each, keep_flagged) for m, each in zip(measured, given, strict=True))
-        taken = [name for name in choice if name not in fixed and name != "drift"] if free is None else list(free)
+        order = [name for name in choice if name not in LAST] + [name for name in LAST if name in choice]
+        taken = [name for name in order if name not in fixed and name != "drift"] if free is None else list(free)
         names = [each for name in taken for each in _names(name, own_names, given)]
         units = {name: p.unit for name, p in known.items()} | {"groups": "1", "wake": "1", "area": "m^2"}
         fix = frozenset(fixed)
@@ -207,7 +218,7 @@ class Problem:
     def only(self, record: int) -> "Problem":
         """The problem of one record, with the names that are the film's, and its state before it."""
         part = self.parts[record]
-        names = [name for name in self.names if self._place(name) is None]
+        names = [n for n in self.names if self._place(n) is None and (len(self.parts) == 1 or n not in BY_RECORDS)]
         names += ["s0"] if any(plain(n) == "s0" and self._place(n) == record for n in self.names) else []
         return replace(self, parts=(part,), names=names)
 

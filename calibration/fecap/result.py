@@ -75,7 +75,12 @@ def result_json(found: FeCAPFit, names: Sequence[str], predicted: Sequence[tuple
         "rms_of_span": found.rms_of_span,
         "rms_ngspice_to_compiled_model_of_span": found.twin_rms,
         "terms": {
-            name: {"kept": each.kept, "held_out_without": each.without, "held_out_with": each.held_out}
+            name: {
+                "kept": each.kept,
+                "needed": each.needed,
+                "held_out_without": each.without,
+                "held_out_with": each.held_out,
+            }
             for name, each in found.terms.items()
         },
         "drift": found.problem.drift,
@@ -137,6 +142,8 @@ def notes(found: FeCAPFit, names: Sequence[str] = ("the record",)) -> list[str]:
         out.append(f"left as they were, and every standard error is for that value: {fixed}")
     for name, each in found.terms.items():
         asked = "the records ask for it" if each.kept else "they do not ask for it, and it is left out"
+        if each.needed:
+            asked = "they do not ask for it, but the fit without it ends further from the records, so it stays"
         out.append(
             f"term {name}: {100 * each.without:.2f} % without and {100 * each.held_out:.2f} % with it on samples left "
             f"out; {asked}"

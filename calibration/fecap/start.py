@@ -23,6 +23,8 @@ Array = NDArray[np.float64]
 START_STATES = (-1.0, 0.0, 1.0)
 CYCLES_BEFORE = (0, 1, 4)
 START_ACTIVATION_RATIOS = (0.5, 0.6, 0.72, 0.85, 1.0, 1.2, 1.4, 2.0)
+START_ENERGIES_EV = (0.0, 0.15, 0.3, 0.5, 0.8)
+"""Of a leak's activation, with records at several temperatures."""
 LINEAR = {"ps": 1.0, "eps": 1.0, "j1": 100.0}
 """Parameters in which the charge is linear, and the factor by which each is moved to see it."""
 FOLLOWED = ("ps", "ea", "eps", "j1", "sigma_a", "sigma_o", "imprint", *OFF)
@@ -47,12 +49,18 @@ def started(problem: Problem, states: Sequence[float] = START_STATES, cycles: Se
     others = range(1, len(problem.parts))
     if not others:
         return problem
-    problem = placed(problem, others, states, cycles)
+    if "jact" in problem.names:
+        trials = [problem.at({"jact": energy}) for energy in START_ENERGIES_EV]
+        problem = min(
+            (placed(each, others, states, cycles) for each in trials), key=lambda each: rms(each.residual({}))
+        )
+    else:
+        problem = placed(problem, others, states, cycles)
     resting = {f"s0_{k + 1}" for k, part in enumerate(problem.parts) if not part.cycles}
     names = [name for name in problem.names if plain(name) in FOLLOWED or name in resting]
     if problem.progress is not None:
         problem.progress("all records", 0, rms(problem.residual({})))
-    problem = _followed(problem, names, 1e-3, 200)
+    problem = _followed(problem, names, 1e-4, 300)
     return placed(problem, others, states, cycles)
 
 

@@ -5,7 +5,7 @@ element   NAME NODES TAIL          where another element's current is asked for,
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bruno_spice.calibration.dialects.files import Code
@@ -111,6 +111,16 @@ class Written:
         found = Finding(code.file, code.line, kind, reason, shown)
         if found not in self.findings:
             self.findings.append(found)
+
+    def attempt(self, act: Callable[[Code], None], code: Code) -> None:
+        """`act` on the statement `code`; what it cannot translate is said of the line."""
+        self.code = code
+        try:
+            act(code)
+        except LostError as error:
+            self.lost(str(error), code)
+        except RecursionError:
+            self.lost("an expression that nests too deeply", code)
 
     def lost(self, reason: str, code: Code | None = None) -> None:
         """The statement acts on the circuit and is not in the deck."""

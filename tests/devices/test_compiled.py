@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bruno_spice.devices.compiled import kernel, part
+
 PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -56,3 +58,16 @@ def test_a_cache_that_cannot_be_written_costs_only_time(run, tmp_path):
     assert said == ["42.0", "0"]
     assert warned.count("RuntimeWarning: kernels are compiled anew in each command") == 1
     assert not list(tmp_path.glob("__pycache__/*.nb?"))
+
+
+def test_a_part_is_compiled_once_whatever_constants_kernels_give_it():
+    @part
+    def times(x, n):
+        return n * x
+
+    @kernel()
+    def both(x):
+        return times(x, 2) + times(x, 3)
+
+    assert both(1.0) == 5.0
+    assert len(times.signatures) == 1

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -173,11 +173,11 @@ def _span(levels: str | None) -> tuple[float, float] | None:
         raise InputError(f"--levels {levels}: {error}") from None
 
 
-def _tried(validation: dict[str, object]) -> Table:
+def _tried(validation: dict[str, Any]) -> Table:
     """A row a time: measured on the devices left out, and drawn from a card of the others."""
     heads = ("spread of a level", "the card's", "worst of 8", "misread", "the card's ")
     table = Table("time since writing", *heads, title=f"on {validation['devices']} devices that a card did not see")
-    for row in validation["times"]:  # type: ignore[attr-defined]
+    for row in validation["times"]:
         when = format_duration(row["time_s"]) if row["time_s"] else "0"
         spreads = (format_si(row[name], "S", 3) for name in ("spread_s", "model_spread_s"))
         misread = (f"{100 * row[name]:.3g} %" for name in ("misread", "model_misread"))

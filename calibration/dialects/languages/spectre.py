@@ -63,13 +63,7 @@ class Spectre(Masters):
         found = list(self.statements(path, files, ""))
         for act in (self.first_pass, self.statement):
             for code in found:
-                self.w.code = code
-                try:
-                    act(code)
-                except LostError as error:
-                    self.w.lost(str(error), code)
-                except RecursionError:
-                    self.w.lost("an expression that nests too deeply", code)
+                self.w.attempt(act, code)
         self.w.finish()
         if not self.has_tran and found:
             self.w.say("changed", "no transient analysis: add a .tran card before it is simulated", found[-1], "")

@@ -6,7 +6,7 @@ and functions are read first, since they may stand behind what uses them; then e
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -41,24 +41,13 @@ class Spice(Elements):
         found = list(self.statements(path, files, "", True))
         ends = next((i for i, code in enumerate(found) if code.word() == ".end"), len(found))
         for code in found[:ends]:
-            w.code = code
-            self.guarded(self.first_pass, code)
+            w.attempt(self.first_pass, code)
         for code in found[:ends]:
-            w.code = code
-            self.guarded(self.statement, code)
+            w.attempt(self.statement, code)
         for code in found[ends + 1 :]:
             w.left_out("behind .end", code)
         w.finish()
         self.finish(found[:ends])
-
-    def guarded(self, act: Callable[[Code], None], code: Code) -> None:
-        """`act` on `code`; what it cannot translate is said of the line."""
-        try:
-            act(code)
-        except LostError as error:
-            self.w.lost(str(error), code)
-        except RecursionError:
-            self.w.lost("an expression that nests too deeply", code)
 
     # files
 

@@ -95,20 +95,14 @@ def fecap_deck(path: Path | str) -> Netlist:
 def rram_deck(path: Path | str) -> Netlist:
     """The RRAM testbench at `path`, or the project's around the resistive cell in the Verilog-A file there.
 
-    Raises `NetlistError` or `InputError`, also where no parameter is the filament's length or radius.
+    A parameter for a filament's length or radius becomes the testbench's own. Raises `NetlistError` or `InputError`.
     """
     if not is_model(path):
         return Netlist.load(path)
     loaded = load_model(path)
-    names = {}
-    for own, known in (("ldisc", LENGTHS), ("rdisc", RADII)):
-        found = next((name for name in known if name in {p.name for p in loaded.parameters}), None)
-        if found is None:
-            raise NetlistError(
-                f"{path}: {loaded.model.module} has no parameter for the filament's {known[-1]} ({', '.join(known)}), "
-                "which a card of a cell is a function of"
-            )
-        names[found] = own
+    declared = {p.name for p in loaded.parameters}
+    of_filament = (("ldisc", LENGTHS), ("rdisc", RADII))
+    names = {next((name for name in known if name in declared), own): own for own, known in of_filament}
     bench = _Bench.of("rram.cir", "xcell")
     return bench.around(_placed("Xcell", loaded, {0: "ae", 1: "oe"}, bench.names | names), loaded)
 

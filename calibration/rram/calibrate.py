@@ -25,6 +25,7 @@ from bruno_spice.calibration.circuits.experiments import (
 )
 from bruno_spice.calibration.circuits.rram_reads import RRAMTiming
 from bruno_spice.calibration.errors import NetlistError
+from bruno_spice.calibration.rram.any_cell import CURRENTS_A, CellCalibration, calibrate_any_cell
 from bruno_spice.calibration.rram.fit import (
     CROSS_GEOMETRIES_NM,
     FIT_CURRENTS_A,
@@ -99,9 +100,13 @@ def calibrate_rram(
     variant: str | None = None,
     command: str = "bruno calibrate rram",
     devices: int = LEVEL_DEVICES,
+    currents_a: tuple[float, ...] | None = None,
     notice: Callable[[str], None] = lambda _: None,
-) -> RRAMCalibration:
+) -> RRAMCalibration | CellCalibration:
     """Program and reset the cell in ngspice, fit the filament model, sample `devices` on every level, make the card.
+
+    A Verilog-A model of the user's without a filament's length and radius has no such model: its card holds what its
+    writes with `currents_a` leave (`calibration.rram.any_cell`).
 
     Without `variant` the deck's own counts. Which filaments there are is declared beside the netlist
     (`calibration.spice.variation`); without that they are the project's, and `notice` is told. Raises `InputError` or
@@ -114,6 +119,10 @@ def calibrate_rram(
     for name in set(overrides) & set(SWEPT):
         raise InputError(f"--set {name}: the calibration varies {name} itself")
     deck = rram_deck(netlist)
+    if deck.models and not set(GEOMETRY) <= set(deck.params):
+        return calibrate_any_cell(deck, overrides, farm, command, devices, currents_a or CURRENTS_A)
+    if currents_a is not None:
+        raise InputError(f"--currents says nothing to {netlist.name}: a filament's currents follow from its fit")
     origin = provenance(deck, overrides, command, farm.simulator)
     deck = deck.with_params(overrides)
     variant = rram_variant(deck, variant, "rth_variant" in overrides)

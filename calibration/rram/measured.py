@@ -50,11 +50,13 @@ def fit_measured(
     bits: int = 3,
     read_voltage_v: float | None = None,
     noise_path: Path | None = None,
+    origin: Provenance | None = None,
 ) -> MeasuredFit:
     """The card of the cell of `tables`, one of a kind at most.
 
     Main: `noise` of its reads. Other: `g_range_s`, between which its levels lie (default: all that was measured);
-    `bits` of the levels whose overlap it states; `noise_path` is the file of `noise`. Raises `InputError`.
+    `bits` of the levels whose overlap it states; `noise_path` is the file of `noise`; `origin` of tables that were
+    simulated. Raises `InputError`.
     """
     by_kind: dict[str, CellTable] = {}
     for table in tables:
@@ -79,19 +81,20 @@ def fit_measured(
             fields |= _of_writes(found)
         said += left_out
     low_s, high_s = g_range_s or _whole_range(curve, found)
+    source = "measured" if origin is None else "simulated"
     parameters = {
-        "g_level_min": Parameter(value=low_s, unit="S", source="measured"),
-        "g_level_max": Parameter(value=high_s, unit="S", source="measured"),
+        "g_level_min": Parameter(value=low_s, unit="S", source=source),
+        "g_level_max": Parameter(value=high_s, unit="S", source=source),
     }
     kelvin = {table.temperature_k for table in tables if table.temperature_k is not None}
     if len(kelvin) > 1:
         raise InputError(f"the files were measured at {' and '.join(f'{each:g} K' for each in sorted(kelvin))}")
     for name, unit, value in (("read_voltage", "V", read_voltage_v), ("temperature", "K", next(iter(kelvin), None))):
         if value is not None:
-            parameters[name] = Parameter(value=value, unit=unit, source="measured")
+            parameters[name] = Parameter(value=value, unit=unit, source=source)
     fields |= {
         "envelope": _envelope(curve, found),
-        "provenance": _provenance([*(t.path for t in tables), *([noise_path] if noise_path else [])]),
+        "provenance": origin or _provenance([*(t.path for t in tables), *([noise_path] if noise_path else [])]),
     }
     card = MeasuredCard.build(parameters, **fields)
     cell = MeasuredCell(card)

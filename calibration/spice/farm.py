@@ -22,7 +22,6 @@ from bruno_spice.calibration.errors import CalibrationError, ConvergenceError, S
 from bruno_spice.calibration.spice import SIMULATORS
 from bruno_spice.calibration.spice.ngspice import (
     MEMORY_LIMIT_BYTES,
-    TIGHTER,
     TIME_LIMIT_S,
     Job,
     Ngspice,
@@ -162,12 +161,12 @@ def _stored(job: Job, identity: str, store: Store) -> Simulated | None:
 
 
 def _warn_of_tightened(done: dict[str, Attempt], jobs: dict[str, Job]) -> None:
-    labels = [jobs[key].label for key, outcome in done.items() if isinstance(outcome, Simulated) and outcome.tightened]
-    if labels:
-        options = ", ".join(f"{name}={value}" for name, value in TIGHTER.items())
+    again = [jobs[key] for key, outcome in done.items() if isinstance(outcome, Simulated) and outcome.tightened]
+    if again:
+        options = ", ".join(f"{name}={value}" for name, value in again[0].retry_options.items())
         warnings.warn(
-            f"{len(labels)} of {len(done)} simulations did not converge with the deck's own options and stand as "
-            f"the retry with {options} gave them: {', '.join(labels)}",
+            f"{len(again)} of {len(done)} simulations did not converge with the deck's own options and stand as "
+            f"the retry with {options} gave them: {', '.join(job.label for job in again)}",
             RuntimeWarning,
             stacklevel=3,
         )

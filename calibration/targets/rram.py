@@ -11,17 +11,27 @@ from bruno_spice.calibration.rram.calibrate import RRAMCalibration, calibrate_rr
 from bruno_spice.calibration.rram.figures import conductance_against_current, relative_residual, rram_figure
 from bruno_spice.calibration.targets.report import correlation, parameter_table
 from bruno_spice.calibration.targets.target import Asked, Rows, Target, common, only, sampled
+from bruno_spice.devices.cards.measured import MeasuredCard
 from bruno_spice.devices.units import format_si
 
 
 def options(asked: Asked) -> dict[str, Any]:
     """The keyword arguments of `calibrate_rram` for what was `asked`."""
     devices = {"devices": asked.monte_carlo} if asked.monte_carlo else {}
-    return common(asked) | only(asked, ["variant"]) | devices
+    return common(asked) | only(asked, ["variant", "currents_a"]) | devices
 
 
 def summary(card: Any) -> str:
-    """Fit and validation in one sentence."""
+    """Fit and validation in one sentence, or what writes leave in a cell without a filament's geometry."""
+    if isinstance(card, MeasuredCard):
+        curve, overlap = card.set_curve, card.overlap[0]
+        assert curve is not None
+        return (
+            f"{format_si(card['g_level_min'], 'S')} to {format_si(card['g_level_max'], 'S')} after a SET of "
+            f"{format_si(curve.setting[0], 'A')} to {format_si(curve.setting[-1], 'A')}, {curve.devices} devices; "
+            f"{100 * overlap.misread:.3g} % of {2**overlap.bits} levels are read as another; not known: "
+            + "; ".join(card.unknown)
+        )
     return (
         f"filament fitted to {card.fit['points']} SPICE points, {100 * card.validation['relative_rms']:.2f} % rms "
         f"and {100 * card.validation['relative_worst']:.2f} % worst on {card.validation['points']} held-out ones"
@@ -82,7 +92,7 @@ RRAM = Target(
     calibrate=calibrate_rram,
     netlist=RRAM_NETLIST,
     deck=rram_deck,
-    accepts=frozenset({"variant"}),
+    accepts=frozenset({"variant", "currents_a"}),
     options=options,
     summary=summary,
     figures=write_figures,

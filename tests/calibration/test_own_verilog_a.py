@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.integrate import quad
+from scipy.optimize import brentq
 
 from bruno_spice.calibration.benches.fecap import FECAP_NETLIST, FeCAPRun, pv_loops, simulate_fecaps
 from bruno_spice.calibration.circuits.around import fecap_deck, neuron_around, rram_deck
@@ -26,6 +28,7 @@ from bruno_spice.calibration.errors import NetlistError, SimulationError
 from bruno_spice.calibration.neuron.calibrate import calibrate_neuron
 from bruno_spice.calibration.spice.farm import Farm, run_jobs
 from bruno_spice.calibration.verilog_a.foreign.model import load_model, number
+from bruno_spice.devices.cards.measured import MeasuredCard
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.models.heracles import HeraclesModel
 from bruno_spice.devices.stimulus import Stimulus
@@ -157,14 +160,50 @@ def test_what_cannot_be_a_capacitor_is_one_sentence(tmp_path, text, said):
     assert "\n" not in str(found.value)
 
 
-def test_a_cell_needs_a_filament(tmp_path):
-    with pytest.raises(NetlistError, match=r"has no parameter for the filament's length \(ldisc, ldet"):
-        rram_deck(written(tmp_path, film("I(te, be) <+ V(te, be);", ports="te, be")))
+def test_a_filament_s_geometry_becomes_the_testbench_s(tmp_path):
     cell = film(
         "I(te, be) <+ V(te, be)*RDET/ldet;", ports="te, be", parameters="parameter real ldet = 0.4n, RDET = 45;"
     )
     params = rram_deck(written(tmp_path, cell)).params
     assert [(params[n].value, params[n].unit) for n in ("ldisc", "rdisc")] == [(0.4e-9, "m"), (45.0, "nm")]
+
+
+CELL = film(
+    "g = gmax*V(s);",
+    "I(ae, oe) <+ g*V(ae, oe);",
+    "I(s) <+ tau*ddt(V(s)) - limexp(-V(ae, oe)/vt - hold/vt)*(1 - V(s)) + limexp(V(ae, oe)/vt - hold/vt)*V(s);",
+    "if ($abstime == 0) I(s) <+ 1e9*(V(s) - 1e-3);",
+    ports="ae, oe",
+    parameters="electrical s; parameter real gmax = 2m, hold = 0.5, vt = 10m, tau = 1u; real g;",
+)
+"""A cell whose conductance grows at a rate of exp((|V| - hold)/vt)/tau until the current limit leaves it too little."""
+
+
+def set_conductance(i_a, hold_v, vt_v=10e-3, tau_s=1e-6, gmax_s=2e-3, pulse_s=1e-6):
+    """Of `CELL` after `pulse_s` at the limit: tau ds/dt = exp((i/(gmax s) - hold)/vt) (1 - s), integrated by scipy."""
+
+    def lasting(share):
+        return quad(lambda s: tau_s * np.exp((hold_v - i_a / (gmax_s * s)) / vt_v) / (1 - s), 1e-3, share)[0]
+
+    return gmax_s * brentq(lambda share: lasting(share) - pulse_s, 2e-3, 0.5)
+
+
+def test_a_cell_without_a_filament_ends_as_the_card_of_its_writes(vacask, bruno, tmp_path):
+    path = written(tmp_path, CELL, "cell.va")
+    code, _, err = bruno("calibrate", "rram", "--va", path, "--out", tmp_path)
+    assert (code, "write cell.variation.yaml beside it" in err) == (2, True)
+    spread = "{distribution: normal, mean: 0.5, sigma: 0.02}"
+    path.with_suffix(".variation.yaml").write_text(f"parameters:\n  hold: {spread}\n")
+    code, said, _ = bruno("calibrate", "rram", "--va", path, "--out", tmp_path, "--currents", "20u,40u,80u")
+    assert (code, "not known: how the cell changes with time" in said) == (0, True)
+    card = MeasuredCard.load(tmp_path / "measured.json")
+    assert card.set_curve.setting == [20e-6, 40e-6, 80e-6]
+    known = np.array([[set_conductance(i, v) for i in card.set_curve.setting] for v in (0.48, 0.5, 0.52)])
+    np.testing.assert_allclose(card.set_curve.median_s, known[1], rtol=0.01)
+    np.testing.assert_allclose(card.set_curve.device_sigma, (known[0] - known[2]) / 2 / known[1], rtol=0.1)
+    assert card.set_curve.cycle_sigma == [0.0, 0.0, 0.0]
+    assert (card.set_curve.devices, card.provenance.netlist) == (32, "cell.va")
+    assert card.parameters["g_level_max"].source == "simulated"
 
 
 def test_plain_ngspice_says_what_it_needs(ngspice):

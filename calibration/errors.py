@@ -21,6 +21,10 @@ class SimulationError(CalibrationError):
     """ngspice failed on a sound netlist: no convergence, a crash, the time or memory limit."""
 
 
+class DoubtfulSpikesError(SimulationError):
+    """Spikes that the circuit does not have: a step of the simulator made them."""
+
+
 class ConvergenceError(SimulationError):
     """ngspice found no solution with the deck's own options; others may find one."""
 

@@ -19,7 +19,7 @@ from bruno_spice.calibration.circuits.deck import neuron_deck
 from bruno_spice.calibration.circuits.recording import refuse_double_spikes, refuse_early_spikes
 from bruno_spice.calibration.circuits.rram_reads import RRAM_VECTORS, RRAMTiming, find_timing, read_cell
 from bruno_spice.calibration.circuits.spike_output import rests_high, spike_times
-from bruno_spice.calibration.errors import NetlistError
+from bruno_spice.calibration.errors import DoubtfulSpikesError, NetlistError
 from bruno_spice.calibration.spice.farm import Farm, Job, run_jobs
 from bruno_spice.calibration.spice.netlist import Netlist, transient_job
 from bruno_spice.devices.stimulus import Stimulus
@@ -86,7 +86,8 @@ def simulate_neurons(
 ) -> list[Waveform]:
     """`simulate_neuron` for many runs, in parallel.
 
-    `notice` is told of a tolerance that is tightened, and where the spikes are falls of the output.
+    A run whose spikes are doubtful is simulated once more with tighter options. `notice` is told of it, of a tolerance
+    that is tightened, and where the spikes are falls of the output.
     """
     if (reltol := loose_reltol(neuron_deck(netlist))) is not None:
         notice(f"{netlist}: simulated with reltol={RELTOL:g}, since spikes come early at the deck's {reltol:g}")
@@ -94,7 +95,25 @@ def simulate_neurons(
     raw = run_jobs(jobs, farm)
     if any(rests_high(wave) for wave in raw):
         notice(f"{netlist}: spk rests high, so a spike is its fall through half the supply")
-    return [neuron_waveform(wave, run.stimulus, job) for wave, run, job in zip(raw, runs, jobs, strict=True)]
+    found = [_judged(wave, run.stimulus, job) for wave, run, job in zip(raw, runs, jobs, strict=True)]
+    doubtful = [k for k, wave in enumerate(found) if isinstance(wave, DoubtfulSpikesError)]
+    if doubtful:
+        again = [jobs[k].tightened() for k in doubtful]
+        for k, wave, job in zip(doubtful, run_jobs(again, farm), again, strict=True):
+            found[k] = neuron_waveform(wave, runs[k].stimulus, job)
+        options = ", ".join(f"{name}={value}" for name, value in again[0].retry_options.items())
+        labels = ", ".join(job.label for job in again)
+        notice(
+            f"{len(again)} of {len(jobs)} simulations had spikes that came early or twice; again with {options}: {labels}"
+        )
+    return [wave for wave in found if isinstance(wave, Waveform)]
+
+
+def _judged(raw: Waveform, stimulus: Stimulus, job: Job) -> Waveform | DoubtfulSpikesError:
+    try:
+        return neuron_waveform(raw, stimulus, job)
+    except DoubtfulSpikesError as error:
+        return error
 
 
 def neuron_jobs(

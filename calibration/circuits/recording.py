@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import theilslopes
 
-from bruno_spice.calibration.errors import FitError, SimulationError
+from bruno_spice.calibration.errors import DoubtfulSpikesError, FitError
 from bruno_spice.devices.stimulus import Stimulus
 from bruno_spice.devices.units import format_si
 from bruno_spice.devices.waveform import Waveform
@@ -62,7 +62,7 @@ class Recording:
 
 
 def refuse_early_spikes(spice: Waveform, v_threshold: float | None, label: str) -> None:
-    """Raise `SimulationError` where a spike of `spice` comes before the membrane ``v_mem_v`` has reached the threshold.
+    """Raise `DoubtfulSpikesError` where a spike of `spice` comes before its membrane ``v_mem_v`` is at the threshold.
 
     That is `v_threshold` (in V, of the netlist) where most spikes come there. Where it is unknown, or they come
     elsewhere, it is what three spikes or more have in common: a level and, since a comparator takes its time, a delay
@@ -80,7 +80,7 @@ def refuse_early_spikes(spice: Waveform, v_threshold: float | None, label: str) 
     early = np.flatnonzero(reached_v < needed_v - EARLY_V)
     if early.size:
         k = early[0]
-        raise SimulationError(
+        raise DoubtfulSpikesError(
             f"{label}: {early.size} of {reached_v.size} spikes come before the membrane is at the threshold: spike "
             f"{k + 1} at {format_si(spice.spike_times_s[k], 's')} with the membrane at {reached_v[k]:.4g} of "
             f"{needed_v[k]:.4g} V; a trial step has set the output, so lower reltol in the deck's .options, "
@@ -89,7 +89,7 @@ def refuse_early_spikes(spice: Waveform, v_threshold: float | None, label: str) 
 
 
 def refuse_double_spikes(spice: Waveform, dead_time_s: float | None, label: str) -> None:
-    """Raise `SimulationError` where a spike follows another within `WITHIN_DEAD_TIME` of the netlist's dead time.
+    """Raise `DoubtfulSpikesError` where a spike follows another within `WITHIN_DEAD_TIME` of the netlist's dead time.
 
     The circuit is held then: an output that passes half the supply twice has bounced in a step that was taken back.
     """
@@ -99,7 +99,7 @@ def refuse_double_spikes(spice: Waveform, dead_time_s: float | None, label: str)
     double = np.flatnonzero(intervals < WITHIN_DEAD_TIME * dead_time_s)
     if double.size:
         k = double[0]
-        raise SimulationError(
+        raise DoubtfulSpikesError(
             f"{label}: {double.size} of {spice.spike_times_s.size} spikes come twice: spike {k + 2} at "
             f"{format_si(spice.spike_times_s[k + 1], 's')}, {format_si(intervals[k], 's')} after the one before, but "
             f"the circuit is held for {format_si(dead_time_s, 's')}; lower reltol or the longest step of .tran"

@@ -103,9 +103,7 @@ def simulate_neurons(
             found[k] = neuron_waveform(wave, runs[k].stimulus, job)
         options = ", ".join(f"{name}={value}" for name, value in again[0].retry_options.items())
         labels = ", ".join(job.label for job in again)
-        notice(
-            f"{len(again)} of {len(jobs)} simulations had spikes that came early or twice; again with {options}: {labels}"
-        )
+        notice(f"{len(again)} of {len(jobs)} simulations had spikes early or twice; again with {options}: {labels}")
     return [wave for wave in found if isinstance(wave, Waveform)]
 
 

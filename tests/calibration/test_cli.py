@@ -197,7 +197,10 @@ def test_a_card_s_range_ends_where_it_says(bruno, i_prog, code):
 
 
 def test_confidence_intervals_on_request_hold_the_value_and_name_what_was_not_fitted(bruno, tmp_path):
-    code, text, _ = bruno("confidence", "eps_hzo", "--figure", tmp_path / "eps.png", "--json")
+    fast = ("--domains", "1", "--monte-carlo", "0", "--network-traces", "0", "--simulator", "auto", "--out", tmp_path)
+    assert bruno("calibrate", "neuron", *fast)[0] == 0
+    card = ("--card", tmp_path / "felif.json", "--simulator", "auto")
+    code, text, _ = bruno("confidence", "eps_hzo", *card, "--figure", tmp_path / "eps.png", "--json")
     assert code == 0
     found = json.loads(text)["eps_hzo"]
     assert found["low"][1] < found["low"][0] < found["best"] < found["high"][0] < found["high"][1]

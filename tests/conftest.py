@@ -1,5 +1,6 @@
 """What every test shares: the committed cards, the folder of real data, one store of simulations and fits."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -42,6 +43,13 @@ def store(tmp_path_factory):
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "spice"
     os.environ["BRUNO_CACHE"] = str(folder)
     return Store(folder)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def what_earlier_modules_left():
+    """Set aside for the garbage collector: `train` calls it, and among a million objects it takes a second."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -118,18 +118,6 @@ def test_four_domains_follow_the_voltage_on_stimuli_of_every_kind(neuron, stimul
     assert by_stimulus(neuron.held_out_comparisons, stimulus).voltage_rms_all_v < limit
 
 
-def test_five_domains_follow_the_polycrystalline_film(farm):
-    five = calibrate_neuron(farm=farm, domains=(5,), network_traces=1)
-    assert five.card.domains == 5
-    assert not five.card.doubt
-    assert sum(five.card[f"domain_weight_{k}"] for k in range(1, 6)) == pytest.approx(1.0)
-    for stimulus in HELD_OUT:
-        result = by_stimulus(five.held_out_comparisons, stimulus)
-        assert result.spikes_model == result.spikes_spice
-        assert result.voltage_rms_all_v < 0.025
-        assert result.polarization_rms_all < 0.01
-
-
 def test_network_like_input_keeps_its_spikes_and_its_rate(neuron, felif_card):
     score = network_score(neuron.held_out_comparisons)
     assert score.spikes > 80
@@ -175,23 +163,29 @@ def test_an_everyday_edit_of_the_circuit_is_fitted_and_believed(farm, edit):
         assert comparison.voltage_rms_v < 0.06
 
 
-def test_two_to_seven_domains_are_all_determined_and_come_ever_closer(neuron):
+def test_more_domains_are_all_determined_and_come_ever_closer_to_the_polycrystalline_film(neuron):
     """Each is fitted to the same transients; on them the rms falls with the number of domains."""
     start = start_parameters(
         measure_spikes(neuron.fitted), {n: neuron.card[n] for n in ("area", "thickness_hzo", "c_parallel")}
     )
     rms = []
-    for domains in (1, 2, 3, 4):
+    for domains in (1, 2, 5):
         result, parameters, _ = fit_in_stages(neuron.fitted, start, domains)
         assert not result.doubt, result.doubt
         assert max(result.stderr[f.name] / result.values[f.name] for f in result.free) < 0.1
         rms.append(np.mean([c.voltage_rms_v for c in validate_neuron(neuron.fitted, parameters)]))
     assert all(more < fewer for fewer, more in pairwise(rms))
+    assert sum(parameters.domain_weight) == pytest.approx(1.0)
+    for stimulus in HELD_OUT:
+        result = by_stimulus(validate_neuron(neuron.held_out, parameters), stimulus)
+        assert result.spikes_model == result.spikes_spice
+        assert result.voltage_rms_all_v < 0.025
+        assert result.polarization_rms_all < 0.01
 
 
 def test_one_standard_error_of_the_neuron_s_fit_covers_a_known_truth_under_misfit(neuron):
     """A few of the synthetic fits of `bruno confidence --synthetic 100`."""
-    found = coverage(neuron.fitted, FeLIFParameters.from_card(neuron.card), 8)
+    found = coverage(neuron.fitted, FeLIFParameters.from_card(neuron.card), 5)
     assert found.doubted == 0
     clustered, _ = found.mean()
     assert 0.5 < clustered < 0.85

@@ -216,7 +216,7 @@ def test_a_neuron_that_is_a_bare_library_keeps_the_parameters_it_was_calibrated_
 
 
 def test_validate_from_run_to_report(bruno, run_folder):
-    code, out, err = bruno("validate", run_folder, "--neurons", 2, "--pieces", 8, "--json")
+    code, out, err = bruno("validate", run_folder, "--neurons", 2, "--pieces", 8, "--simulator", "auto", "--json")
     assert code == 0, err
     figures = json.loads(out)
     assert figures["spikes_matched_fraction"] >= 0.8

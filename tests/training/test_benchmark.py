@@ -111,7 +111,7 @@ def test_sizes_beyond_the_limits_are_extrapolated_not_run():
         asked.append(job.steps_ms)
         return Cost(0.0, 2.0 * job.steps_ms, 10**6 + 10**7 * job.steps_ms, [1.0])
 
-    growth = Growth("card.json", True, 1, lambda text: None)
+    growth = Growth("card.json", False, 1, lambda text: None)
     growth.measure = pretend
     growth.largest_bytes = 4 * 10**9
     points = growth.points(Sweep("length", (1, 10, 100, 160, 1000), 0, 64, 4), "bptt")

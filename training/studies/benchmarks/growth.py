@@ -29,7 +29,7 @@ MODES = ("bruno", "tangent", "checkpoint", "bptt")
 FULL_SUBSTEPS = 1000
 LARGEST_BYTES = 12 * 2**30
 SHARE_OF_AVAILABLE = 0.6
-LONGEST_S = 300.0
+LONGEST_S, QUICK_LONGEST_S = 300.0, 20.0
 CLEAR_BYTES = 2**20
 """Peaks below this drown in what the allocator keeps at hand."""
 
@@ -99,6 +99,7 @@ class Growth:
         self.path, self.threads, self.say = path, threads, say
         self.measure = measure_here if quick else measure_fresh
         self.substeps = QUICK_SUBSTEPS if quick else FULL_SUBSTEPS
+        self.longest_s = QUICK_LONGEST_S if quick else LONGEST_S
         largest_bytes = QUICK_LARGEST_BYTES if quick else LARGEST_BYTES
         self.largest_bytes = min(largest_bytes, SHARE_OF_AVAILABLE * available_bytes())
         self.known: dict[Work, Cost] = {}
@@ -113,7 +114,7 @@ class Growth:
                     line_through([(p.size, p.time_s) for p in points], size),
                     line_through([(p.size, p.peak_bytes) for p in points], size),
                 )
-            too_much = ahead[0] > LONGEST_S or ahead[1] > self.largest_bytes
+            too_much = ahead[0] > self.longest_s or ahead[1] > self.largest_bytes
             points.append(Point(size, *ahead, None) if too_much else self._measured(sweep, mode, size))
         return points
 
@@ -141,7 +142,7 @@ def growth(card: FeLIFCard, quick: bool, threads: int, say: Say) -> Measured:
     summary |= _savings(rows, sweeps[0])
     few = sum(row["extrapolated"] for row in rows)
     where = "all in one process" if quick else "a fresh process each"
-    limits = f"{runner.largest_bytes / 2**30:.3g} GiB or {LONGEST_S:g} s"
+    limits = f"{runner.largest_bytes / 2**30:.3g} GiB or {runner.longest_s:g} s"
     notes = [
         f"{where}; {few} of {len(rows)} rows are extrapolated along the line through the two largest measured sizes: "
         f"BPTT and checkpoint beyond {limits}",

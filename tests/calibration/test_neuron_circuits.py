@@ -14,16 +14,19 @@ from bruno_spice.calibration.circuits.experiments import (
     NeuronRun,
     loose_reltol,
     neuron_deck,
+    neuron_jobs,
     simulate_neurons,
 )
 from bruno_spice.calibration.circuits.recording import Recording, measure_spikes
 from bruno_spice.calibration.circuits.spike_output import spike_times
 from bruno_spice.calibration.circuits.stimuli import Drive
-from bruno_spice.calibration.errors import FitError, SimulationError
+from bruno_spice.calibration.errors import DoubtfulSpikesError, FitError, SimulationError
 from bruno_spice.calibration.neuron.calibrate import doubted
 from bruno_spice.calibration.neuron.inhibition import measure_inhibition
 from bruno_spice.calibration.neuron.validation import NetworkScore
+from bruno_spice.calibration.spice.farm import run_jobs
 from bruno_spice.calibration.spice.netlist import Netlist
+from bruno_spice.calibration.spice.ngspice import Model
 from bruno_spice.devices.ferroelectric.neuron import FeLIFParameters
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.stimulus import Stimulus
@@ -191,6 +194,32 @@ def test_a_deck_whose_tolerance_lets_spikes_come_early_is_simulated_more_tightly
     loose, tight = (recorded(run, path, farm, notice=said.append).spice for path in (mine, NEURON_NETLIST))
     np.testing.assert_array_equal(loose.spike_times_s, tight.spike_times_s)
     assert said == [f"{mine}: simulated with reltol=1e-05, since spikes come early at the deck's 0.0001"]
+
+
+@pytest.mark.parametrize("mended", [True, False])
+def test_doubtful_spikes_are_simulated_once_more_with_tighter_options(farm, monkeypatch, mended):
+    def judge(waveform, deadline_s, label):
+        if len(waveform.time_s) < (tight.time_s.size if mended else np.inf):
+            raise DoubtfulSpikesError(f"{label}: early")
+
+    run, said = NeuronRun(Stimulus.dc(30e-9), 1e-3), []
+    (job,) = neuron_jobs([run])
+    (tight,) = run_jobs([job.tightened()], replace(farm, store=None))
+    monkeypatch.setattr("bruno_spice.calibration.circuits.experiments.refuse_double_spikes", judge)
+    if not mended:
+        with pytest.raises(DoubtfulSpikesError, match="early"):
+            simulate_neurons([run], farm=farm)
+        return
+    (found,) = simulate_neurons([run], farm=farm, notice=said.append)
+    np.testing.assert_array_equal(found["v_mem_v"], tight["v(vm)"])
+    assert said[0].startswith("1 of 1 simulations had spikes early or twice; again with reltol=1e-06")
+
+
+def test_a_second_attempt_is_looser_in_volts_for_a_model_of_the_user_s_alone():
+    (job,) = neuron_jobs([NeuronRun(Stimulus.dc(30e-9), 1e-3)])
+    model = Model("film", "film", "module film; endmodule", ("a", "b"), ())
+    assert "vntol" not in job.retry_options
+    assert "vntol=1e-05" in replace(job, models=(model,)).tightened().deck
 
 
 @pytest.mark.parametrize(

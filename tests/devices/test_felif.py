@@ -51,7 +51,7 @@ def _split(state):
 
 
 def scipy_transient(parameters, stimulus, time_s, method="LSODA"):
-    """The same transient by scipy (ODEPACK): V, P where not held, NaN elsewhere; spike times. Events, held, restarted."""
+    """The same transient by scipy: V, P where not held, NaN elsewhere; spike times. Events, held, restarted."""
 
     def rhs(t, y):
         dv, dp = derivatives(y[0], y[1:], stimulus.at(t), parameters)

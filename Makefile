@@ -61,7 +61,7 @@ bench: setup ## speed, accuracy, memory, gradients and their growth on this mach
 	$(BRUNO) bench --out reports/bench
 
 test: setup browser ## the whole test suite (20 to 25 minutes on 2 cores)
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 chaos: setup ## 5,000 simulations in every simulator under signals, a full disk and a damaged store: every result as undisturbed
 	$(VENV)/bin/python tests/chaos/chaos.py 5000

@@ -189,7 +189,9 @@ def disturbed(folder: Path, calm: Calm, dice: random.Random) -> Outcome:
     store = folder / "store"
     with small_disk(store, len(calm.digests) * ENTRY_BYTES + MODELS_BYTES) as mounted:
         finished = False
-        while not finished:
+        while not finished or outcome.owed:
+            for path in store.glob("??/*.wave") if finished else ():
+                path.unlink()  # all came before what is owed: once more
             outcome.starts += 1
             assert outcome.starts < MOST_STARTS, "it never comes to its end"
             limited = not mounted and outcome.starts % 2 == 1

@@ -178,11 +178,11 @@ def distribute_back(w, domains):
         row = domain_row(k)
         for j in range(BLOCK):
             left, both, with_most = w[LEFT + row + j], w[RATE_END + row + j], w[WITH + row + j]
-            kept = exp2(-both * w[MEAN + j])
+            gone = larger(-exp2_minus_1(-both * w[MEAN + j]), ZERO)
             by_moved = w[L_MOVED + row + j] + w[L_SCALE + j] * with_most * w[TAKES + row + j]
-            w[L_TAKES + row + j] = w[L_SCALE + j] * with_most * left * (ONE - kept)
-            w[L_LEFT + row + j] += by_moved * (ONE - kept)
-            by_kept = by_moved * left * kept * both
+            w[L_TAKES + row + j] = w[L_SCALE + j] * with_most * left * gone
+            w[L_LEFT + row + j] += by_moved * gone
+            by_kept = by_moved * left * (ONE - gone) * both
             w[L_RATE_END + row + j] += by_kept * w[MEAN + j] * LN_2
             w[L_CHANGE + j] += by_kept
     for j in range(BLOCK):

@@ -1,6 +1,6 @@
 """The derivative of a law by everything it depends on, from the law's own text: reverse mode, statement by statement.
 
-    out = law(v, x)      ->      by_v = pull.law(v, by_out, w, at, j),   BY of each row x.field += by_out d out/d x.field
+    out = law(v, x)   ->   by_v = pull.law(v, by_out, w, at, j),   BY of each row x.field += by_out d out/d x.field
 
 A law is a few assignments and a ``return`` of arithmetic and of the functions of `devices.models.maths`. Its text is
 taken apart into single operations, t_n = f(t_i, t_k), and gone through backwards, each handing its adjoint on by the
@@ -27,10 +27,11 @@ from bruno_spice.devices.ferroelectric.lanes.rows import BLOCK, BY, BY_DOMAIN, G
 from bruno_spice.devices.models import maths
 from bruno_spice.devices.models.rows import domain_names, shared_names
 
-PULLED = (
-    "leak", "leak_slope", "softened", "ln_rate", "steepness", "chord", "back", "terminal", "terminal_slope",
-)  # fmt: skip
-"""The laws that a substep is made of."""
+PULLED = {name: (name,) for name in ("leak", "softened", "chord", "back", "terminal", "terminal_slope")} | {
+    "leaks": ("leak", "leak_slope"),
+    "rates": ("ln_rate", "steepness"),
+}
+"""The laws that a substep is made of; those of one argument that go together share what is alike in their texts."""
 SIGNS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 RULES = {
     "+": ("{by}", "{by}"),
@@ -56,24 +57,32 @@ class NotDifferentiated(Exception):
 
 
 class _Reverse:
-    """The text of a law as single operations forward, and the text of their adjoints."""
+    """The text of laws of the same arguments as single operations forward, and the text of their adjoints."""
 
-    def __init__(self, model: Any, name: str) -> None:
-        self.law = f"{model.__name__}.{name}"
+    def __init__(self, model: Any, names: tuple[str, ...]) -> None:
         self.shared, self.domain = shared_names(model.own), domain_names(model.own_domain)
         self.forward: list[str] = []
         self.operations: list[tuple[str, str, list[str]]] = []
         self.rows: dict[str, str] = {}
         self.active: set[str] = set()
+        self.done: dict[str, str] = {}
+        self.arguments: list[str] = []
+        self.named: dict[str, str] = {}
+        self.outs = [self._value(model, name) for name in names]
+
+    def _value(self, model: Any, name: str) -> str:
+        """What the law returns, once its operations are noted."""
+        self.law, self.out = f"{model.__name__}.{name}", "ZERO"
         tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(text_of(model, name)))))
         definition = tree.body[0]
         assert isinstance(definition, ast.FunctionDef)
-        self.arguments = [each.arg for each in definition.args.args if each.arg != "x"]
-        self.named = {each: each for each in self.arguments}
+        arguments = [each.arg for each in definition.args.args if each.arg != "x"]
+        self.arguments = self.arguments or arguments
+        self.named = dict(zip(arguments, self.arguments, strict=True))
         self.active |= set(self.arguments)
-        self.out = "ZERO"
         for statement in definition.body:
             self._take(statement)
+        return self.out
 
     def _take(self, statement: ast.stmt) -> None:
         if isinstance(statement, ast.Return) and statement.value is not None:
@@ -114,13 +123,15 @@ class _Reverse:
         raise NotDifferentiated(self._said(node))
 
     def _new(self, text: str) -> str:
-        name = f"t_{len(self.forward)}"
-        self.forward.append(f"{name} = {text}")
-        return name
+        if text not in self.done:
+            self.done[text] = f"t_{len(self.forward)}"
+            self.forward.append(f"{self.done[text]} = {text}")
+        return self.done[text]
 
     def _note(self, operation: str, operands: list[str], text: str) -> str:
+        known = text in self.done
         name = self._new(text)
-        if self.active & set(operands):
+        if not known and self.active & set(operands):
             self.active.add(name)
             self.operations.append((name, operation, operands))
         return name
@@ -137,8 +148,11 @@ class _Reverse:
         return self.rows[field]
 
     def text(self, name: str) -> str:
-        """The function `name`: adjoints of the law's arguments from that of its value."""
-        handed: dict[str, list[str]] = {self.out: ["by"]}
+        """The function `name`: adjoints of the laws' arguments from those of their values."""
+        givens = ["by"] if len(self.outs) == 1 else [f"by_{law}" for law in "abc"[: len(self.outs)]]
+        handed: dict[str, list[str]] = {}
+        for out, given in zip(self.outs, givens, strict=True):
+            handed.setdefault(out, []).append(given)
         lines = list(self.forward)
         for number, (out, operation, operands) in enumerate(reversed(self.operations)):
             if out not in handed:
@@ -153,14 +167,14 @@ class _Reverse:
                     handed.setdefault(operand, []).append(f"({rule.format(*operands, out=out, by=by)})")
         found = [" + ".join(handed.get(each, ["ZERO"])) for each in self.arguments]
         lines.append(f"return {', '.join(found)}")
-        return f"def {name}({', '.join((*self.arguments, 'by', 'w', 'at', 'j'))}):\n" + textwrap.indent(
+        return f"def {name}({', '.join((*self.arguments, *givens, 'w', 'at', 'j'))}):\n" + textwrap.indent(
             "\n".join(lines), "    "
         )
 
 
 @cache
 def pulled_laws(model: Any, simd: bool = True) -> ModuleType:
-    """The pull-backs of the laws of `model`, by the laws' names.
+    """The pull-backs of the laws of `model`, by the names of `PULLED`.
 
     Raises `NotDifferentiated` where a law has something else in its text than the above.
     """
@@ -168,11 +182,10 @@ def pulled_laws(model: Any, simd: bool = True) -> ModuleType:
     module = ModuleType(f"pulled_{tag(model)}")
     numbers = {name: getattr(vector_math, name) for name in ("ZERO", "ONE", "LN_2", "log2", "F")}
     numbers |= {name: getattr(vector_math, name) for name in maths.NAMES if name != "absolute"} | {"absolute": abs}
-    for name in PULLED:
-        function = inspect.unwrap(text_of(model, name))
-        around = {key: np.float32(value) if isinstance(value, float) else value
-                  for key, value in function.__globals__.items()} | numbers  # fmt: skip
-        exec(compile(_Reverse(model, name).text(name), f"<{module.__name__}>", "exec"), around)
+    for name, laws in PULLED.items():
+        around = {key: np.float32(value) if isinstance(value, float) else value for law in laws
+                  for key, value in inspect.unwrap(text_of(model, law)).__globals__.items()} | numbers  # fmt: skip
+        exec(compile(_Reverse(model, laws).text(name), f"<{module.__name__}>", "exec"), around)
         setattr(module, name, inlined(around[name]))
     return module
 

@@ -138,15 +138,23 @@ OF_START = (P,)
 OF_FIRST, OF_FIRST_OF = (SIGN, LEFT, RATE, WITH, LAM), (SIGN, LEFT, RATE, WITH, LAM_FIRST)
 OF_LAST = (LAM, RATE_END, MOVED)
 OF_CROSSED = (OVER,)
+KEPT_MASK = (1 << 40) - 1
 KEPT_GROUPS = len(OF_START) + len(OF_FIRST) + len(OF_LAST) + len(OF_CROSSED)
+
+
+@part
+def copy_row(to, at, of, row):
+    """Copy a row `of` to another; the masks tell the compiler that neither is negative, as in `lanes.rows`."""
+    at, row = at & KEPT_MASK, row & KEPT_MASK
+    for j in range(BLOCK):
+        to[at + j] = of[row + j]
 
 
 @part
 def keep(w, kept, at, rows):
     """Copy `rows` to `kept` from `at`; returns where that ends."""
     for row in rows:
-        for j in range(BLOCK):
-            kept[at + j] = w[row + j]
+        copy_row(kept, at, w, row)
         at += BLOCK
     return at
 
@@ -156,9 +164,7 @@ def keep_domains(w, kept, at, groups, domains):
     """The same with the rows of all domains of `groups`."""
     for group in groups:
         for k in range(domains):
-            row = group + domain_row(k)
-            for j in range(BLOCK):
-                kept[at + j] = w[row + j]
+            copy_row(kept, at, w, group + k * BLOCK)
             at += BLOCK
     return at
 
@@ -167,8 +173,7 @@ def keep_domains(w, kept, at, groups, domains):
 def recall(w, kept, at, rows):
     """What `keep` does, the other way."""
     for row in rows:
-        for j in range(BLOCK):
-            w[row + j] = kept[at + j]
+        copy_row(w, row, kept, at)
         at += BLOCK
     return at
 
@@ -178,9 +183,7 @@ def recall_domains(w, kept, at, groups, domains):
     """What `keep_domains` does, the other way."""
     for group in groups:
         for k in range(domains):
-            row = group + domain_row(k)
-            for j in range(BLOCK):
-                w[row + j] = kept[at + j]
+            copy_row(w, group + k * BLOCK, kept, at)
             at += BLOCK
     return at
 
@@ -344,17 +347,30 @@ def load_adjoint(w, seen, after, release, domains, event, lanes, count):
 
 
 @part
+def add_row(w, total, row, at, columns, count):
+    """Add the lanes of a row of `w` to row `row` of `total`, each to its column."""
+    if total.shape[1] > 1:
+        for j in range(count):
+            total[row, columns[j]] += w[at + j]
+        return
+    whole = 0.0
+    for j in range(count):
+        whole += w[at + j]
+    total[row, 0] += whole
+
+
+@part
 def store_adjoint(w, total, domains, lanes, count):
     """Add a block's adjoint of the constants to `total` (R, m)."""
-    width = total.shape[1]
+    columns = np.empty(BLOCK, np.int64)
+    for j in range(count):
+        columns[j] = lanes[j] % total.shape[1]
     for row in range(DOMAINS_FROM):
-        for j in range(count):
-            total[row, lanes[j] % width] += w[row * BLOCK + BY + j]
+        add_row(w, total, row, row * BLOCK + BY, columns, count)
     for group in range(len(GROUPS)):
         for k in range(domains):
-            at, row = GROUP_ROWS[group] + BY_DOMAIN + k * BLOCK, DOMAINS_FROM + group * domains + k
-            for j in range(count):
-                total[row, lanes[j] % width] += w[at + j]
+            row = DOMAINS_FROM + group * domains + k
+            add_row(w, total, row, GROUP_ROWS[group] + BY_DOMAIN + k * BLOCK, columns, count)
 
 
 @template(simd=True)

@@ -157,7 +157,9 @@ def distribute_back(w, domains):
         for j in range(BLOCK):
             left, by_moved, both = w[LEFT + row + j], w[L_MOVED + row + j], w[RATE_END + row + j]
             scale = abs(w[TAKEN + j]) / larger(abs(w[SWITCHED + j]), SMALLEST_FLOW)
-            moved = left * larger(-exp2_minus_1(-both * w[MEAN + j]), ZERO)
+            gone = larger(-exp2_minus_1(-both * w[MEAN + j]), ZERO)
+            moved = left * gone
+            w[L_SIZE + row + j] = gone
             with_most = w[WITH + row + j] > ZERO
             scaled = with_most & (moved * scale < left)
             alone = HALF * both * w[H + j]
@@ -178,7 +180,7 @@ def distribute_back(w, domains):
         row = domain_row(k)
         for j in range(BLOCK):
             left, both, with_most = w[LEFT + row + j], w[RATE_END + row + j], w[WITH + row + j]
-            gone = larger(-exp2_minus_1(-both * w[MEAN + j]), ZERO)
+            gone = w[L_SIZE + row + j]
             by_moved = w[L_MOVED + row + j] + w[L_SCALE + j] * with_most * w[TAKES + row + j]
             w[L_TAKES + row + j] = w[L_SCALE + j] * with_most * left * gone
             w[L_LEFT + row + j] += by_moved * gone
@@ -302,8 +304,7 @@ def ends_back(w, domains):
             by_moved = -by_secant * lam
             starts = w[RATE + row + j] / w[RATE_END + row + j]
             by_rate = w[L_RATE_END + row + j]
-            by_end = pull.ln_rate(end, by_rate * (ONE - starts) + by_secant, w, row, j)
-            by_end += pull.steepness(end, ZERO if far else by_lam, w, row, j)
+            by_end = pull.rates(end, by_rate * (ONE - starts) + by_secant, ZERO if far else by_lam, w, row, j)
             by_end += ZERO if rises else by_moved
             fades = faded >= kept
             reaches = (not fades) & (ahead > smallest)
@@ -344,8 +345,7 @@ def leak_back(w):
         by_slope = by_implicit * h
         w[L_H + j] += by_implicit * slope
         w[DRIVE * BLOCK + BY + j] += (by_leak * w[LEAK_NOW + j] + by_slope * slope) / drive
-        by_v = pull.leak(v, by_leak * drive * implicit, w, 0, j)
-        by_v += pull.leak_slope(v, by_slope * drive * per_v, w, 0, j)
+        by_v = pull.leaks(v, by_leak * drive * implicit, by_slope * drive * per_v, w, 0, j)
         by_per_field, by_taken = ZERO, ZERO
         if law.TERMINAL:
             by_film, by_turned = pull.terminal(film, turned, by_v, w, 0, j)
@@ -409,12 +409,12 @@ def rates_back(w, domains):
             chord = law.chord(size, ahead, w, row, j)
             bent = chord * (ahead - size) * per_rise
             by_lam = w[L_LAM + row + j]
-            by_bent = by_lam * law.steepness(size, w, row, j) if rises else ZERO
+            bent = bent if rises else ONE
+            by_bent = by_lam * w[LAM_FIRST + row + j] / (bent if bent > ZERO else ONE) if rises else ZERO
             by_size, by_ahead = pull.chord(size, ahead, by_bent * (ahead - size) * per_rise, w, row, j)
             by_ahead += by_bent * chord * per_rise
             by_size -= by_bent * chord * per_rise
-            by_size += pull.steepness(size, by_lam * (bent if rises else ONE), w, row, j)
-            by_size += pull.ln_rate(size, w[L_LN_RATE + row + j], w, row, j)
+            by_size += pull.rates(size, w[L_LN_RATE + row + j], by_lam * bent, w, row, j)
             by_left = w[L_LEFT + row + j] if w[LEFT + row + j] > LEAST_LEFT else ZERO
             by_size += pull.back(size, -by_left, w, row, j) + w[L_START + row + j]
             w[L_P + row + j] -= sign * by_left

@@ -16,6 +16,7 @@ import numpy as np
 
 from bruno_spice.devices.compiled import part
 from bruno_spice.devices.ferroelectric.bound import law, template
+from bruno_spice.devices.ferroelectric.lanes.kept import keep, keep_domains, recall, recall_domains
 from bruno_spice.devices.ferroelectric.lanes.rows import (
     AVAILABLE,
     BLOCK,
@@ -84,6 +85,14 @@ from bruno_spice.devices.ferroelectric.simd.macro_step import (
     load_state,
     sort_by_pace,
 )
+from bruno_spice.devices.ferroelectric.simd.membrane_back import (
+    derived_back,
+    driven_back,
+    field_back,
+    leak_at_start_back,
+    leak_back,
+    rise_back,
+)
 from bruno_spice.devices.ferroelectric.simd.substep import (
     advance,
     at_membrane,
@@ -98,16 +107,10 @@ from bruno_spice.devices.ferroelectric.simd.substep import (
 )
 from bruno_spice.devices.ferroelectric.simd.substep_back import (
     advance_back,
-    derived_back,
     distribute_back,
-    driven_back,
     ends_back,
-    field_back,
     flow_back,
-    leak_at_start_back,
-    leak_back,
     rates_back,
-    rise_back,
     shares_back,
     take_back,
 )
@@ -138,54 +141,7 @@ OF_START = (P,)
 OF_FIRST, OF_FIRST_OF = (SIGN, LEFT, RATE, WITH, LAM), (SIGN, LEFT, RATE, WITH, LAM_FIRST)
 OF_LAST = (LAM, RATE_END, MOVED)
 OF_CROSSED = (OVER,)
-KEPT_MASK = (1 << 40) - 1
 KEPT_GROUPS = len(OF_START) + len(OF_FIRST) + len(OF_LAST) + len(OF_CROSSED)
-
-
-@part
-def copy_row(to, at, of, row):
-    """Copy a row `of` to another; the masks tell the compiler that neither is negative, as in `lanes.rows`."""
-    at, row = at & KEPT_MASK, row & KEPT_MASK
-    for j in range(BLOCK):
-        to[at + j] = of[row + j]
-
-
-@part
-def keep(w, kept, at, rows):
-    """Copy `rows` to `kept` from `at`; returns where that ends."""
-    for row in rows:
-        copy_row(kept, at, w, row)
-        at += BLOCK
-    return at
-
-
-@part
-def keep_domains(w, kept, at, groups, domains):
-    """The same with the rows of all domains of `groups`."""
-    for group in groups:
-        for k in range(domains):
-            copy_row(kept, at, w, group + k * BLOCK)
-            at += BLOCK
-    return at
-
-
-@part
-def recall(w, kept, at, rows):
-    """What `keep` does, the other way."""
-    for row in rows:
-        copy_row(w, row, kept, at)
-        at += BLOCK
-    return at
-
-
-@part
-def recall_domains(w, kept, at, groups, domains):
-    """What `keep_domains` does, the other way."""
-    for group in groups:
-        for k in range(domains):
-            copy_row(w, group + k * BLOCK, kept, at)
-            at += BLOCK
-    return at
 
 
 @template(simd=True)

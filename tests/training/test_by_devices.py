@@ -57,7 +57,7 @@ def test_every_parameter_of_every_neuron_is_as_by_autograd(same_substeps, card, 
     through = RESETS[reset].get("through_spikes")
     for name, true in truth.items():
         error = (ours[name] - true).abs().sort().values[: int(0.9 * WIDTH) if through else WIDTH]
-        assert error.norm() <= (1e-2 if through else 1e-4) * true.norm() + 1e-12, name
+        assert error.norm() <= (1e-2 if through else 3e-4) * true.norm() + 1e-12, name
 
 
 def test_one_value_for_all_neurons_has_the_sum_of_their_gradients():

@@ -82,6 +82,7 @@ class ConstantsGradient:
             distance = self.plan.surrogate.distance(seen[0], seen[1:], constants)
             weight = constants[group_of(WEIGHT, len(seen) - 1)][:, None]
             shown_p = tape.p[1].to(wide) if event else seen[1:]
+            pairs: list[tuple[Tensor | None, Tensor | None]]
             pairs = [(distance, lam.distance), ((weight * shown_p).sum(0), lam.polarization),
                      (constants[V_RESET], lam.reset_v)]  # fmt: skip
             if not self.compiled:

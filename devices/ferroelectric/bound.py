@@ -33,8 +33,16 @@ from bruno_spice.devices.models.rows import DOMAINS_FROM, domain_names, shared_n
 
 F = TypeVar("F", bound=Callable[..., Any])
 DEVICES = "bruno_spice.devices"
-law: Any = ModuleType("law")
-"""In a template, the laws of the model that it is compiled for."""
+
+
+class Laws(ModuleType):
+    """In a template, what `of` makes of the model that it is compiled for, in single precision or not."""
+
+    def __init__(self, name: str, of: Callable[[Any, bool], ModuleType]) -> None:
+        super().__init__(name)
+        self.of = of
+
+
 LAWS = tuple(name for name, value in vars(shared).items() if inspect.isfunction(value))
 
 
@@ -164,6 +172,10 @@ def _scalar_inlined(function: Any) -> Any:
     return part(function, forceinline=True)
 
 
+law: Any = Laws("law", machine_laws)
+"""In a template, the laws of the model that it is compiled for."""
+
+
 # ---- kernels
 
 
@@ -201,8 +213,8 @@ def compiled(function: Any, model: Any, within: bool = False) -> Any:
     names = dict(function.__globals__)
     for name in function.__code__.co_names:
         value = names.get(name)
-        if value is law:
-            names[name] = machine_laws(model, simd)
+        if isinstance(value, Laws):
+            names[name] = value.of(model, simd)
         elif hasattr(value, "__template__"):
             names[name] = compiled(value, model, True)
     copy = FunctionType(function.__code__, names, function.__name__, function.__defaults__)

@@ -10,7 +10,7 @@ from bruno_spice.devices.ferroelectric.bound import compiled
 from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 from bruno_spice.devices.ferroelectric.scalar.rosenbrock import rates
 from bruno_spice.devices.models import MODELS
-from bruno_spice.training.dynamics import SOLVERS, adjoint
+from bruno_spice.training.dynamics import SOLVERS, step_back
 from bruno_spice.training.dynamics.laws import at_membrane, field, polarization, rows_of, switching, torch_laws
 from bruno_spice.training.dynamics.unrolled import euler_step
 from bruno_spice.training.neurons.felif import FeLIF
@@ -124,7 +124,7 @@ def test_the_coarse_step_is_the_reference_for_any_value(model, name):
     lead_ms = torch.linspace(0.01, 1.0, 200, dtype=torch.float64)[None]
     v_end, p_end = euler_step(law, rows, v, p, i_a, lead_ms, detach_tau=True)
     by_v = torch.autograd.grad(v_end.sum(), v, retain_graph=True)[0]
-    ours_v, kept, _ = adjoint.coarse_jacobian(law, rows, v.detach(), p.detach(), i_a, lead_ms)
+    ours_v, kept, _ = step_back.coarse_jacobian(law, rows, v.detach(), p.detach(), i_a, lead_ms)
     one_way = switching(law, rows[0], field(rows, v, p) - rows[0].offset)[2] < torch.tensor(1e-12)
     here, per_v = at_membrane(law, rows[0], v.detach(), polarization(rows, p.detach()))
     leaks = lead_ms * rows[0].drive * law.leak(here, rows[0]).abs() * per_v < here.abs()

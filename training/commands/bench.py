@@ -31,10 +31,9 @@ def bench_command(
 
     speed: FeLIF beside the fused 1 us Euler kernel and eager LIF layers; accuracy: solvers over a millisecond; memory:
     bytes kept for the backward pass; gradient: cosine and norm ratio to BPTT; norms: of gradients over 10 to 300 ms;
-    growth: time and peak memory of a fresh
-    process by length, neurons and batch, beside BPTT over every microsecond; fused: the same work beside a compiled
-    BPTT in the same solver and precision; scale: cost per neuron up to a million; frameworks: LIF of snnTorch and Norse
-    at several sizes.
+    devices: cost of gradients by device parameters; growth: time and peak memory of a fresh process by length, neurons
+    and batch, beside BPTT over every microsecond; fused: the same work beside a compiled BPTT in the same solver and
+    precision; scale: cost per neuron up to a million; frameworks: LIF of snnTorch and Norse at several sizes.
 
     Examples: `bruno bench speed`, `bruno bench growth --out reports/bench`, `bruno bench --quick --json`
     """

@@ -1,6 +1,7 @@
 """What goes into a sequence of macro steps, what comes out, and what its backward pass needs."""
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -127,6 +128,21 @@ class Tape:
             else:
                 kept[t].zero_()
                 kept[t][..., rows, :] = value
+
+    def folded(self, first: int, stop: int) -> "Tape":
+        """A tape of one macro step, whose batch is that of each first <= t < stop, one after the other."""
+
+        def fold(kept: Tensor, later: int = 0) -> Tensor:
+            return kept[first + later : stop + later].movedim(0, -3).flatten(-3, -2)
+
+        one = copy(self)
+        for name in ("v", "p", "hold"):
+            if (kept := getattr(self, name)) is not None:
+                setattr(one, name, [fold(kept), fold(kept, 1)])
+        for name in ("i_a", "passing", "seen", "fired", "lead", "free", "tangents", "late"):
+            if (kept := getattr(self, name)) is not None:
+                setattr(one, name, fold(kept)[None])
+        return one
 
 
 def coarse_ms(plan: Plan, tape: Tape, t: int) -> Tensor:

@@ -45,6 +45,9 @@ class SolverInfo:
     """The same where none does: what takes finer steps is handing over from one large domain to the next."""
     needs_kernels: bool = False
     """Whether it is there with numba only."""
+    by_constants: Callable[..., Tensor] | None = None
+    """Gradient by the constants through its own compiled substeps in float32, as `logistic_by_constants`; None: through
+    those of ``logistic`` in float64 (`training.dynamics.by_devices`)."""
 
     def accuracy_for(self, domain_weight: NDArray[np.float64]) -> float:
         """The default setting for domains of such weights (K,)."""
@@ -188,6 +191,40 @@ def logistic(
     return _compiled(compiled(logistic_windows, model), rows, carried, i_a, float(accuracy), event, buffers, BLOCK)
 
 
-LOGISTIC = SolverInfo(logistic, 8, "substeps a macro step at small currents", None, more_for_tails=2, more_for_shares=6)
+def logistic_by_constants(
+    model: Any,
+    constants: Tensor,
+    state: Membrane,
+    i_a: Tensor,
+    accuracy: float,
+    event: bool,
+    through: bool,
+    seen: Tensor,
+    after: Tensor,
+    release: Tensor,
+) -> Tensor:
+    """dL/d `constants` (R, m), float64, of macro steps that begin in `state` (n neurons), from the adjoints of what
+    they end in (`training.dynamics.step_back.OfStep`)."""
+    from bruno_spice.devices.ferroelectric.simd.by_constants import constants_windows
+    from bruno_spice.devices.ferroelectric.simd.macro_step import BLOCK
+
+    kernel = compiled(constants_windows, model)
+    rows = constants.contiguous().numpy()
+    arrays = [x.contiguous().numpy() for x in (state.v, state.p, state.hold, i_a, seen, after, release)]
+    totals: list[Array] = []
+
+    def work(start: int, stop: int) -> None:
+        total = np.zeros(rows.shape)
+        kernel(start, stop, rows, float(accuracy), event, through, *arrays, total)
+        totals.append(total)
+
+    in_threads(work, i_a.numel(), BLOCK)
+    return torch.from_numpy(np.sum(totals, axis=0))
+
+
+LOGISTIC = SolverInfo(
+    logistic, 8, "substeps a macro step at small currents", None, more_for_tails=2, more_for_shares=6,
+    by_constants=logistic_by_constants,
+)  # fmt: skip
 ROSENBROCK = SolverInfo(rosenbrock, 1e-4, "relative tolerance of a step", torch.float64, ("cpu",), needs_kernels=True)
 EULER = SolverInfo(euler, 1000, "substeps a macro step", torch.float64)

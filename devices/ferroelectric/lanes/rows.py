@@ -13,8 +13,8 @@ from bruno_spice.devices.models.rows import DOMAINS_FROM
 BLOCK = 64
 """Neurons that go through the kernels together."""
 MAX_DOMAINS = 16
-_BLOCK_ROWS = 50
-_GROUPS = 27
+_BLOCK_ROWS = 82
+_GROUPS = 44
 
 # The state of a neuron, and what the macro step says of it.
 V, HOLD, I_A, SPIKES, LEAD, FREE, SEEN_V, AT_V = ((DOMAINS_FROM + row) * BLOCK for row in range(8))
@@ -32,7 +32,21 @@ LAM_V, BY_SPIKE, BY_SHOWN_V, BY_SHOWN_P, SWING, DISTANCE, NOW = ((DOMAINS_FROM +
 # A crossing that moves.
 V_FLOW, CROSSING_MOVED, HOLD_END, BY_RELEASE, BY_HOLD = ((DOMAINS_FROM + row) * BLOCK for row in range(45, 50))
 
-_FIRST_GROUP = DOMAINS_FROM + _BLOCK_ROWS
+# A substep as it went, for the way back through it: what is written a second time.
+LEAK_BEFORE, TAKEN_FIRST, SLOPE_FIRST, DEPLETION_FIRST, CHANGE, WHOLE_PART, SWITCHED = (
+    (DOMAINS_FROM + row) * BLOCK for row in range(50, 57)
+)
+# The adjoint of a substep: dL by each.
+L_V, L_HOLD, L_LEAK, L_H, L_I_IN, L_DRIVEN, L_FIELD, L_RISE, L_FLOW, L_SLOPE, L_DEPLETION, L_AVAILABLE, L_TAKEN = (
+    (DOMAINS_FROM + row) * BLOCK for row in range(57, 70)
+)
+L_PART, L_TURNED, L_POLARIZATION, L_V_PER_FIELD, L_PER_P, L_WAIT, L_RELEASE, L_SEEN_V, L_AFTER_V, L_CHANGE, L_SCALE = (
+    (DOMAINS_FROM + row) * BLOCK for row in range(70, 81)
+)
+BY = (DOMAINS_FROM + _BLOCK_ROWS) * BLOCK
+"""From a shared row of the constants to that of its adjoint."""
+
+_FIRST_GROUP = 2 * DOMAINS_FROM + _BLOCK_ROWS
 
 
 def _group(number):
@@ -50,6 +64,12 @@ KEPT, SPENT, GAIN, BY_STEADY, BY_DECAY, EXCESS = (_group(n) for n in range(18, 2
 # The adjoint of a macro step.
 LAM_P, AFTER_P = (_group(n) for n in range(24, 26))
 P_FLOW = _group(26)
+# The adjoint of a substep, and of the rows of a domain.
+LAM_FIRST, L_P, L_MOVED, L_LEFT, L_LN_RATE, L_RATE_END, L_TAKES, L_LAM, L_BARE, L_START, L_SIZE, L_SEEN_P, L_AFTER_P = (
+    _group(n) for n in range(27, 40)
+)
+BY_DOMAIN = _group(40) - _group(0)
+"""From a row of a domain's constants to that of its adjoint."""
 WORK_SIZE = (_FIRST_GROUP + _GROUPS * MAX_DOMAINS) * BLOCK
 
 # The tangents: columns by V, p_k and I, of q and the p_k each, then those at the first crossing.

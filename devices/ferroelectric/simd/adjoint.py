@@ -1,9 +1,9 @@
-"""One macro step of the adjoint sweep for many neurons, in single-precision SIMD: the torch of `dynamics.adjoint`.
+"""One macro step of the adjoint sweep for many neurons, in single-precision SIMD: the torch of `dynamics.step_back`.
 
     lam_seen  = surrogate part + (where no spike) lam_after
     lam_start = J^T lam_seen,   dL/dI = J_I^T lam_seen + (after a spike, event reset) late^T lam_after
 
-and, through a spike, what moves with its crossing (`dynamics.adjoint` derives it).
+and, through a spike, what moves with its crossing (`dynamics.step_back` derives it).
 
 Arrays are flat over n = B N neurons, float32; `constants` (R, m): neuron j has column j % m. J is read from
 `tangents`, or made from the state at the start of the step (BRUNO's clamped coarse step).
@@ -189,7 +189,7 @@ def let_go(w):
 
 @template(simd=True)
 def coarse_step(w, domains):
-    """LAM = J^T LAM and BY_I for one explicit Euler step of LEAD ms, tau detached, clamped (`dynamics.adjoint`)."""
+    """LAM = J^T LAM and BY_I for one explicit Euler step of LEAD ms, tau detached, clamped (`dynamics.step_back`)."""
     field(w, domains)
     for k in range(domains):
         row = domain_row(k)

@@ -73,15 +73,18 @@ def load_constants(w, constants, lanes):
     """The constants of the neurons in `lanes` (BLOCK,), and how switching ends at the threshold."""
     rows, width = constants.shape
     domains = (rows - DOMAINS_FROM) // len(GROUPS)
+    columns = np.empty(BLOCK, np.uint64)
+    for j in range(BLOCK):
+        columns[j] = lanes[j] % width
     for row in range(DOMAINS_FROM):
         at = row * BLOCK
         for j in range(BLOCK):
-            w[at + j] = constants[row, lanes[j] % width]
+            w[at + j] = constants[row, columns[j]]
     for group in range(len(GROUPS)):
         for k in range(domains):
             at, row = GROUP_ROWS[group] + k * BLOCK, DOMAINS_FROM + group * domains + k
             for j in range(BLOCK):
-                w[at + j] = constants[row, lanes[j] % width]
+                w[at + j] = constants[row, columns[j]]
     for j in range(BLOCK):
         per_p = w[K_CAP * BLOCK + j] * w[V_PER_P * BLOCK + j] + w[K_POL * BLOCK + j]
         w[V_PER_FIELD + j] = w[V_PER_P * BLOCK + j] / per_p

@@ -303,8 +303,9 @@ def distribute(w, domains):
         return
     for j in range(BLOCK):
         available = larger(w[AVAILABLE + j], SMALLEST_FLOW)
-        kept = larger(ONE - abs(w[TAKEN + j]) / available, F(1e-6))
-        w[MEAN + j] = -log2(kept) * available / larger(abs(w[PART + j]), SMALLEST_FLOW)
+        gone = smaller(abs(w[TAKEN + j]) / available, F(1.0 - 1e-6))
+        spent = gone * LOG2_E * (ONE + HALF * gone) if gone < F(1e-3) else -log2(ONE - gone)
+        w[MEAN + j] = spent * available / larger(abs(w[PART + j]), SMALLEST_FLOW)
         w[PART + j] = ZERO
         w[HALF_FLOW + j] = ZERO
     for k in range(domains):

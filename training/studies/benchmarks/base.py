@@ -47,6 +47,7 @@ BENCHES: dict[str, str] = {
     "memory": "bruno_spice.training.studies.benchmarks.memory",
     "gradient": "bruno_spice.training.studies.benchmarks.gradient",
     "norms": "bruno_spice.training.studies.benchmarks.gradient",
+    "devices": "bruno_spice.training.studies.benchmarks.devices",
     "growth": "bruno_spice.training.studies.benchmarks.growth",
     "fused": "bruno_spice.training.studies.benchmarks.fused",
     "scale": "bruno_spice.training.studies.benchmarks.scale",

@@ -256,12 +256,26 @@ def draw_norms(found: Measured) -> Figure:
     return figure
 
 
+def draw_devices(found: Measured) -> Figure:
+    """Time with gradients by device parameters, of every neuron and reset."""
+    figure = new_figure(size=(14.5, 7.0))
+    names = [f"{row['neuron']}, {row['reset']}: {row['parameters']}" for row in found.rows]
+    told = {row["ms"]: f"{row['ms']:.0f} ms, {row['ratio']:.3g} times" for row in found.rows}
+    colours = [SPICE_COLOUR if row["parameters"] == "none" else MODEL_COLOUR for row in found.rows]
+    axes = bars(figure.axes[0], names, list(told), colours, lambda x: told[x])
+    axes.set_xlim(min(told) / 2, max(told) * 10)
+    axes.set_xlabel("ms, forward + backward")
+    figure.suptitle(found.title, fontsize=14)
+    return figure
+
+
 DRAWINGS: dict[str, Callable[[Measured], Figure]] = {
     "speed": draw_speed,
     "accuracy": draw_accuracy,
     "memory": draw_memory,
     "gradient": draw_gradient,
     "norms": draw_norms,
+    "devices": draw_devices,
     "growth": draw_growth,
     "fused": draw_fused,
     "scale": draw_scale,

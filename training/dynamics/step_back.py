@@ -1,0 +1,208 @@
+"""One macro step back: adjoints of V and p at its start from those at its end.
+
+    lam_seen  = surrogate part + (where no spike) lam_after
+    lam_start = J^T lam_seen,   dL/dI = J_I^T lam_seen + (after a spike, event reset) late^T lam_after
+
+J is stored (``tangent``) or made from the state at the start (``bruno``, `coarse_jacobian`). A gradient that is None is
+zero.
+
+Through a spike (`Plan.through`) goes what `training.dynamics.through` derives; wherever a neuron is held, lam_V is then
+the adjoint of what is left of the hold.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bruno_spice.devices.ferroelectric.bound import compiled
+from bruno_spice.devices.models.rows import DRIVE, WEIGHT, group_of
+from bruno_spice.training.dynamics.laws import (
+    at_membrane,
+    field,
+    polarization,
+    rows_of,
+    switching,
+    torch_laws,
+)
+from bruno_spice.training.dynamics.membrane import HAVE_KERNELS
+from bruno_spice.training.dynamics.sequence import Plan, Tape, coarse_ms
+from bruno_spice.training.dynamics.solvers import in_threads
+from bruno_spice.training.dynamics.through import Moving, moving
+
+SATURATED = 1.0 - 1e-6
+GRAIN = 256
+
+
+class Shown(NamedTuple):
+    """Gradients by what a macro step shows, each (B, N)."""
+
+    spikes: Tensor
+    voltage: Tensor
+    polarization: Tensor
+
+
+class OfStep(NamedTuple):
+    """Adjoints of a macro step that a gradient by the constants hangs on, (B, N) or (1 + K, B, N)."""
+
+    seen: Tensor
+    after: Tensor
+    distance: Tensor
+    """Of the surrogate's distance."""
+    polarization: Tensor
+    """Of sum_k w_k p_k that the layer shows."""
+    release: Tensor | None = None
+    """Of the last crossing, or release, per ms; `seen` is that of a crossing held in time."""
+    reset_v: Tensor | None = None
+    """Of the reset voltage that a held neuron shows, and starts from."""
+
+    def moving(self, crossing: Moving, spiked: Tensor, shown_v: Tensor, by_start_v: Tensor) -> "OfStep":
+        """With what moves with the crossing; `by_start_v`: adjoint of the V that a neuron is let go from."""
+        stands = crossing.stands
+        release = torch.where(spiked, -crossing.by_seen_v * crossing.flow[0], 0.0)
+        after_v = torch.where(stands, shown_v, self.after[0])
+        seen_v = torch.where(stands & ~spiked, 0.0, self.seen[0])
+        reset_v = by_start_v + torch.where(stands & ~spiked, shown_v + self.seen[0] - self.after[0], 0.0)
+        after, seen = torch.cat([after_v[None], self.after[1:]]), torch.cat([seen_v[None], self.seen[1:]])
+        return self._replace(seen=seen, after=after, release=release, reset_v=reset_v)
+
+    def counted(self, active: Tensor) -> "OfStep":
+        """Those of the `active` (B, 1) sequences."""
+        one = active.to(self.distance.dtype)
+        return self._replace(**{name: one * each for name, each in self._asdict().items() if each is not None})
+
+
+def coarse_jacobian(
+    law: Any, rows: list[Any], v: Tensor, p: Tensor, i_a: Tensor, lead_ms: Tensor
+) -> tuple[Tensor, list[Tensor], Tensor]:
+    """BRUNO's clamped Jacobian of one Euler step of `lead_ms` (B, N): dV'/dV, dp_k'/dp_k (dV'/dp_k follows), dV'/dI."""
+    common = field(rows, v, p)
+    kept = []
+    for x, each in zip(rows, p, strict=True):
+        sign, rate, _ = switching(law, x, common - x.offset)
+        share = (lead_ms * rate).clamp(max=1.0)
+        stuck = (sign * each >= SATURATED) & (lead_ms > 0.0)
+        kept.append(torch.where(stuck, 0.0, 1.0 - share))
+    x = rows[0]
+    here, per_v = at_membrane(law, x, v, polarization(rows, p))
+    slope = x.drive * law.leak_slope(here, x) * per_v
+    by_current = x.drive.expand_as(v)
+    inhibited = i_a < 0.0
+    if bool(inhibited.any()):
+        above, compliance, pull = here - x.v_floor, law.compliance(here, x), x.drive * i_a
+        slope = slope - torch.where(inhibited, pull * law.compliance_slope(here, x) * per_v, 0.0)
+        within = lead_ms * (pull * compliance).abs() * per_v <= above.abs()
+        free = torch.where(within, compliance * x.drive, 0.0)
+        by_current = torch.where(inhibited, free, by_current)
+    return 1.0 - (lead_ms * slope).clamp(max=1.0), kept, lead_ms * by_current
+
+
+def step_back(
+    plan: Plan,
+    tape: Tape,
+    t: int,
+    shown: Shown,
+    lam_v: Tensor,
+    lam_p: Tensor,
+    constants: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, OfStep]:
+    """Adjoints of V (B, N) and p (K, B, N) at the start of macro step `t` from those at its end, dL/dI (B, N), and what
+    a gradient by the constants hangs on."""
+    fired, seen = tape.fired[t], tape.seen[t]
+    spiked = fired > 0.0
+    weight = constants[group_of(WEIGHT, len(lam_p))]
+    per_v, per_p = plan.surrogate.weights(constants)
+    quiet = (fired == 0.0).to(fired.dtype)
+    distance = plan.surrogate.distance(seen[0], seen[1:], constants)
+    pull = shown.spikes * plan.surrogate.derivative(distance)
+    shown_v, shown_p = shown.voltage, weight[:, None] * shown.polarization
+    if plan.event:
+        after_v, after_p = lam_v + shown_v, lam_p + shown_p
+        seen_v, seen_p = quiet * after_v, quiet * after_p
+    else:
+        after_v, after_p = lam_v, lam_p
+        seen_v, seen_p = quiet * lam_v + shown_v, quiet * lam_p + shown_p
+    crossing = moving(plan, tape, t, lam_v, after_v, after_p, shown_v, shown_p, constants) if plan.through else None
+    seen_v = seen_v + pull * per_v
+    if plan.surrogate.on == "charge":
+        seen_p = seen_p + torch.stack([pull * each for each in per_p])
+    seen = torch.cat([seen_v[None], seen_p])
+    if crossing is not None:
+        seen_v = torch.where(spiked, seen_v + crossing.by_seen_v, torch.where(crossing.stands, lam_v, seen_v))
+    start_v, start_p, by_i = _pull_back(plan, tape, t, seen_v, seen_p, constants)
+    if plan.event and tape.late is not None:
+        by_i = by_i + (1.0 - quiet) * (tape.late[t, 0] * after_v + (tape.late[t, 1:-1] * after_p).sum(0))
+    elif plan.event:
+        by_i = by_i + (1.0 - quiet) * constants[DRIVE] * tape.free[t] * after_v
+    let_go, by_start_v = torch.zeros_like(spiked), start_v
+    if crossing is not None and tape.late is not None and tape.hold is not None:
+        by_i = by_i + (1.0 - quiet) * tape.late[t, -1] * crossing.by_release
+        let_go = (tape.hold[t] > 0.0) & (spiked | ~crossing.stands)
+        by_hold = -(crossing.flow[0] * seen_v + (crossing.flow[1:] * seen_p).sum(0))
+        start_v = torch.where(let_go, by_hold, start_v)
+    lam = OfStep(seen, torch.cat([after_v[None], after_p]), pull, shown.polarization)
+    if crossing is not None:
+        lam = lam.moving(crossing, spiked, shown_v, torch.where(let_go, by_start_v, 0.0))
+    return start_v, start_p, by_i, lam
+
+
+def compiles(plan: Plan, tape: Tape) -> bool:
+    """Whether `compiled_step_back` can do it: float32 on the CPU, with numba."""
+    if not HAVE_KERNELS or tape.v.dtype != torch.float32 or tape.v.device.type != "cpu":
+        return False
+    from bruno_spice.devices.ferroelectric.simd.adjoint import SHAPES
+
+    return plan.surrogate.shape in SHAPES
+
+
+def compiled_step_back(
+    plan: Plan, tape: Tape, t: int, shown: Shown, lam_v: Tensor, lam_p: Tensor, constants: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The first three of `step_back`, by the SIMD kernel of `devices.ferroelectric.simd.adjoint`."""
+    from bruno_spice.devices.ferroelectric.simd.adjoint import SHAPES, adjoint_windows
+
+    start_v, start_p = lam_v.clone().contiguous(), lam_p.clone().contiguous()
+    by_i = torch.empty_like(start_v)
+    n, domains = by_i.numel(), len(lam_p)
+    kept = [tape.v[t].view(n), tape.p[t].view(domains, n), tape.i_a[t].view(n), tape.seen[t].view(-1, n),
+            tape.fired[t].view(n), coarse_ms(plan, tape, t).view(n), tape.free[t].view(n)]  # fmt: skip
+    none = by_i.new_empty(1, 1, 0)
+    tangents = none if tape.tangents is None else tape.tangents[t].view(1 + domains, 2 + domains, n)
+    late = none[0] if tape.late is None else tape.late[t].view(2 + domains, n)
+    hold = [none[0, 0]] * 2 if tape.hold is None else [tape.hold[t + 1].view(n), tape.hold[t].view(n)]
+    after = tuple(x.numpy() for x in (tape.v[t + 1].view(n), tape.p[t + 1].view(domains, n), *hold))
+    arrays = [x.numpy() for x in (tangents, late, *(y.reshape(n) for y in shown))]
+    changed = [x.numpy() for x in (start_v.view(n), start_p.view(domains, n), by_i.view(n))]
+    rows, taped = constants.contiguous().numpy(), tuple(x.numpy() for x in kept)
+    surrogate = plan.surrogate
+    charge, shape, slope = surrogate.on == "charge", SHAPES.index(surrogate.shape), np.float32(surrogate.slope)
+
+    kernel = compiled(adjoint_windows, plan.model)
+
+    def work(start: int, stop: int) -> None:
+        how = (plan.exact, plan.event, plan.through, charge, shape, slope)
+        kernel(start, stop, rows, *how, taped, after, *arrays, *changed)
+
+    in_threads(work, n, GRAIN)
+    return start_v, start_p, by_i
+
+
+def _pull_back(
+    plan: Plan, tape: Tape, t: int, seen_v: Tensor, seen_p: Tensor, constants: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """J^T lam at macro step `t`: by V, by p (K, B, N) and by I."""
+    if plan.exact:
+        assert tape.tangents is not None
+        j = tape.tangents[t]
+        lam = torch.stack([seen_v, *seen_p])
+        columns = [(j[:, column] * lam).sum(0) for column in range(j.shape[1])]
+        return columns[0], torch.stack(columns[1:-1]), columns[-1]
+    law = torch_laws(plan.model)
+    rows = rows_of(law, constants)
+    by_v, kept, by_i = coarse_jacobian(law, rows, tape.v[t], tape.p[t], tape.i_a[t], coarse_ms(plan, tape, t))
+    start_p = [
+        seen_v * x.v_per_p * x.weight * (1.0 - kept_k) + lam * kept_k
+        for x, kept_k, lam in zip(rows, kept, seen_p, strict=True)
+    ]
+    return seen_v * by_v, torch.stack(start_p), seen_v * by_i

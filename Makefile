@@ -63,8 +63,8 @@ bench: setup ## speed, accuracy, memory, gradients and their growth on this mach
 test: setup browser ## the whole test suite (20 to 25 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-chaos: setup ## 5,000 simulations in every simulator under signals, a full disk and a damaged store: every result as undisturbed
-	$(VENV)/bin/python tests/chaos/chaos.py 5000
+chaos: setup ## 10,000 simulations over the installed simulators under signals, a full disk and a damaged store: every result as undisturbed
+	$(VENV)/bin/python tests/chaos/chaos.py 10000
 
 fuzz: setup ## 20,000 damaged and hostile files of every kind: nothing runs, hangs, breaks or passes for another (10 minutes on 2 cores)
 	$(VENV)/bin/python tests/fuzz/fuzz.py 20000

@@ -76,6 +76,14 @@ ICCAP_LINES = (
     b"BEGIN_DB", b"END_DB", b"BEGIN_HEADER", b"END_HEADER", b" ICCAP_VAR VG 0", b" #VD ID", b" #", b"ICCAP_INPUTS",
     b"  X V A B C D LIN 9 0 1 99999999 1", b"  X V LIN", b"  X V LIST 1 3 1 2 3", b"  X V SYNC 1 0 VG", b"  X V ESYNC",
 )  # fmt: skip
+RAW_LINES = (
+    b"Binary:", b"Values:", b"Title: x", b"Flags: real stepped", b"Flags: complex", b"No. Points: 999999999",
+    b"No. Variables: 0", b"No. Points: 63", b"Variables:", b"\t2\tv(x)\tvoltage", b"\t1\tv(x)\tvoltage\x1b[31m",
+)  # fmt: skip
+PSF_LINES = (
+    b"HEADER", b"TYPE", b"SWEEP", b"TRACE", b"VALUE", b"END", b'"a" "V"', b'"group" GROUP 999999999', b'"time" 1e400',
+    b'"V" STRUCT(', b"PROP(", b")", b'"time" 5e-4', b'"\x1b[31m" "V"', b'"group" 1 2 3',
+)  # fmt: skip
 
 TESTERS: dict[str, Kind] = {
     "free table": Kind(0.06, _free_tables, _tester_file),
@@ -90,5 +98,7 @@ TESTERS: dict[str, Kind] = {
     "easyexpert": Kind(0.04, _tester("easyexpert.csv"), _tester_file, EASYEXPERT_LINES),
     "iccap": Kind(0.04, _tester("iccap.mdm"), _tester_file, ICCAP_LINES),
     "cells": Kind(0.04, _tester("rram_set.csv", "rram_relaxation.csv", "rram_reads.tsv"), _cells),
+    "raw": Kind(0.04, _tester("ngspice.raw", "ltspice.raw"), _tester_file, RAW_LINES),
+    "psf": Kind(0.04, _tester("spectre.tran"), _tester_file, PSF_LINES),
     "oscilloscope": Kind(0.04, _tester("oscilloscope.csv"), _tester_file),
 }

@@ -164,7 +164,7 @@ def comparison_table(comparisons: list[NeuronComparison], what: str = "Held out"
             percent(c.interval_error_worst),
             f"{100 * c.matched_fraction:.0f} %",
             f"{1e3 * c.voltage_rms_v:.0f} / {1e3 * c.voltage_rms_all_v:.0f} mV",
-            f"{c.polarization_rms:.3f} / {c.polarization_rms_all:.3f}",
+            "–" if c.polarization_rms is None else f"{c.polarization_rms:.3f} / {c.polarization_rms_all:.3f}",
         ]
         for c in comparisons
     ]

@@ -1,0 +1,79 @@
+"""Spikes of a membrane trace: where an output says so, or where the membrane falls faster than its input could pull it.
+
+    fall of the membrane by dV within dt  is a reset, where  dt - 2 sampling intervals < C dV / max |I|
+
+with the capacitance C of the first part of the way up, before the film switches. Leak and inhibition are no faster
+than the largest current; a transistor that discharges the membrane is. The spike is at the last sample of the top.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.integrate import cumulative_trapezoid
+
+from bruno_spice.devices.stimulus import Stimulus
+
+Array = NDArray[np.float64]
+
+HIGH, LOW, FIRST = 0.65, 0.35, 0.2
+"""Shares of the way from the start to the top, that a fall goes through, and of the linear way up."""
+
+
+def output_spikes(time_s: Array, output_v: Array) -> Array:
+    """Times (n,) in s at which `output_v` leaves its resting half through the middle of its swing."""
+    middle = 0.5 * (output_v.max() + output_v.min())
+    sign = 1.0 if output_v[0] <= middle else -1.0
+    over = sign * (output_v - middle)
+    before = np.flatnonzero((over[:-1] < 0) & (over[1:] >= 0))
+    share = -over[before] / (over[before + 1] - over[before])
+    return time_s[before] + share * np.diff(time_s)[before]
+
+
+def threshold_spikes(time_s: Array, v: Array, threshold_v: float) -> Array:
+    """Times (n,) in s at which the membrane `v` crosses `threshold_v` upwards."""
+    before = np.flatnonzero((v[:-1] < threshold_v) & (v[1:] >= threshold_v))
+    share = (threshold_v - v[before]) / (v[before + 1] - v[before])
+    return time_s[before] + share * np.diff(time_s)[before]
+
+
+def capacitance_f(time_s: Array, v: Array, stimulus: Stimulus) -> float | None:
+    """Charge over voltage on the first way up, from the start to a fifth of the top; None where there is none."""
+    up = np.flatnonzero(v - v[0] > FIRST * (v.max() - v[0]))
+    if not up.size or up[0] < 1 or not v.max() > v[0]:
+        return None
+    to = int(up[0]) + 1
+    charge = float(np.trapezoid(stimulus.at(time_s[:to]), time_s[:to]))
+    return charge / float(v[to - 1] - v[0]) if charge > 0 else None
+
+
+def falls(time_s: Array, v: Array, stimulus: Stimulus) -> list[tuple[int, int]]:
+    """Of each reset the last sample of the top, where the spike is, and the first below `LOW`."""
+    c = capacitance_f(time_s, v, stimulus)
+    if c is None:
+        return []
+    height = float(v.max() - v[0])
+    high, low = v[0] + HIGH * height, v[0] + LOW * height
+    largest = float(np.abs(stimulus.i_syn_a).max())
+    found: list[tuple[int, int]] = []
+    armed = False
+    for n in range(v.size):
+        if v[n] >= high:
+            armed = True
+            top = n
+        elif v[n] <= low and armed:
+            armed = False
+            sampling = time_s[min(top + 1, v.size - 1)] - time_s[top] + time_s[n] - time_s[n - 1]
+            if time_s[n] - time_s[top] - sampling < c * (high - low) / largest:
+                found.append((_last_of_top(v, top), n))
+    return found
+
+
+def _last_of_top(v: Array, at: int) -> int:
+    while at > 0 and v[at - 1] > v[at]:
+        at -= 1
+    return at
+
+
+def charge_c(time_s: Array, stimulus: Stimulus, until_s: float) -> float:
+    """Charge that `stimulus` brings up to `until_s`, in C."""
+    inside = time_s[time_s <= until_s]
+    return float(cumulative_trapezoid(stimulus.at(inside), inside, initial=0)[-1]) if inside.size > 1 else 0.0

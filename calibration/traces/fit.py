@@ -37,7 +37,6 @@ from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.models.felif import FeLIFModel
 from bruno_spice.devices.models.model import NeuronModel
 from bruno_spice.devices.reading import printable, shown
-from bruno_spice.devices.units import format_si
 
 FEWEST = 2
 """Traces of constant current under which capacitance and kinetics are told apart."""
@@ -162,15 +161,6 @@ def _refuse_unfit(fitted: Sequence[Trace]) -> None:
             f"{silent.name}: no spike in this trace, so it cannot be fitted; name it with --held-out, and where it "
             "does spike say so with --spike COLUMN or --threshold V"
         )
-    for each in fitted:
-        first_s = float(each.recording.spice.spike_times_s[0])
-        time = np.linspace(0.0, first_s, 1000)
-        charge_c = float(np.trapezoid(each.recording.stimulus.at(time), time))
-        if charge_c <= 0:
-            raise InputError(
-                f"{each.name}: its current brings {format_si(charge_c, 'C')} up to the first spike, but a spike takes "
-                "positive charge; if it counts out of the membrane say so: --invert-current"
-            )
     steady = [each for each in fitted if each.recording.steady]
     levels = {round(math.log10(each.recording.stimulus.i_syn_a[-1]), 2) for each in steady}
     if len(levels) < FEWEST:

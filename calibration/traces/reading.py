@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from bruno_spice.calibration.circuits.recording import Recording
 from bruno_spice.calibration.measured.choice import Choice
 from bruno_spice.calibration.measured.columns import pick
-from bruno_spice.calibration.measured.noise import without_noise
+from bruno_spice.calibration.measured.noise import noise_of
 from bruno_spice.calibration.measured.recognise import read_file
 from bruno_spice.calibration.measured.record import Asked, Column, Record
 from bruno_spice.calibration.measured.units import CURRENT_UNITS, TIME_UNITS, VOLTAGE_UNITS, Declared
 from bruno_spice.calibration.traces.current import Drive, constant, drive
-from bruno_spice.calibration.traces.spikes import falls, output_spikes, threshold_spikes
+from bruno_spice.calibration.traces.spikes import capacitance_f, falls, output_spikes, threshold_spikes
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.files import is_file
 from bruno_spice.devices.reading import printable, shown
@@ -33,6 +33,9 @@ Array = NDArray[np.float64]
 FEWEST_SAMPLES = 200
 AT_REST = 0.1
 """Of the top: how far from 0 V a record may begin."""
+NOISE_AT_REST, NOISY = 4.0, 1e-3
+"""Of the noise: how far from 0 V a membrane at rest may seem to be. Of the swing: the least that counts as noise."""
+LAST = 9
 COARSE = 0.02
 """Of the way to the first spike: the largest sampling interval."""
 
@@ -102,13 +105,18 @@ def _trace(
     inside = time_s >= given.starts_s
     if inside.sum() < FEWEST_SAMPLES:
         raise InputError(f"{where}: {inside.sum()} samples under current are too few to fit; at least {FEWEST_SAMPLES}")
-    time, v = time_s[inside] - given.starts_s, v[inside]
+    raw_v, time, v = v, time_s[inside] - given.starts_s, v[inside]
     end = given.stimulus.time_s[-1]
     if end < 0.5 * time[-1] and given.stimulus.time_s.size > 2:
         raise InputError(f"{where}: its current ends at {format_si(float(end), 's')}, before the trace does")
     signals: dict[str, Array] = {}
     if columns.polarization is not None:
         signals["polarization"] = _polarization(record, columns.polarization, where)[inside]
+    if (capacitance_f(time, v, given.stimulus) or 1.0) <= 0:
+        raise InputError(
+            f"{where}: the membrane rises while its current takes charge away; if it counts out of the membrane say "
+            "so: --invert-current"
+        )
     edges = falls(time, v, given.stimulus)
     if columns.spike is not None:
         output = pick(record, ("voltage",), columns.spike, "spike", VOLTAGE_UNITS, where, has_unit_option=False)
@@ -117,12 +125,14 @@ def _trace(
         spikes = threshold_spikes(time, v, columns.threshold_v)
     else:
         spikes = time[[top for top, _ in edges]]
-    v, noise_v = _smoothed(v, edges)
+    noise_v = noise_of(v)
+    v = _with_tops(time, v, edges, noise_v)
     if spikes.size and int(np.searchsorted(time, spikes[0])) * COARSE < 1:
         raise InputError(
             f"{where}: only {np.searchsorted(time, spikes[0])} samples up to the first spike; record at least "
             f"{1 / COARSE:.0f}, at a higher rate"
         )
+    v[0] = before if (before := _resting(v[0], noise_v, time_s, given, raw_v)) is not None else v[0]
     top = float(v.max())
     if "polarization" not in signals and abs(v[0]) > AT_REST * max(top, 0.0):
         raise InputError(
@@ -130,10 +140,19 @@ def _trace(
             "the record begin at rest, before the current sets in"
         )
     stimulus = replace(given.stimulus, name=_title(choice, given))
-    if noise_v > 0:
-        said = (*said, f"noise of {format_si(noise_v, 'V')} averaged")
+    if noise_v > NOISY * np.ptp(v):
+        said = (*said, f"noise of {format_si(noise_v, 'V')}")
     wave = Waveform(time, {"i_syn_a": stimulus.at(time), "v_mem_v": v, **signals}, spikes)
-    return Trace(Recording(stimulus, wave), choice.path, (*said, *record.notes, given.said, f"{spikes.size} spikes"))
+    count = f"{spikes.size} spike{'' if spikes.size == 1 else 's'}"
+    return Trace(Recording(stimulus, wave), choice.path, (*said, *record.notes, given.said, count))
+
+
+def _resting(v_start: float, noise_v: float, time_s: Array, given: Drive, v: Array) -> float | None:
+    """Where the membrane rests: its mean before the current sets in, or 0 V where it begins there but for noise."""
+    lead = time_s < given.starts_s
+    if lead.any():
+        return float(v[lead].mean())
+    return 0.0 if abs(v_start) < NOISE_AT_REST * noise_v else None
 
 
 def _title(choice: Choice, given: Drive) -> str:
@@ -189,15 +208,15 @@ def _polarization(record: Record, name: str, where: str) -> Array:
     return values
 
 
-def _smoothed(v: Array, edges: list[tuple[int, int]]) -> tuple[Array, float]:
-    """`v` without its noise between the resets, which are left as they are, and the noise in V; 0 where it is small."""
-    out, noise_v = v.copy(), 0.0
-    start = 0
-    for top, end in [*edges, (v.size - 1, v.size)]:
-        smooth, noise, window = (
-            without_noise(v[start : top + 1]) if top + 1 - start > 2 else (v[start : top + 1], 0.0, 1)
-        )
-        out[start : top + 1] = smooth
-        noise_v = max(noise_v, noise if window > 1 else 0.0)
-        start = end
-    return out, noise_v
+def _with_tops(time_s: Array, v: Array, edges: list[tuple[int, int]], noise_v: float) -> Array:
+    """`v` with the line through the last `LAST` samples before each spike as its value there, where there is noise.
+
+    The threshold is read off these; elsewhere noise stays, since every way to smooth it bends what the fit looks at.
+    """
+    out = v.copy()
+    if noise_v > NOISY * np.ptp(v):
+        for top, _ in edges:
+            last = slice(max(top + 1 - LAST, 0), top + 1)
+            _, at_top = np.polyfit(time_s[last] - time_s[top], v[last], 1)
+            out[top] = at_top
+    return out

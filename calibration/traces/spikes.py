@@ -8,14 +8,13 @@ than the largest current; a transistor that discharges the membrane is. The spik
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.integrate import cumulative_trapezoid
 
 from bruno_spice.devices.stimulus import Stimulus
 
 Array = NDArray[np.float64]
 
-HIGH, LOW, FIRST = 0.65, 0.35, 0.2
-"""Shares of the way from the start to the top, that a fall goes through, and of the linear way up."""
+HIGH, LOW, FIRST, STEP = 0.65, 0.35, 0.2, 0.08
+"""Shares of the way from the start to the top: what a fall goes through, the linear way up, a step within a fall."""
 
 
 def output_spikes(time_s: Array, output_v: Array) -> Array:
@@ -36,19 +35,23 @@ def threshold_spikes(time_s: Array, v: Array, threshold_v: float) -> Array:
 
 
 def capacitance_f(time_s: Array, v: Array, stimulus: Stimulus) -> float | None:
-    """Charge over voltage on the first way up, from the start to a fifth of the top; None where there is none."""
-    up = np.flatnonzero(v - v[0] > FIRST * (v.max() - v[0]))
-    if not up.size or up[0] < 1 or not v.max() > v[0]:
+    """Charge over voltage on the first way up, from where it starts to a fifth of the top; None where there is none.
+
+    It is negative where the current counts out of the membrane.
+    """
+    if v.max() - v[0] < 0.5 * np.ptp(v) or not np.ptp(v) > 0:
         return None
-    to = int(up[0]) + 1
-    charge = float(np.trapezoid(stimulus.at(time_s[:to]), time_s[:to]))
-    return charge / float(v[to - 1] - v[0]) if charge > 0 else None
+    to = int(np.argmax(v - v[0] > FIRST * (v.max() - v[0]))) + 1
+    start = int(np.flatnonzero(v[:to] <= v[0])[-1])
+    way = slice(start, to)
+    charge = float(np.trapezoid(stimulus.at(time_s[way]), time_s[way]))
+    return charge / float(v[to - 1] - v[start]) if to - start > 1 else None
 
 
 def falls(time_s: Array, v: Array, stimulus: Stimulus) -> list[tuple[int, int]]:
     """Of each reset the last sample of the top, where the spike is, and the first below `LOW`."""
     c = capacitance_f(time_s, v, stimulus)
-    if c is None:
+    if c is None or c <= 0:
         return []
     height = float(v.max() - v[0])
     high, low = v[0] + HIGH * height, v[0] + LOW * height
@@ -63,17 +66,12 @@ def falls(time_s: Array, v: Array, stimulus: Stimulus) -> list[tuple[int, int]]:
             armed = False
             sampling = time_s[min(top + 1, v.size - 1)] - time_s[top] + time_s[n] - time_s[n - 1]
             if time_s[n] - time_s[top] - sampling < c * (high - low) / largest:
-                found.append((_last_of_top(v, top), n))
+                found.append((_last_of_top(v, top, STEP * height), n))
     return found
 
 
-def _last_of_top(v: Array, at: int) -> int:
-    while at > 0 and v[at - 1] > v[at]:
+def _last_of_top(v: Array, at: int, step_v: float) -> int:
+    """The sample before the fall that `at` may be in the midst of; noise takes no steps of `step_v`."""
+    while at > 0 and v[at - 1] - v[at] > step_v:
         at -= 1
     return at
-
-
-def charge_c(time_s: Array, stimulus: Stimulus, until_s: float) -> float:
-    """Charge that `stimulus` brings up to `until_s`, in C."""
-    inside = time_s[time_s <= until_s]
-    return float(cumulative_trapezoid(stimulus.at(inside), inside, initial=0)[-1]) if inside.size > 1 else 0.0

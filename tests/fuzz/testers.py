@@ -54,6 +54,23 @@ def _cells(folder: Path, data: bytes, rng: random.Random) -> Outcome:
     return called(lambda: fit_measured([read_cells(path)]))
 
 
+def _traces() -> list[bytes]:
+    rows = [(n * 1e-5, 2.5 * (n % 150) / 150, 3.0 if n else 0.0) for n in range(400)]
+    return [
+        ("t [s],vm [V],i [nA]\n" + "\n".join(f"{t:.6g},{v:.6g},{i:g}" for t, v, i in rows)).encode(),
+        ("t [s];vm [V]\n" + "\n".join(f"{t:.6g};{v:.6g}" for t, v, _ in rows)).replace(".", ",").encode(),
+    ]
+
+
+def _trace(folder: Path, data: bytes, rng: random.Random) -> Outcome:
+    """A membrane trace with its current, in a column or as a constant."""
+    from bruno_spice.calibration.measured.choice import Choice
+    from bruno_spice.calibration.traces.reading import Columns, read_trace
+
+    path = written(folder, "trace.csv", data)
+    return called(lambda: read_trace(Choice(path), Columns(), rng.choice((None, "3n"))))
+
+
 def _tester(*names: str) -> Callable[[], list[bytes]]:
     return lambda: [(CASES / "measured" / name).read_bytes() for name in names]
 
@@ -100,5 +117,6 @@ TESTERS: dict[str, Kind] = {
     "cells": Kind(0.04, _tester("rram_set.csv", "rram_relaxation.csv", "rram_reads.tsv"), _cells),
     "raw": Kind(0.04, _tester("ngspice.raw", "ltspice.raw"), _tester_file, RAW_LINES),
     "psf": Kind(0.04, _tester("spectre.tran"), _tester_file, PSF_LINES),
+    "trace": Kind(0.04, _traces, _trace),
     "oscilloscope": Kind(0.04, _tester("oscilloscope.csv"), _tester_file),
 }

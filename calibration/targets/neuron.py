@@ -149,8 +149,8 @@ def _line(
     return go.Scatter(x=x.round(5), y=y.round(5), line=line, name=name, legendgroup=name, showlegend=showlegend)
 
 
-def comparison_table(comparisons: list[NeuronComparison], what: str = "Held out") -> Table:
-    """Figures of merit, a row a stimulus."""
+def comparison_table(comparisons: list[NeuronComparison], what: str = "Held out", whose: str = "SPICE") -> Table:
+    """Figures of merit, a row a stimulus; `whose` are the spikes beside the model's."""
 
     def percent(value: float | None) -> str:
         return "–" if value is None else f"{100 * value:+.2f} %"
@@ -170,7 +170,7 @@ def comparison_table(comparisons: list[NeuronComparison], what: str = "Held out"
     ]
     header = [
         "stimulus",
-        "spikes SPICE / model",
+        f"spikes {whose} / model",
         "first spike",
         "its error",
         "worst interval",

@@ -10,6 +10,7 @@ from rich.table import Table
 from bruno_spice.calibration.commands.data import FormatOption, RecordOption, UnitOption
 from bruno_spice.calibration.commands.shared import (
     JsonOption,
+    ReportOption,
     keep_to_this_command,
     messages,
     number_option,
@@ -19,7 +20,7 @@ from bruno_spice.calibration.commands.shared import (
 from bruno_spice.calibration.errors import FitError
 from bruno_spice.calibration.presentation.terminal import output
 from bruno_spice.devices.errors import InputError
-from bruno_spice.devices.files import is_file
+from bruno_spice.devices.files import is_file, refuse_folder
 from bruno_spice.devices.models import MODELS
 from bruno_spice.devices.reading import printable
 from bruno_spice.devices.units import parse_spice_number
@@ -70,6 +71,7 @@ def fit_neuron_command(
         str, typer.Option(help="Polarization domains: a number, or several to choose from on --held-out (1,4).")
     ] = "1",
     out: Annotated[Path, typer.Option(help="The card; a figure lies beside it.")] = Path("neuron.json"),
+    report: ReportOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a card of a measured or foreign neuron: the same staged fit as from SPICE, on membrane traces in files.
@@ -82,6 +84,7 @@ def fit_neuron_command(
     `bruno fit neuron steps.raw#1-4 --voltage 'V(vm)' --spike 'V(spk)' --out felif.json`,
     `bruno fit neuron scope_1.csv scope_2.csv --voltage 'channel 1' --current 1:160p --current 2:3n`
     """
+    from bruno_spice.calibration.commands.fits.pages import neuron_page
     from bruno_spice.calibration.measured.choice import choices
     from bruno_spice.calibration.measured.units import declared_units
     from bruno_spice.calibration.presentation.style import save
@@ -92,6 +95,8 @@ def fit_neuron_command(
     fitting, holding = choices(paths, record), choices(held_out or [], record)
     named = [*fitting, *holding]
     given = _currents(current or [], len(named))
+    if report is not None:
+        refuse_folder(report)
     columns = {each for each in given if each is not None and _is_column(each)}
     numbers = _domains(domains)
     keep_to_this_command(out.parent)
@@ -114,6 +119,8 @@ def fit_neuron_command(
     card, figure = found.card, out.with_suffix(".png")
     card.save(out)
     save(traces_figure(found), figure)
+    if report is not None:
+        neuron_page(report, found, figure)
     if as_json:
         print_json({"card": str(out), "figure": str(figure), "said": found.said, "fit": card.fit,
                     "validation": card.validation, "doubt": card.doubt,
@@ -125,7 +132,7 @@ def fit_neuron_command(
         output(130).print(_judged("fitted", found.fitted_comparisons))
         if found.held_out:
             output(130).print(_judged("held out", found.held_out_comparisons))
-        typer.echo(f"wrote {out} and {figure}")
+        typer.echo(f"wrote {out}, {figure} and {report}" if report else f"wrote {out} and {figure}")
     if card.doubt:
         raise FitError(f"{card.doubt}; {out} holds the best values found, marked as such")
 

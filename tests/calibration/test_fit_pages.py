@@ -50,4 +50,4 @@ def test_the_page_of_cells_has_what_was_held_out_and_what_is_not_known(bruno, tm
     held = [row for row in cells(page, "Devices that the card did not see") if row]
     assert len(held) == len(found["validation"]["times"])
     assert held[-1][4] == f"{100 * found['validation']['times'][-1]['misread']:.3g} %"
-    assert [row[0] for row in cells(page, "Not known") if row] == found["unknown"]
+    assert [row[1] for row in cells(page, "Not known") if row] == found["unknown"]

@@ -55,7 +55,7 @@ def neuron_page(path: Path, found: TraceFit, figure: Path) -> Path:
                 tables=[*judged, comparison_table(found.fitted_comparisons, "Fitted", "measured")]),
         Section("Parameters", tables=[*tables, _partners(card)],
                 plotly=[correlation(card)] if card.covariance.names else []),
-        Section("How it was read", tables=[_listed("Traces", read), _listed("Notes", [[n] for n in found.said])]),
+        Section("How it was read", tables=[_listed("Traces", read), _listed("Notes", _numbered(found.said))]),
         _origin(card),
     ]  # fmt: skip
     return _written(path, "A neuron from its traces", _lead(card.doubt, "Staged fit of traces in files."), sections)
@@ -78,7 +78,10 @@ def fecap_page(
          f"{100 * one.record.rms_of_span:.2f} %", f"{one.record.autocorrelation:.2f}"]
         for name, one in seen
     ]  # fmt: skip
-    all_records = [*zip(names, found.records, strict=True), *((name, one.record) for name, one in seen)]
+    all_records = [
+        *zip(names, found.records, strict=True),
+        *((f"{name} (predicted)", one.record) for name, one in seen),
+    ]
     numbers = [[name, *row] for name, each in all_records for row in number_rows(each)]
     terms = [
         [name, f"{100 * each.without:.2f} %", f"{100 * each.held_out:.2f} %", "kept" if each.kept else "left out"]
@@ -94,7 +97,7 @@ def fecap_page(
             Table("Fitted", ["parameter", "value", "stderr", "goes with"], with_partner),
             _listed("Not determined by these records", fixed, ["parameter", "value", "why"]),
             _listed("Optional terms, error on samples left out", terms, ["term", "without", "with", ""])]),
-        Section("Notes", tables=[_listed("", [[note] for note in notes(found, names)])]),
+        Section("Notes", tables=[_listed("", _numbered(notes(found, names)))]),
     ]  # fmt: skip
     return _written(path, "A film from its records", _lead(found.doubt, ", ".join(names)), sections)
 
@@ -119,8 +122,8 @@ def rram_page(path: Path, found: MeasuredFit, figure: Path) -> Path:
                 "others.", tables=[_listed("", held, heads)]),
         Section("Levels", tables=[_listed("Read as another level, by the card",
                                           overlap, ["time since writing", "levels", "all", "worst level"])]),
-        Section("Not known", tables=[_listed("", [[each] for each in card.unknown])]),
-        Section("Notes", tables=[_listed("", [[each] for each in found.said])]),
+        Section("Not known", tables=[_listed("", _numbered(card.unknown))]),
+        Section("Notes", tables=[_listed("", _numbered(found.said))]),
         _origin(card),
     ]  # fmt: skip
     return _written(path, "RRAM cells from their readings", _lead(card.doubt, "Measured cells."), sections)
@@ -136,6 +139,10 @@ def _error(value: float, stderr: float | None) -> str:
 
 def _when(time_s: float) -> str:
     return format_duration(time_s) if time_s else "right after"
+
+
+def _numbered(sentences: Sequence[str]) -> list[list[str]]:
+    return [[str(n), sentence] for n, sentence in enumerate(sentences, 1)]
 
 
 def _listed(caption: str, rows: list[list[str]], heads: list[str] | None = None) -> Table:

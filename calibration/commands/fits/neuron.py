@@ -28,6 +28,7 @@ from bruno_spice.devices.units import parse_spice_number
 if TYPE_CHECKING:
     from bruno_spice.calibration.neuron.validation import NeuronComparison
     from bruno_spice.calibration.traces.reading import Trace
+    from bruno_spice.devices.cards.base import NeuronCard
 
 
 def fit_neuron_command(
@@ -182,9 +183,9 @@ def _domains(text: str) -> tuple[int, ...]:
     return tuple(sorted({int(part) for part in parts}))
 
 
-def _parameters(card: "object") -> Table:
+def _parameters(card: "NeuronCard") -> Table:
     table = Table("parameter", "value", "unit", "stderr", "from")
-    for name, each in card.parameters.items():  # type: ignore[attr-defined]
+    for name, each in card.parameters.items():
         error = "" if each.stderr is None or not each.value else f"{100 * each.stderr / abs(each.value):.2g} %"
         table.add_row(name, f"{each.value:.5g}", each.unit, error, each.source)
     return table

@@ -1,9 +1,10 @@
 """Spikes of a membrane trace: where an output says so, or where the membrane falls faster than its input could pull it.
 
-    fall of the membrane by dV within dt  is a reset, where  dt - 2 sampling intervals < C dV / max |I|
+    fall of the membrane by dV within dt  is a reset, where  dt - 2 sampling intervals < C dV / (2 max |I|)
 
 with the capacitance C of the first part of the way up, before the film switches. Leak and inhibition are no faster
-than the largest current; a transistor that discharges the membrane is. The spike is at the last sample of the top.
+than the largest current; a transistor that discharges the membrane is, by far. The spike is at the last sample of the
+top.
 """
 
 import numpy as np
@@ -13,6 +14,7 @@ from bruno_spice.devices.stimulus import Stimulus
 
 Array = NDArray[np.float64]
 
+FASTER = 0.5
 HIGH, LOW, FIRST, STEP = 0.65, 0.35, 0.2, 0.08
 """Shares of the way from the start to the top: what a fall goes through, the linear way up, a step within a fall."""
 
@@ -65,7 +67,7 @@ def falls(time_s: Array, v: Array, stimulus: Stimulus) -> list[tuple[int, int]]:
         elif v[n] <= low and armed:
             armed = False
             sampling = time_s[min(top + 1, v.size - 1)] - time_s[top] + time_s[n] - time_s[n - 1]
-            if time_s[n] - time_s[top] - sampling < c * (high - low) / largest:
+            if time_s[n] - time_s[top] - sampling < FASTER * c * (high - low) / largest:
                 found.append((_last_of_top(v, top, STEP * height), n))
     return found
 

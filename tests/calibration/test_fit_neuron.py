@@ -128,7 +128,11 @@ def test_without_polarization_the_truth_lies_within_three_errors_of_noisy_traces
 
 def test_what_falls_by_inhibition_or_leak_is_no_spike(tmp_path, neuron):
     rng = np.random.default_rng(1)
-    for run in (inhibition(), network_like(4, 30)):
+    steady = simulate(neuron, Stimulus.dc(3e-9), 10e-3)
+    high_s = steady.crossings("v_mem_v", 2.3)[-1]  # on the second way up, short of the threshold
+    corners_s = np.array([0.0, 10e-6, high_s, high_s + 1e-6, high_s + 3e-3, high_s + 3.001e-3])
+    pulled = Stimulus(corners_s, 1e-9 * np.array([0.0, 3.0, 3.0, -4.0, -4.0, 3.0]), name="pulled down")
+    for run in (inhibition(), network_like(4, 30), (pulled, 20e-3)):
         columns = samples(neuron, run, 8000)
         expected = simulate(neuron, *run, rtol=1e-9).spike_times_s
         columns[1] += 5e-3 * rng.standard_normal(columns.shape[1])

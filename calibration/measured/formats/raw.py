@@ -161,6 +161,8 @@ def _read(path: Path, asked: Asked) -> Found:
             records += _steps(plot, values, where, asked)
         else:
             said.append(f"left out: {printable(plot.name) or 'a plot'}, which is no transient")
+    if not records:
+        raise InputError(f"{where}: a .raw file without a transient ({'; '.join(said[:5])})")
     return Found(records, tuple(dict.fromkeys(said)))
 
 

@@ -10,13 +10,14 @@ top.
 import numpy as np
 from numpy.typing import NDArray
 
+from bruno_spice.calibration.measured.noise import noise_of
 from bruno_spice.devices.stimulus import Stimulus
 
 Array = NDArray[np.float64]
 
 FASTER = 0.5
-HIGH, LOW, FIRST, STEP = 0.65, 0.35, 0.2, 0.08
-"""Shares of the way from the start to the top: what a fall goes through, the linear way up, a step within a fall."""
+HIGH, LOW, FIRST, NEAR = 0.65, 0.35, 0.2, 1e-3
+"""Shares of the way from the start to the top: what a fall goes through, the linear way up, what is still the top."""
 
 
 def output_spikes(time_s: Array, output_v: Array) -> Array:
@@ -58,6 +59,8 @@ def falls(time_s: Array, v: Array, stimulus: Stimulus) -> list[tuple[int, int]]:
     height = float(v.max() - v[0])
     high, low = v[0] + HIGH * height, v[0] + LOW * height
     largest = float(np.abs(stimulus.i_syn_a).max())
+    noise_v = noise_of(v)
+    near_v = 5 * noise_v if noise_v > NEAR * height else NEAR * height
     found: list[tuple[int, int]] = []
     armed = False
     for n in range(v.size):
@@ -68,12 +71,12 @@ def falls(time_s: Array, v: Array, stimulus: Stimulus) -> list[tuple[int, int]]:
             armed = False
             sampling = time_s[min(top + 1, v.size - 1)] - time_s[top] + time_s[n] - time_s[n - 1]
             if time_s[n] - time_s[top] - sampling < FASTER * c * (high - low) / largest:
-                found.append((_last_of_top(v, top, STEP * height), n))
+                found.append((_last_of_top(time_s, v, top, n, near_v), n))
     return found
 
 
-def _last_of_top(v: Array, at: int, step_v: float) -> int:
-    """The sample before the fall that `at` may be in the midst of; noise takes no steps of `step_v`."""
-    while at > 0 and v[at - 1] - v[at] > step_v:
-        at -= 1
-    return at
+def _last_of_top(time_s: Array, v: Array, at: int, end: int, near_v: float) -> int:
+    """The last sample within `near_v` of the top, which is at most the fall's own duration, to `end`, before `at`."""
+    start = int(np.searchsorted(time_s, time_s[at] - 2 * (time_s[end] - time_s[at])))
+    part = v[start : at + 1]
+    return start + int(np.flatnonzero(part >= part.max() - near_v)[-1])

@@ -141,6 +141,14 @@ def test_what_falls_by_inhibition_or_leak_is_no_spike(tmp_path, neuron):
         np.testing.assert_allclose(spikes, expected, atol=2 * run[1] / 8000)
 
 
+def test_a_fall_that_a_simulator_resolves_begins_at_its_top(tmp_path):
+    """A hundred samples within the fall, as adaptive steps put them there: none of them is the spike."""
+    time_s = np.concatenate([np.linspace(0.0, 1e-3, 500), 1e-3 + np.linspace(1e-9, 4e-7, 100), [1.2e-3]])
+    v = np.interp(time_s, [0.0, 1e-3, 1.0004e-3, 1.2e-3], [0.0, 2.5, 0.0, 0.0])
+    read = read_trace(Choice(table(tmp_path / "a.csv", np.array([time_s, v]), "t [ms],vm [V]")), Columns(), "3n")
+    assert read.recording.spice.spike_times_s == pytest.approx([1e-3], abs=2e-9)
+
+
 def test_a_noisy_current_becomes_the_corners_of_its_source():
     rng = np.random.default_rng(2)
     levels_a = rng.uniform(-5e-9, 30e-9, 20)

@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from bruno_spice.calibration.circuits.recording import Recording
 from bruno_spice.calibration.measured.choice import Choice
 from bruno_spice.calibration.measured.columns import pick
-from bruno_spice.calibration.measured.noise import noise_of
 from bruno_spice.calibration.measured.recognise import read_file
 from bruno_spice.calibration.measured.record import Asked, Column, Record
 from bruno_spice.calibration.measured.units import CURRENT_UNITS, TIME_UNITS, VOLTAGE_UNITS, Declared
 from bruno_spice.calibration.traces.current import Drive, constant, drive
-from bruno_spice.calibration.traces.spikes import capacitance_f, falls, output_spikes, threshold_spikes
+from bruno_spice.calibration.traces.spikes import capacitance_f, falls, output_spikes, threshold_spikes, trace_noise
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.files import is_file
 from bruno_spice.devices.reading import printable, shown
@@ -125,7 +124,7 @@ def _trace(
         spikes = threshold_spikes(time, v, columns.threshold_v)
     else:
         spikes = time[[top for top, _ in edges]]
-    noise_v = noise_of(v)
+    noise_v = trace_noise(time, v)
     v = _with_tops(time, v, edges, noise_v)
     if spikes.size and int(np.searchsorted(time, spikes[0])) * COARSE < 1:
         raise InputError(

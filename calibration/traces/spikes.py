@@ -10,14 +10,22 @@ top.
 import numpy as np
 from numpy.typing import NDArray
 
-from bruno_spice.calibration.measured.noise import noise_of
 from bruno_spice.devices.stimulus import Stimulus
 
 Array = NDArray[np.float64]
 
-FASTER = 0.5
+FASTER, WIDE = 0.5, 20.0
 HIGH, LOW, FIRST, NEAR = 0.65, 0.35, 0.2, 1e-3
 """Shares of the way from the start to the top: what a fall goes through, the linear way up, what is still the top."""
+
+
+def trace_noise(time_s: Array, v: Array) -> float:
+    """Noise of `v` (n,) at any `time_s`: the deviations from the line between both neighbours, robustly, in V."""
+    if v.size < 3:
+        return 0.0
+    share = (time_s[1:-1] - time_s[:-2]) / (time_s[2:] - time_s[:-2])
+    off = v[1:-1] - (1 - share) * v[:-2] - share * v[2:]
+    return float(1.4826 * np.median(np.abs(off) / np.sqrt(1 + share**2 + (1 - share) ** 2)))
 
 
 def output_spikes(time_s: Array, output_v: Array) -> Array:
@@ -59,7 +67,7 @@ def falls(time_s: Array, v: Array, stimulus: Stimulus) -> list[tuple[int, int]]:
     height = float(v.max() - v[0])
     high, low = v[0] + HIGH * height, v[0] + LOW * height
     largest = float(np.abs(stimulus.i_syn_a).max())
-    noise_v = noise_of(v)
+    noise_v = trace_noise(time_s, v)
     near_v = 5 * noise_v if noise_v > NEAR * height else NEAR * height
     found: list[tuple[int, int]] = []
     armed = False
@@ -76,7 +84,7 @@ def falls(time_s: Array, v: Array, stimulus: Stimulus) -> list[tuple[int, int]]:
 
 
 def _last_of_top(time_s: Array, v: Array, at: int, end: int, near_v: float) -> int:
-    """The last sample within `near_v` of the top, which is at most the fall's own duration, to `end`, before `at`."""
-    start = int(np.searchsorted(time_s, time_s[at] - 2 * (time_s[end] - time_s[at])))
+    """The last sample within `near_v` of the top, which is at most `WIDE` durations of the fall, to `end`, before `at`."""
+    start = int(np.searchsorted(time_s, time_s[at] - WIDE * (time_s[end] - time_s[at])))
     part = v[start : at + 1]
     return start + int(np.flatnonzero(part >= part.max() - near_v)[-1])

@@ -84,7 +84,7 @@ def falls(time_s: Array, v: Array, stimulus: Stimulus) -> list[tuple[int, int]]:
 
 
 def _last_of_top(time_s: Array, v: Array, at: int, end: int, near_v: float) -> int:
-    """The last sample within `near_v` of the top, which is at most `WIDE` durations of the fall, to `end`, before `at`."""
+    """The last sample within `near_v` of the top, which is at most `WIDE` durations of the fall (to `end`) ago."""
     start = int(np.searchsorted(time_s, time_s[at] - WIDE * (time_s[end] - time_s[at])))
     part = v[start : at + 1]
     return start + int(np.flatnonzero(part >= part.max() - near_v)[-1])

@@ -9,7 +9,7 @@ from bruno_spice.calibration.commands import card, confidence, data, netlist, rr
 from bruno_spice.calibration.commands.calibrate import calibrate_command
 from bruno_spice.calibration.commands.fits.app import fit_app
 from bruno_spice.calibration.commands.shared import options_of_all, run
-from bruno_spice.training.commands import bench, codesign, paper, program, redesign, runs, train, validate
+from bruno_spice.training.commands import bench, codesign, compare, paper, program, redesign, runs, train, validate
 
 app = typer.Typer(
     name="bruno",
@@ -38,6 +38,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "codesign": codesign.codesign_command,
     "redesign": redesign.redesign_command,
     "report": runs.report_command,
+    "compare": compare.compare_command,
     "sweep": runs.sweep_command,
     "program": program.program_command,
     "confidence": confidence.confidence_command,

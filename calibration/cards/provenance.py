@@ -1,7 +1,8 @@
 """Where a card comes from, and what of it stands in the netlist."""
 
 import datetime
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bruno_spice.calibration.errors import NetlistError
@@ -23,6 +24,20 @@ def provenance(deck: Netlist, overrides: Mapping[str, float], command: str, simu
         command=command,
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         overrides=dict(overrides),
+    )
+
+
+def of_measurement(paths: Sequence[Path], command: str) -> Provenance:
+    """The names of the files at `paths` with the hash of all of them, command and date (UTC)."""
+    whole = hashlib.sha256()
+    for path in paths:
+        whole.update(path.read_bytes())
+    return Provenance(
+        netlist=", ".join(path.name for path in paths),
+        sha256=whole.hexdigest(),
+        ngspice_version="a measurement",
+        command=command,
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
     )
 
 

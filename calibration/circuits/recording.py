@@ -36,7 +36,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """A neuron under `stimulus` in ngspice: signals ``v_mem_v`` and ``polarization``, and the spike times."""
+    """A neuron under `stimulus`, in SPICE or measured: ``v_mem_v``, ``polarization`` where known, the spike times."""
 
     stimulus: Stimulus
     spice: Waveform
@@ -52,9 +52,18 @@ class Recording:
         return self.stimulus.time_s.size == 2
 
     @property
+    def knows_polarization(self) -> bool:
+        """Whether the film's polarization was recorded, too."""
+        return "polarization" in self.spice.signals
+
+    @property
     def start(self) -> dict[str, float]:
-        """Where the circuit starts, as `transient.simulate` takes it; 0 V and -1 where it is that but for noise."""
-        v_start, polarization = (round(float(self.spice[name][0]), 3) + 0.0 for name in ("v_mem_v", "polarization"))
+        """Where the circuit starts, as `transient.simulate` takes it; 0 V and -1 where it is that but for noise.
+
+        A film whose polarization is not known starts at -1.
+        """
+        v_start = round(float(self.spice["v_mem_v"][0]), 3) + 0.0
+        polarization = round(float(self.spice["polarization"][0]), 3) if self.knows_polarization else -1.0
         return {
             "v_start": v_start if abs(v_start) > KICK_V else 0.0,
             "polarization_start": min(polarization, 1.0) if polarization > -1.0 + STATE / 2 else -1.0,
@@ -130,10 +139,10 @@ def measure_spikes(recordings: Sequence[Recording]) -> SpikeMeasures:
 
     The threshold is the membrane voltage at the spike; the reset level, to the millivolt, the membrane 50 us after it,
     or half the dead time where that is shorter, or where the membrane is kicked down when it is let go, the foot of the
-    ramp that follows. The polarization is read shortly before that. The dead time is by how much an interval between
-    spikes is longer than the way to the first one from the reset level (less half the initial ramp of the current):
-    median of the three fastest recordings, where it weighs most. After a kick, or where the film does not come back to
-    where it started, it is the time up to the foot of the ramp.
+    ramp that follows. The polarization is read shortly before that; where none was recorded it counts as -1. The dead
+    time is by how much an interval between spikes is longer than the way to the first one from the reset level (less
+    half the initial ramp of the current): median of the three fastest recordings, where it weighs most. After a kick,
+    or where the film does not come back to where it started, it is the time up to the foot of the ramp.
     Raises `FitError` where a recording holds no spike, or none holds two.
     """
     silent = [r.stimulus.name for r in recordings if r.spice.spike_times_s.size == 0]
@@ -161,8 +170,9 @@ def measure_spikes(recordings: Sequence[Recording]) -> SpikeMeasures:
     if v_released < v_reset - KICK_V:
         v_reset = round(float(v_released), 3)
     held_s = max(0.9 * float(released_s), 1e-6)
-    written = [p for r in repeated for p in r.spice.resampled(r.spice.spike_times_s[:-1] + held_s)["polarization"]]
-    polarization = min(max(round(float(np.median(written)), 3), -1.0), 1.0)
+    known = [r for r in repeated if r.knows_polarization]
+    written = [p for r in known for p in r.spice.resampled(r.spice.spike_times_s[:-1] + held_s)["polarization"]]
+    polarization = min(max(round(float(np.median(written or [-1.0])), 3), -1.0), 1.0)
     if v_reset < -KICK_V or abs(polarization - repeated[0].start["polarization_start"]) > STATE:
         dead_times = [t for t, _ in feet]
     return SpikeMeasures(v_threshold, v_reset, float(np.median(dead_times)), polarization)

@@ -46,8 +46,8 @@ def show_command(
 ) -> None:
     """Say which format a file has and which records: kind, points, amplitude, frequency, area, thickness, temperature.
 
-    Read are aixACCT TF Analyzer, Radiant Vision, Keithley 4200 workbooks, Keysight EasyEXPERT, IC-CAP, oscilloscopes
-    and plain tables, each recognised by its content.
+    Read are aixACCT TF Analyzer, Radiant Vision, Keithley 4200 workbooks, Keysight EasyEXPERT, IC-CAP, oscilloscopes,
+    transients of simulators (.raw, PSF ASCII) and plain tables, each recognised by its content.
     Examples: `bruno data show loops.dat`, `bruno data show loops.dat --record 4 --figure loop.png`
     """
     from bruno_spice.calibration.measured.figures import MOST_PANELS, records_figure

@@ -60,6 +60,7 @@ SimulatorOption = Annotated[
         help=f"What runs netlists: auto (the fastest installed one that takes the deck), {SIMULATORS.choices}.",
     ),
 ]
+ReportOption = Annotated[Path | None, typer.Option("--report", help="Also write the fit as one HTML page: FILE.html.")]
 NeuronCardOption = Annotated[Path | None, typer.Option(help="FeLIF card (default: the calibrated one).")]
 WorkersOption = Annotated[int, typer.Option(min=1, help="Worker processes.")]
 _until_the_end = ExitStack()

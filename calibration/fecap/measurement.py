@@ -14,7 +14,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bruno_spice.calibration.fecap.drive import without_noise
+from bruno_spice.calibration.measured.columns import pick
+from bruno_spice.calibration.measured.noise import without_noise
 from bruno_spice.calibration.measured.recognise import MeasuredFile, read_file
 from bruno_spice.calibration.measured.record import Asked, Column, Record
 from bruno_spice.calibration.measured.timing import times
@@ -127,7 +128,7 @@ def read_measurement(
     chosen = found.record(record)
     where = printable(str(path))
     time = _time(chosen, columns, frequency_hz, where)
-    voltage = _pick(chosen, ("voltage",), columns.voltage, "voltage", VOLTAGE_UNITS, where)
+    voltage = pick(chosen, ("voltage",), columns.voltage, "voltage", VOLTAGE_UNITS, where)
     area = area_m2 or chosen.area_m2
     kind, response, factor = _response(chosen, columns, area, where)
     second = _second(chosen, columns, kind, area, where)
@@ -226,32 +227,6 @@ def _asked(columns: Columns) -> Asked:
     return Asked(known, tuple(name for name in (*named, columns.current) if name) if all(named) else ())
 
 
-def _pick(
-    record: Record, what: tuple[str, ...], name: str | None, option: str, units: Mapping[str, float], where: str
-) -> Column:
-    """The column called `name`, or the only one that is one of `what`; raises `InputError` where there is none."""
-    there = ", ".join(printable(each.name) for each in record.columns[:20])
-    if name is not None:
-        bare = [each for each in record.columns if same_name(name) in (same_name(each.name), each.full_name)]
-        if not bare:
-            raise InputError(f"{where}: the record has no column {shown(name)}, only {there}")
-        if not bare[0].unit:
-            raise InputError(f"{where}: say in which unit the {option} is: --{option}-unit, one of {', '.join(units)}")
-        if bare[0].what not in what:
-            raise InputError(f"{where}: column {shown(name)} is in {bare[0].unit}, which is no {option}")
-        return bare[0]
-    fitting = [each for quantity in what for each in record.of(quantity)]
-    if len(fitting) == 1:
-        return fitting[0]
-    if fitting:
-        names = ", ".join(printable(each.name) for each in fitting)
-        raise InputError(f"{where}: {len(fitting)} columns could be the {option}: {names}; choose one with --{option}")
-    raise InputError(
-        f"{where}: no column is known to be the {option}; of {there}, name it and its unit: "
-        f"--{option} COLUMN --{option}-unit UNIT"
-    )
-
-
 def _time(record: Record, columns: Columns, frequency_hz: float | None, where: str) -> Column | str:
     """The column of times, or a text where the record has none."""
     if columns.time is None and not record.of("time"):
@@ -261,7 +236,7 @@ def _time(record: Record, columns: Columns, frequency_hz: float | None, where: s
             f"{where}: the record has no column of times; name it with --time and --time-unit, or give the frequency "
             "of its voltage, whose samples are then taken as equally spaced: --frequency, e.g. 1k"
         )
-    return _pick(record, ("time",), columns.time, "time", TIME_UNITS, where)
+    return pick(record, ("time",), columns.time, "time", TIME_UNITS, where)
 
 
 def _response(
@@ -270,7 +245,7 @@ def _response(
     """Charge or current, its column, and the factor to a density."""
     kind = columns.kind or ("charge" if record.of("charge density") or record.of("charge") else "current")
     units = CHARGE_UNITS | CHARGE_DENSITY_UNITS if kind == "charge" else CURRENT_UNITS | CURRENT_DENSITY_UNITS
-    found = _pick(record, (f"{kind} density", kind), columns.response, kind, units, where)
+    found = pick(record, (f"{kind} density", kind), columns.response, kind, units, where)
     if found.what != kind:
         return kind, found, 1.0
     if area_m2 is None:

@@ -1,4 +1,4 @@
-"""Records that were measured elsewhere: one module, and one line in `READERS`, for each kind of file."""
+"""Records that were measured or simulated elsewhere: one module, and one line in `READERS`, for each kind of file."""
 
 from typing import Any
 
@@ -26,6 +26,8 @@ READERS: Registry[Reader] = Registry(
         "xls": "bruno_spice.calibration.measured.formats.workbook:WORKBOOK",
         "easyexpert": "bruno_spice.calibration.measured.formats.easyexpert:EASYEXPERT",
         "iccap": "bruno_spice.calibration.measured.formats.iccap:ICCAP",
+        "raw": "bruno_spice.calibration.measured.formats.raw:RAW",
+        "psf": "bruno_spice.calibration.measured.formats.psf:PSF",
         "oscilloscope": "bruno_spice.calibration.measured.formats.oscilloscope:OSCILLOSCOPE",
         "table": "bruno_spice.calibration.measured.formats.plain:TABLE",
     },

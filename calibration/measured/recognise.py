@@ -1,6 +1,6 @@
 """Which format a file has, said by the file: each reader looks at its head, and the first whose own it is reads it.
 
-What a simulator wrote is no measurement. It is recognised too, so that the error can say what it is.
+Formats that are not read are recognised too, so that the error can say what they are.
 """
 
 from dataclasses import dataclass
@@ -16,10 +16,12 @@ from bruno_spice.devices.tables import same_name
 MOST_LISTED = 12
 OTHERS = (
     (lambda start: "$&%#" in start, "output of HSPICE (.tr0, .sw0, .ac0)"),
-    (lambda start: '"PSFversion"' in start or "PSFversion" in start[:200], "output of Spectre (PSF)"),
-    (lambda start: "Plotname:" in start and "Flags:" in start, "a .raw file of ngspice or LTspice"),
+    (
+        lambda start: "PSFversion" in start[:200] and not start.lstrip().startswith("HEADER"),
+        "binary output of Spectre (PSF)",
+    ),
 )
-"""What is recognised and not read: outputs of simulators."""
+"""What is recognised and not read: outputs of simulators in formats that no kept library reads."""
 ZIP = "PK\x03\x04"
 
 
@@ -77,8 +79,8 @@ def _recognised(path: Path) -> str:
     for is_it, what in OTHERS:
         if is_it(start):
             raise InputError(
-                f"{printable(str(path))}: {what}, which is not read here: this is a simulation, not a measurement; "
-                "write its traces as a table with a header if they are to be read"
+                f"{printable(str(path))}: {what}, which is not read here; write its traces as PSF ASCII or as a table "
+                "with a header"
             )
     if start.startswith(ZIP):
         raise InputError(f"{printable(str(path))}: a zip archive or .xlsx workbook; save the sheet as CSV or as .xls")

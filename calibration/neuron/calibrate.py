@@ -141,7 +141,7 @@ def calibrate_neuron(
     selection = record(stimuli.selection_runs(drive), netlist, overrides, farm) if len(domains) > 1 else []
     held_out = record(stimuli.validation_runs(network_traces, drive), netlist, overrides, farm)
     start = start_parameters(measure_spikes(fitted), {name: p.value for name, p in known.items()}, model)
-    trials = [_try(k, fitted, selection, start, notice) for k in sorted(domains)]
+    trials = [fit_domains(k, fitted, selection, start, notice) for k in sorted(domains)]
     chosen, why = choose(trials)
     for held in chosen.fit.held:
         notice(f"'{held.name}' ended on its bound and is held there: {chosen.fit.values[held.name]:g}")
@@ -152,7 +152,7 @@ def calibrate_neuron(
         card_entries(chosen.parameters, chosen.fit, known),
         domains=chosen.domains,
         covariance=chosen.fit.covariance(),
-        envelope=_envelope([*fitted, *held_out]),
+        envelope=envelope([*fitted, *held_out]),
         fit=doubted(belief(chosen.fit), score)
         | {
             "domains_chosen": why,
@@ -176,15 +176,17 @@ def calibrate_neuron(
     return NeuronCalibration(card, fitted, held_out, fitted_comparisons, held_out_comparisons, drive)
 
 
-def doubted(belief: dict[str, Any], score: NetworkScore) -> dict[str, Any]:
-    """`belief`, or a doubt where network-like input shows another neuron: a good fit of first spikes is not enough."""
+def doubted(
+    belief: dict[str, Any], score: NetworkScore, where: str = "on network-like input", whose: str = "SPICE's"
+) -> dict[str, Any]:
+    """`belief`, or a doubt where held-out input shows another neuron: a good fit of first spikes is not enough."""
     if not belief["believed"] or score.spikes < JUDGED_SPIKES or score.matched_fraction >= LEAST_MATCHED:
         return belief
     return {
         "believed": False,
         "doubt": (
-            f"on network-like input only {100 * score.matched_fraction:.0f} % of {score.spikes} spikes come within "
-            "1 ms of SPICE's: the model does not describe this circuit"
+            f"{where} only {100 * score.matched_fraction:.0f} % of {score.spikes} spikes come within 1 ms of {whose}: "
+            "the model does not describe this circuit"
         ),
     }
 
@@ -292,9 +294,10 @@ def choose(trials: Sequence[Trial]) -> tuple[Trial, str]:
     )
 
 
-def _try(
-    domains: int, fitted: list[Recording], selection: list[Recording], start: NeuronParameters, notice: Notice
+def fit_domains(
+    domains: int, fitted: Sequence[Recording], selection: Sequence[Recording], start: NeuronParameters, notice: Notice
 ) -> Trial:
+    """The fit with that number of `domains`, from `start`, and its error on the `selection`."""
     notice(f"fitting {start.model.label} with {domains} domain{'s' if domains > 1 else ''}")
     arrays = [a for r in fitted for a in (r.spice.time_s, *r.spice.signals.values(), r.spice.spike_times_s)]
     arrays += [a for r in fitted for a in (r.stimulus.time_s, r.stimulus.i_syn_a)]
@@ -315,7 +318,8 @@ def _try(
     return Trial(domains, result, parameters, found["spike_time_scale"], rms)
 
 
-def _envelope(recordings: list[Recording]) -> dict[str, Range]:
+def envelope(recordings: Sequence[Recording]) -> dict[str, Range]:
+    """The currents, voltages and spike rates that `recordings` cover."""
     currents = _span([x for r in recordings for x in _span(r.stimulus.i_syn_a)])
     voltages = _span([x for r in recordings for x in _span(r.spice["v_mem_v"])])
     rates = [1.0 / float(np.diff(r.spice.spike_times_s).mean()) for r in recordings if r.spice.spike_times_s.size > 1]

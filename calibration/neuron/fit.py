@@ -105,7 +105,7 @@ def with_values(start: NeuronParameters, values: dict[str, float]) -> NeuronPara
 
 
 def first_spike_residual(recording: Recording, parameters: NeuronParameters, scales: Scales) -> Array:
-    """Deviation from SPICE up to the first spike, (2 POINTS + 1,): voltage, polarization, ln of the spike time.
+    """Deviation from SPICE up to the first spike, (`sample_count`,): voltage, polarization, ln of the spike time.
 
     A model that does not spike within three times SPICE's time is read as spiking there, so that the residual stays
     finite and points back.
@@ -118,13 +118,15 @@ def first_spike_residual(recording: Recording, parameters: NeuronParameters, sca
     share = (np.arange(POINTS) + 0.5) / POINTS
     spice_part = recording.spice.resampled(share * spike_s)
     model_part = model.resampled(share * model_spike_s)
-    return np.concatenate(
-        [
-            (model_part["v_mem_v"] - spice_part["v_mem_v"]) / scales.voltage_v,
-            (model_part["polarization"] - spice_part["polarization"]) / scales.polarization,
-            [np.log(model_spike_s / spike_s) / scales.spike_time],
-        ]
-    )
+    parts = [(model_part["v_mem_v"] - spice_part["v_mem_v"]) / scales.voltage_v]
+    if recording.knows_polarization:
+        parts.append((model_part["polarization"] - spice_part["polarization"]) / scales.polarization)
+    return np.concatenate([*parts, [np.log(model_spike_s / spike_s) / scales.spike_time]])
+
+
+def sample_count(recording: Recording) -> int:
+    """How many residuals a recording has: a measured one has no polarization."""
+    return (2 if recording.knows_polarization else 1) * POINTS + 1
 
 
 def staged_start(recordings: Sequence[Recording], measured: NeuronParameters, scales: Scales) -> NeuronParameters:
@@ -158,7 +160,7 @@ def fit_neuron(
         return np.concatenate([first_spike_residual(recording, trial, scales) for recording in recordings])
 
     what = f"{start.model.label} fit with K = {start.domains}"
-    groups = np.repeat(np.arange(len(recordings)), 2 * POINTS + 1)
+    groups = np.repeat(np.arange(len(recordings)), [sample_count(r) for r in recordings])
     result = best_fit(residual, free, what=what, groups=groups, max_evaluations=MAX_EVALUATIONS)
     fitted = with_values(start, result.values)
     if fitted.shares[0] <= 0:

@@ -1,6 +1,6 @@
 """What a neuron's first ramp tells without a search: start values of the fit, in closed form.
 
-Charge is conserved whatever the polarization does, so with p = P/Ps (a measured signal)
+Charge is conserved whatever the polarization does, so with p = P/Ps (recorded, or estimated as below)
 
     int I dt = C V + A Ps (p - p(0)) + I_dsc t + I0 int A (exp(V/V_t) - 1) dt
 
@@ -10,6 +10,10 @@ current switches polarization, so around the middle of its change of p
     k_dep Ps / k_cap = dV/dp,  t_int = eps0 eps_int (dV/dp) / Ps    slope: the depolarization field
     tau(E) = A Ps (1 - p) / I  at  E = k_cap V - k_dep Ps p         level: one point of tau(E) for each current
     ln ln(tau / tau_0) = alpha (ln E_a - ln E)                      a straight line in ln E
+
+Where the polarization was not recorded (a measured trace), what the capacitance before the plateau does not take has
+switched, and at the spike all of it has: p = 2 q/q_spike - 1 with q = int I dt - C V. The capacitance is the slope
+of charge against voltage on the first fifth of the way up.
 
 A film of normally distributed coercive fields has a plateau that follows the quantiles of the normal distribution,
 q(u), u = (1 + p)/2. One domain with a depolarization field makes a straight line of it; K domains a line with steps.
@@ -29,6 +33,7 @@ from bruno_spice.calibration.circuits.recording import Recording
 from bruno_spice.calibration.errors import FitError
 from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 from bruno_spice.devices.physics import EPS_0
+from bruno_spice.devices.waveform import Waveform
 
 Array = NDArray[np.float64]
 
@@ -39,6 +44,8 @@ SLOPES = (np.nan, 1.69, 1.63, 1.54, 1.51, 1.47, 1.45, 1.43)
 MOST_DOMAINS = len(SLOPES) - 1
 QUARTILES = (0.25, 0.5, 0.75)
 SAMPLES = 2000
+LINEAR = 0.2
+"""Share of the way up in which a film of unknown polarization counts as not yet switching."""
 SLOWNESS = 100.0
 """The fastest switching time of the recordings over tau_0, to the decade. A ratio so large leaves tau_0 open: over the
 fields of a neuron it trades off against alpha and the activation field."""
@@ -46,6 +53,7 @@ fields of a neuron it trades off against alpha and the activation field."""
 
 def closed_form_start(recordings: Sequence[Recording], measured: NeuronParameters) -> NeuronParameters:
     """`measured` with the capacitance, leaks and switching parameters that the first ramps of `recordings` show."""
+    recordings = [r if r.knows_polarization else _with_polarization(r) for r in recordings]
     x = _with_charges(recordings, measured)
     level_v, slope_v, time_s = _plateaus(recordings, x)
     t_int = EPS_0 * x.eps_int * np.median(slope_v) / x.saturation_polarization
@@ -58,7 +66,7 @@ def with_tails(recordings: Sequence[Recording], one: NeuronParameters, domains: 
     """The K = 1 fit `one` as a film of `domains` domains: the first for most of it, the others in its tails."""
     if not 2 <= domains <= MOST_DOMAINS:
         raise FitError(f"FeLIF is fitted with 1 to {MOST_DOMAINS} domains, not {domains}")
-    level_v = _plateaus(recordings, one)[0]
+    level_v = _plateaus([r if r.knows_polarization else _with_polarization(r) for r in recordings], one)[0]
     sigma = one.k_dep * one.saturation_polarization / SLOPES[1]
     lower, upper = TAILS.get(domains // 2, ()), TAILS.get((domains - 1) // 2, ())
     steps = np.array([0.0, *(-z for z, _ in lower), *(z for z, _ in upper)])
@@ -97,6 +105,22 @@ def _with_charges(recordings: Sequence[Recording], x: NeuronParameters) -> Neuro
         leak_discharge=float(np.clip(discharge, 1e-13, 1e-9)),
         leak_density=float(np.clip(density, 2e-6, 1.0)),
     )
+
+
+def _with_polarization(recording: Recording) -> Recording:
+    """`recording` with the polarization that its charges tell, up to its first spike and 1 from there."""
+    spike_s = recording.spice.spike_times_s[0]
+    time = np.linspace(0.0, spike_s, SAMPLES)
+    v = recording.spice.resampled(time)["v_mem_v"]
+    charge = _integral(recording.stimulus.at(time), time)
+    low = v[0] + LINEAR * (v.max() - v[0])
+    early = slice(0, max(int(np.argmax(v > low)), 2))
+    rise = v[early] - v[0]
+    capacitance = float(rise @ charge[early] / max(rise @ rise, 1e-12))
+    switched = np.maximum.accumulate(np.clip(charge - capacitance * (v - v[0]), 0.0, None))
+    known = 2.0 * np.interp(recording.spice.time_s, time, switched) / max(float(switched[-1]), 1e-30) - 1.0
+    signals = {**recording.spice.signals, "polarization": known}
+    return Recording(recording.stimulus, Waveform(recording.spice.time_s, signals, recording.spice.spike_times_s))
 
 
 def _integral(values: Array, time_s: Array) -> Array:

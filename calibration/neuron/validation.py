@@ -54,10 +54,11 @@ class NeuronComparison:
     interval_error_worst: float | None
     voltage_rms_v: float
     """Up to the first spike of either, as `polarization_rms`."""
-    polarization_rms: float
+    polarization_rms: float | None
+    """None where it was not recorded, as `polarization_rms_all`."""
     voltage_rms_all_v: float
     """Over the whole trace but for the spikes, as `polarization_rms_all`."""
-    polarization_rms_all: float
+    polarization_rms_all: float | None
 
     @property
     def matched_fraction(self) -> float:
@@ -70,7 +71,7 @@ class NeuronComparison:
 
 
 def compare(spice: Waveform, model: Waveform, stimulus: str = "", dead_time_s: float = 300e-6) -> NeuronComparison:
-    """Compare `model` with `spice`; both have the signals ``v_mem_v`` and ``polarization``."""
+    """Compare `model` with `spice`; both have the signal ``v_mem_v`` and, where it is known, ``polarization``."""
     t_stop_s = float(min(spice.time_s[-1], model.time_s[-1]))
     spikes, others = spice.spike_times_s, model.spike_times_s
     both_spike = spikes.size > 0 and others.size > 0
@@ -82,6 +83,7 @@ def compare(spice: Waveform, model: Waveform, stimulus: str = "", dead_time_s: f
     first_s = np.linspace(0.0, min(ends), SAMPLES, endpoint=False)
     all_s = np.linspace(0.0, t_stop_s, SAMPLES)
     all_s = all_s[between_spikes(all_s, np.concatenate([spikes, others]), dead_time_s)]
+    has_film = "polarization" in spice.signals
 
     return NeuronComparison(
         stimulus=stimulus,
@@ -94,9 +96,9 @@ def compare(spice: Waveform, model: Waveform, stimulus: str = "", dead_time_s: f
         interval_error_median=float(np.median(errors)) if errors.size else None,
         interval_error_worst=float(np.max(errors)) if errors.size else None,
         voltage_rms_v=rms_difference(spice, model, "v_mem_v", first_s),
-        polarization_rms=rms_difference(spice, model, "polarization", first_s),
+        polarization_rms=rms_difference(spice, model, "polarization", first_s) if has_film else None,
         voltage_rms_all_v=rms_difference(spice, model, "v_mem_v", all_s),
-        polarization_rms_all=rms_difference(spice, model, "polarization", all_s),
+        polarization_rms_all=rms_difference(spice, model, "polarization", all_s) if has_film else None,
     )
 
 
@@ -124,7 +126,7 @@ def validate_neuron(recordings: Sequence[Recording], parameters: NeuronParameter
 
 @dataclass(frozen=True)
 class NetworkScore:
-    """All network-like traces together."""
+    """Several traces together: the network-like ones, or all that were held out."""
 
     traces: int
     spikes: int
@@ -135,7 +137,11 @@ class NetworkScore:
 
 def network_score(comparisons: Sequence[NeuronComparison]) -> NetworkScore:
     """Pool the comparisons under network-like input, where a spike near threshold may slip to the next input."""
-    pooled = [c for c in comparisons if c.stimulus.startswith("network-like")]
+    return pooled_score([c for c in comparisons if c.stimulus.startswith("network-like")])
+
+
+def pooled_score(pooled: Sequence[NeuronComparison]) -> NetworkScore:
+    """All of these comparisons together."""
     spice, model, matched = (sum(getattr(c, f"spikes_{x}") for c in pooled) for x in ("spice", "model", "matched"))
     return NetworkScore(
         traces=len(pooled),

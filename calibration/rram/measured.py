@@ -6,8 +6,6 @@ Every second device is left out first: what a card of the others draws is compar
     misread                 share of devices beyond the midpoint to an adjacent level
 """
 
-import datetime
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from bruno_spice.calibration.cards.provenance import of_measurement
 from bruno_spice.calibration.rram.distributions import Array
 from bruno_spice.calibration.rram.estimates import Writes, relaxation, set_curve, verified, writes
 from bruno_spice.calibration.rram.levels import overlapping
 from bruno_spice.calibration.rram.tables import CellTable, sound
 from bruno_spice.devices.cards.measured import LevelOverlap, MeasuredCard, ReadNoise
-from bruno_spice.devices.cards.parts import Parameter, Provenance, Range
+from bruno_spice.devices.cards.parts import Parameter, Range
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.reading import printable
 from bruno_spice.devices.rram.filament import Levels
@@ -94,7 +93,8 @@ def fit_measured(
             parameters[name] = Parameter(value=value, unit=unit, source=source)
     fields |= {
         "envelope": _envelope(curve, found),
-        "provenance": origin or _provenance([*(t.path for t in tables), *([noise_path] if noise_path else [])]),
+        "provenance": origin
+        or of_measurement([*(t.path for t in tables), *([noise_path] if noise_path else [])], "bruno fit rram"),
     }
     card = MeasuredCard.build(parameters, **fields)
     cell = MeasuredCell(card)
@@ -127,19 +127,6 @@ def _envelope(curve: Any, found: Writes | None) -> dict[str, Range]:
         if len(found.time_s):
             spans["time"] = Range(min=float(found.time_s[0]), max=float(found.time_s[-1]), unit="s")
     return spans
-
-
-def _provenance(paths: Sequence[Path]) -> Provenance:
-    whole = hashlib.sha256()
-    for path in paths:
-        whole.update(path.read_bytes())
-    return Provenance(
-        netlist=", ".join(path.name for path in paths),
-        sha256=whole.hexdigest(),
-        ngspice_version="a measurement",
-        command="bruno fit rram",
-        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
-    )
 
 
 def drawn_s(cell: MeasuredCell, levels_s: Array, time_s: float, devices: int, rng: np.random.Generator) -> Array:

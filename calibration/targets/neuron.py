@@ -149,8 +149,8 @@ def _line(
     return go.Scatter(x=x.round(5), y=y.round(5), line=line, name=name, legendgroup=name, showlegend=showlegend)
 
 
-def comparison_table(comparisons: list[NeuronComparison], what: str = "Held out") -> Table:
-    """Figures of merit, a row a stimulus."""
+def comparison_table(comparisons: list[NeuronComparison], what: str = "Held out", whose: str = "SPICE") -> Table:
+    """Figures of merit, a row a stimulus; `whose` are the spikes beside the model's."""
 
     def percent(value: float | None) -> str:
         return "–" if value is None else f"{100 * value:+.2f} %"
@@ -164,13 +164,13 @@ def comparison_table(comparisons: list[NeuronComparison], what: str = "Held out"
             percent(c.interval_error_worst),
             f"{100 * c.matched_fraction:.0f} %",
             f"{1e3 * c.voltage_rms_v:.0f} / {1e3 * c.voltage_rms_all_v:.0f} mV",
-            f"{c.polarization_rms:.3f} / {c.polarization_rms_all:.3f}",
+            "–" if c.polarization_rms is None else f"{c.polarization_rms:.3f} / {c.polarization_rms_all:.3f}",
         ]
         for c in comparisons
     ]
     header = [
         "stimulus",
-        "spikes SPICE / model",
+        f"spikes {whose} / model",
         "first spike",
         "its error",
         "worst interval",

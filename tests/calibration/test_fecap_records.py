@@ -8,13 +8,14 @@ import pytest
 
 from bruno_spice.calibration.benches.fecap import FILM_NETLIST, FeCAPRun, simulate_fecaps
 from bruno_spice.calibration.fecap.coverage import case
-from bruno_spice.calibration.fecap.drive import drive, without_noise
+from bruno_spice.calibration.fecap.drive import drive
 from bruno_spice.calibration.fecap.fit import fit_fecap
 from bruno_spice.calibration.fecap.measurement import Columns, measurement, read_measurement
 from bruno_spice.calibration.fecap.predict import predict, summary
 from bruno_spice.calibration.fecap.problem import Part
 from bruno_spice.calibration.fecap.result import notes, param_include
 from bruno_spice.calibration.measured.choice import Choice, choices
+from bruno_spice.calibration.measured.noise import without_noise
 from bruno_spice.calibration.spice.netlist import Netlist
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.fecap.film import charge_density

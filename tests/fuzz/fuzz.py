@@ -72,7 +72,7 @@ def one(kind_name: str, seed: int, folder: Path) -> dict[str, Any]:
 
 def prepared(folder: str, kinds: list[str]) -> None:
     """Make this process one that reads inputs of `kinds` in `folder`."""
-    sys.path[:0] = [str(HERE), str(HERE.parents[1])]
+    sys.path[:0] = [str(HERE), str(HERE.parents[1] / "linked"), str(HERE.parents[1])]
     resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
     os.environ |= {"FUZZ_CANARY": f"{folder}/PWNED", "FUZZ_FOLDER": folder}
     from kinds import prepare
@@ -140,7 +140,7 @@ def fuzz(
     count: int, seed: int, jobs: int, kinds: list[str], out: Path, seconds: float = float("inf")
 ) -> dict[str, Any]:
     """Read `count` inputs in `jobs` processes, or those of `seconds`; what must not happen, and the first of them."""
-    sys.path[:0] = [str(HERE), str(HERE.parents[1])]
+    sys.path[:0] = [str(HERE), str(HERE.parents[1] / "linked"), str(HERE.parents[1])]
     from kinds import KINDS
 
     weights = [KINDS[name].weight for name in kinds]
@@ -198,7 +198,7 @@ def fuzz(
 
 def main() -> int:
     """Read the command line and fuzz."""
-    sys.path[:0] = [str(HERE), str(HERE.parents[1])]
+    sys.path[:0] = [str(HERE), str(HERE.parents[1] / "linked"), str(HERE.parents[1])]
     from kinds import KINDS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -54,6 +54,23 @@ def _cells(folder: Path, data: bytes, rng: random.Random) -> Outcome:
     return called(lambda: fit_measured([read_cells(path)]))
 
 
+def _traces() -> list[bytes]:
+    rows = [(n * 1e-5, 2.5 * (n % 150) / 150, 3.0 if n else 0.0) for n in range(400)]
+    return [
+        ("t [s],vm [V],i [nA]\n" + "\n".join(f"{t:.6g},{v:.6g},{i:g}" for t, v, i in rows)).encode(),
+        ("t [s];vm [V]\n" + "\n".join(f"{t:.6g};{v:.6g}" for t, v, _ in rows)).replace(".", ",").encode(),
+    ]
+
+
+def _trace(folder: Path, data: bytes, rng: random.Random) -> Outcome:
+    """A membrane trace with its current, in a column or as a constant."""
+    from bruno_spice.calibration.measured.choice import Choice
+    from bruno_spice.calibration.traces.reading import Columns, read_trace
+
+    path = written(folder, "trace.csv", data)
+    return called(lambda: read_trace(Choice(path), Columns(), rng.choice((None, "3n"))))
+
+
 def _tester(*names: str) -> Callable[[], list[bytes]]:
     return lambda: [(CASES / "measured" / name).read_bytes() for name in names]
 
@@ -76,6 +93,14 @@ ICCAP_LINES = (
     b"BEGIN_DB", b"END_DB", b"BEGIN_HEADER", b"END_HEADER", b" ICCAP_VAR VG 0", b" #VD ID", b" #", b"ICCAP_INPUTS",
     b"  X V A B C D LIN 9 0 1 99999999 1", b"  X V LIN", b"  X V LIST 1 3 1 2 3", b"  X V SYNC 1 0 VG", b"  X V ESYNC",
 )  # fmt: skip
+RAW_LINES = (
+    b"Binary:", b"Values:", b"Title: x", b"Flags: real stepped", b"Flags: complex", b"No. Points: 999999999",
+    b"No. Variables: 0", b"No. Points: 63", b"Variables:", b"\t2\tv(x)\tvoltage", b"\t1\tv(x)\tvoltage\x1b[31m",
+)  # fmt: skip
+PSF_LINES = (
+    b"HEADER", b"TYPE", b"SWEEP", b"TRACE", b"VALUE", b"END", b'"a" "V"', b'"group" GROUP 999999999', b'"time" 1e400',
+    b'"V" STRUCT(', b"PROP(", b")", b'"time" 5e-4', b'"\x1b[31m" "V"', b'"group" 1 2 3',
+)  # fmt: skip
 
 TESTERS: dict[str, Kind] = {
     "free table": Kind(0.06, _free_tables, _tester_file),
@@ -90,5 +115,8 @@ TESTERS: dict[str, Kind] = {
     "easyexpert": Kind(0.04, _tester("easyexpert.csv"), _tester_file, EASYEXPERT_LINES),
     "iccap": Kind(0.04, _tester("iccap.mdm"), _tester_file, ICCAP_LINES),
     "cells": Kind(0.04, _tester("rram_set.csv", "rram_relaxation.csv", "rram_reads.tsv"), _cells),
+    "raw": Kind(0.04, _tester("ngspice.raw", "ltspice.raw"), _tester_file, RAW_LINES),
+    "psf": Kind(0.04, _tester("spectre.tran"), _tester_file, PSF_LINES),
+    "trace": Kind(0.04, _traces, _trace),
     "oscilloscope": Kind(0.04, _tester("oscilloscope.csv"), _tester_file),
 }

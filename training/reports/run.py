@@ -43,7 +43,7 @@ def write_run_report(run: Path) -> Path:
         *validation_sections(folder),
         *retention_sections(folder, cards),
         Section("Devices", tables=devices),
-        Section("Configuration", tables=[_configuration(config)]),
+        Section("Configuration", tables=[Table("config.yaml", ["setting", "value"], configuration(config))]),
     ]
     return write_page(run / "report.html", f"Run {run.name}", lead, sections)
 
@@ -86,9 +86,9 @@ def _device(name: str, card: Card, result: dict[str, Any]) -> Table:
     return Table(f"{name} card", ["", ""], rows)
 
 
-def _configuration(config: RunConfig) -> Table:
-    """A setting a row, named as ``bruno train --set`` takes it."""
-    rows = []
+def configuration(config: RunConfig) -> list[list[str]]:
+    """A setting a row, named as ``bruno train --set`` takes it, and its value."""
+    rows: list[list[str]] = []
     for section, value in config.model_dump(mode="json").items():
         nested = isinstance(value, dict) and section != "task_options"
         rows += (
@@ -96,7 +96,7 @@ def _configuration(config: RunConfig) -> Table:
             if nested
             else [[section, _yaml(value)]]
         )
-    return Table("config.yaml", ["setting", "value"], rows)
+    return rows
 
 
 def _yaml(value: Any) -> str:

@@ -79,7 +79,8 @@ class KnownError:
         """The worst held-out stimulus of `card`; nothing is known where the card was not validated."""
         rows = card.validation.get("stimuli", [])
         voltage = max((row["voltage_rms_all_v"] for row in rows), default=0.0)
-        polarization = max((row["polarization_rms_all"] for row in rows), default=0.0)
+        seen = [row["polarization_rms_all"] for row in rows]
+        polarization = max((each for each in seen if each is not None), default=0.0)
         x = NeuronParameters.from_card(card)
         charge = missing_charge(x.v_threshold - voltage, 1 - polarization, x)
         return cls(voltage, polarization, float(charge), card.envelope.get("i_syn"))

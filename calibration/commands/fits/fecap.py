@@ -15,6 +15,7 @@ from bruno_spice.calibration.commands.data import FormatOption, RecordOption, Un
 from bruno_spice.calibration.commands.shared import (
     GroupsOption,
     JsonOption,
+    ReportOption,
     SimulatorOption,
     keep_to_this_command,
     number_option,
@@ -25,7 +26,7 @@ from bruno_spice.calibration.commands.shared import (
 from bruno_spice.calibration.errors import FitError
 from bruno_spice.calibration.presentation.terminal import Terminal
 from bruno_spice.devices.errors import InputError
-from bruno_spice.devices.files import write_atomic
+from bruno_spice.devices.files import refuse_folder, write_atomic
 from bruno_spice.devices.units import parse_spice_number
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def fit_fecap_command(
     simulator: SimulatorOption = "ngspice",
     keep_flagged: Annotated[bool, typer.Option("--keep-flagged", help="Fit clipped samples and outliers too.")] = False,
     out: Annotated[Path, typer.Option(help="Folder of fecap.param, fecap.json and the figures.")] = Path("fecap_fit"),
+    report: ReportOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Fit the FeCAP netlist to measured P-V loops, PUND sequences or pulse trains of a film, and check it in SPICE.
@@ -96,6 +98,7 @@ def fit_fecap_command(
     --set 3:tempk=400`
     """
     from bruno_spice.calibration.benches.fecap import FECAP_NETLIST
+    from bruno_spice.calibration.commands.fits.pages import fecap_page
     from bruno_spice.calibration.fecap.candidates import MAY_BE_OWN
     from bruno_spice.calibration.fecap.figures import fecap_figure, records_figure
     from bruno_spice.calibration.fecap.fit import fit_fecap
@@ -129,17 +132,19 @@ def fit_fecap_command(
                 f"--own {name}: a record cannot have that for itself; choose among {', '.join(MAY_BE_OWN)}"
             )
     count = len(chosen)
+    if report is not None:
+        refuse_folder(report)
     keep_to_this_command(out)
     spice = simulator_for(simulator, Netlist.load(FECAP_NETLIST))
     farm = Farm(simulator=spice)
-    with _progress() as report:
+    with _progress() as progress:
         found = fit_fecap(
             measured[:count],
             known | shared,
             _words(free) if free else None,
             keep_flagged,
             farm,
-            report,
+            progress,
             own=mine[:count],
             own_names=own_names,
             terms=_words(terms),
@@ -159,6 +164,8 @@ def fit_fecap_command(
         title = f"predicted by the film of {names[0] if count == 1 else f'{count} records'}"
         save(records_figure([each.record for each in seen], unseen, "predicted", title), out / "prediction.png")
         wrote.append(out / "prediction.png")
+    if report is not None:
+        wrote.append(fecap_page(report, found, names, list(zip(unseen, seen, strict=True)), wrote[2:]))
     if as_json:
         print_json(result)
     else:

@@ -10,6 +10,7 @@ from rich.table import Table
 from bruno_spice.calibration.commands.data import RecordOption
 from bruno_spice.calibration.commands.shared import (
     JsonOption,
+    ReportOption,
     SimulatorOption,
     messages,
     number_option,
@@ -48,6 +49,7 @@ def fit_rram_command(
     simulator: SimulatorOption = "ngspice",
     record: RecordOption = None,
     out: Annotated[Path, typer.Option(help="The card; a figure lies beside it.")] = Path("rram.json"),
+    report: ReportOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a card of measured RRAM cells: SET curves, levels after verifying, relaxation, read noise.
@@ -62,6 +64,7 @@ def fit_rram_command(
     the deck are fitted to it in the simulator: values into OUT and OUT with .param, overlay into OUT with .png.
     Example: `bruno fit rram iv.csv --netlist spice_netlists/testbenches/rram_iv.cir --free dwa,ninit --out iv.json`
     """
+    from bruno_spice.calibration.commands.fits.pages import rram_page
     from bruno_spice.calibration.presentation.style import save
     from bruno_spice.calibration.rram.measured import fit_measured
     from bruno_spice.calibration.rram.measured_figures import measured_figure
@@ -69,6 +72,10 @@ def fit_rram_command(
     from bruno_spice.calibration.rram.tables import read_cells
 
     refuse_folder(out)
+    if report is not None:
+        refuse_folder(report)
+    if netlist is not None and report is not None:
+        raise InputError("--report goes with a card of measured cells, not with --netlist")
     if netlist is not None:
         if free is None or len(paths) != 1:
             raise InputError("--netlist takes one I-V record, and --free says what to fit: --free dwa,ninit")
@@ -91,6 +98,8 @@ def fit_rram_command(
     figure = out.with_suffix(".png")
     card.save(out)
     save(measured_figure(found, reads), figure)
+    if report is not None:
+        rram_page(report, found, figure)
     if as_json:
         print_json({"card": str(out), "figure": str(figure), "said": found.said, "unknown": card.unknown,
                     "validation": card.validation, "overlap": [at.model_dump() for at in card.overlap]})  # fmt: skip
@@ -116,7 +125,7 @@ def fit_rram_command(
         )
     for unknown in card.unknown:
         typer.echo(f"not known: {unknown}")
-    typer.echo(f"wrote {out} and {figure}")
+    typer.echo(f"wrote {out}, {figure} and {report}" if report else f"wrote {out} and {figure}")
 
 
 def _fit_netlist(

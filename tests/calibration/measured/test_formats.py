@@ -40,6 +40,9 @@ def values(record, name):
         ("easyexpert.csv", "easyexpert", ["sweep"] * 3, [3, 3, 2]),
         ("iccap.mdm", "iccap", ["sweep"] * 2, [3, 3]),
         ("oscilloscope.csv", "oscilloscope", ["trace"], [5]),
+        ("ngspice.raw", "raw", ["transient"], [63]),
+        ("ltspice.raw", "raw", ["transient"] * 2, [6, 6]),
+        ("spectre.tran", "psf", ["transient"], [6]),
     ],
 )
 def test_a_file_is_recognised_by_its_content_and_gives_its_records(tmp_path, name, reader, kinds, points):
@@ -226,7 +229,9 @@ def test_what_is_broken_ends_in_one_sentence_with_its_line(tmp_path, name, old, 
 
 def test_a_file_that_is_cut_short_is_no_shorter_measurement(tmp_path):
     """Where the format says how much there must be."""
-    for name in ("radiant.txt", "easyexpert.csv", "iccap.mdm", "keithley.xls"):
+    for name in (
+        "radiant.txt", "easyexpert.csv", "iccap.mdm", "keithley.xls", "ngspice.raw", "ltspice.raw", "spectre.tran"
+    ):  # fmt: skip
         raw = (CASES / name).read_bytes()
         (tmp_path / name).write_bytes(raw[: int(0.7 * len(raw))])
         with pytest.raises(InputError):
@@ -236,15 +241,51 @@ def test_a_file_that_is_cut_short_is_no_shorter_measurement(tmp_path):
 @pytest.mark.parametrize(
     ("start", "said"),
     [
-        (b'HEADER\n"PSFversion" "1.00"\n', "output of Spectre"),
-        (b"Title: x\nPlotname: DC\nFlags: real\nNo. Variables: 2\nBinary:\n\0\0", "a .raw file of ngspice or LTspice"),
-        ("Title: x\nPlotname: DC\nFlags: real\n".encode("utf-16-le"), "a .raw file of ngspice or LTspice"),
+        (b"\0\0\4\0\0\0\0\x0aPSFversion\0\0", "binary output of Spectre"),
         (b"\4\0\0\0 9601 rc Copyright TIME v(0 $&%#", "output of HSPICE"),
         (b"PK\3\4abc", "a zip archive or .xlsx workbook"),
     ],
 )
-def test_what_a_simulator_wrote_is_named_and_not_read(tmp_path, start, said):
+def test_what_is_not_read_is_named(tmp_path, start, said):
     (tmp_path / "a").write_bytes(start)
+    with pytest.raises(InputError, match=said):
+        read_file(tmp_path / "a")
+
+
+def test_transients_of_simulators_are_in_si_units_and_steps_are_records():
+    """`ngspice.raw` is ngspice's own, of 1 pF beside 500 Mohm: V = I R (1 - exp(-t/RC)), the ramp's middle at 5 us."""
+    charged = read("ngspice.raw").records[0]
+    assert units_of(charged) == {"time": "s", "v(vm)": "V"}
+    time, voltage = (each.values for each in charged.columns)
+    late = time > 20e-6
+    np.testing.assert_allclose(voltage[late], 1.5 * -np.expm1(-(time[late] - 5e-6) / 0.5e-3), rtol=2e-3)
+    first, second = read("ltspice.raw").records
+    assert units_of(first) == {"time": "s", "V(vm)": "V", "V(spk)": "V", "I(Iinj)": "A"}
+    assert values(first, "time").tolist() == values(second, "time").tolist() == [0, 1e-5, 1e-3, 2e-3, 3e-3, 4e-3]
+    np.testing.assert_allclose(values(second, "V(vm)"), 0.4 * np.arange(6), rtol=1e-7)
+    (grouped,) = read("spectre.tran").records
+    assert units_of(grouped) == {"time": "s", "vm": "V", "spk": "V", "Iinj:sink": "A"}
+    assert values(grouped, "vm").tolist() == [0.0, 0.6, 1.2, 1.8, 2.4, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "said"),
+    [
+        ("ngspice.raw", b"No. Points: 63", b"No. Points: 62", "62 points of 2 variables announced, but 189 words"),
+        ("ngspice.raw", b"\n 5\t", b"\n 6\t", "not numbered one after the other"),
+        ("ngspice.raw", b"1.079870415550134e-06", b"1.0798704155501_4e-6", "is not a finite number"),
+        ("ltspice.raw", " 12".encode("utf-16-le"), " 11".encode("utf-16-le"), "11 points of 20 bytes"),
+        ("ltspice.raw", " stepped".encode("utf-16-le"), b"", "falls back at point 6, but the run was not stepped"),
+        ("spectre.tran", b'points" 6', b'points" 7', "7 points announced, but 6 are there"),
+        ("spectre.tran", b'"group" 0.6\n0.0\n', b'"group" 0.6\n', "line 50: a number of 'group' is missing"),
+        ("spectre.tran", b'"time" 8e-4', b'"tine" 8e-4', "'tine' where 'time' was to come"),
+        ("spectre.tran", b"END\n", b"", "ends before END; it is cut short"),
+    ],
+)  # fmt: skip
+def test_a_transient_whose_counts_do_not_fit_is_refused(tmp_path, name, old, new, said):
+    raw = (CASES / name).read_bytes()
+    assert old in raw
+    (tmp_path / "a").write_bytes(raw.replace(old, new, 1))
     with pytest.raises(InputError, match=said):
         read_file(tmp_path / "a")
 

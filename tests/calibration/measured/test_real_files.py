@@ -27,13 +27,13 @@ FILES = {
     "rram/set_over_word_line.tsv.gz": ("table", [35000]),
     "formats/easyexpert_b1500_iv.csv": ("easyexpert", [201]),
     "formats/iccap_sky130_nfet_idvd.mdm": ("iccap", [37] * 12),
+    "formats/psfascii_spectre.tran": ("psf", [55]),
+    "formats/spicelib_tran_ltspice.bin.raw": ("raw", [21]),
     "formats/oscilloscope_read.csv.gz": ("oscilloscope", [16000]),
 }
 REFUSED = {
     "formats/hspice_9601.tr0": "output of HSPICE",
-    "formats/psfascii_spectre.tran": "output of Spectre",
-    "formats/spicelib_dc_ngspice.bin.raw": "a .raw file of ngspice or LTspice",
-    "formats/spicelib_tran_ltspice.bin.raw": "a .raw file of ngspice or LTspice",
+    "formats/spicelib_dc_ngspice.bin.raw": "a .raw file without a transient .left out: DC transfer characteristic",
     "rram/read_noise_technology_a.tsv.gz": "line 1 has 238,053 characters, no row of a table",
 }
 
@@ -56,6 +56,14 @@ def values(record):
 def test_every_file_of_a_named_format_is_read_whole(reads, name):
     found = reads(name)
     assert (found.format, [each.points for each in found.records]) == FILES[name]
+
+
+def test_the_transient_of_ltspice_is_the_charging_of_its_capacitor(reads):
+    """1 V through 1 kohm on 1 uF from the first step on: V(out) = 1 - exp(-t/RC), I = (V(in) - V(out))/R."""
+    seen = values(reads("formats/spicelib_tran_ltspice.bin.raw").records[0])
+    late = seen["time"] > 1e-4
+    np.testing.assert_allclose(seen["V(out)"][late], -np.expm1(-seen["time"][late] / 1e-3), rtol=2e-3)
+    np.testing.assert_allclose(seen["I(R1)"], (seen["V(in)"] - seen["V(out)"]) / 1e3, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -19,7 +19,7 @@ from bruno_spice.calibration.rram.estimates import Writes, relaxation, set_curve
 from bruno_spice.calibration.rram.levels import overlapping
 from bruno_spice.calibration.rram.tables import CellTable, sound
 from bruno_spice.devices.cards.measured import LevelOverlap, MeasuredCard, ReadNoise
-from bruno_spice.devices.cards.parts import Parameter, Range
+from bruno_spice.devices.cards.parts import Parameter, Provenance, Range
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.reading import printable
 from bruno_spice.devices.rram.filament import Levels

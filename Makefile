@@ -60,7 +60,7 @@ browser:
 bench: setup ## speed, accuracy, memory, gradients and their growth on this machine (20 minutes on 2 cores)
 	$(BRUNO) bench --out reports/bench
 
-test: setup browser ## the whole test suite (20 to 25 minutes on 2 cores)
+test: setup browser ## the whole test suite (15 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 chaos: setup ## 10,000 simulations over the installed simulators under signals, a full disk and a damaged store: every result as undisturbed

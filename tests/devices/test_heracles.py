@@ -14,7 +14,7 @@ from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.models.heracles import HeraclesModel
 from bruno_spice.devices.models.rows import P_RESET, V_RESET
 from bruno_spice.devices.stimulus import Stimulus
-from bruno_spice.training.dynamics import SOLVERS, adjoint
+from bruno_spice.training.dynamics import SOLVERS, step_back
 from bruno_spice.training.dynamics.laws import rows_of, torch_laws
 from bruno_spice.training.dynamics.membrane import Membrane
 from bruno_spice.training.neurons.felif import FeLIF
@@ -103,7 +103,7 @@ def test_the_coarse_jacobian_is_finite_everywhere():
         p = torch.full((1, 1, count), level, dtype=torch.float64)
         for current_a in (-20e-9, 0.0, 20e-9):
             i_a = torch.full_like(v, current_a)
-            by_v, kept, by_i = adjoint.coarse_jacobian(law, rows, v, p, i_a, torch.ones_like(v))
+            by_v, kept, by_i = step_back.coarse_jacobian(law, rows, v, p, i_a, torch.ones_like(v))
             for each in (by_v, *kept, by_i):
                 assert torch.isfinite(each).all()
                 assert each.abs().max() < 1e12

@@ -13,22 +13,22 @@ from bruno_spice.training.tasks import Task, load_task
 
 
 @pytest.mark.parametrize("neuron", ["felif", "rlif"])
-def test_thirty_neurons_tell_letters_apart_after_three_passes_over_a_third_of_the_trials(
+def test_thirty_neurons_tell_letters_apart_after_three_passes_over_a_fifth_of_the_trials(
     neuron: str, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BRUNO_DATA", str(data_folder))
 
-    def third(*arguments: Any) -> Task:
+    def fifth(*arguments: Any) -> Task:
         task = load_task(*arguments)
-        task.parts["train"] = task.parts["train"][::3]
+        task.parts["train"] = task.parts["train"][::5]
         monkeypatch.setattr(type(task), "floors", lambda self: {})
         return task
 
-    monkeypatch.setattr("bruno_spice.training.runs.trainer.load_task", third)
+    monkeypatch.setattr("bruno_spice.training.runs.trainer.load_task", fifth)
     config = default_config("braille7").with_values(
         network__hidden=[30], training__epochs=3, training__batch_size=16, network__neuron=neuron
     )
-    assert train(config, tmp_path / "run")["test"]["accuracy"] > 0.5
+    assert train(config, tmp_path / "run")["test"]["accuracy"] > 0.4, "chance is 0.14"
 
 
 @pytest.mark.parametrize("name", ["braille7", "braille27"])

@@ -1,9 +1,9 @@
 """Simulate COUNT random RRAM cells and neurons in every simulator here, with one store in FOLDER.
 
 Number and digest of each are printed as a line; before them how long a worker takes to start, in s, and the simulators;
-behind them ``done``. The circuits are those of their numbers, whatever COUNT is.
+behind them ``done``. The circuits are those of their numbers, which begin at FIRST.
 
-python work.py COUNT FOLDER [FILE_SIZE_LIMIT]
+python work.py FIRST COUNT FOLDER [FILE_SIZE_LIMIT]
 """
 
 import contextlib
@@ -33,10 +33,10 @@ BATCH = 100
 NEURON_S = 2e-4
 
 
-def circuits(count: int) -> list[Job]:
+def circuits(first: int, count: int) -> list[Job]:
     """So many different ones by turns: a cell that is set, a neuron under three currents one after another."""
     cell, neuron = Netlist.load(RRAM_NETLIST), tightened(neuron_deck(NEURON_NETLIST))
-    return [(rram(cell, k) if k % 2 == 0 else driven(neuron, k)) for k in range(count)]
+    return [(rram(cell, k) if k % 2 == 0 else driven(neuron, k)) for k in range(first, first + count)]
 
 
 def rram(deck: Netlist, number: int) -> Job:
@@ -70,14 +70,14 @@ def digest(wave: Waveform) -> str:
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it
-    count, folder = int(sys.argv[1]), Path(sys.argv[2])
-    limit = int((sys.argv[3:] or [resource.RLIM_INFINITY])[0])
+    start, count, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+    limit = int((sys.argv[4:] or [resource.RLIM_INFINITY])[0])
     warnings.simplefilter("ignore", RuntimeWarning)  # that the disk is full, that an entry is damaged
     started_s = time.monotonic()
     installed_ngspice()
     took_s, names = time.monotonic() - started_s, simulators()
     print("start", took_s, *names, flush=True)
-    jobs = circuits(count)
+    jobs = circuits(start, count)
     for first in range(0, count, BATCH):
         for turn, name in enumerate(names):
             own = [k for k in range(first, min(first + BATCH, count)) if k // 2 % len(names) == turn]

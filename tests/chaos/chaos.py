@@ -239,9 +239,13 @@ def main() -> None:
             calm = undisturbed(min(ROUND, count - first), folder / "calm", first)
             calm_s, started_s = time.monotonic() - started_s, time.monotonic()
             outcome = disturbed(folder, calm, dice)
-        print(f"{first + len(calm.digests)} of {count} jobs in {' and '.join(calm.simulators)}: undisturbed {calm_s:.0f} s, "
-              f"disturbed {time.monotonic() - started_s:.0f} s, {outcome.results} results in {outcome.starts} starts, "
-              f"{len(outcome.wrong)} lost or different", flush=True)  # fmt: skip
+        names, disturbed_s = " and ".join(calm.simulators), time.monotonic() - started_s
+        print(
+            f"{first + len(calm.digests)} of {count} jobs in {names}: undisturbed {calm_s:.0f} s, disturbed "
+            f"{disturbed_s:.0f} s, {outcome.results} results in {outcome.starts} starts, "
+            f"{len(outcome.wrong)} lost or different",
+            flush=True,
+        )
         total.results += outcome.results
         total.starts += outcome.starts
         total.wrong += outcome.wrong

@@ -211,15 +211,15 @@ def logistic_by_constants(
     kernel = compiled(constants_windows, model)
     rows = constants.contiguous().numpy()
     arrays = [x.contiguous().numpy() for x in (state.v, state.p, state.hold, i_a, seen, after, release)]
-    totals: list[Array] = []
+    totals: dict[int, Array] = {}
 
     def work(start: int, stop: int) -> None:
         total = np.zeros(rows.shape)
         kernel(start, stop, rows, float(accuracy), event, through, *arrays, total)
-        totals.append(total)
+        totals[start] = total
 
     in_threads(work, i_a.numel(), BLOCK)
-    return torch.from_numpy(np.sum(totals, axis=0))
+    return torch.from_numpy(np.sum([totals[start] for start in sorted(totals)], axis=0))  # whichever ends first
 
 
 LOGISTIC = SolverInfo(

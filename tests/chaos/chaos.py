@@ -246,6 +246,8 @@ def main() -> None:
             f"{len(outcome.wrong)} lost or different",
             flush=True,
         )
+        for line in outcome.wrong[:20]:
+            print(f"  {line}", flush=True)
         total.results += outcome.results
         total.starts += outcome.starts
         total.wrong += outcome.wrong
@@ -253,8 +255,6 @@ def main() -> None:
     print(f"{count} jobs: {total.results} disturbed results in {total.starts} starts")
     print(", ".join(f"{number} times {what}" for what, number in total.done.items()))
     print(f"{len(total.wrong)} lost or different")
-    for line in total.wrong[:20]:
-        print(line)
     sys.exit(bool(total.wrong))
 
 

@@ -73,6 +73,7 @@ def test_decks_that_differ_by_parameters_share_one_compiled_model(monkeypatch, t
     if dask:
         distributed = pytest.importorskip("distributed")
         options = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": None}
+        options["scheduler_kwargs"] = {"dashboard_address": ":0"}  # its HTTP port, which others may hold at 8787
         with distributed.LocalCluster(**options) as cluster:
             batches(Farm(dask=cluster.scheduler_address, store=None, simulator="vacask"))
     else:

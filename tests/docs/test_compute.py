@@ -89,7 +89,9 @@ def answers(port):
 
 def test_a_calibration_on_a_dask_cluster_writes_its_card(folder):
     place = f"127.0.0.1:{free_port()}"
-    scheduler = changed(shown("scheduler"), {"scheduler": f"scheduler --no-dashboard --host tcp://{place}"})
+    scheduler = changed(
+        shown("scheduler"), {"scheduler": f"scheduler --no-dashboard --dashboard-address :0 --host tcp://{place}"}
+    )
     worker = changed(shown("dask worker"), {"head-node:8786": place})
     card = one_domain_card()
     circuit, _ = export_card(card, folder, "mine")  # of one domain: a tenth of the time of the project's film

@@ -6,12 +6,13 @@ was simulated before comes from the store. Ctrl-C ends the workers and leaves no
 """
 
 import asyncio
+import hashlib
 import os
 import queue
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -37,6 +38,10 @@ __all__ = ["Farm", "Job", "run_jobs", "try_jobs"]
 Outcome = Waveform | CalibrationError
 KEPT_DECKS = 40
 """Decks of failed simulations."""
+BATCHES = 4
+"""How many lists of jobs a worker gets at least, so that all end at about the same time."""
+DASK_WORKERS = 16
+"""How many there may be, where nobody has counted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +96,28 @@ def version_of(simulator: str) -> str:
     """The version in use, for provenance: of ngspice the number alone, of another simulator its name too."""
     version = SIMULATORS.find(simulator).installed().version
     return version if simulator == "ngspice" else f"{simulator} {version}"
+
+
+def run_each(worker: Worker, jobs: Sequence[Job]) -> list[Attempt]:
+    """What `worker` makes of each of `jobs`, together where it can."""
+    together = worker.run_together(jobs) if len(jobs) > 1 else [None]
+    return [
+        _attempt(worker, job) if found is None else Simulated(found) for job, found in zip(jobs, together, strict=True)
+    ]
+
+
+def _attempt(worker: Worker, job: Job) -> Attempt:
+    try:
+        return run_with_retry(worker, job)
+    except CalibrationError as error:
+        return error
+
+
+def batches(todo: dict[str, Job], at_most: int, workers: int) -> list[list[str]]:
+    """The keys of `todo` in lists of `at_most`, of fewer where each worker would have less than `BATCHES` of them."""
+    size = max(1, min(at_most, len(todo) // (BATCHES * workers)))
+    keys = list(todo)
+    return [keys[first : first + size] for first in range(0, len(keys), size)]
 
 
 def run_with_retry(worker: Worker, job: Job) -> Simulated:
@@ -195,9 +222,12 @@ def simulate_on_dask(todo: dict[str, Job], farm: Farm) -> Iterator[tuple[str, At
         raise InputError(f"no Dask scheduler answers at {farm.dask} ({error})") from None
     limits = (farm.time_limit_s, farm.memory_limit_bytes, SIMULATORS.find(farm.simulator).installed(), farm.simulator)
     try:
-        futures = {client.submit(attempt_remotely, job, *limits, key=f"bruno-{key}"): key for key, job in todo.items()}
+        futures = {}
+        for keys in batches(todo, SIMULATORS.find(farm.simulator).together, DASK_WORKERS):
+            name = hashlib.sha256("".join(keys).encode()).hexdigest()
+            futures[client.submit(run_remotely, [todo[key] for key in keys], *limits, key=f"bruno-{name}")] = keys
         for future in dask_as_completed(futures, loop=client.loop):
-            yield futures[future], future.result()
+            yield from zip(futures[future], future.result(), strict=True)
     finally:
         client.close()
 
@@ -205,48 +235,48 @@ def simulate_on_dask(todo: dict[str, Job], farm: Farm) -> Iterator[tuple[str, At
 _remote = threading.local()
 
 
-def attempt_remotely(
-    job: Job, time_limit_s: float, memory_limit_bytes: int, ngspice: Ngspice, simulator: str = "ngspice"
-) -> Attempt:
-    """What a Dask worker does with one job: as on this machine, in a worker process that the thread keeps."""
+def run_remotely(
+    jobs: Sequence[Job], time_limit_s: float, memory_limit_bytes: int, ngspice: Ngspice, simulator: str = "ngspice"
+) -> list[Attempt]:
+    """What a Dask worker does with `jobs`: as on this machine, in a worker process that the thread keeps."""
     asked, worker = (simulator, time_limit_s, memory_limit_bytes), getattr(_remote, "worker", None)
     if worker is None or _remote.asked != asked:
         worker = _remote.worker = SIMULATORS.find(simulator).worker(time_limit_s, memory_limit_bytes)
         _remote.asked = asked
     try:
-        if (found := worker.start()) != ngspice:
-            return SimulationError(
-                f"{job.label}: a Dask worker has ngspice {found.identity}, this machine {ngspice.identity}; "
-                "their numbers may differ, so install the same one"
-            )
-        return run_with_retry(worker, job)
+        found = worker.start()
     except CalibrationError as error:
-        return error
+        return [error] * len(jobs)
+    if found != ngspice:
+        differs = (
+            f"a Dask worker has ngspice {found.identity}, this machine {ngspice.identity}; "
+            "their numbers may differ, so install the same one"
+        )
+        return [SimulationError(f"{job.label}: {differs}") for job in jobs]
+    return run_each(worker, jobs)
 
 
 def _simulate_locally(todo: dict[str, Job], farm: Farm) -> Iterator[tuple[str, Attempt]]:
     """Outcomes by key as they come, from worker processes of this machine."""
     count = max(1, min(farm.workers, len(todo)))
-    make = SIMULATORS.find(farm.simulator).worker
-    workers = [make(farm.time_limit_s, farm.memory_limit_bytes) for _ in range(count)]
+    simulator = SIMULATORS.find(farm.simulator)
+    workers = [simulator.worker(farm.time_limit_s, farm.memory_limit_bytes) for _ in range(count)]
     free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
     for worker in workers:
         free.put(worker)
 
-    def attempt(job: Job) -> Attempt:
+    def attempt(keys: list[str]) -> list[Attempt]:
         worker = free.get()
         try:
-            return run_with_retry(worker, job)
-        except CalibrationError as error:
-            return error
+            return run_each(worker, [todo[key] for key in keys])
         finally:
             free.put(worker)
 
     pool = ThreadPoolExecutor(count)
     try:
-        keys: dict[Future[Attempt], str] = {pool.submit(attempt, job): key for key, job in todo.items()}
-        for future in as_completed(keys):
-            yield keys[future], future.result()
+        futures = {pool.submit(attempt, keys): keys for keys in batches(todo, simulator.together, count)}
+        for future in as_completed(futures):
+            yield from zip(futures[future], future.result(), strict=True)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         for worker in workers:

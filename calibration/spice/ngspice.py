@@ -10,7 +10,7 @@ import json
 import math
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -148,6 +148,10 @@ class Worker:
             raise NetlistError(f"{job.label}: {job.models[0].module}, a Verilog-A model, {NEEDS_COMPILED}")
         return self.simulated(job, {})
 
+    def run_together(self, jobs: Sequence[Job]) -> list[Waveform | None]:
+        """What one run of the program brings of each of `jobs`, None for one to be run alone; here it takes one."""
+        return [None] * len(jobs)
+
     def simulated(self, job: Job, more: dict[str, Any]) -> Waveform:
         """`run`, with `more` said to the worker process."""
         request = {
@@ -167,11 +171,11 @@ class Worker:
 
         Raises what it stands for where it failed, or where the samples end early or are not finite.
         """
-        if samples is None or not _complete(samples, job):
+        if samples is None or not complete(samples, job):
             limit_bytes = header.get("memory_limit_bytes", self.memory_limit_bytes)
             report = {"points": 0 if samples is None else samples.shape[1], **header}
             raise diagnose(report, job.label, job.lines, job.t_stop_s, self.time_limit_s, limit_bytes, self.program)
-        return Waveform(samples[0].copy(), dict(zip(job.vectors, samples[1:].copy(), strict=True)))
+        return waveform_of(samples, job)
 
     def start(self) -> Ngspice:
         """Start the worker process where none runs, and return what it runs on."""
@@ -275,7 +279,12 @@ def _vector_key(name: str) -> str:
     return match[2] if match[1] == "v" else f"{match[2]}#branch"
 
 
-def _complete(samples: NDArray[np.float64], job: Job) -> bool:
+def waveform_of(samples: NDArray[np.float64], job: Job) -> Waveform:
+    """Time and the vectors of `job` (1 + vectors, points) under their names."""
+    return Waveform(samples[0].copy(), dict(zip(job.vectors, samples[1:].copy(), strict=True)))
+
+
+def complete(samples: NDArray[np.float64], job: Job) -> bool:
     """Whether the samples reach the end of the analysis and are all finite."""
     return (
         samples.shape[1] >= 2
@@ -294,6 +303,8 @@ class Simulator:
     """From the longest wall time in s and the largest address space in bytes of one job."""
     sees_inside: bool = False
     """Whether nodes within instances can be brought back, as ``v(x1.n)``."""
+    together: int = 1
+    """How many jobs one run of its program takes at most, by its workers' ``run_together``."""
 
 
 NGSPICE = Simulator(installed_ngspice, Worker, sees_inside=True)

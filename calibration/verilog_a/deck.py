@@ -56,16 +56,39 @@ _PWL = re.compile(r"pwl ?\((.*)\)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Translation:
-    """A deck ready for VACASK: the modules that it needs, its text, and how it calls the vectors to bring back."""
+    """A deck ready for VACASK: what it needs and has, and how it calls the vectors to bring back."""
 
     modules: tuple[Module, ...]
-    body: tuple[str, ...]
+    devices: tuple[str, ...]
+    """Files of VACASK's own that it needs."""
+    elements: tuple[str, ...]
+    control: tuple[str, ...]
+    """What to save and which options, before the analysis."""
+    analysis: str
+    """Its kind and parameters."""
     vectors: tuple[str, ...]
 
-    def text(self, files: Mapping[str, str]) -> str:
-        """The deck; `files` has the compiled file of each module by its name."""
-        loads = [f'load "{files[module.name]}"' for module in self.modules]
-        return "\n".join(["bruno", *loads, *self.body]) + "\n"
+
+def analysis_name(number: int) -> str:
+    """What the analysis of a deck's circuit `number` is called; its result is the file of that name with ``.raw``."""
+    return f"tran{number}"
+
+
+def deck_of(translations: Sequence[Translation], files: Mapping[str, str]) -> str:
+    """One deck of all `translations`; `files` has the compiled file of each module by its name.
+
+    Each is a circuit that is elaborated, simulated and given up before the next, with nothing left of what was set for
+    the one before: so each gives what it gives alone, bit for bit, and the program starts once.
+    """
+    loads = dict.fromkeys([*files.values(), *(device for t in translations for device in t.devices)])
+    circuits: list[str] = []
+    control: list[str] = []
+    for number, t in enumerate(translations):
+        circuits += [f"subckt job{number}()", *t.elements, "ends"]
+        control += ["clear saves options", f'elaborate circuit("job{number}")', *t.control]
+        control += [f"analysis {analysis_name(number)} {t.analysis}"]
+    loaded = [f'load "{name}"' for name in loads]
+    return "\n".join(["bruno", *loaded, "ground 0", *circuits, "control", *control, "endc", ""])
 
 
 class MissingError(Exception):
@@ -175,21 +198,20 @@ class _Translator(Placed):
             else:
                 lines += self._law(statement)
         used = {statement.card[0] for statement in elements}
-        loads = [f'load "{device}.osdi"' for kind, (device, _) in BUILT_IN.items() if kind in used]
+        devices = tuple(f"{device}.osdi" for kind, (device, _) in BUILT_IN.items() if kind in used)
         own = [*(device for device, _ in BUILT_IN.values()), *CONTROLLED.values(), "vsource", "isource"]
         needed = [
             f"model {name} {name}" for name in own if any(line.split(") ")[-1].startswith(name) for line in lines)
         ]
         saved = self._saved(vectors)
-        control = [
-            "control",
-            f"  save {' '.join(saved)}",
-            f"  options {self._options()}",
-            f"  {self._analysis()}",
-            "endc",
-        ]
-        body = (*loads, "ground 0", *needed, *lines, *control)
-        return Translation(tuple(self.modules.values()), body, tuple(_raw_name(name) for name in saved))
+        return Translation(
+            tuple(self.modules.values()),
+            devices,
+            (*needed, *lines),
+            (f"save {' '.join(saved)}", f"options {self._options()}"),
+            self._analysis(),
+            tuple(_raw_name(name) for name in saved),
+        )
 
     def _net(self, name: str) -> str:
         name = self.numbers.net(name)
@@ -327,7 +349,7 @@ class _Translator(Placed):
         pairs = ", ".join(f'"{where}", {value!r}' for where, value in forced.items())
         ic = f" ic={{{pairs}}}" if forced else ""
         mode = "uic" if "uic" in statement.words else "op"
-        return f'analysis tran tran step={step!r} stop={stop!r} maxstep={longest!r} icmode="{mode}"{ic}'
+        return f'tran step={step!r} stop={stop!r} maxstep={longest!r} icmode="{mode}"{ic}'
 
 
 def _raw_name(saved: str) -> str:

@@ -1,25 +1,27 @@
 """VACASK as a simulator: a `Job` in, a `Waveform` out, with the errors, limits and repeats of ngspice.
 
 The job's deck is translated (`calibration.verilog_a.deck`), its models compiled (`calibration.verilog_a.openvaf`) into
-a folder of the worker's own, and the program run there by a process that watches it. A deck that cannot be translated
-is refused in one sentence by file and line; what the circuit does is judged as after a run of ngspice.
+a folder of the worker's own, and the program run there by a process that watches it; several jobs share one run. A
+deck that cannot be translated is refused in one sentence by file and line; what the circuit does is judged as after a
+run of ngspice.
 """
 
+import contextlib
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bruno_spice.calibration.spice.ngspice import (
-    Job,
-    Ngspice,
-    Simulator,
-)
+from bruno_spice.calibration.errors import NetlistError, SimulationError
+from bruno_spice.calibration.spice.ngspice import Job, Ngspice, Simulator, complete, waveform_of
+from bruno_spice.calibration.spice.worker_process import WorkerHungError, WorkerLostError
 from bruno_spice.calibration.verilog_a import openvaf
 from bruno_spice.calibration.verilog_a.compiled import CompiledWorker, translation_identity
-from bruno_spice.calibration.verilog_a.deck import MissingError, translate
+from bruno_spice.calibration.verilog_a.deck import MissingError, Translation, analysis_name, deck_of, translate
 from bruno_spice.devices.waveform import Waveform
 
 PROCESS = Path(__file__).with_name("vacask_worker.py")
@@ -33,29 +35,60 @@ def installed_vacask() -> Ngspice:
 
 
 class VacaskWorker(CompiledWorker):
-    """Runs one job at a time in VACASK."""
+    """Runs one job at a time in VACASK, or several one after another in one run of the program."""
 
     program = "VACASK"
     script = PROCESS
 
     def run(self, job: Job) -> Waveform:
         """Simulate `job`; raises what a run in ngspice does, and `NetlistError` for what has no translation."""
-        installed = openvaf.installed()
         try:
             translation = translate(job.lines, job.vectors, job.models)
         except MissingError as error:
             return self.believed({"status": "missing vectors", "names": error.names}, None, job)
         with self._working:
-            request = {
-                "deck": translation.text(self.files(translation.modules)),
-                "folder": str(self.own_folder()),
-                "program": str(installed.vacask),
-                "time_limit_s": self.time_limit_s,
-                "memory_limit_bytes": self.memory_limit_bytes,
-            }
+            request = self._request([translation])
             header, payload = self._again_where_lost(lambda: self._exchange(request), job.label)
         samples = read_raw(payload, translation.vectors) if header["status"] == "done" else None
         return self.believed(header, samples, job)
+
+    def run_together(self, jobs: Sequence[Job]) -> list[Waveform | None]:
+        """What one run of the program brings of each of `jobs`: what `run` gives, or None for one to be run alone.
+
+        That is whatever failed, was lost or cannot be with the others: alone it says what is wrong with it.
+        """
+        together: dict[int, Translation] = {}
+        modules: dict[str, str] = {}
+        for number, job in enumerate(jobs):
+            with contextlib.suppress(MissingError, NetlistError):
+                found = translate(job.lines, job.vectors, job.models)
+                if all(modules.setdefault(module.name, module.text) == module.text for module in found.modules):
+                    together[number] = found
+        waveforms: list[Waveform | None] = [None] * len(jobs)
+        failures = (WorkerLostError, WorkerHungError, SimulationError, openvaf.CompileError)
+        with self._working, contextlib.suppress(*failures):
+            try:
+                header, payload = self._exchange(self._request(list(together.values())))
+            except BaseException:
+                self._end_process()  # an answer may still be on its way
+                raise
+            ends = accumulate(header["sizes"])
+            for (number, translation), end, size in zip(together.items(), ends, header["sizes"], strict=True):
+                samples = read_raw(payload[end - size : end], translation.vectors)
+                if samples is not None and complete(samples, jobs[number]):
+                    waveforms[number] = waveform_of(samples, jobs[number])
+        return waveforms
+
+    def _request(self, translations: Sequence[Translation]) -> dict[str, Any]:
+        modules = {module.name: module for translation in translations for module in translation.modules}
+        return {
+            "deck": deck_of(translations, self.files(tuple(modules.values()))),
+            "results": [f"{analysis_name(number)}.raw" for number in range(len(translations))],
+            "folder": str(self.own_folder()),
+            "program": str(openvaf.installed().vacask),
+            "time_limit_s": self.time_limit_s,
+            "memory_limit_bytes": self.memory_limit_bytes,
+        }
 
     def _about(self, greeting: dict[str, Any]) -> Ngspice:
         return installed_vacask()
@@ -77,4 +110,4 @@ def read_raw(data: bytes, names: tuple[str, ...]) -> NDArray[np.float64] | None:
     return samples[:, rows].T.copy() if mark else None
 
 
-VACASK = Simulator(installed_vacask, VacaskWorker)
+VACASK = Simulator(installed_vacask, VacaskWorker, together=8)

@@ -1,8 +1,9 @@
 """The process that starts VACASK: one program for each job, as a fork of this process that becomes it.
 
-Speaks the frames of `calibration.spice.ngspice_worker`: a job is {deck, folder, program, time_limit_s,
-memory_limit_bytes}; the answer is {status, log, code} followed by the bytes of the result file. The program runs with
-the job's limits in `folder`, which holds the compiled models, and ends with this process.
+Speaks the frames of `calibration.spice.ngspice_worker`: a job is {deck, results, folder, program, time_limit_s,
+memory_limit_bytes}; the answer is {status, log, code, sizes} followed by the bytes of the files `results`, as many of
+each as `sizes` says, 0 for one that is not there. The program runs with the job's limits in `folder`, which holds the
+compiled models, and ends with this process.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ from bruno_spice.calibration.spice.ngspice_worker import (
     read_frame,
 )
 
-DECK, RESULT = "deck.sim", "tran.raw"
+DECK = "deck.sim"
 OPTIONS = ("--quiet-progress", "--skip-embed", "--skip-postprocess")
 """Nothing that a deck might hold is written or run."""
 
@@ -30,7 +31,9 @@ def run_program(job: dict[str, Any], channel_fd: int) -> tuple[dict[str, Any], b
     """Run VACASK on `job`; whatever happens to it becomes a status."""
     folder = Path(job["folder"])
     (folder / DECK).write_text(job["deck"])
-    (folder / RESULT).unlink(missing_ok=True)
+    results = [folder / name for name in job["results"]]
+    for result in results:
+        result.unlink(missing_ok=True)
     log_read, log_write = os.pipe()
     result_read, result_write = os.pipe()
     limit = memory_limit(int(job["memory_limit_bytes"]))
@@ -55,15 +58,15 @@ def run_program(job: dict[str, Any], channel_fd: int) -> tuple[dict[str, Any], b
     _, log, verdict = collect(pid, result_read, log_read, job["time_limit_s"])
     _, wait_status = os.waitpid(pid, 0)
     code = os.waitstatus_to_exitcode(wait_status)
-    about = {"code": code, "memory_limit_bytes": limit, "log": log.decode(errors="replace")}
-    result = folder / RESULT
-    if code == 0 and verdict is None and result.is_file():
-        payload = result.read_bytes()
-        result.unlink()
-        return {"status": "done", **about}, payload
+    found = [result.read_bytes() if result.is_file() else b"" for result in results]
+    for result in results:
+        result.unlink(missing_ok=True)
     if verdict is None and code < 0 and signal.Signals(-code).name not in OWN_FAULTS:
         verdict = "killed"
-    return {"status": verdict or ("refused" if code >= 0 else "crashed"), **about}, b""
+    if verdict is None:
+        verdict = "crashed" if code < 0 else "done" if code == 0 and all(found) else "refused"
+    about = {"code": code, "memory_limit_bytes": limit, "log": log.decode(errors="replace")}
+    return {"status": verdict, **about, "sizes": [len(data) for data in found]}, b"".join(found)
 
 
 def main() -> None:

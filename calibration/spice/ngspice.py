@@ -25,6 +25,7 @@ from bruno_spice.calibration.spice.lines import Line
 from bruno_spice.calibration.spice.statements import deck_text, with_options
 from bruno_spice.calibration.spice.worker_process import (
     NoFolderError,
+    Patience,
     WorkerHungError,
     WorkerLostError,
     WorkerProcess,
@@ -34,9 +35,6 @@ from bruno_spice.devices.waveform import Waveform
 
 TIME_LIMIT_S = 300.0
 MEMORY_LIMIT_BYTES = 4 << 30
-ATTEMPTS = 10
-"""How often a job is run, at most, that is killed from outside each time; the pauses between them double."""
-_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 2.0
 _MARGIN_S = 30.0
 TIGHTER = {"reltol": 1e-6, "itl1": 1000, "itl4": 500, "gmin": 1e-13}
 LOOSER_OF_USERS = {"vntol": 1e-5}
@@ -192,18 +190,19 @@ class Worker:
 
     def _again_where_lost(self, action: Callable[[], T], label: str) -> T:
         """What `action` gives, tried anew where the process was killed or stopped from outside."""
+        patience = Patience(self._closed)
         with self._working:
-            for attempt in range(1, ATTEMPTS + 1):
+            while True:
                 try:
                     return action()
                 except WorkerLostError as lost:
                     self._end_process()
-                    if attempt == ATTEMPTS:
+                    if not patience.again():
                         raise SimulationError(
-                            f"{label}: its {self.program} process was killed or stopped from outside {ATTEMPTS} times, "
-                            f"at last {lost}; see whether memory runs out or a batch system ends it, then try again"
+                            f"{label}: its {self.program} process was killed or stopped from outside "
+                            f"{patience.attempts} times, at last {lost}; see whether memory runs out or a batch system "
+                            "ends it, then try again"
                         ) from None
-                    self._closed.wait(min(_PAUSE_S * 2**attempt, _LONGEST_PAUSE_S))
                 except WorkerHungError:
                     self._end_process()
                     raise SimulationError(
@@ -212,7 +211,6 @@ class Worker:
                 except BaseException:
                     self._end_process()  # an answer may still be on its way
                     raise
-        raise AssertionError
 
     def _exchange(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         self._start()

@@ -16,6 +16,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,9 @@ from bruno_spice.calibration.spice.ngspice_worker import Watch, frame
 
 WORKER = Path(__file__).with_name("ngspice_worker.py")
 START_LIMIT_S = 120.0
+ATTEMPTS = 10
+PATIENCE_S = 60.0
+_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 2.0
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH", "TMPDIR", "PYTHONHOME")
 """What a worker's environment keeps of this one."""
 TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")
@@ -34,6 +38,27 @@ _SIZES = struct.Struct("<QQ")
 
 class WorkerLostError(Exception):
     """The process was killed or stopped from outside: the job says nothing, and the same job can be run again."""
+
+
+class Patience:
+    """How often what is killed or stopped from outside each time is started: `ATTEMPTS` times and for `PATIENCE_S`.
+
+    Both, so that neither a job of hours that memory is too short for nor one among many that are killed by the second
+    ends too early or too late. The pauses between attempts double.
+    """
+
+    def __init__(self, closed: threading.Event | None = None) -> None:
+        self.attempts = 0
+        self._closed = closed or threading.Event()
+        self._since_s = time.monotonic()
+
+    def again(self) -> bool:
+        """Whether to try again, after a pause that ends early where the `closed` event is set."""
+        self.attempts += 1
+        if self.attempts >= ATTEMPTS and time.monotonic() - self._since_s > PATIENCE_S:
+            return False
+        self._closed.wait(min(_PAUSE_S * 2**self.attempts, _LONGEST_PAUSE_S))
+        return True
 
 
 class WorkerHungError(Exception):

@@ -22,8 +22,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from bruno_spice.calibration.errors import SimulationError
-from bruno_spice.calibration.spice.ngspice import ATTEMPTS
 from bruno_spice.calibration.spice.ngspice_worker import OWN_FAULTS, Watch
+from bruno_spice.calibration.spice.worker_process import Patience, environment
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.kept import Kept, default_folder
 
@@ -123,12 +123,18 @@ def _compiled(source: str) -> bytes:
 def run(arguments: list[str], folder: Path) -> "subprocess.CompletedProcess[str]":
     """OpenVAF with `arguments` in `folder`, what it says as text without colours; limited in time and memory.
 
-    It runs again where it was killed or stopped from outside, `ATTEMPTS` times at most.
+    It runs again where it was killed or stopped from outside; raises `SimulationError` where that goes on.
     """
-    for _ in range(ATTEMPTS):
+    patience = Patience()
+    while True:
         done, stopped = _watched(arguments, folder)
         if not stopped and (done.returncode >= 0 or signal.Signals(-done.returncode).name in OWN_FAULTS):
             break
+        if not patience.again():
+            raise SimulationError(
+                f"OpenVAF was killed or stopped from outside {patience.attempts} times; see whether memory runs out or "
+                "a batch system ends it, then try again"
+            )
     done.stdout = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
     return done
 
@@ -139,7 +145,7 @@ def _watched(arguments: list[str], folder: Path) -> "tuple[subprocess.CompletedP
     limited = [shell, "-c", 'ulimit -v "$1"; shift; exec "$@"', "sh", str(MEMORY_LIMIT_BYTES >> 10)]
     command = [*limited, str(installed().openvaf), *arguments]
     with subprocess.Popen(
-        command, cwd=folder, env=_environment(), text=True, errors="replace",
+        command, cwd=folder, env=environment(), text=True, errors="replace",
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     ) as process:  # fmt: skip
         watch = Watch(process.pid, COMPILE_LIMIT_S)
@@ -157,12 +163,6 @@ def _watched(arguments: list[str], folder: Path) -> "tuple[subprocess.CompletedP
         except BaseException:
             process.kill()
             raise
-
-
-def _environment() -> dict[str, str]:
-    from bruno_spice.calibration.spice.worker_process import environment
-
-    return environment()
 
 
 def first_words(said: str) -> str:

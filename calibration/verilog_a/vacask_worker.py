@@ -1,4 +1,4 @@
-"""The process that starts VACASK: one program for each job, as a fork of this process that becomes it.
+"""The process that starts VACASK: one run for each request, in a fork of this process that becomes it.
 
 Speaks the frames of `calibration.spice.ngspice_worker`: a job is {deck, results, folder, program, time_limit_s,
 memory_limit_bytes}; the answer is {status, log, code, sizes} followed by the bytes of the files `results`, as many of

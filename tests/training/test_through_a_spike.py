@@ -157,20 +157,21 @@ def test_through_spikes_every_device_parameter_is_a_central_difference(no_surrog
         assert (ours[name] - true[name]).norm() < 1e-2 * true[name].norm() + 1e-4 * largest, name
 
 
+@pytest.mark.parametrize("card", [one_domain_card(), CARD])
 @pytest.mark.parametrize("reset", ["macro", "event"])
-def test_the_single_precision_kernel_passes_spikes_as_the_reference_does(no_surrogate, reset):
-    """At 64 substeps, in the trains that have the same spikes in the same milliseconds."""
+def test_the_single_precision_kernel_passes_spikes_as_the_reference_does(no_surrogate, reset, card):
+    """At its default setting, in the trains that have the same spikes in the same milliseconds."""
     drive = torch.rand(10, 1, 130, generator=torch.Generator().manual_seed(2)) * 26e-9 - 2e-9
     looked = torch.randn(2, 10, 1, 130, generator=torch.Generator().manual_seed(3))
 
     def gradient(dtype, **options):
         current_a = drive.to(dtype, copy=True).requires_grad_()
-        neuron = FeLIF(one_domain_card(), "tangent", reset=reset, through_spikes=True, shape="tanh", **options)
+        neuron = FeLIF(card, "tangent", reset=reset, through_spikes=True, shape="tanh", **options)
         out, _ = neuron(current_a)
         (looked[0] * out.voltage_v + looked[1] * out.polarization).sum().backward()
         return current_a.grad.double(), out.spikes
 
-    ours, spikes = gradient(torch.float32, solver="logistic", accuracy=64)
+    ours, spikes = gradient(torch.float32, solver="logistic")
     true, counted = gradient(torch.float64, solver="rosenbrock", accuracy=1e-9)
     same = (spikes == counted).all(0)
     assert same.double().mean() > 0.97

@@ -43,18 +43,20 @@ class SolverInfo:
     """Factor of the default for several domains of which one holds most of the film, as `bruno calibrate` finds."""
     more_for_shares: float = 1.0
     """The same where none does: what takes finer steps is handing over from one large domain to the next."""
+    more_through_spikes: float = 1.0
+    """Factor of the default where gradients pass spikes, for them to be right to 2 %."""
     needs_kernels: bool = False
     """Whether it is there with numba only."""
     by_constants: Callable[..., Tensor] | None = None
     """Gradient by the constants through its own compiled substeps in float32, as `logistic_by_constants`; None: through
     those of ``logistic`` in float64 (`training.dynamics.by_devices`)."""
 
-    def accuracy_for(self, domain_weight: NDArray[np.float64]) -> float:
+    def accuracy_for(self, domain_weight: NDArray[np.float64], through_spikes: bool = False) -> float:
         """The default setting for domains of such weights (K,)."""
-        if domain_weight.size == 1:
-            return self.default_accuracy
+        whole = domain_weight.size == 1
         most = domain_weight.max() > MOST_OF_FILM
-        return self.default_accuracy * (self.more_for_tails if most else self.more_for_shares)
+        more = 1.0 if whole else self.more_for_tails if most else self.more_for_shares
+        return self.default_accuracy * more * (self.more_through_spikes if through_spikes else 1.0)
 
 
 @cache
@@ -224,7 +226,7 @@ def logistic_by_constants(
 
 LOGISTIC = SolverInfo(
     logistic, 8, "substeps a macro step at small currents", None, more_for_tails=2, more_for_shares=6,
-    by_constants=logistic_by_constants,
+    more_through_spikes=6, by_constants=logistic_by_constants,
 )  # fmt: skip
 ROSENBROCK = SolverInfo(rosenbrock, 1e-4, "relative tolerance of a step", torch.float64, ("cpu",), needs_kernels=True)
 EULER = SolverInfo(euler, 1000, "substeps a macro step", torch.float64)

@@ -245,7 +245,8 @@ class FeLIF(CircuitLayer):
             exact = dtype == torch.float64 and device.type == "cpu" and HAVE_KERNELS
             name = "rosenbrock" if exact else "logistic"
         solver = _solver(name, device)
-        accuracy = solver.accuracy_for(self._domain_weight) if self.accuracy is None else self.accuracy
+        chosen = solver.accuracy_for(self._domain_weight, self.through_spikes)
+        accuracy = chosen if self.accuracy is None else self.accuracy
         event, delayed = self.reset == "event", self.reset == "delayed"
         settings = {"substeps": int(accuracy), "through": self.through_spikes, **self._gradient.plan}
         return Plan(self.model, solver, accuracy, self.surrogate, event, delayed, limits=self.limits, **settings)

@@ -1,8 +1,9 @@
 """Whether the standard errors of a FeCAP fit can be believed: known films, written as testers write them, fitted again.
 
-`python -m bruno_spice.calibration.fecap.coverage 40 [FIRST]` draws films at random and states s0 before the record, adds 1 % of
-noise, another zero and a leak, writes each loop in one of `WRITERS`' formats, and counts how often a determined
-parameter lies within two of its standard errors of the truth (normal errors: 95.4 %), and what ended on a bound unsaid.
+`python -m bruno_spice.calibration.fecap.coverage 40 [FIRST]` draws films at random and states s0 before the record,
+adds 1 % of noise, another zero and a leak, writes each loop in one of `WRITERS`' formats, and counts how often a
+determined parameter lies within two of its standard errors of the truth (normal errors: 95.4 %), and what ended on a
+bound unsaid.
 """
 
 import sys

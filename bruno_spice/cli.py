@@ -9,7 +9,18 @@ from bruno_spice.calibration.commands import card, confidence, data, netlist, rr
 from bruno_spice.calibration.commands.calibrate import calibrate_command
 from bruno_spice.calibration.commands.fits.app import fit_app
 from bruno_spice.calibration.commands.shared import options_of_all, run
-from bruno_spice.training.commands import bench, codesign, compare, paper, program, redesign, runs, train, validate
+from bruno_spice.training.commands import (
+    bench,
+    codesign,
+    compare,
+    paper,
+    program,
+    redesign,
+    runs,
+    task,
+    train,
+    validate,
+)
 
 app = typer.Typer(
     name="bruno",
@@ -32,6 +43,7 @@ SIMULATE: dict[str, Callable[..., None]] = {
 }
 COMMANDS: dict[str, Callable[..., None]] = {
     "calibrate": calibrate_command,
+    "task": task.task_command,
     "train": train.train_command,
     "evaluate": runs.evaluate_command,
     "validate": validate.validate_command,

@@ -43,7 +43,7 @@ def task_command(
     sizes = ", ".join(f"{count} {part}" for part, count in task.sizes().items())
     steps = f"{lengths[0]}" if len(lengths) == 1 else f"{lengths[0]} to {lengths[-1]}"
     typer.echo(f"{name}: {sizes} sequences of {steps} steps, {task.n_inputs} inputs, {task.n_outputs} outputs")
-    typer.echo(f"from {printable(task.source)}; split {task.split.get('made_by', 'as the data came')}")
+    typer.echo(f"source: {printable(task.source)}; split {task.split.get('made_by', 'as the data came')}")
     for model, scores in floors.items():
         typer.echo(f"floor {model}: " + ", ".join(f"{score} {value:.4f}" for score, value in scores.items()))
     if found is not None:

@@ -27,6 +27,7 @@ TASKS: Registry[Callable[..., Task]] = Registry(
         "braille7": "bruno_spice.training.tasks.braille:load_braille7",
         "braille27": "bruno_spice.training.tasks.braille:load_braille27",
         "pulses": "bruno_spice.training.tasks.own_example:load",
+        "delayed_match": "bruno_spice.training.tasks.delayed_match:load",
     },
     _function,
     "function",

@@ -44,7 +44,7 @@ def score_part(network: Network, task: Task, part: str, seed: int) -> tuple[dict
                 before = sums.get(name, (0.0, 0.0))
                 sums[name] = (before[0] + total, before[1] + weight)
     network.train(was_training)
-    return {name: total / weight for name, (total, weight) in sums.items()}, rates
+    return {name: total / weight for name, (total, weight) in sums.items() if weight}, rates
 
 
 def make_network(config: RunConfig, task: Task, cards: Cards) -> Network:

@@ -45,6 +45,8 @@ class SolverInfo:
     """The same where none does: what takes finer steps is handing over from one large domain to the next."""
     needs_kernels: bool = False
     """Whether it is there with numba only."""
+    at_once: bool = False
+    """Whether it takes whole sequences in one compiled call (`training.dynamics.at_once`) in float32 on the CPU."""
     by_constants: Callable[..., Tensor] | None = None
     """Gradient by the constants through its own compiled substeps in float32, as `logistic_by_constants`; None: through
     those of ``logistic`` in float64 (`training.dynamics.by_devices`)."""
@@ -62,9 +64,10 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads)
 
 
-def in_threads(work: Callable[[int, int], None], n: int, grain: int = 1) -> None:
-    """Call ``work(start, stop)`` on parts of range(n), one a thread; parts start at multiples of `grain`."""
-    threads = min(torch.get_num_threads(), n // FEWEST_PER_THREAD)
+def in_threads(work: Callable[[int, int], None], n: int, grain: int = 1, fewest: int = FEWEST_PER_THREAD) -> None:
+    """Call ``work(start, stop)`` on parts of range(n), one a thread, of no less than `fewest`; parts start at multiples
+    of `grain`."""
+    threads = min(torch.get_num_threads(), n // fewest)
     if threads <= 1:
         work(0, n)
         return
@@ -224,7 +227,7 @@ def logistic_by_constants(
 
 LOGISTIC = SolverInfo(
     logistic, 8, "substeps a macro step at small currents", None, more_for_tails=2, more_for_shares=6,
-    by_constants=logistic_by_constants,
+    at_once=True, by_constants=logistic_by_constants,
 )  # fmt: skip
 ROSENBROCK = SolverInfo(rosenbrock, 1e-4, "relative tolerance of a step", torch.float64, ("cpu",), needs_kernels=True)
 EULER = SolverInfo(euler, 1000, "substeps a macro step", torch.float64)

@@ -33,10 +33,11 @@ from torch import Tensor
 
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.models.rows import WEIGHT, domain_count, group_of
-from bruno_spice.training.dynamics import unrolled
+from bruno_spice.training.dynamics import at_once, unrolled
 from bruno_spice.training.dynamics.adjoint import sweep
+from bruno_spice.training.dynamics.gpu import march as gpu
 from bruno_spice.training.dynamics.laws import torch_laws
-from bruno_spice.training.dynamics.membrane import Membrane
+from bruno_spice.training.dynamics.membrane import Membrane, Step
 from bruno_spice.training.dynamics.sequence import Plan, Result, Sequence, Tape, weighted
 from bruno_spice.training.dynamics.surrogates import Spike
 
@@ -50,73 +51,19 @@ class FusedSequence(torch.autograd.Function):
     def forward(ctx: Any, plan: Plan, differentiate: bool, *inputs: Any) -> tuple[Tensor, ...]:
         """Run `plan.solver` over the sequence; `inputs` are the fields of `Sequence`."""
         x = Sequence(*inputs)
-        steps, batch, width = x.current_a.shape
-        domains = domain_count(len(x.constants))
         dtype = plan.solver.dtype or x.current_a.dtype
-        constants = x.constants.to(dtype)
-        weight = constants[group_of(WEIGHT, domains)]
-        recurrent = None if x.recurrent_a is None else x.recurrent_a.to(dtype)
-        shape = (steps, batch, width)
-        new = x.current_a.new_empty
-        tape = Tape(new, shape, domains, dtype, differentiate, plan)
-        spikes, voltage, polarization, current_a = (new(shape) for _ in range(4))
-
-        state = [y.to(dtype).clone() for y in (x.v, x.p, x.hold, x.step)]
-        last = x.spikes.to(dtype)
-        for t in range(steps):
-            i_a = x.current_a[t].to(dtype)
-            if recurrent is not None:
-                i_a = i_a + last @ recurrent
-            total, i_a = i_a, i_a if plan.limits is None else plan.limits.clamp(i_a)
-            rows = _active(x.lengths, t, batch)
-            part = state if rows is None else [y[..., rows, :] for y in state]
-            some = i_a if rows is None else i_a[rows]
-            n, there = some.numel(), some.shape
-            flat = Membrane(*(y.reshape(*y.shape[:-2], n) for y in part))
-            if differentiate:
-                tape.keep_state(t, *state[:3])
-                tape.keep(t, rows, i_a=some)
-                if plan.limits is not None:
-                    tape.keep(t, rows, passing=plan.limits.passing(total if rows is None else total[rows]))
-            want = differentiate and plan.exact
-            slot = tape.slot(t) if differentiate and rows is None else None
-            step = plan.solver.run(plan.model, constants, flat, some.reshape(n), plan.accuracy, plan.event, want, slot)
-            if plan.delayed:
-                flat.hold = (step.spikes > 0.0).to(flat.hold.dtype) * MACRO_MS
-            after = [flat.v.view(there), flat.p.view(domains, *there), flat.hold.view(there), flat.step.view(there)]
-            fired = step.spikes.view(there)
-            seen = step.seen.view(1 + domains, *there)
-            if differentiate and step is not slot:
-                lead, free = step.lead_ms.view(there), step.free_ms.view(there)
-                tape.keep(t, rows, seen=seen, fired=fired, lead=lead, free=free)
-                if want:
-                    assert step.tangents is not None
-                    assert step.late is not None
-                    tape.keep(t, rows, tangents=step.tangents.view(1 + domains, 2 + domains, *there))
-                    tape.keep(t, rows, late=step.late.view(2 + domains, *there))
-            shown_v, shown_p = (after[0], after[1]) if plan.event else (seen[0], seen[1:])
-            if rows is None:
-                state, last = after, fired
-                spikes[t], voltage[t], polarization[t] = fired, shown_v, weighted(shown_p, weight)
-                current_a[t] = some
-            else:
-                last = torch.zeros_like(last)
-                for column in (spikes, voltage, polarization, current_a):
-                    column[t] = 0.0
-                last[rows], spikes[t, rows] = fired, fired.to(spikes.dtype)
-                voltage[t, rows], current_a[t, rows] = shown_v.to(voltage.dtype), some.to(voltage.dtype)
-                polarization[t, rows] = weighted(shown_p, weight).to(polarization.dtype)
-                for whole, changed in zip(state, after, strict=True):
-                    whole[..., rows, :] = changed
+        tape = Tape(x.current_a.new_empty, x.current_a.shape, len(x.p), dtype, differentiate, plan)
+        ways = [way.march for way in (at_once, gpu) if way.marches(plan, x)]
+        forward = ways[0] if ways else step_by_step
+        shown, state = forward(plan, x, tape, differentiate)
         out = [y.to(x.current_a.dtype) for y in state]
         passes = plan.through and plan.event
-        ctx.mark_non_differentiable(current_a, *(out[3:] if passes else out[2:]))
+        ctx.mark_non_differentiable(shown[3], *(out[3:] if passes else out[2:]))
         ctx.set_materialize_grads(False)
         if differentiate:
-            tape.keep_state(steps, *state[:3])
             ctx.plan, ctx.tape = plan, tape
             ctx.save_for_backward(x.constants, x.recurrent_a, x.lengths, x.spikes)
-        return (spikes, voltage, polarization, current_a, *out)
+        return (*shown, *out)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -126,6 +73,66 @@ class FusedSequence(torch.autograd.Function):
         by_devices = ctx.needs_input_grad[8]
         swept = sweep(ctx.plan, ctx.tape, gradients, constants, recurrent_a, lengths, before, by_devices)
         return (None, None, *swept)
+
+
+def step_by_step(plan: Plan, x: Sequence, tape: Tape, kept: bool) -> tuple[list[Tensor], list[Tensor]]:
+    """As `training.dynamics.at_once.march`, one call of the solver a macro step."""
+    steps, batch, width = x.current_a.shape
+    dtype, domains = tape.v.dtype, len(x.p)
+    constants = x.constants.to(dtype)
+    weight = constants[group_of(WEIGHT, domains)]
+    recurrent = None if x.recurrent_a is None else x.recurrent_a.to(dtype)
+    spikes, voltage, polarization, current_a = shown = [x.current_a.new_zeros(steps, batch, width) for _ in range(4)]
+    state = [y.to(dtype).clone() for y in (x.v, x.p, x.hold, x.step)]
+    last = x.spikes.to(dtype)
+    for t in range(steps):
+        i_a = x.current_a[t].to(dtype)
+        if recurrent is not None:
+            i_a = i_a + last @ recurrent
+        total, i_a = i_a, i_a if plan.limits is None else plan.limits.clamp(i_a)
+        rows = _active(x.lengths, t, batch)
+        part = state if rows is None else [y[..., rows, :] for y in state]
+        some = i_a if rows is None else i_a[rows]
+        n, there = some.numel(), some.shape
+        flat = Membrane(*(y.reshape(*y.shape[:-2], n) for y in part))
+        if kept:
+            tape.keep_state(t, *state[:3])
+            tape.keep(t, rows, i_a=some)
+            if plan.limits is not None:
+                tape.keep(t, rows, passing=plan.limits.passing(total if rows is None else total[rows]))
+        want = kept and plan.exact
+        slot = tape.slot(t) if kept and rows is None else None
+        step = plan.solver.run(plan.model, constants, flat, some.reshape(n), plan.accuracy, plan.event, want, slot)
+        if plan.delayed:
+            flat.hold = (step.spikes > 0.0).to(flat.hold.dtype) * MACRO_MS
+        after = [flat.v.view(there), flat.p.view(domains, *there), flat.hold.view(there), flat.step.view(there)]
+        fired = step.spikes.view(there)
+        seen = step.seen.view(1 + domains, *there)
+        if kept and step is not slot:
+            _keep_step(tape, t, rows, step, there, want)
+        shown_v, shown_p = (after[0], after[1]) if plan.event else (seen[0], seen[1:])
+        at = slice(None) if rows is None else rows
+        last = torch.zeros_like(last)
+        last[at], spikes[t, at] = fired, fired.to(spikes.dtype)
+        voltage[t, at], current_a[t, at] = shown_v.to(voltage.dtype), some.to(voltage.dtype)
+        polarization[t, at] = weighted(shown_p, weight).to(polarization.dtype)
+        for whole, changed in zip(state, after, strict=True):
+            whole[..., at, :] = changed
+    if kept:
+        tape.keep_state(steps, *state[:3])
+    return shown, state
+
+
+def _keep_step(tape: Tape, t: int, rows: Tensor | None, step: Step, shape: torch.Size, tangents: bool) -> None:
+    """Store what `step` did in macro step `t` of the tape, as (..., *`shape`)."""
+    fired, lead, free = (y.view(shape) for y in (step.spikes, step.lead_ms, step.free_ms))
+    tape.keep(t, rows, seen=step.seen.view(-1, *shape), fired=fired, lead=lead, free=free)
+    if tangents:
+        assert step.tangents is not None
+        assert step.late is not None
+        domains = len(step.seen) - 1
+        tape.keep(t, rows, tangents=step.tangents.view(1 + domains, 2 + domains, *shape))
+        tape.keep(t, rows, late=step.late.view(2 + domains, *shape))
 
 
 def _refuse_second_derivatives() -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.ferroelectric.bound import compiled
 from bruno_spice.training.dynamics import unrolled
+from bruno_spice.training.dynamics.gpu import has_triton
 from bruno_spice.training.dynamics.laws import torch_laws
 from bruno_spice.training.dynamics.membrane import HAVE_KERNELS, Membrane, Solver, Step
 
@@ -47,6 +48,8 @@ class SolverInfo:
     """Factor of the default where gradients pass spikes, for them to be right to 2 %."""
     needs_kernels: bool = False
     """Whether it is there with numba only."""
+    at_once: bool = False
+    """Whether it takes whole sequences in one compiled call (`training.dynamics.at_once`) in float32 on the CPU."""
     by_constants: Callable[..., Tensor] | None = None
     """Gradient by the constants through its own compiled substeps in float32, as `logistic_by_constants`; None: through
     those of ``logistic`` in float64 (`training.dynamics.by_devices`)."""
@@ -64,9 +67,10 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads)
 
 
-def in_threads(work: Callable[[int, int], None], n: int, grain: int = 1) -> None:
-    """Call ``work(start, stop)`` on parts of range(n), one a thread; parts start at multiples of `grain`."""
-    threads = min(torch.get_num_threads(), n // FEWEST_PER_THREAD)
+def in_threads(work: Callable[[int, int], None], n: int, grain: int = 1, fewest: int = FEWEST_PER_THREAD) -> None:
+    """Call ``work(start, stop)`` on parts of range(n), one a thread, of no less than `fewest`; parts start at multiples
+    of `grain`."""
+    threads = min(torch.get_num_threads(), n // fewest)
     if threads <= 1:
         work(0, n)
         return
@@ -181,7 +185,12 @@ def logistic(
     tangents: bool,
     out: Step | None = None,
 ) -> Step:
-    """The logistic method: SIMD float32 on the CPU, plain torch elsewhere; `accuracy`: `ferroelectric.paces`."""
+    """The logistic method: SIMD float32 on the CPU, a Triton kernel on CUDA devices, plain torch elsewhere; `accuracy`:
+    `ferroelectric.paces`."""
+    if has_triton(i_a):
+        from bruno_spice.training.dynamics.gpu.sequence import take_step
+
+        return take_step(model, constants, state, i_a, accuracy, event, tangents)
     if i_a.device.type != "cpu" or i_a.dtype != torch.float32 or not HAVE_KERNELS:
         from bruno_spice.training.dynamics.logistic import logistic_torch
 
@@ -226,7 +235,7 @@ def logistic_by_constants(
 
 LOGISTIC = SolverInfo(
     logistic, 8, "substeps a macro step at small currents", None, more_for_tails=2, more_for_shares=6,
-    more_through_spikes=6, by_constants=logistic_by_constants,
+    more_through_spikes=6, at_once=True, by_constants=logistic_by_constants,
 )  # fmt: skip
 ROSENBROCK = SolverInfo(rosenbrock, 1e-4, "relative tolerance of a step", torch.float64, ("cpu",), needs_kernels=True)
 EULER = SolverInfo(euler, 1000, "substeps a macro step", torch.float64)

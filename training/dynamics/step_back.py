@@ -12,11 +12,9 @@ the adjoint of what is left of the hold.
 
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from bruno_spice.devices.ferroelectric.bound import compiled
 from bruno_spice.devices.models.rows import DRIVE, WEIGHT, group_of
 from bruno_spice.training.dynamics.laws import (
     at_membrane,
@@ -26,17 +24,41 @@ from bruno_spice.training.dynamics.laws import (
     switching,
     torch_laws,
 )
-from bruno_spice.training.dynamics.membrane import HAVE_KERNELS
 from bruno_spice.training.dynamics.sequence import Plan, Tape, coarse_ms
-from bruno_spice.training.dynamics.solvers import in_threads
 from bruno_spice.training.dynamics.through import Moving, moving
 
 SATURATED = 1.0 - 1e-6
-GRAIN = 256
+
+
+class Given(NamedTuple):
+    """What a sweep back through a sequence hangs on besides its tape, in the tape's precision."""
+
+    constants: Tensor
+    """(R, N or 1)."""
+    recurrent: Tensor | None
+    """(N, N)."""
+    lengths: Tensor | None
+    """(B,)."""
+
+
+class Swept(NamedTuple):
+    """What a sweep back through a sequence finds."""
+
+    lam_v: Tensor
+    """Adjoint of V at the start, (B, N)."""
+    lam_p: Tensor
+    """(K, B, N)."""
+    by_last: Tensor
+    """By the spikes before the first step, (B, N)."""
+    by_current: Tensor
+    """dL/dI_in (T, B, N)."""
+    lams: Tensor
+    """Adjoints of V and p at the end of each step, (T, 1 + K, B, N), where they are asked for."""
 
 
 class Shown(NamedTuple):
-    """Gradients by what a macro step shows, each (B, N)."""
+    """Gradients by what a macro step shows, each (B, N); of a sequence (T, B, N), or (1, B, N) for all steps the
+    same."""
 
     spikes: Tensor
     voltage: Tensor
@@ -145,47 +167,6 @@ def step_back(
     if crossing is not None:
         lam = lam.moving(crossing, spiked, shown_v, torch.where(let_go, by_start_v, 0.0))
     return start_v, start_p, by_i, lam
-
-
-def compiles(plan: Plan, tape: Tape) -> bool:
-    """Whether `compiled_step_back` can do it: float32 on the CPU, with numba."""
-    if not HAVE_KERNELS or tape.v.dtype != torch.float32 or tape.v.device.type != "cpu":
-        return False
-    from bruno_spice.devices.ferroelectric.simd.adjoint import SHAPES
-
-    return plan.surrogate.shape in SHAPES
-
-
-def compiled_step_back(
-    plan: Plan, tape: Tape, t: int, shown: Shown, lam_v: Tensor, lam_p: Tensor, constants: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The first three of `step_back`, by the SIMD kernel of `devices.ferroelectric.simd.adjoint`."""
-    from bruno_spice.devices.ferroelectric.simd.adjoint import SHAPES, adjoint_windows
-
-    start_v, start_p = lam_v.clone().contiguous(), lam_p.clone().contiguous()
-    by_i = torch.empty_like(start_v)
-    n, domains = by_i.numel(), len(lam_p)
-    kept = [tape.v[t].view(n), tape.p[t].view(domains, n), tape.i_a[t].view(n), tape.seen[t].view(-1, n),
-            tape.fired[t].view(n), coarse_ms(plan, tape, t).view(n), tape.free[t].view(n)]  # fmt: skip
-    none = by_i.new_empty(1, 1, 0)
-    tangents = none if tape.tangents is None else tape.tangents[t].view(1 + domains, 2 + domains, n)
-    late = none[0] if tape.late is None else tape.late[t].view(2 + domains, n)
-    hold = [none[0, 0]] * 2 if tape.hold is None else [tape.hold[t + 1].view(n), tape.hold[t].view(n)]
-    after = tuple(x.numpy() for x in (tape.v[t + 1].view(n), tape.p[t + 1].view(domains, n), *hold))
-    arrays = [x.numpy() for x in (tangents, late, *(y.reshape(n) for y in shown))]
-    changed = [x.numpy() for x in (start_v.view(n), start_p.view(domains, n), by_i.view(n))]
-    rows, taped = constants.contiguous().numpy(), tuple(x.numpy() for x in kept)
-    surrogate = plan.surrogate
-    charge, shape, slope = surrogate.on == "charge", SHAPES.index(surrogate.shape), np.float32(surrogate.slope)
-
-    kernel = compiled(adjoint_windows, plan.model)
-
-    def work(start: int, stop: int) -> None:
-        how = (plan.exact, plan.event, plan.through, charge, shape, slope)
-        kernel(start, stop, rows, *how, taped, after, *arrays, *changed)
-
-    in_threads(work, n, GRAIN)
-    return start_v, start_p, by_i
 
 
 def _pull_back(

@@ -10,7 +10,6 @@ Arrays are flat over n = B N neurons, float32; `constants` (R, m): neuron j has 
 """
 
 # mypy: allow-untyped-defs
-import numpy as np
 
 from bruno_spice.devices.compiled import inlined
 from bruno_spice.devices.ferroelectric.bound import law, template
@@ -46,7 +45,6 @@ from bruno_spice.devices.ferroelectric.lanes.rows import (
     SWING,
     V_FLOW,
     WEIGHT,
-    WORK_SIZE,
     P,
     V,
     domain_row,
@@ -274,24 +272,28 @@ def after_spikes(w, late, domains, exact, through, start, count):
 
 
 @template(simd=True)
-def adjoint_windows(
-    start, stop, constants, exact, event, through, charge, shape, slope, tape, after, tangents, late, by_spikes,
-    by_voltage, by_polarization, lam_v, lam_p, by_current,
+def adjoint_step(
+    w, lanes, start, stop, fresh, constants, running, rule, surrogate_of, tape, after, tangents, late, shown, lam,
+    by_current,
 ):  # fmt: skip
-    """Take `lam_v` (n,) and `lam_p` (K, n) through one macro step, in place, and write `by_current` (n,), dL/dI.
+    """Take `lam`, V (n,) and p (K, n), through one macro step of neurons start <= j < stop, in place, and write
+    `by_current` (n,), dL/dI; that of neurons that are not `running` (n,) stays, with 0.
 
-    `tape` holds the step's v, p (K, n), i_a, seen (1 + K, n), fired, lead and free, in this order; `tangents` and
-    `late` are read where `exact`; `after` holds v, p and hold at its end and hold at its start, read with event reset
-    `through` spikes. `charge`: the surrogate looks at the charge, else at V; `shape` counts in `SHAPES`.
+    `rule`: exact, event, through, whole. `tape` holds the step's v, p (K, n), i_a, seen (1 + K, n), fired, lead and
+    free, in this order; `tangents` and `late` are read where `exact`; `after` holds v, p and hold at its end and hold
+    at its start, read with event reset `through` spikes. `shown`: gradients by spikes, voltage and polarization. The
+    surrogate: whether it looks at the charge, else at V; its shape, a number in `SHAPES`; its slope.
     """
+    exact, event, through, whole = rule
+    charge, shape, slope = surrogate_of
     v, p, i_a, seen, fired, lead, free = tape
     v_after, p_after, hold_after, hold = after
+    by_spikes, by_voltage, by_polarization = shown
+    lam_v, lam_p = lam
     domains = p.shape[0]
-    w = np.empty(WORK_SIZE, np.float32)
-    lanes = np.empty(BLOCK, np.uint64)
     for first in range(start, stop, BLOCK):
         count = min(BLOCK, stop - first)
-        if first == start or constants.shape[1] > 1:
+        if (fresh and first == start) or constants.shape[1] > 1:
             for j in range(BLOCK):
                 lanes[j] = first + (j if j < count else 0)
             load_constants(w, constants, lanes)
@@ -325,6 +327,8 @@ def adjoint_windows(
             for k in range(domains):
                 load_row(w, P + domain_row(k), p[k], first, count)
             load_row(w, LEAD, lead, first, count)
+            for j in range(BLOCK):
+                w[LEAD + j] = ONE if whole and w[LEAD + j] > ZERO else w[LEAD + j]
             if law.TERMINAL:
                 at_membrane(w, domains)
             coarse_step(w, domains)
@@ -332,10 +336,10 @@ def adjoint_windows(
             load_row(w, FREE, free, first, count)
             after_spikes(w, late, domains, exact, through, first, count)
         for j in range(count):
-            lam_v[first + j] = w[LAM_V + j]
+            lam_v[first + j] = w[LAM_V + j] if running[first + j] else lam_v[first + j]
         for j in range(count):
-            by_current[first + j] = w[BY_I + j]
+            by_current[first + j] = w[BY_I + j] if running[first + j] else ZERO
         for k in range(domains):
             row = domain_row(k)
             for j in range(count):
-                lam_p[k, first + j] = w[LAM_P + row + j]
+                lam_p[k, first + j] = w[LAM_P + row + j] if running[first + j] else lam_p[k, first + j]

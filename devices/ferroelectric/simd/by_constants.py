@@ -347,7 +347,7 @@ def constants_windows(
     crossings = np.empty(most, np.bool_)
     fresh = True
     for tile in range(start, stop, TILE):
-        sort_by_pace(order, ends, constants, i_a, tile, min(tile + TILE, stop))
+        sort_by_pace(order, ends, constants, i_a, tile, min(tile + TILE, stop), np.empty(0, np.int64), 0)
         first = 0
         for k in range(len(PACES)):
             while first < ends[k]:

@@ -65,6 +65,8 @@ from bruno_spice.devices.models.rows import (
 )
 
 TILE = 8192
+ENDED = 255
+"""In the place of a pace: of a neuron whose sequence is over."""
 length, pace_of, count_of = inlined(substep_ms), inlined(pace), inlined(substep_count)
 
 
@@ -181,15 +183,18 @@ def store_tangents(w, s, tangents, late, domains, event, lanes, count):
 
 
 @kernel(fastmath=FAST_MATH)
-def sort_by_pace(order, ends, constants, i_a, start, stop):
-    """`order` = the neurons start <= j < stop, pace after pace; those of pace k end before `ends`[k]."""
+def sort_by_pace(order, ends, constants, i_a, start, stop, until, t):
+    """`order` = the neurons start <= j < stop whose `until`[j] is beyond `t` (all, where it is empty), pace after pace;
+    those of pace k end before `ends`[k]."""
     width = constants.shape[1]
     paces = np.empty(stop - start, np.uint8)
     ends[:] = 0
     for j in range(start, stop):
         k = pace_of(i_a[j] * constants[DRIVE, j % width])
+        k = k if until.size == 0 or until[j] > t else ENDED
         paces[j - start] = k
-        ends[k] += 1
+        if k != ENDED:
+            ends[k] += 1
     at = np.empty_like(ends)
     total = 0
     for k in range(ends.size):
@@ -198,8 +203,9 @@ def sort_by_pace(order, ends, constants, i_a, start, stop):
         ends[k] = total
     for j in range(start, stop):
         k = paces[j - start]
-        order[at[k]] = j
-        at[k] += 1
+        if k != ENDED:
+            order[at[k]] = j
+            at[k] += 1
 
 
 @template(simd=True)
@@ -228,31 +234,40 @@ def take_substeps(w, s, domains, substeps, inhibited, event, with_tangents):
 
 
 @template(simd=True)
+def macro_step(
+    w, s, order, ends, lanes, fresh, constants, v, p, hold, i_a, spikes, accuracy, event, seen, lead_ms, free_ms,
+    tangents, late,
+):  # fmt: skip
+    """One macro step of the neurons in `order`; `fresh`: whether `w` has no constants yet."""
+    domains = p.shape[0]
+    with_tangents = tangents.shape[-1] > 0
+    first = 0
+    for k in range(len(PACES)):
+        while first < ends[k]:
+            count = min(BLOCK, ends[k] - first)
+            for j in range(BLOCK):
+                lanes[j] = order[first + (j if j < count else 0)]
+            if fresh or constants.shape[1] > 1:
+                load_constants(w, constants, lanes)
+                fresh = False
+            load_state(w, s, v, p, hold, i_a, lanes, with_tangents)
+            take_substeps(w, s, domains, count_of(accuracy, k), k == INHIBITED, event, with_tangents)
+            store(w, v, p, hold, spikes, event, seen, lead_ms, free_ms, lanes, count)
+            if with_tangents:
+                store_tangents(w, s, tangents, late, domains, event, lanes, count)
+            first += count
+
+
+@template(simd=True)
 def logistic_windows(
     start, stop, constants, v, p, hold, i_a, spikes, accuracy, event, seen, lead_ms, free_ms, tangents, late
 ):
     """One macro step of neurons start <= j < stop in the substeps of `devices.ferroelectric.paces`."""
-    domains = p.shape[0]
-    with_tangents = tangents.shape[-1] > 0
     w = np.empty(WORK_SIZE, np.float32)
-    s = np.empty(TANGENTS_SIZE if with_tangents else 0, np.float32)
+    s = np.empty(TANGENTS_SIZE if tangents.shape[-1] > 0 else 0, np.float32)
     order, ends = np.empty(TILE, np.uint64), np.empty(len(PACES), np.int64)
     lanes = np.empty(BLOCK, np.uint64)
-    fresh = True
     for tile in range(start, stop, TILE):
-        sort_by_pace(order, ends, constants, i_a, tile, min(tile + TILE, stop))
-        first = 0
-        for k in range(len(PACES)):
-            while first < ends[k]:
-                count = min(BLOCK, ends[k] - first)
-                for j in range(BLOCK):
-                    lanes[j] = order[first + (j if j < count else 0)]
-                if fresh or constants.shape[1] > 1:
-                    load_constants(w, constants, lanes)
-                    fresh = False
-                load_state(w, s, v, p, hold, i_a, lanes, with_tangents)
-                take_substeps(w, s, domains, count_of(accuracy, k), k == INHIBITED, event, with_tangents)
-                store(w, v, p, hold, spikes, event, seen, lead_ms, free_ms, lanes, count)
-                if with_tangents:
-                    store_tangents(w, s, tangents, late, domains, event, lanes, count)
-                first += count
+        sort_by_pace(order, ends, constants, i_a, tile, min(tile + TILE, stop), np.empty(0, np.int64), 0)
+        step = (spikes, accuracy, event, seen, lead_ms, free_ms, tangents, late)
+        macro_step(w, s, order, ends, lanes, tile == start, constants, v, p, hold, i_a, *step)

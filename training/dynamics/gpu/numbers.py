@@ -1,9 +1,9 @@
 """Laws and templates in Triton: the functions that laws are written with, and how both are bound to a model.
 
 A law's text runs as it stands, `x` being a named tuple of rows: shared rows (B,), those of domains (K, B). A template
-is a plain function of this folder that reads ``law.leak(v, x)``; `bound` compiles it, with every template that it calls,
-for one model. Triton reads sources, so that the one function made here (`load_row`) leaves its text where Python keeps
-those of modules.
+is a plain function of this folder that reads ``law.leak(v, x)``; `bound` compiles it, with every template that it
+calls, for one model. Triton reads sources, so that what is made here leaves its text where Python keeps that of
+modules.
 """
 
 import ast
@@ -11,6 +11,7 @@ import inspect
 import linecache
 import textwrap
 from functools import cache
+from itertools import pairwise
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -24,6 +25,8 @@ from bruno_spice.devices.models.rows import DOMAINS_FROM, GROUPS, WEIGHT
 
 law: Any = ModuleType("law")
 """In a template, the laws of the model that it is bound to."""
+load_row: Any = None
+"""In a template, what `_load_row` makes."""
 
 
 def template(function: Any) -> Any:
@@ -150,7 +153,7 @@ def _from_text(text: str, name: str, around: dict[str, Any]) -> Any:
 
 _faster = "\n".join(
     f"    factor = tl.where(rise_v > {slower * FULL_RISE_V!r}, {faster!r}, factor)"
-    for slower, faster in zip(PACES[1:-1], PACES[2:], strict=True)
+    for slower, faster in pairwise(PACES[1:])
 )
 pace_factor = _from_text(
     "def pace_factor(rise_v):\n"

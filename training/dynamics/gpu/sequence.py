@@ -17,7 +17,7 @@ import triton.language as tl
 from torch import Tensor
 
 from bruno_spice.devices.models.rows import domain_count
-from bruno_spice.training.dynamics.gpu.numbers import bound, law, pace_factor, template
+from bruno_spice.training.dynamics.gpu.numbers import bound, law, load_row, pace_factor, template
 from bruno_spice.training.dynamics.gpu.substep import carry, crossing, flow_v, substep, total
 from bruno_spice.training.dynamics.logistic import FROZEN_MS
 from bruno_spice.training.dynamics.membrane import Membrane, Step
@@ -36,10 +36,11 @@ def sequence_windows(
     domains, EVENT: tl.constexpr, DELAYED: tl.constexpr, TANGENTS: tl.constexpr, ONE_DOMAIN: tl.constexpr,
     KP: tl.constexpr, CP: tl.constexpr, LANES: tl.constexpr,
 ):  # fmt: skip
-    """`steps` macro steps of `n` neurons, of neuron j the first `until[j]`; then its state stays and nothing is written.
+    """`steps` macro steps of `n` neurons, of neuron j the first `until[j]`; then its state stays, and nothing is
+    written.
 
-    `v`, `hold` (steps + 1, n) and `p` (steps + 1, K, n) hold the state, given in their first entry; the others are those
-    of `training.dynamics.membrane.Step`, one a step.
+    `v`, `hold` (steps + 1, n) and `p` (steps + 1, K, n) hold the state, given in their first entry; the others are
+    those of `training.dynamics.membrane.Step`, one a step.
     """
     lane = tl.program_id(0) * LANES + tl.arange(0, LANES)
     there = lane < n
@@ -47,7 +48,7 @@ def sequence_windows(
     k = tl.arange(0, KP)[:, None]
     counts = k < domains
     domain = tl.where(counts, k, 0)
-    x = load_row(constants, width, lane % width, domain, domains, counts)  # noqa: F821  # `bound` brings it
+    x = load_row(constants, width, lane % width, domain, domains, counts)
     weight = x.weight
     takes_of = weight * (x.k_cap * x.v_per_p + x.k_pol)
     here = x.k_cap * x.v_threshold - x.k_pol * total(weight) - x.offset
@@ -96,7 +97,7 @@ def sequence_windows(
             seen_v, seen_p = tl.where(first, now_v, seen_v), tl.where(first, now_p, seen_p)
             lead = tl.where(first, free, lead)
             if EVENT:
-                if TANGENTS:
+                if TANGENTS:  # noqa: SIM102  # known when it is compiled
                     if tl.max(tl.where(fired, 1, 0)) > 0:
                         by_v = voltage_of(q, s, x, weight)
                         store_tangents(tangents, now, by_v, s, columns, k, lane, n, domains, active & fired & first)
@@ -186,6 +187,16 @@ class Taken(NamedTuple):
     """(T + 1, n)."""
 
 
+def room(like: Tensor, steps: int, domains: int, n: int, tangents: bool) -> Taken:
+    """Where a sequence is to be written, on the device of `like`."""
+    new = partial(torch.empty, dtype=torch.float32, device=like.device)
+    exact, late = None, None
+    if tangents:
+        exact, late = new(steps, 1 + domains, 2 + domains, n), new(steps, 2 + domains, n)
+    between = (new(steps + 1, n), new(steps + 1, domains, n), new(steps + 1, n))
+    return Taken(new(steps, n), new(steps, 1 + domains, n), new(steps, n), new(steps, n), exact, late, *between)
+
+
 def take_sequence(
     model: Any,
     constants: Tensor,
@@ -193,27 +204,27 @@ def take_sequence(
     i_a: Tensor,
     accuracy: float,
     event: bool,
-    tangents: bool,
+    out: Taken,
     delayed: bool = False,
     until: Tensor | None = None,
-) -> Taken:
-    """`i_a` (T, n) from `state`, which stays as it is; `constants` (R, m), neuron j takes column j % m and the first
-    `until[j]` macro steps (all of them), zeros are written behind."""
+) -> None:
+    """`i_a` (T, n) from `state`, which stays as it is, written to `out`; `constants` (R, m), neuron j takes column
+    j % m and the first `until[j]` macro steps (all of them), behind which is zero what is no state."""
     steps, n = i_a.shape
     domains = domain_count(len(constants))
-    new = partial(torch.zeros, dtype=torch.float32, device=i_a.device)
-    v, p, hold = new(steps + 1, n), new(steps + 1, domains, n), new(steps + 1, n)
-    v[0], p[0], hold[0] = state.v, state.p, state.hold
-    out = [new(steps, n), new(steps, 1 + domains, n), new(steps, n), new(steps, n)]
-    matrix, late = (new(steps, 1 + domains, 2 + domains, n), new(steps, 2 + domains, n)) if tangents else (v, v)
+    out.v[0], out.p[0], out.hold[0] = state.v, state.p, state.hold
+    for each in out[:6]:
+        if each is not None and (until is not None or each is out.late):
+            each.zero_()
     last = torch.full((n,), steps, device=i_a.device) if until is None else until
-    arrays = [v, p, hold, i_a.contiguous(), *out, matrix, late]
+    matrix, late = out.v if out.tangents is None else out.tangents, out.v if out.late is None else out.late
+    arrays = [out.v, out.p, out.hold, i_a.contiguous(), *out[:4], matrix, late]
     kernel = bound(sequence_windows, model)
     kernel[triton.cdiv(n, BLOCK),](
         constants.contiguous(), constants.shape[1], last.to(torch.int32), *arrays, n, steps, float(accuracy), domains,
-        EVENT=event, DELAYED=delayed, TANGENTS=tangents, ONE_DOMAIN=domains == 1, **sizes_of(domains), **WARPS,
+        EVENT=event, DELAYED=delayed, TANGENTS=out.tangents is not None, ONE_DOMAIN=domains == 1, **sizes_of(domains),
+        **WARPS,
     )  # fmt: skip
-    return Taken(*out, *((matrix, late) if tangents else (None, None)), v, p, hold)
 
 
 def sizes_of(domains: int) -> dict[str, int]:
@@ -225,6 +236,8 @@ def take_step(
     model: Any, constants: Tensor, state: Membrane, i_a: Tensor, accuracy: float, event: bool, tangents: bool
 ) -> Step:
     """One macro step under `i_a` (n,), as `training.dynamics.logistic.logistic_torch` takes it; changes `state`."""
-    taken = take_sequence(model, constants, state, i_a[None], accuracy, event, tangents)
+    taken = room(i_a, 1, len(state.p), i_a.numel(), tangents)
+    take_sequence(model, constants, state, i_a[None], accuracy, event, taken)
     state.v, state.p, state.hold = taken.v[1], taken.p[1], taken.hold[1]
-    return Step(*(None if each is None else each[0] for each in taken[:6]))
+    exact, late = (None if each is None else each[0] for each in (taken.tangents, taken.late))
+    return Step(taken.spikes[0], taken.seen[0], taken.lead_ms[0], taken.free_ms[0], exact, late)

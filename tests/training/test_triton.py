@@ -16,7 +16,7 @@ os.environ.setdefault("TRITON_INTERPRET", "1")
 triton = pytest.importorskip("triton", reason="Triton is not installed: pip install 'bruno-spice[gpu]'")
 
 from bruno_spice.devices.cards.base import FeLIFCard  # noqa: E402
-from bruno_spice.training.dynamics import at_once, solvers  # noqa: E402
+from bruno_spice.training.dynamics import adjoint, gradients, solvers  # noqa: E402
 from bruno_spice.training.dynamics.gpu import march, numbers, sequence  # noqa: E402
 from bruno_spice.training.neurons.felif import FeLIF  # noqa: E402
 from tests.devices.nudges import dead_layer_card, two_domain_card  # noqa: E402
@@ -42,8 +42,8 @@ def on(monkeypatch):
     launched = []
     kernel = sequence.take_sequence
     monkeypatch.setattr(sequence, "take_sequence", lambda *how, **more: launched.append(1) or kernel(*how, **more))
-    monkeypatch.setattr(at_once, "marches", lambda *_: False)
-    monkeypatch.setattr(at_once, "sweeps", lambda *_: False)
+    monkeypatch.setattr(gradients, "goes_at_once", lambda *_: False)
+    monkeypatch.setattr(adjoint, "sweeps_at_once", lambda *_: False)
     monkeypatch.setattr(solvers, "HAVE_KERNELS", False)
 
     def choose(way):

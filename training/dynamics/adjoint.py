@@ -10,7 +10,7 @@ In float32 on the CPU one compiled call does it (`training.dynamics.at_once`). A
 import torch
 from torch import Tensor
 
-from bruno_spice.training.dynamics import at_once
+from bruno_spice.training.dynamics.at_once import sweep_back, sweeps_at_once
 from bruno_spice.training.dynamics.by_devices import ConstantsGradient
 from bruno_spice.training.dynamics.gpu import march as gpu
 from bruno_spice.training.dynamics.sequence import Plan, Tape
@@ -39,8 +39,8 @@ def sweep(
         assert tape.hold is not None
         lam_v = torch.where(tape.hold[-1] > 0.0, nothing if by_hold is None else by_hold.to(dtype), lam_v)
     shown = Shown(*(nothing[None] if y is None else y.to(dtype) for y in (by_spikes, by_voltage, by_polarization)))
-    ways = [way.sweep_back for way in (at_once, gpu) if way.sweeps(plan, tape, given.recurrent)]
-    back = ways[0] if ways else step_by_step
+    launched = gpu.sweep_back if gpu.sweeps(plan, tape, given.recurrent) else step_by_step
+    back = sweep_back if sweeps_at_once(plan, tape) else launched
     swept = back(plan, tape, given, shown, lam_v, lam_p, by_devices)
     lam_v, lam_hold = swept.lam_v, None
     if passes:

@@ -24,13 +24,13 @@ TILE = 2048
 FEWEST_PER_THREAD = 64
 
 
-def marches(plan: Plan, x: Sequence) -> bool:
-    """Whether `march` can take the sequence `x` forward."""
-    return plan.solver.at_once and _has_kernels(x.current_a)
+def goes_at_once(plan: Plan, values: Tensor) -> bool:
+    """Whether `march` can take a sequence of the precision and device of `values` forward."""
+    return plan.solver.at_once and _has_kernels(values)
 
 
-def sweeps(plan: Plan, tape: Tape, recurrent: Tensor | None) -> bool:
-    """Whether `sweep_back` can take the sequence of `tape` back; it takes `recurrent` weights or none."""
+def sweeps_at_once(plan: Plan, tape: Tape) -> bool:
+    """Whether `sweep_back` can take the sequence of `tape` back."""
     if not _has_kernels(tape.v):
         return False
     from bruno_spice.devices.ferroelectric.simd.adjoint import SHAPES

@@ -33,8 +33,9 @@ from torch import Tensor
 
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.models.rows import WEIGHT, domain_count, group_of
-from bruno_spice.training.dynamics import at_once, unrolled
+from bruno_spice.training.dynamics import unrolled
 from bruno_spice.training.dynamics.adjoint import sweep
+from bruno_spice.training.dynamics.at_once import goes_at_once, march
 from bruno_spice.training.dynamics.gpu import march as gpu
 from bruno_spice.training.dynamics.laws import torch_laws
 from bruno_spice.training.dynamics.membrane import Membrane, Step
@@ -53,8 +54,7 @@ class FusedSequence(torch.autograd.Function):
         x = Sequence(*inputs)
         dtype = plan.solver.dtype or x.current_a.dtype
         tape = Tape(x.current_a.new_empty, x.current_a.shape, len(x.p), dtype, differentiate, plan)
-        ways = [way.march for way in (at_once, gpu) if way.marches(plan, x)]
-        forward = ways[0] if ways else step_by_step
+        forward = march if goes_at_once(plan, x.current_a) else gpu.march if gpu.marches(plan, x) else step_by_step
         shown, state = forward(plan, x, tape, differentiate)
         out = [y.to(x.current_a.dtype) for y in state]
         passes = plan.through and plan.event

@@ -7,6 +7,8 @@ import resource
 import sys
 from pathlib import Path
 
+import torch
+
 
 def settle() -> int:
     """Give freed memory back and forget the peak so far; the resident bytes now. Off Linux the peak stays."""
@@ -31,6 +33,11 @@ def peak_bytes() -> int:
         return _status("VmHWM")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """The most memory of this run in this process: allocated on a CUDA device, else resident."""
+    return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else peak_bytes()
 
 
 def _status(name: str) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bruno_spice.training.networks.config import RunConfig
 from bruno_spice.training.networks.network import Network, build_network
@@ -26,8 +27,13 @@ def by_length(examples: Sequence[Example], batch_size: int) -> list[list[Example
     return [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]
 
 
-def score_part(network: Network, task: Task, part: str, seed: int) -> tuple[dict[str, float], Rates]:
-    """Scores of `network` on ``valid`` or ``test``; read noise is drawn from `seed`, other random numbers stay."""
+def score_part(
+    network: Network, task: Task, part: str, seed: int, answers: dict[int, Tensor] | None = None
+) -> tuple[dict[str, float], Rates]:
+    """Scores of `network` on ``valid`` or ``test``; read noise is drawn from `seed`, other random numbers stay.
+
+    Logits (T, n_outputs) go into `answers`, where it is given, by the `id` of their example.
+    """
     parameter = next(network.parameters())
     was_training = network.training
     network.eval()
@@ -40,6 +46,8 @@ def score_part(network: Network, task: Task, part: str, seed: int) -> tuple[dict
             batch = task.collate(examples).to(parameter.device, parameter.dtype)
             output = network(batch.inputs, batch.lengths)
             rates.add(output.spikes, batch.mask)
+            if answers is not None:
+                answers |= {id(each): output.logits[: len(each.inputs), n].cpu() for n, each in enumerate(examples)}
             for name, (total, weight) in task.scores(output.logits, batch).items():
                 before = sums.get(name, (0.0, 0.0))
                 sums[name] = (before[0] + total, before[1] + weight)

@@ -1,13 +1,14 @@
 """Pictures of a training run. Each drawing function takes Axes and returns them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
+from torch import Tensor
 
 from bruno_spice.calibration.presentation.style import MODEL_COLOUR, SECOND_COLOUR, SPICE_COLOUR, new_figure, save
-from bruno_spice.training.networks.network import Network
 from bruno_spice.training.runs.folder import RunFolder
 from bruno_spice.training.tasks import Task
 
@@ -48,9 +49,10 @@ def activity_curve(axes: Axes, history: list[dict[str, Any]]) -> Axes:
 
 
 def write_figures(
-    folder: RunFolder, task: Task, network: Network, history: list[dict[str, Any]], result: dict[str, Any]
+    folder: RunFolder, task: Task, answers: Mapping[int, Tensor], history: list[dict[str, Any]], result: dict[str, Any]
 ) -> None:
-    """Write the pictures of a run: training.png of its `history` and `result`, and the task's own of the test part."""
+    """Write the pictures of a run: training.png of its `history` and `result`, and the task's own of its
+    `answers` to the test part."""
     floors = {name: scores[task.metric] for name, scores in result["floors"].items()}
     spiking = bool(history[0]["activity"])
     figure = new_figure(1, 2 if spiking else 1, size=(12.8, 4.8))
@@ -60,19 +62,13 @@ def write_figures(
     title = f"{result['task']}: test {task.metric} {result['test'][task.metric]:.4g} (epoch {result['best_epoch']})"
     figure.suptitle(title)
     save(figure, folder.figures / "training.png")
-    draw_task(folder, task, network)
+    draw_task(folder, task, answers)
 
 
-def draw_task(folder: RunFolder, task: Task, network: Network) -> None:
-    """The task's own picture, made of the answers of `network` to the test part."""
-    parameter = next(network.parameters())
-    batch = task.collate(task.parts["test"]).to(parameter.device, parameter.dtype)
-    was_training = network.training
-    network.eval()
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(0)
-        logits = network(batch.inputs, batch.lengths).logits.cpu()
-    network.train(was_training)
-    figure = task.picture(logits, batch.to(torch.device("cpu"), torch.float32))
+def draw_task(folder: RunFolder, task: Task, answers: Mapping[int, Tensor]) -> None:
+    """The task's own picture, made of the `answers` to the test part (`training.runs.evaluation.score_part`)."""
+    examples = task.parts["test"]
+    logits = torch.nn.utils.rnn.pad_sequence([answers[id(each)].float() for each in examples])
+    figure = task.picture(logits, task.collate(examples))
     if figure is not None:
         save(figure, folder.figures / f"{task.picture_name}.png")

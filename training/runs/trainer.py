@@ -17,7 +17,7 @@ import torch
 from torch.nn.utils import get_total_norm
 
 from bruno_spice.devices.errors import BrunoError, InputError
-from bruno_spice.training.memory import peak_bytes, settle
+from bruno_spice.training.memory import peak_memory_bytes, settle
 from bruno_spice.training.networks.config import RunConfig, TrainingConfig, difference
 from bruno_spice.training.networks.network import Network
 from bruno_spice.training.parallel import Process, own_device, processes
@@ -243,11 +243,6 @@ def _add(sums: dict[str, float], **values: float) -> None:
         sums[name] = sums.get(name, 0.0) + value
 
 
-def peak_memory_bytes(device: torch.device) -> int:
-    """The most memory of this run in this process: allocated on a CUDA device, else resident."""
-    return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else peak_bytes()
-
-
 def train(
     config: RunConfig,
     out_dir: Path | str,
@@ -318,20 +313,24 @@ def _train(
     trainer.run(stop)
     process.wait()  # for the first one, which writes the best network
     load_model(folder.best, network, trainer.belongs)
-    result = sealed(_result(trainer, cards))
+    answers: dict[int, torch.Tensor] = {}
+    result = sealed(_result(trainer, cards, answers))
     if process.is_first:
         if network.shared is not None:
             folder.write_proposal(network.shared, trainer.belongs)
         folder.write_result(result)
         from bruno_spice.training.runs.figures import write_figures
 
-        write_figures(folder, task, network, trainer.progress.history, result)
+        write_figures(folder, task, answers, trainer.progress.history, result)
     return result
 
 
-def _result(trainer: Trainer, cards: Cards) -> dict[str, Any]:
+def _result(trainer: Trainer, cards: Cards, answers: dict[int, torch.Tensor]) -> dict[str, Any]:
+    """What ``result.json`` holds; the logits of the test part go into `answers`."""
     config, task, progress = trainer.config, trainer.task, trainer.progress
-    scores = {part: score_part(trainer.network, task, part, config.seed)[0] for part in ("valid", "test")}
+    network, seed = trainer.network, config.seed
+    valid = score_part(network, task, "valid", seed)[0]
+    scores = {"valid": valid, "test": score_part(network, task, "test", seed, answers)[0]}
     return {
         "task": config.task,
         "metric": task.metric,

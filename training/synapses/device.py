@@ -210,9 +210,9 @@ class DeviceLinear(Synapse):
             largest = torch.minimum(largest, self.clip * size.square().mean().sqrt())
         return largest.clamp(min=1e-12)
 
-    def device_levels(self) -> Tensor:
-        """Level (devices, out, in) of every device, as it is programmed from the present weights."""
-        steps = self.weight.detach() / self.scale() * self.steps_per_scale
+    def device_levels(self, scale: Tensor | None = None) -> Tensor:
+        """Level (devices, out, in) of every device, as it is programmed from the present weights at their `scale()`."""
+        steps = self.weight.detach() / (self.scale() if scale is None else scale) * self.steps_per_scale
         rounded = round_levels(steps, self.stochastic and self.training)
         if self.scheme == "offset":
             return (rounded + self.n_levels // 2).clamp(0, self.n_levels - 1).long()[None]
@@ -232,10 +232,10 @@ class DeviceLinear(Synapse):
     def effective_weight(self) -> Tensor:
         """What the array does in this pass: rounding, spread and read noise, straight-through to `weight`."""
         with torch.no_grad():
-            age_s = self._age_s()
-            g_s = self._read(self.level_setting[self.device_levels()], *self._states(), age_s=age_s)
+            age_s, scale = self._age_s(), self.scale()
+            g_s = self._read(self.level_setting[self.device_levels(scale)], *self._states(), age_s=age_s)
             minus_s = g_s[MINUS] if self.scheme == "differential" else self._reference(age_s)
-            actual = (g_s[PLUS] - minus_s) * (self.scale() / (self.g_step_s * self.steps_per_scale))
+            actual = (g_s[PLUS] - minus_s) * (scale / (self.g_step_s * self.steps_per_scale))
         return straight_through(self.weight, actual)
 
     def _reference(self, age_s: float) -> Tensor:

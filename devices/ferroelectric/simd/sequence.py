@@ -16,7 +16,7 @@ from bruno_spice.devices.ferroelectric.bound import template
 from bruno_spice.devices.ferroelectric.lanes.rows import BLOCK, TANGENTS_SIZE, WORK_SIZE
 from bruno_spice.devices.ferroelectric.lanes.vector_math import ONE, ZERO
 from bruno_spice.devices.ferroelectric.paces import PACES
-from bruno_spice.devices.ferroelectric.simd.macro_step import macro_step, sort_by_pace
+from bruno_spice.devices.ferroelectric.simd.macro_step import macro_step, sort_neurons
 from bruno_spice.devices.models.rows import DOMAINS_FROM, WEIGHT
 
 
@@ -116,7 +116,7 @@ def logistic_sequence(
             i_kept[row, start:stop] = i_a[start:stop]
         if hold_kept.size > 0:
             hold_kept[t, start:stop] = hold[start:stop]
-        sort_by_pace(order, ends, constants, i_a, start, stop, until, t)
+        sort_neurons(order, ends, constants, v, p, hold, i_a, start, stop, until, t)
         out = (fired[row], accuracy, event, seen[row], lead[row], free[row], tangents[row], late[row])
         macro_step(w, s, order, ends, lanes, t == 0, constants, v, p, hold, i_a, *out)
         if delayed:

@@ -58,9 +58,23 @@ def _duration(value: Any) -> float:
         raise ValueError(str(error)) from None
 
 
+def _suffixed(value: Any) -> Any:
+    """`value` with every text in it that is a number, such as ``10n``, as that number."""
+    if isinstance(value, dict):
+        return {key: _suffixed(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_suffixed(inner) for inner in value]
+    try:
+        return parse_spice_number(value) if isinstance(value, str) else value
+    except InputError:
+        return value  # a word
+
+
 Number = Annotated[float, BeforeValidator(_number)]
 Duration = Annotated[float, BeforeValidator(_duration)]
 """In s; with a unit such as ``10ms``, ``1h``, ``1d``."""
+Options = Annotated[dict[str, Any], BeforeValidator(_suffixed)]
+"""Keyword arguments, their numbers with SPICE suffixes if need be."""
 Decay = Annotated[float, Field(ge=0, lt=1)]
 MOST = 1_000_000
 """Of anything that is counted: more is a slip, which would fill the memory before it is noticed."""
@@ -160,7 +174,7 @@ class NeuronConfig(_Strict):
     """Factor around the card's value within which those stay that have no bounds of their own."""
     train_rate: Number = Field(default=3e-3, gt=0, le=1)
     """Learning rate of their logarithms; the schedule is that of the weights."""
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: Options = Field(default_factory=dict)
     """Further keyword arguments of the neuron: solver, surrogate, ...; those of FeLIF alone do not concern a LIF."""
 
     @field_validator("train", mode="before")
@@ -218,12 +232,14 @@ class SynapseConfig(_Strict):
     """Filaments lie within so many of the card's sigmas; at 2, the box of the calibration, 88 % of them remain."""
     read_noise: bool = True
     """Whether each reading of a device is noisy."""
+    read_noise_in_eval: bool = True
+    """Whether it is so in validation and test too, or in training only."""
     age_s: Duration = Field(default=0.0, ge=0)
     """Time since the devices were written, such as 3600 or 1h; for devices of which it is known how they change."""
     after: AgeRange | None = None
     """In training, draw that time anew in each pass, evenly in its logarithm, as {low: 1s, high: 1d}; scores are those
     at age_s."""
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: Options = Field(default_factory=dict)
     """Keyword arguments of weights or devices: those of your own, and verify of measured ones, which says whether they
     are verified when written."""
     redraw_every: int | None = Field(default=None, ge=1, le=MOST)

@@ -23,8 +23,10 @@ from bruno_spice.devices.errors import InputError
 from bruno_spice.training.networks.config import NetworkConfig, NeuronConfig, RunConfig, SynapseConfig
 from bruno_spice.training.networks.ladder import ladder
 from bruno_spice.training.neurons import NEURONS
+from bruno_spice.training.neurons.base import stacked
 from bruno_spice.training.neurons.kinds import NeuronKind
 from bruno_spice.training.neurons.shared import SharedDevices
+from bruno_spice.training.numerics import check_lengths
 from bruno_spice.training.synapses import SYNAPSES
 from bruno_spice.training.synapses.base import Synapse
 from bruno_spice.training.synapses.kinds import MakeSynapse
@@ -84,12 +86,12 @@ class Trace(nn.Module):
     def forward(self, spikes: Tensor) -> Tensor:
         """Trace (T, B, N) of `spikes` (T, B, N)."""
         decay = torch.sigmoid(self.logit_decay)
-        trace = torch.zeros_like(spikes[0])
+        trace = spikes.new_zeros(spikes.shape[1:])
         steps = []
         for driven in ((1 - decay) * spikes).unbind(0):
             trace = torch.addcmul(driven, decay, trace)
             steps.append(trace)
-        return torch.stack(steps)
+        return stacked(steps, spikes)
 
 
 class SpikingLayer(nn.Module):
@@ -180,6 +182,7 @@ class Network(nn.Module):
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Output:
         """Logits for `inputs` (T, B, n_inputs), of which sequence b has `lengths`[b] frames; all T by default."""
+        check_lengths(lengths, inputs, "the network's lengths")
         inputs = self.input_dropout(inputs)
         if self.config.input_stages:
             inputs = ladder(inputs, self.config.input_stages, self.config.input_tau_steps)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from bruno_spice.devices.cards.base import NeuronCard
@@ -33,6 +34,11 @@ class State(NamedTuple):
     """Step size that the adaptive solver would try next."""
     spikes: Tensor
     """Of the last macro step."""
+
+
+def stacked(steps: list[Tensor], like: Tensor) -> Tensor:
+    """One tensor (T, B, N) of `steps`, (B, N) each; where there is none, one of the shape of `like`, (0, B, N)."""
+    return torch.stack(steps) if steps else torch.zeros_like(like)
 
 
 class CircuitLayer(nn.Module):

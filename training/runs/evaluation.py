@@ -1,12 +1,14 @@
 """Scores of a trained network, on its own chip or on many virtual ones."""
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from bruno_spice.devices.errors import CardError
 from bruno_spice.training.networks.config import RunConfig
 from bruno_spice.training.networks.network import Network, build_network
 from bruno_spice.training.parallel import own_device
@@ -54,11 +56,31 @@ def make_network(config: RunConfig, task: Task, cards: Cards) -> Network:
     return network.to(own_device(torch.device(config.device)))
 
 
+def changed_parts(kept: Mapping[str, str], task: Task) -> str:
+    """The parts of the data of `task` whose hashes are not the `kept` ones, in words; empty where nothing was kept."""
+    now = task.data_hashes()
+    return " and ".join(part for part in now if kept and kept.get(part) != now[part])
+
+
+def card_notes(config: RunConfig, cards: Cards) -> list[str]:
+    """What to say where the cards that `config` names are no longer the `cards` that its run was begun with."""
+    try:
+        present = Cards.of(config).hashes()
+    except CardError:
+        return []  # gone: the run has its own copies
+    return [
+        f"note: the {model} card has changed since the run was begun, which goes on with its own copy"
+        for model, kept in cards.hashes().items()
+        if present.get(model) != kept
+    ]
+
+
 def load_run(
     run_dir: Path | str, report: Callable[[str], None] | None = None, trust_code: bool = False
 ) -> tuple[RunConfig, Task, Network]:
     """The configuration, the task and the network (best epoch, its own chip) of the run in `run_dir`.
 
+    `report` hears where data or cards are others now than those that it was trained on.
     Raises `InputError` where there is no run or no checkpoint, and, without `trust_code`, where its configuration names
     a Python file.
     """
@@ -69,7 +91,12 @@ def load_run(
         check_cards(folder, card_models(config), folder.read_result())
     task = load_task(config.task, config.task_options, report)
     network = make_network(config, task, cards)
-    load_model(folder.best, network, folder.identity(config))
+    kept = load_model(folder.best, network, folder.identity(config))
+    notes = card_notes(config, cards)
+    if changed := changed_parts(kept, task):
+        notes.append(f"warning: the data of {changed} are not those that the run was trained on")
+    for note in notes:
+        (report or warnings.warn)(note)
     return config, task, network.eval()
 
 

@@ -8,13 +8,15 @@
     trials: 20
 
 A setting is judged by the validation score at the best epoch, averaged over seeds; the table gives mean and standard
-deviation of validation and test. Runs that have ended are not repeated, so a sweep that was stopped goes on.
+deviation of validation and test. Runs that have ended are not repeated, so a sweep that was stopped goes on. A run that
+breaks is said and counted, and the sweep goes on: a setting with one comes behind all without.
 """
 
 import csv
 import hashlib
 import io
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +24,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
-from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.errors import BrunoError, InputError
 from bruno_spice.devices.files import cell, write_atomic
 from bruno_spice.devices.reading import load_yaml
 from bruno_spice.training.networks.config import (
@@ -139,8 +141,9 @@ def load_sweep(path: Path | str, trust_code: bool = False) -> SweepConfig:
 def sweep(plan: SweepConfig, out_dir: Path | str, reporter: Reporter | None = None) -> list[dict[str, Any]]:
     """Run `plan` in folders below `out_dir`; return the table's rows, best first, also left as ``table.csv``.
 
-    A row holds ``settings``, and ``{valid,test}_{score}_{mean,std}`` over the seeds. Raises `InputError` where Optuna
-    (extra ``sweep``) is not installed or a setting is wrong, before the first run, and `Interrupted` after Ctrl-C.
+    A row holds ``settings``, ``{valid,test}_{score}_{mean,std}`` over the seeds whose runs ended, and where any broke
+    ``broken``, what became of them. Raises `InputError` where Optuna (extra ``sweep``) is not installed or a setting is
+    wrong, before the first run, `Interrupted` after Ctrl-C, and `BrunoError` where every run broke.
     """
     try:
         import optuna
@@ -162,21 +165,26 @@ def sweep(plan: SweepConfig, out_dir: Path | str, reporter: Reporter | None = No
 
     def objective(trial: optuna.Trial) -> float:
         settings = _suggest(trial, plan)
-        results = [_run(base, settings, seed, out, reporter) for seed in plan.seeds]
-        rows.append({"settings": settings, **_statistics(results)})
+        results, broken = _run_seeds(base, settings, plan.seeds, out, reporter)
+        rows.append({"settings": settings, **_statistics(results), **({"broken": "; ".join(broken)} if broken else {})})
+        if not results:
+            return math.nan
         higher.append(bool(results[0]["higher_is_better"]))
         metric = results[0]["metric"]
         score = float(rows[-1][f"valid_{metric}_mean"])
-        reporter.line(f"{_label(settings)}: valid {metric} {score:.4f} over {len(plan.seeds)} seeds")
-        return -score if higher[-1] else score
+        reporter.line(f"{_label(settings)}: valid {metric} {score:.4f} over {len(results)} seeds")
+        return math.nan if broken else -score if higher[-1] else score
 
     study = optuna.create_study(sampler=sampler)
     try:
         study.optimize(objective, n_trials=trials)
     except Interrupted:
         raise Interrupted("stopped on request; the same `bruno sweep` command goes on") from None
-    key = next(name for name in rows[0] if name.startswith("valid_") and name.endswith("_mean"))
-    rows.sort(key=lambda row: row[key], reverse=higher[0])
+    if not higher:
+        raise BrunoError(f"every run broke; the first one: {rows[0]['broken']}")
+    key = next(name for row in rows for name in row if name.startswith("valid_") and name.endswith("_mean"))
+    sign = -1.0 if higher[0] else 1.0
+    rows.sort(key=lambda row: ("broken" in row, sign * row.get(key, math.inf)))
     write_atomic(out / "table.csv", table_csv(rows))
     return rows
 
@@ -225,9 +233,28 @@ def _run(base: RunConfig, settings: Mapping[str, Any], seed: int, out: Path, rep
     return train(config, folder.path, resume=True, overwrite=True, reporter=reporter)
 
 
+def _run_seeds(
+    base: RunConfig, settings: Mapping[str, Any], seeds: Iterable[int], out: Path, reporter: Reporter
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The results with each of `seeds`, and a sentence on each run that broke."""
+    results, broken = [], []
+    for seed in seeds:
+        try:
+            results.append(_run(base, settings, seed, out, reporter))
+        except Interrupted:
+            raise
+        except Exception as error:  # of a task or a part of the user's own, whatever it is
+            said = str(error) if isinstance(error, BrunoError) else f"{type(error).__name__}: {error}"
+            broken.append(f"seed {seed}: {said}")
+            reporter.line(f"{_label(settings)}, seed {seed} broke: {said}")
+    return results, broken
+
+
 def _statistics(results: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     results = list(results)
     table: dict[str, float] = {}
+    if not results:
+        return table
     main = results[0]["metric"]
     for name in sorted(results[0]["test"], key=lambda each: each != main):
         for part in ("valid", "test"):
@@ -241,7 +268,8 @@ def table_csv(rows: list[dict[str, Any]]) -> str:
     """The rows as CSV text, a column a setting and a statistic."""
     buffer = io.StringIO()
     flat = [{**row["settings"], **{key: value for key, value in row.items() if key != "settings"}} for row in rows]
-    writer = csv.DictWriter(buffer, list(flat[0]), lineterminator="\n")
-    writer.writerow({key: cell(key) for key in flat[0]})
+    columns = list(dict.fromkeys(key for row in flat for key in row))
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writerow({key: cell(key) for key in columns})
     writer.writerows({key: cell(value) for key, value in row.items()} for row in flat)
     return buffer.getvalue()

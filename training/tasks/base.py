@@ -5,6 +5,7 @@ A network reads `inputs` (T, B, n_inputs), one frame per millisecond of device t
 of unequal size add up exactly.
 """
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -118,6 +119,18 @@ class Task(ABC):
         targets = [example.target for example in examples]
         target = torch.stack(targets) if targets[0].dim() == 0 else torch.nn.utils.rnn.pad_sequence(targets)
         return Batch(inputs, target, mask)
+
+    def data_hashes(self) -> dict[str, str]:
+        """SHA-256 of every part: shapes, inputs and targets of its sequences, in their order."""
+        found = {}
+        for part in PARTS:
+            digest = hashlib.sha256()
+            for each in self.parts[part]:
+                for tensor in (each.inputs, each.target):
+                    digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+                    digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+            found[part] = digest.hexdigest()
+        return found
 
     def check(self) -> None:
         """Raise `InputError` for a part that is missing or empty, or a sequence that no network can read."""

@@ -77,7 +77,10 @@ class Trained:
         self.config: RunConfig
         self.task: Task
         self.network: Network
-        self.config, self.task, self.network = load_run(run, reporter.line, trust_code)
+        self.config, self.task, network = load_run(run, reporter.line, trust_code)
+        if not isinstance(network, Network):
+            raise InputError(f"{run}: its network is one's own, whose neurons can be moved by its own file alone")
+        self.network = network
         found = circuit_layers(self.network)
         self.layers: list[CircuitLayer] = list(found.values())
         if not found:

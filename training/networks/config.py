@@ -58,12 +58,12 @@ def _duration(value: Any) -> float:
         raise ValueError(str(error)) from None
 
 
-def _suffixed(value: Any) -> Any:
+def suffixed(value: Any) -> Any:
     """`value` with every text in it that is a number, such as ``10n``, as that number."""
     if isinstance(value, dict):
-        return {key: _suffixed(inner) for key, inner in value.items()}
+        return {key: suffixed(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_suffixed(inner) for inner in value]
+        return [suffixed(inner) for inner in value]
     try:
         return parse_spice_number(value) if isinstance(value, str) else value
     except InputError:
@@ -73,7 +73,7 @@ def _suffixed(value: Any) -> Any:
 Number = Annotated[float, BeforeValidator(_number)]
 Duration = Annotated[float, BeforeValidator(_duration)]
 """In s; with a unit such as ``10ms``, ``1h``, ``1d``."""
-Options = Annotated[dict[str, Any], BeforeValidator(_suffixed)]
+Options = Annotated[dict[str, Any], BeforeValidator(suffixed)]
 """Keyword arguments, their numbers with SPICE suffixes if need be."""
 Decay = Annotated[float, Field(ge=0, lt=1)]
 MOST = 1_000_000
@@ -92,6 +92,18 @@ def _known(registry: Registry[Any], *others: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+OF_OWN = (
+    "own",
+    "options",
+    "batch_first",
+    "neuron",
+    "recurrent",
+    "unit_current_a",
+    "weight_std",
+    "recurrent_std",
+    "bias_std",
+)
+"""Keys of ``network`` that say something to a network of one's own."""
 Feature = Literal["spikes", "trace", "voltage"]
 
 
@@ -104,6 +116,14 @@ class NetworkConfig(_Strict):
 
     hidden: list[Annotated[int, Field(ge=1, le=MOST)]] = Field(default=[200], min_length=1, max_length=100)
     """Neurons of each hidden layer."""
+    own: str | None = None
+    """Your own network as ``file.py:Class`` in the place of all these layers; ``network: file.py:Class`` is short for
+    it. Of the other keys, it takes `options`, `batch_first` and what `parts` hands on: neuron, recurrent,
+    unit_current_a, weight_std, recurrent_std, bias_std."""
+    options: Options = Field(default_factory=dict)
+    """Keyword arguments of your own network."""
+    batch_first: bool = False
+    """Whether your own network takes and gives the batch first, (B, T, ...)."""
     neuron: Annotated[str, _known(NEURONS)] = "felif"
     """``felif``, ``lif``, ``rlif`` (a recurrent ``lif``), ``gru`` or ``lstm`` (torch's, with the same readout), or your
     own as ``file.py:Layer``."""
@@ -144,6 +164,30 @@ class NetworkConfig(_Strict):
     """What the features are multiplied with before the output weights."""
     output_bias: float = 0.0
     """Start value of the output biases (log odds)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own(cls, network: Any) -> Any:
+        return {"own": network} if isinstance(network, str) else network
+
+    @model_validator(mode="after")
+    def _one_network(self) -> Self:
+        if self.own is None:
+            if self.options or self.batch_first:
+                raise ValueError("options and batch_first are those of a network of your own; name it in own")
+            return self
+        if self.own.endswith(".nir"):
+            raise ValueError(
+                "a NIR graph cannot be trained here: its nodes are ideal neurons and weights, none of them a "
+                "ferroelectric membrane or a device with levels; write the network as file.py:Class"
+            )
+        if not is_code(self.own):
+            raise ValueError(f"a network of your own is file.py:Class, not {shown(self.own)}")
+        default = NetworkConfig()
+        for name in type(self).model_fields:
+            if name not in OF_OWN and getattr(self, name) != getattr(default, name):
+                raise ValueError(f"{name} says nothing to a network of your own; give it as one of options")
+        return self
 
     @property
     def is_recurrent(self) -> bool:

@@ -11,7 +11,7 @@ stay float. With an output neuron, the logits are its trace and voltage, a learn
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -115,7 +115,42 @@ class SpikingLayer(nn.Module):
         return out.spikes, (out.voltage_v / self.v_unit_v).clamp(-VOLTAGE_CLIP, VOLTAGE_CLIP)
 
 
-class Network(nn.Module):
+class AnyNetwork(nn.Module):
+    """What runs ask of a network, the package's (`Network`) or one's own (`training.networks.own`).
+
+    It is called with inputs (T, B, ...) and the lengths of sequences, and answers with an `Output`.
+    """
+
+    n_outputs: int
+    shared: SharedDevices | None = None
+
+    def train_devices(self, shared: SharedDevices) -> None:
+        """Let all neurons have `shared`, trained beside the weights; the last of the parameters."""
+        self.shared = shared
+        shared.give_to(self.modules())
+
+    def neuron_layers(self) -> dict[str, nn.Module]:
+        """The layers of neurons by the names that `Output.spikes` uses, in the order of the signal."""
+        raise NotImplementedError
+
+    def synapses(self) -> dict[str, Synapse]:
+        """Every weight matrix by its name."""
+        return {name: module for name, module in self.named_modules() if isinstance(module, Synapse)}
+
+    def redraw(self) -> None:
+        """Take another chip: new devices everywhere, from torch's global random numbers."""
+        for module in self.modules():
+            if module is not self and callable(redraw := getattr(module, "redraw", None)):
+                redraw()
+
+    def set_process(self, rank: int, world_size: int, whole_batch: int) -> None:
+        """Tell the dropouts which rows of a batch of `whole_batch` sequences this process holds."""
+        for module in self.modules():
+            if isinstance(module, SharedDropout):
+                module.rank, module.world_size, module.whole_batch = rank, world_size, whole_batch
+
+
+class Network(AnyNetwork):
     """The network of `config`, from `n_inputs` to `n_outputs`; see `build_network`."""
 
     def __init__(
@@ -158,12 +193,11 @@ class Network(nn.Module):
             self.output_gain = nn.Parameter(torch.tensor([10.0, 1.0]))
         self.v_unit_v = v_unit_v
         self._start_weights()
-        self.shared: SharedDevices | None = None
 
-    def train_devices(self, shared: SharedDevices) -> None:
-        """Let all neurons have `shared`, trained beside the weights; the last of the parameters."""
-        self.shared = shared
-        shared.give_to(self.modules())
+    def neuron_layers(self) -> dict[str, nn.Module]:
+        """``hidden.0``, ... and, where it has neurons, ``output``."""
+        hidden = {f"hidden.{n}": each.neuron for n, each in enumerate(self.hidden) if isinstance(each, SpikingLayer)}
+        return hidden if self.output_neuron is None else hidden | {"output": self.output_neuron}
 
     def _start_weights(self) -> None:
         config = self.config
@@ -222,22 +256,6 @@ class Network(nn.Module):
         parts.append(features[steps * (windows - 1) :])
         return torch.cat([part @ each.T for part, each in zip(parts, weight, strict=True)])
 
-    def synapses(self) -> dict[str, Synapse]:
-        """Every weight matrix by its name."""
-        return {name: module for name, module in self.named_modules() if isinstance(module, Synapse)}
-
-    def redraw(self) -> None:
-        """Take another chip: new devices everywhere, from torch's global random numbers."""
-        for module in self.modules():
-            if module is not self and callable(redraw := getattr(module, "redraw", None)):
-                redraw()
-
-    def set_process(self, rank: int, world_size: int, whole_batch: int) -> None:
-        """Tell the dropouts which rows of a batch of `whole_batch` sequences this process holds."""
-        for module in self.modules():
-            if isinstance(module, SharedDropout):
-                module.rank, module.world_size, module.whole_batch = rank, world_size, whole_batch
-
 
 def synapse_maker(config: SynapseConfig, card: Card | None) -> MakeSynapse:
     """The function that makes the weights of `config`, of devices of `card` where they have one."""
@@ -255,6 +273,15 @@ def neuron_maker(kind: NeuronKind, config: NeuronConfig, card: Card | None) -> M
         raise InputError(f"network.output_neuron: a {kind.label} has no neurons")
     options = {name: value for name, value in config.options.items() if name in kind.options}
     return lambda width: make(config, options, card, width)
+
+
+def check_neuron_options(config: RunConfig, kinds: Iterable[NeuronKind]) -> None:
+    """Raise `InputError` for one of ``neuron.options`` that neither `kinds` nor any of the package knows."""
+    kinds = list(kinds)
+    known = {name for each in (*NEURONS.values(), *kinds) for name in each.options}
+    if unknown := sorted(set(config.neuron.options) - known):
+        there = ", ".join(kinds[0].options) or "none"
+        raise InputError(f"neuron.options: there is no '{unknown[0]}'; there are {there}")
 
 
 def weight_count(config: NetworkConfig, kind: NeuronKind, n_inputs: int, n_outputs: int) -> int:
@@ -281,10 +308,7 @@ def build_network(
         raise InputError(
             f"network: it would have {weights:,} weights, more than the {MOST_WEIGHTS:,} that are sensible"
         )
-    known = {name for each in (*NEURONS.values(), *kinds.values()) for name in each.options}
-    if unknown := sorted(set(config.neuron.options) - known):
-        there = ", ".join(kind.options) or "none"
-        raise InputError(f"neuron.options: there is no '{unknown[0]}'; there are {there}")
+    check_neuron_options(config, kinds.values())
     neurons = {
         name: neuron_maker(each, config.neuron, neuron_card) for name, each in kinds.items() if each.make is not None
     }

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bruno_spice.training.networks.network import Network
+from bruno_spice.training.networks.network import AnyNetwork
 from bruno_spice.training.roundtrip.compare import STEP_S, Trial, per_step
 from bruno_spice.training.roundtrip.recorded import Recorded, circuit_layers, neurons_replaced, run_network
 from bruno_spice.training.tasks import Task
@@ -18,7 +18,7 @@ from bruno_spice.training.tasks.base import Batch
 from bruno_spice.training.tasks.classification import Classification
 
 
-def decisions(network: Network, task: Task, recorded: Recorded, trials: dict[int, list[Trial]]) -> dict[str, Any]:
+def decisions(network: AnyNetwork, task: Task, recorded: Recorded, trials: dict[int, list[Trial]]) -> dict[str, Any]:
     """``torch`` and ``spice``: scores over all pieces with either's neurons; ``agreement``: means over pieces;
     ``pieces``: a row each with the same figures."""
     chosen = [index for index, of_neuron in trials.items() if of_neuron]

@@ -10,7 +10,8 @@ import torch
 
 from bruno_spice.devices.errors import CardError
 from bruno_spice.training.networks.config import RunConfig
-from bruno_spice.training.networks.network import Network, build_network
+from bruno_spice.training.networks.network import AnyNetwork, build_network
+from bruno_spice.training.networks.own import build_own
 from bruno_spice.training.parallel import own_device
 from bruno_spice.training.progress import Reporter, Silent, threads
 from bruno_spice.training.runs.checkpoint import load_model
@@ -28,7 +29,7 @@ def by_length(examples: Sequence[Example], batch_size: int) -> list[list[Example
     return [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]
 
 
-def score_part(network: Network, task: Task, part: str, seed: int) -> tuple[dict[str, float], Rates]:
+def score_part(network: AnyNetwork, task: Task, part: str, seed: int) -> tuple[dict[str, float], Rates]:
     """Scores of `network` on ``valid`` or ``test``; read noise is drawn from `seed`, other random numbers stay."""
     parameter = next(network.parameters())
     was_training = network.training
@@ -49,10 +50,16 @@ def score_part(network: Network, task: Task, part: str, seed: int) -> tuple[dict
     return {name: total / weight for name, (total, weight) in sums.items()}, rates
 
 
-def make_network(config: RunConfig, task: Task, cards: Cards) -> Network:
+def make_network(config: RunConfig, task: Task, cards: Cards) -> AnyNetwork:
     """The untrained network of `config` on its device, weights and chip drawn from ``config.seed``."""
     torch.manual_seed(config.seed)
-    network = build_network(config, task.n_inputs, task.n_outputs, cards.neuron, cards.synapse)
+    network: AnyNetwork
+    if config.network.own is None:
+        network = build_network(config, task.n_inputs, task.n_outputs, cards.neuron, cards.synapse)
+    else:
+        shape = task.input_shape
+        n_inputs = shape[0] if len(shape) == 1 else shape
+        network = build_own(config, n_inputs, task.n_outputs, cards.neuron, cards.synapse)
     return network.to(own_device(torch.device(config.device)))
 
 
@@ -77,7 +84,7 @@ def card_notes(config: RunConfig, cards: Cards) -> list[str]:
 
 def load_run(
     run_dir: Path | str, report: Callable[[str], None] | None = None, trust_code: bool = False
-) -> tuple[RunConfig, Task, Network]:
+) -> tuple[RunConfig, Task, AnyNetwork]:
     """The configuration, the task and the network (best epoch, its own chip) of the run in `run_dir`.
 
     `report` hears where data or cards are others now than those that it was trained on.
@@ -123,7 +130,7 @@ def evaluate(
     return result
 
 
-def over_chips(network: Network, task: Task, chips: int, seed: int, reporter: Reporter) -> dict[str, Any]:
+def over_chips(network: AnyNetwork, task: Task, chips: int, seed: int, reporter: Reporter) -> dict[str, Any]:
     """Mean, standard deviation and range of the test scores over `chips` chips; the network keeps the last one."""
     rows = []
     with torch.random.fork_rng(devices=[]):

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from bruno_spice.calibration.presentation.style import MODEL_COLOUR, SECOND_COLOUR, SPICE_COLOUR, new_figure, save
-from bruno_spice.training.networks.network import Network
+from bruno_spice.training.networks.network import AnyNetwork
 from bruno_spice.training.runs.folder import RunFolder
 from bruno_spice.training.tasks import Task
 
@@ -48,7 +48,7 @@ def activity_curve(axes: Axes, history: list[dict[str, Any]]) -> Axes:
 
 
 def write_figures(
-    folder: RunFolder, task: Task, network: Network, history: list[dict[str, Any]], result: dict[str, Any]
+    folder: RunFolder, task: Task, network: AnyNetwork, history: list[dict[str, Any]], result: dict[str, Any]
 ) -> None:
     """Write the pictures of a run: training.png of its `history` and `result`, and the task's own of the test part."""
     floors = {name: scores[task.metric] for name, scores in result["floors"].items()}
@@ -63,7 +63,7 @@ def write_figures(
     draw_task(folder, task, network)
 
 
-def draw_task(folder: RunFolder, task: Task, network: Network) -> None:
+def draw_task(folder: RunFolder, task: Task, network: AnyNetwork) -> None:
     """The task's own picture, made of the answers of `network` to the test part."""
     parameter = next(network.parameters())
     batch = task.collate(task.parts["test"]).to(parameter.device, parameter.dtype)

@@ -6,7 +6,7 @@ import torch
 
 from bruno_spice.training.memory import peak_bytes
 from bruno_spice.training.networks.config import RunConfig
-from bruno_spice.training.networks.network import Network
+from bruno_spice.training.networks.network import AnyNetwork
 from bruno_spice.training.progress import Reporter
 from bruno_spice.training.runs.checkpoint import Progress
 from bruno_spice.training.runs.evaluation import score_part
@@ -20,7 +20,7 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 
 def result_of(
-    config: RunConfig, task: Task, network: Network, progress: Progress, folder: RunFolder, cards: Cards,
+    config: RunConfig, task: Task, network: AnyNetwork, progress: Progress, folder: RunFolder, cards: Cards,
     reporter: Reporter,
 ) -> dict[str, Any]:  # fmt: skip
     """Scores of `network`, as its best epoch left it, beside the floors, with all that they hang on."""

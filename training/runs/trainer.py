@@ -19,7 +19,7 @@ from torch.nn.utils import get_total_norm
 from bruno_spice.devices.errors import BrunoError, InputError
 from bruno_spice.training.memory import settle
 from bruno_spice.training.networks.config import RunConfig, TrainingConfig, difference
-from bruno_spice.training.networks.network import Network
+from bruno_spice.training.networks.network import AnyNetwork
 from bruno_spice.training.parallel import Process, own_device, processes
 from bruno_spice.training.progress import (
     Interrupted,
@@ -74,7 +74,13 @@ class Trainer:
     """One run in memory; `train` makes and runs it."""
 
     def __init__(
-        self, config: RunConfig, task: Task, network: Network, folder: RunFolder, process: Process, reporter: Reporter
+        self,
+        config: RunConfig,
+        task: Task,
+        network: AnyNetwork,
+        folder: RunFolder,
+        process: Process,
+        reporter: Reporter,
     ) -> None:
         self.config, self.task, self.network = config, task, network
         self.folder, self.process, self.reporter = folder, process, reporter

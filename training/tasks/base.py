@@ -22,7 +22,7 @@ PARTS = ("train", "valid", "test")
 
 @dataclass(frozen=True)
 class Example:
-    """One sequence: `inputs` (T, n_inputs) float, and `target` as the task reads it."""
+    """One sequence: `inputs` (T, n_inputs), or of a higher rank (T, ...), float, and `target` as the task reads it."""
 
     inputs: Tensor
     target: Tensor
@@ -30,7 +30,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded sequences: `inputs` (T, B, n_inputs), `target` of the task, `mask` (T, B) 1 where there is data."""
+    """Padded sequences: `inputs` (T, B, ...), `target` of the task, `mask` (T, B) 1 where there is data."""
 
     inputs: Tensor
     target: Tensor
@@ -81,9 +81,19 @@ class Task(ABC):
         return [self.metric] if self.criterion in (None, self.metric) else [self.metric, self.criterion]
 
     @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of a frame: (channels,), or of a higher rank, such as (2, 34, 34), for a network of one's own."""
+        return tuple(self.parts["train"][0].inputs.shape[1:])
+
+    @property
     def n_inputs(self) -> int:
-        """Channels of the input."""
-        return self.parts["train"][0].inputs.shape[-1]
+        """Channels of the input. Raises `InputError` where frames are of a higher rank."""
+        if len(self.input_shape) > 1:
+            raise InputError(
+                f"frames of the shape {self.input_shape} need a network of your own, network: file.py:Class, or a task "
+                "that makes channels of them"
+            )
+        return self.input_shape[0]
 
     @property
     @abstractmethod
@@ -143,9 +153,10 @@ class Task(ABC):
             for index, example in enumerate(self.parts[part]):
                 where = f"sequence {index} of {part}"
                 check_frames(example.inputs, where)
-                if example.inputs.shape[1] != self.n_inputs:
-                    found = example.inputs.shape[1]
-                    raise InputError(f"{where} has {found} channels, the first of train {self.n_inputs}")
+                found, wanted = tuple(example.inputs.shape[1:]), self.input_shape
+                if found != wanted:
+                    a, b = (shape[0] if len(shape) == 1 else shape for shape in (found, wanted))
+                    raise InputError(f"{where} has {a} channels, the first of train {b}")
 
     def sizes(self) -> dict[str, int]:
         """Sequences in each part."""
@@ -153,11 +164,12 @@ class Task(ABC):
 
 
 def check_frames(inputs: Tensor, where: str) -> None:
-    """Raise `InputError`, which begins with `where`, unless `inputs` is (steps, channels), not empty, and finite."""
-    if inputs.dim() != 2 or 0 in inputs.shape:
+    """Raise `InputError`, which begins with `where`, unless `inputs` is (steps, channels, ...), not empty, finite."""
+    if inputs.dim() < 2 or 0 in inputs.shape:
         raise InputError(
             f"{where} has the shape {tuple(inputs.shape)}; it must be (steps, channels), 1 or more of each"
         )
     if not bool(torch.isfinite(inputs).all()):
-        step, channel = (~torch.isfinite(inputs)).nonzero()[0].tolist()
-        raise InputError(f"{where} holds {float(inputs[step, channel])} in step {step}, channel {channel}")
+        at = (~torch.isfinite(inputs)).nonzero()[0].tolist()
+        channel = ", ".join(map(str, at[1:]))
+        raise InputError(f"{where} holds {float(inputs[tuple(at)])} in step {at[0]}, channel {channel}")

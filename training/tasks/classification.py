@@ -91,8 +91,9 @@ class Classification(Task):
         edges = np.linspace(0, longest, FLOOR_TIME_BINS + 1).astype(int)
         rows = []
         for each in self.parts[part]:
-            padded = np.zeros((longest, each.inputs.shape[1]))
-            padded[: len(each.inputs)] = each.inputs.numpy()
+            channels = each.inputs.flatten(1).numpy()
+            padded = np.zeros((longest, channels.shape[1]))
+            padded[: len(channels)] = channels
             rows.append([padded[a:b].sum(0) for a, b in pairwise(edges)])
         return np.array(rows)
 

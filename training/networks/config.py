@@ -125,8 +125,9 @@ class NetworkConfig(_Strict):
     batch_first: bool = False
     """Whether your own network takes and gives the batch first, (B, T, ...)."""
     neuron: Annotated[str, _known(NEURONS)] = "felif"
-    """``felif``, ``lif``, ``rlif`` (a recurrent ``lif``), ``gru`` or ``lstm`` (torch's, with the same readout), or your
-    own as ``file.py:Layer``."""
+    """``felif``, ``heracles``; rivals ``lif``, ``rlif`` (a recurrent ``lif``), ``adaptive-lif`` (a threshold that rises
+    with spikes), ``current-lif`` (a synaptic time constant), ``learned-lif`` (trained time constants), ``gru`` or
+    ``lstm`` (torch's, with the same readout); or your own as ``file.py:Layer``."""
     recurrent: bool | None = None
     """Whether spikes come back to their own layer a millisecond later; by default so for felif. An rlif always is."""
     readout: list[Feature] = Field(default=["spikes", "trace", "voltage"], min_length=1, max_length=3)

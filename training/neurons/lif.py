@@ -1,4 +1,11 @@
-"""The plain leaky integrate-and-fire layer, FeLIF's rival."""
+"""The plain leaky integrate-and-fire layer, FeLIF's rival; with recurrent weights it is the recurrent LIF (RLIF).
+
+    V' = a V + (I + s[t-1] W) 1 ms / C,       a = exp(-1 ms / tau)
+    s = [V' >= v_threshold],                  V'' = V' (1 - s)
+
+C dV/dt = -(C / tau) V, and the charge of a millisecond comes at its end. Source: Neftci, Mostafa, Zenke 2019, IEEE
+Signal Processing Magazine 36(6); with recurrence, Cramer, Stradmann, Schemmel, Zenke 2022, IEEE TNNLS 33(7).
+"""
 
 import math
 

@@ -37,7 +37,7 @@ from bruno_spice.training.dynamics import unrolled
 from bruno_spice.training.dynamics.adjoint import sweep
 from bruno_spice.training.dynamics.laws import torch_laws
 from bruno_spice.training.dynamics.membrane import Membrane
-from bruno_spice.training.dynamics.sequence import Plan, Result, Sequence, Tape, weighted
+from bruno_spice.training.dynamics.sequence import Plan, Result, Sequence, Tape, crossing_ms, weighted
 from bruno_spice.training.dynamics.surrogates import Spike
 
 MACRO_MS = 1.0
@@ -59,7 +59,7 @@ class FusedSequence(torch.autograd.Function):
         shape = (steps, batch, width)
         new = x.current_a.new_empty
         tape = Tape(new, shape, domains, dtype, differentiate, plan)
-        spikes, voltage, polarization, current_a = (new(shape) for _ in range(4))
+        spikes, voltage, polarization, current_a, crossing = (new(shape) for _ in range(5))
 
         state = [y.to(dtype).clone() for y in (x.v, x.p, x.hold, x.step)]
         last = x.spikes.to(dtype)
@@ -73,6 +73,7 @@ class FusedSequence(torch.autograd.Function):
             some = i_a if rows is None else i_a[rows]
             n, there = some.numel(), some.shape
             flat = Membrane(*(y.reshape(*y.shape[:-2], n) for y in part))
+            held = part[2].clone() if plan.event else torch.zeros_like(part[2])
             if differentiate:
                 tape.keep_state(t, *state[:3])
                 tape.keep(t, rows, i_a=some)
@@ -86,6 +87,7 @@ class FusedSequence(torch.autograd.Function):
             after = [flat.v.view(there), flat.p.view(domains, *there), flat.hold.view(there), flat.step.view(there)]
             fired = step.spikes.view(there)
             seen = step.seen.view(1 + domains, *there)
+            crossed = crossing_ms(fired, step.lead_ms.view(there), held).to(crossing.dtype)
             if differentiate and step is not slot:
                 lead, free = step.lead_ms.view(there), step.free_ms.view(there)
                 tape.keep(t, rows, seen=seen, fired=fired, lead=lead, free=free)
@@ -98,11 +100,12 @@ class FusedSequence(torch.autograd.Function):
             if rows is None:
                 state, last = after, fired
                 spikes[t], voltage[t], polarization[t] = fired, shown_v, weighted(shown_p, weight)
-                current_a[t] = some
+                current_a[t], crossing[t] = some, crossed
             else:
                 last = torch.zeros_like(last)
-                for column in (spikes, voltage, polarization, current_a):
+                for column in (spikes, voltage, polarization, current_a, crossing):
                     column[t] = 0.0
+                crossing[t, rows] = crossed
                 last[rows], spikes[t, rows] = fired, fired.to(spikes.dtype)
                 voltage[t, rows], current_a[t, rows] = shown_v.to(voltage.dtype), some.to(voltage.dtype)
                 polarization[t, rows] = weighted(shown_p, weight).to(polarization.dtype)
@@ -110,13 +113,13 @@ class FusedSequence(torch.autograd.Function):
                     whole[..., rows, :] = changed
         out = [y.to(x.current_a.dtype) for y in state]
         passes = plan.through and plan.event
-        ctx.mark_non_differentiable(current_a, *(out[3:] if passes else out[2:]))
+        ctx.mark_non_differentiable(current_a, *(out[3:] if passes else out[2:]), crossing)
         ctx.set_materialize_grads(False)
         if differentiate:
             tape.keep_state(steps, *state[:3])
             ctx.plan, ctx.tape = plan, tape
             ctx.save_for_backward(x.constants, x.recurrent_a, x.lengths, x.spikes)
-        return (spikes, voltage, polarization, current_a, *out)
+        return (spikes, voltage, polarization, current_a, *out, crossing)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -124,7 +127,7 @@ class FusedSequence(torch.autograd.Function):
         _refuse_second_derivatives()
         constants, recurrent_a, lengths, before = ctx.saved_tensors
         by_devices = ctx.needs_input_grad[8]
-        swept = sweep(ctx.plan, ctx.tape, gradients, constants, recurrent_a, lengths, before, by_devices)
+        swept = sweep(ctx.plan, ctx.tape, gradients[:-1], constants, recurrent_a, lengths, before, by_devices)
         return (None, None, *swept)
 
 
@@ -191,7 +194,7 @@ def unrolled_sequence(x: Sequence, plan: Plan, recompute: bool) -> Result:
     weight = constants[group_of(WEIGHT, domain_count(len(constants)))]
     law = torch_laws(plan.model)
     v, p, hold, last = (y.to(dtype) for y in (x.v, x.p, x.hold, x.spikes))
-    kept: list[list[Tensor]] = [[], [], [], []]
+    kept: list[list[Tensor]] = [[], [], [], [], []]
     for t, i_a in enumerate(x.current_a):
         if x.recurrent_a is not None:
             i_a = i_a + last @ x.recurrent_a.to(dtype)
@@ -204,7 +207,9 @@ def unrolled_sequence(x: Sequence, plan: Plan, recompute: bool) -> Result:
             window = unrolled.macro_step(*arguments)
         distance = plan.surrogate.distance(window.seen_v, window.seen_p, constants)
         fired = Spike.apply(distance, window.spikes.detach(), plan.surrogate)
-        shown = [fired, window.shown_v, weighted(window.shown_p, weight), i_a.detach()]
+        held = hold.detach() if plan.event else torch.zeros_like(hold)
+        crossed = crossing_ms(window.spikes.detach(), window.lead_ms.detach(), held)
+        shown = [fired, window.shown_v, weighted(window.shown_p, weight), i_a.detach(), crossed]
         hold_after = window.spikes.detach() * MACRO_MS if plan.delayed else window.hold
         new = [window.v, window.p, hold_after, fired]
         if x.lengths is not None:
@@ -214,8 +219,10 @@ def unrolled_sequence(x: Sequence, plan: Plan, recompute: bool) -> Result:
         v, p, hold, last = new
         for column, y in zip(kept, shown, strict=True):
             column.append(y)
-    spikes, voltage, polarization, current_a = (torch.stack(column) for column in kept)
-    return Result(spikes, voltage, polarization, current_a, v, p, hold, x.step.to(dtype))
+    spikes, voltage, polarization, current_a, crossing = (
+        torch.stack(column) if column else torch.zeros_like(x.current_a) for column in kept
+    )
+    return Result(spikes, voltage, polarization, current_a, v, p, hold, x.step.to(dtype), crossing)
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ stay float. With an output neuron, the logits are its trace and voltage, a learn
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ from bruno_spice.devices.errors import InputError
 from bruno_spice.training.networks.config import NetworkConfig, NeuronConfig, RunConfig, SynapseConfig
 from bruno_spice.training.networks.ladder import ladder
 from bruno_spice.training.neurons import NEURONS
-from bruno_spice.training.neurons.base import stacked
+from bruno_spice.training.neurons.base import Outputs, stacked
 from bruno_spice.training.neurons.kinds import NeuronKind
 from bruno_spice.training.neurons.shared import SharedDevices
 from bruno_spice.training.numerics import check_lengths
@@ -50,6 +51,8 @@ class Output:
     spikes: dict[str, Tensor] = field(default_factory=dict)
     features: dict[str, Tensor] = field(default_factory=dict)
     """Of the last hidden layer: spikes, trace, voltage, each (T, B, N)."""
+    layers: dict[str, Outputs] = field(default_factory=dict)
+    """All that each layer of neurons showed, by the names of `spikes`."""
 
 
 class SharedDropout(nn.Module):
@@ -115,6 +118,18 @@ class SpikingLayer(nn.Module):
         return out.spikes, (out.voltage_v / self.v_unit_v).clamp(-VOLTAGE_CLIP, VOLTAGE_CLIP)
 
 
+class Watch:
+    """A forward hook that keeps what the layer of neurons called `name` shows in `shown`."""
+
+    def __init__(self, name: str, shown: dict[str, Outputs]) -> None:
+        self.name, self.shown = name, shown
+
+    def __call__(self, _: nn.Module, __: Any, result: Any) -> None:
+        """Keep it where it is one of neurons."""
+        if isinstance(result, tuple) and result and isinstance(result[0], Outputs):
+            self.shown[self.name] = result[0]
+
+
 class AnyNetwork(nn.Module):
     """What runs ask of a network, the package's (`Network`) or one's own (`training.networks.own`).
 
@@ -123,6 +138,21 @@ class AnyNetwork(nn.Module):
 
     n_outputs: int
     shared: SharedDevices | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: dict[str, Outputs] = {}
+
+    def watch(self, layers: Mapping[str, nn.Module]) -> None:
+        """See what these show in every pass."""
+        for name, layer in layers.items():
+            layer.register_forward_hook(Watch(name, self._shown))
+
+    def seen(self) -> dict[str, Outputs]:
+        """What was shown since it was last asked for."""
+        found = dict(self._shown)
+        self._shown.clear()
+        return found
 
     def train_devices(self, shared: SharedDevices) -> None:
         """Let all neurons have `shared`, trained beside the weights; the last of the parameters."""
@@ -193,6 +223,7 @@ class Network(AnyNetwork):
             self.output_gain = nn.Parameter(torch.tensor([10.0, 1.0]))
         self.v_unit_v = v_unit_v
         self._start_weights()
+        self.watch(self.neuron_layers())
 
     def neuron_layers(self) -> dict[str, nn.Module]:
         """``hidden.0``, ... and, where it has neurons, ``output``."""
@@ -243,7 +274,7 @@ class Network(AnyNetwork):
             spikes["output"] = out.spikes
             voltage = (out.voltage_v / self.v_unit_v).clamp(-VOLTAGE_CLIP, VOLTAGE_CLIP)
             logits = self.output_gain[0] * self.output_trace(out.spikes) + self.output_gain[1] * voltage
-        return Output(logits, spikes, features)
+        return Output(logits, spikes, features, self.seen())
 
     def _read_out(self, features: Tensor) -> Tensor:
         """Logits (T, B, n_outputs): in every window of time, other weights read the features (T, B, F)."""

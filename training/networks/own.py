@@ -31,7 +31,7 @@ from bruno_spice.training.networks.network import (
 )
 from bruno_spice.training.networks.shapes import BatchFirst
 from bruno_spice.training.neurons import NEURONS
-from bruno_spice.training.neurons.base import CircuitLayer, Outputs
+from bruno_spice.training.neurons.base import CircuitLayer
 from bruno_spice.training.neurons.kinds import NeuronKind
 from bruno_spice.training.neurons.shared import SharedDevices
 from bruno_spice.training.numerics import check_lengths
@@ -127,17 +127,9 @@ class OwnNetwork(AnyNetwork):
             raise InputError(f"network: {type(module).__name__} has no parameters, so that nothing could be trained")
         self.module, self.n_outputs, self.batch_first = module, n_outputs, batch_first
         self.takes_lengths = len(inspect.signature(module.forward).parameters) > 1
-        self._shown: dict[str, Tensor] = {}
-        for name, layer in module.named_modules():
-            if not isinstance(layer, BatchFirst):  # what is in it has time first
-                layer.register_forward_hook(self._watch(name))
-
-    def _watch(self, name: str) -> Any:
-        def look(_: nn.Module, __: Any, result: Any) -> None:
-            if isinstance(result, tuple) and result and isinstance(result[0], Outputs):
-                self._shown[name] = result[0].spikes
-
-        return look
+        self.watch(
+            {n: each for n, each in module.named_modules() if not isinstance(each, BatchFirst)}
+        )  # that is inside
 
     def neuron_layers(self) -> dict[str, nn.Module]:
         """Those that are circuits, by their names in the module."""
@@ -146,7 +138,7 @@ class OwnNetwork(AnyNetwork):
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Output:
         """The answer to `inputs` (T, B, ...), of which sequence b has `lengths`[b] frames."""
         check_lengths(lengths, inputs, "the network's lengths")
-        self._shown.clear()
+        self.seen()
         given = inputs.transpose(0, 1) if self.batch_first else inputs
         answer = self.module(given, lengths) if self.takes_lengths else self.module(given)
         logits = answer.logits if isinstance(answer, Output) else answer
@@ -159,9 +151,8 @@ class OwnNetwork(AnyNetwork):
                 f"network: {type(self.module).__name__} must answer with logits {_order(self.batch_first)} = {wanted} "
                 f"(here with time first), not with {found}"
             )
-        spikes = {name: each for name, each in self._shown.items() if each.shape[:2] == wanted[:2]}
-        self._shown.clear()
-        return Output(logits, spikes)
+        layers = {name: each for name, each in self.seen().items() if each.spikes.shape[:2] == wanted[:2]}
+        return Output(logits, {name: each.spikes for name, each in layers.items()}, {}, layers)
 
 
 def _order(batch_first: bool) -> str:

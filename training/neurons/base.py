@@ -21,6 +21,9 @@ class Outputs(NamedTuple):
     """Sum of w_k p_k at the same instant; zero where the neuron has none."""
     current_a: Tensor
     """Synaptic current that the neurons saw in A: input and recurrence, within the limits; without gradient."""
+    crossing_ms: Tensor | None = None
+    """When within its macro step, 0...1 ms, a neuron first crossed its threshold, and 0 where it did not; without
+    gradient. None where the neurons know whole milliseconds only: a spike is then at their end."""
 
 
 class State(NamedTuple):

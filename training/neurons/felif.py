@@ -234,7 +234,8 @@ class FeLIF(CircuitLayer):
             out = self._gradient.run(inputs, plan)
         self._check_envelope(out.current_a)
         last = out.spikes[-1] if len(out.spikes) else state.spikes
-        shown = Outputs(out.spikes, self._at_membrane(out, constants), out.polarization, out.current_a)
+        voltage_v = self._at_membrane(out, constants)
+        shown = Outputs(out.spikes, voltage_v, out.polarization, out.current_a, out.crossing_ms)
         return shown, State(out.v, out.p, out.hold, out.step, last)
 
     def _at_membrane(self, out: Result, constants: Tensor) -> Tensor:

@@ -35,15 +35,13 @@ def decisions(network: AnyNetwork, task: Task, recorded: Recorded, trials: dict[
     for place, piece in enumerate(recorded.pieces):
         batch = task.collate([task.parts["test"][piece]])
         pair = [logits[: len(batch.inputs), place : place + 1] for logits in (recorded.logits, swapped)]
-        torch_scores, spice_scores = (
-            {name: total / weight for name, (total, weight) in task.scores(logits, batch).items()} for logits in pair
-        )
+        torch_scores, spice_scores = (task.finish(task.scores(logits, batch)) for logits in pair)
         rows.append({
             "piece": piece, "frames": len(batch.inputs), "torch": torch_scores, "spice": spice_scores,
             "agreement": agreement(task, pair[0], pair[1], batch),
         })  # fmt: skip
     both = {
-        engine: {name: total / weight for name, (total, weight) in task.scores(logits, recorded.batch).items()}
+        engine: task.finish(task.scores(logits, recorded.batch))
         for engine, logits in (("torch", recorded.logits), ("spice", swapped))
     }
     means = {name: float(np.mean([row["agreement"][name] for row in rows])) for name in rows[0]["agreement"]}

@@ -99,6 +99,8 @@ def validate_run(
     options, farm = options or Options(), farm or Farm(progress="neurons in ngspice")
     started = time.monotonic()
     config, task, network = load_run(run_dir, tell, trust_code)
+    if task.asks_for_spikes:
+        raise InputError(f"{run_dir}: its task is scored by spikes, and a round trip compares what a network decides")
     layer = choose_layer(network, options.layer)
     neuron = circuit_layers(network)[layer]
     circuit = find_circuit(neuron.card, options.level, options.netlist)

@@ -43,11 +43,11 @@ def score_part(network: AnyNetwork, task: Task, part: str, seed: int) -> tuple[d
             batch = task.collate(examples).to(parameter.device, parameter.dtype)
             output = network(batch.inputs, batch.lengths)
             rates.add(output.spikes, batch.mask)
-            for name, (total, weight) in task.scores(output.logits, batch).items():
+            for name, (total, weight) in task.scores_of(output, batch).items():
                 before = sums.get(name, (0.0, 0.0))
                 sums[name] = (before[0] + total, before[1] + weight)
     network.train(was_training)
-    return {name: total / weight for name, (total, weight) in sums.items()}, rates
+    return task.finish(sums), rates
 
 
 def make_network(config: RunConfig, task: Task, cards: Cards) -> AnyNetwork:

@@ -1,5 +1,6 @@
 """Pictures of a training run. Each drawing function takes Axes and returns them."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -7,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from bruno_spice.calibration.presentation.style import MODEL_COLOUR, SECOND_COLOUR, SPICE_COLOUR, new_figure, save
-from bruno_spice.training.networks.network import AnyNetwork
+from bruno_spice.training.networks.network import AnyNetwork, Output
+from bruno_spice.training.neurons.base import Outputs
 from bruno_spice.training.runs.folder import RunFolder
 from bruno_spice.training.tasks import Task
 
@@ -63,6 +65,15 @@ def write_figures(
     draw_task(folder, task, network)
 
 
+def on_cpu(output: Output) -> Output:
+    """`output` where a picture of it is drawn."""
+    layers = {
+        name: Outputs(*(None if value is None else value.cpu() for value in each))  # type: ignore[arg-type]
+        for name, each in output.layers.items()
+    }
+    return replace(output, logits=output.logits.cpu(), layers=layers)
+
+
 def draw_task(folder: RunFolder, task: Task, network: AnyNetwork) -> None:
     """The task's own picture, made of the answers of `network` to the test part."""
     parameter = next(network.parameters())
@@ -71,8 +82,8 @@ def draw_task(folder: RunFolder, task: Task, network: AnyNetwork) -> None:
     network.eval()
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
-        logits = network(batch.inputs, batch.lengths).logits.cpu()
+        output = on_cpu(network(batch.inputs, batch.lengths))
     network.train(was_training)
-    figure = task.picture(logits, batch.to(torch.device("cpu"), torch.float32))
+    figure = task.picture_of(output, batch.to(torch.device("cpu"), torch.float32))
     if figure is not None:
         save(figure, folder.figures / f"{task.picture_name}.png")

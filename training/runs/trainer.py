@@ -175,7 +175,7 @@ class Trainer:
             group["lr"] = group["start"] * factor
         self.network.train()
         batch = self._share(examples)
-        loss, weight = self.task.loss(self.model(batch.inputs, batch.lengths).logits, batch)
+        loss, weight = self.task.loss_of(self.model(batch.inputs, batch.lengths), batch)
         whole = self.process.total(weight)
         self.optimizer.zero_grad()
         (loss * (self.process.world_size / whole)).backward()

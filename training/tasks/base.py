@@ -7,9 +7,9 @@ of unequal size add up exactly.
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from matplotlib.figure import Figure
@@ -52,6 +52,18 @@ class Batch:
         return Batch(self.inputs[:, rows], target, self.mask[:, rows])
 
 
+class Shown(Protocol):
+    """What a network answers (`training.networks.network.Output`)."""
+
+    @property
+    def logits(self) -> Tensor:
+        """(T, B, n_outputs)."""
+
+    @property
+    def layers(self) -> Mapping[str, Any]:
+        """The `Outputs` of every layer of neurons, by its name: ``hidden.0``, ``output``."""
+
+
 Score = tuple[float, float]
 """Sum and weight: the score is sum / weight."""
 
@@ -67,6 +79,8 @@ class Task(ABC):
     split: dict[str, str] = field(default_factory=dict)
     """How the parts were made; may hold a hash of each."""
 
+    asks_for_spikes: ClassVar[bool] = False
+    """Whether the answer is the spikes of a layer, so that logits alone have no score."""
     picture_name: ClassVar[str] = "test"
     """File name of `picture`, without its ending."""
     metric: ClassVar[str]
@@ -113,6 +127,18 @@ class Task(ABC):
     def scores(self, logits: Tensor, batch: Batch) -> dict[str, Score]:
         """Every score as sum and weight."""
 
+    def loss_of(self, output: Shown, batch: Batch) -> tuple[Tensor, float]:
+        """The loss of all that a network shows; as it stands, that of its logits (`loss`)."""
+        return self.loss(output.logits, batch)
+
+    def scores_of(self, output: Shown, batch: Batch) -> dict[str, Score]:
+        """The scores of all that a network shows; as it stands, those of its logits (`scores`)."""
+        return self.scores(output.logits, batch)
+
+    def finish(self, sums: Mapping[str, Score]) -> dict[str, float]:
+        """The scores of a part from the sums over its batches."""
+        return {name: total / weight for name, (total, weight) in sums.items()}
+
     def floors(self) -> dict[str, dict[str, float]]:
         """Test scores of simple models, ``{model: {score: value}}``, computed from this very data."""
         return {}
@@ -120,6 +146,10 @@ class Task(ABC):
     def picture(self, logits: Tensor, batch: Batch) -> Figure | None:
         """A picture of the answers `logits` to the whole test part `batch`, or None."""
         return None
+
+    def picture_of(self, output: Shown, batch: Batch) -> Figure | None:
+        """A picture of all that a network shows; as it stands, of its logits (`picture`)."""
+        return self.picture(output.logits, batch)
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """Pad `examples` at their end to the longest. Frame-wise targets are padded too."""

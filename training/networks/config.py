@@ -327,7 +327,8 @@ class RunConfig(_Strict):
     """One training run."""
 
     task: str = "chorales"
-    """chorales, braille7, braille27, pulses (made up, no data), or your own as ``file.py:function``."""
+    """chorales, braille7, braille27, oxford (precise spikes), pulses (made up, no data), or your own as
+    ``file.py:function``."""
     task_options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the task, for example `trials` of `training/tasks/own_example.py`."""
     seed: int = Field(default=0, ge=0)

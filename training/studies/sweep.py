@@ -169,6 +169,7 @@ def sweep(plan: SweepConfig, out_dir: Path | str, reporter: Reporter | None = No
     base = plan.base()
     rows: list[dict[str, Any]] = []
     higher: list[bool] = []
+    faults: list[Exception] = []
     for fixed in plan.combinations():
         sampler: optuna.samplers.BaseSampler
         if plan.grid:
@@ -181,8 +182,11 @@ def sweep(plan: SweepConfig, out_dir: Path | str, reporter: Reporter | None = No
         def objective(trial: optuna.Trial, fixed: Mapping[str, Any] = fixed, trials: int = trials) -> float:
             settings = {**fixed, **_suggest(trial, plan)}
             results, broken = _run_seeds(base, settings, plan.seeds, out, reporter)
-            said = {"broken": "; ".join(broken)} if broken else {}
-            rows.append({"settings": settings, **_statistics(results), **_budget(results, trials, plan.seeds), **said})
+            faults.extend(broken.values())
+            said = "; ".join(f"seed {seed}: {_said(error)}" for seed, error in broken.items())
+            rows.append({"settings": settings, **_statistics(results), **_budget(results, trials, plan.seeds)})
+            if broken:
+                rows[-1]["broken"] = said
             if not results:
                 return math.nan
             higher.append(bool(results[0]["higher_is_better"]))
@@ -197,7 +201,8 @@ def sweep(plan: SweepConfig, out_dir: Path | str, reporter: Reporter | None = No
         except Interrupted:
             raise Interrupted("stopped on request; the same `bruno sweep` command goes on") from None
     if not higher:
-        raise BrunoError(f"every run broke; the first one: {rows[0]['broken']}")
+        kind = InputError if all(isinstance(each, InputError) for each in faults) else BrunoError
+        raise kind(f"every run broke; the first one: {rows[0]['broken']}")
     key = next(name for row in rows for name in row if name.startswith("valid_") and name.endswith("_mean"))
     sign = -1.0 if higher[0] else 1.0
     rows.sort(key=lambda row: ("broken" in row, sign * row.get(key, math.inf)))
@@ -285,19 +290,23 @@ def _run(base: RunConfig, settings: Mapping[str, Any], seed: int, out: Path, rep
 
 def _run_seeds(
     base: RunConfig, settings: Mapping[str, Any], seeds: Iterable[int], out: Path, reporter: Reporter
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """The results with each of `seeds`, and a sentence on each run that broke."""
-    results, broken = [], []
+) -> tuple[list[dict[str, Any]], dict[int, Exception]]:
+    """The results with each of `seeds`, and by seed what broke a run."""
+    results: list[dict[str, Any]] = []
+    broken: dict[int, Exception] = {}
     for seed in seeds:
         try:
             results.append(_run(base, settings, seed, out, reporter))
         except Interrupted:
             raise
         except Exception as error:  # of a task or a part of the user's own, whatever it is
-            said = str(error) if isinstance(error, BrunoError) else f"{type(error).__name__}: {error}"
-            broken.append(f"seed {seed}: {said}")
-            reporter.line(f"{_label(settings)}, seed {seed} broke: {said}")
+            broken[seed] = error
+            reporter.line(f"{_label(settings)}, seed {seed} broke: {_said(error)}")
     return results, broken
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, BrunoError) else f"{type(error).__name__}: {error}"
 
 
 def _statistics(results: Iterable[Mapping[str, Any]]) -> dict[str, float]:

@@ -59,7 +59,9 @@ class FusedSequence(torch.autograd.Function):
         shape = (steps, batch, width)
         new = x.current_a.new_empty
         tape = Tape(new, shape, domains, dtype, differentiate, plan)
-        spikes, voltage, polarization, current_a, crossing = (new(shape) for _ in range(5))
+        spikes, voltage, polarization, current_a = (new(shape) for _ in range(4))
+        leads = tape.lead if differentiate else torch.zeros(shape, dtype=dtype, device=spikes.device)
+        holds = torch.zeros_like(leads) if plan.event and not differentiate else None
 
         state = [y.to(dtype).clone() for y in (x.v, x.p, x.hold, x.step)]
         last = x.spikes.to(dtype)
@@ -72,8 +74,9 @@ class FusedSequence(torch.autograd.Function):
             part = state if rows is None else [y[..., rows, :] for y in state]
             some = i_a if rows is None else i_a[rows]
             n, there = some.numel(), some.shape
+            if holds is not None:
+                holds[t] = state[2]
             flat = Membrane(*(y.reshape(*y.shape[:-2], n) for y in part))
-            held = part[2].clone() if plan.event else torch.zeros_like(part[2])
             if differentiate:
                 tape.keep_state(t, *state[:3])
                 tape.keep(t, rows, i_a=some)
@@ -87,7 +90,6 @@ class FusedSequence(torch.autograd.Function):
             after = [flat.v.view(there), flat.p.view(domains, *there), flat.hold.view(there), flat.step.view(there)]
             fired = step.spikes.view(there)
             seen = step.seen.view(1 + domains, *there)
-            crossed = crossing_ms(fired, step.lead_ms.view(there), held).to(crossing.dtype)
             if differentiate and step is not slot:
                 lead, free = step.lead_ms.view(there), step.free_ms.view(there)
                 tape.keep(t, rows, seen=seen, fired=fired, lead=lead, free=free)
@@ -96,21 +98,26 @@ class FusedSequence(torch.autograd.Function):
                     assert step.late is not None
                     tape.keep(t, rows, tangents=step.tangents.view(1 + domains, 2 + domains, *there))
                     tape.keep(t, rows, late=step.late.view(2 + domains, *there))
+            if not differentiate:
+                leads[t if rows is None else (t, rows)] = step.lead_ms.view(there)
             shown_v, shown_p = (after[0], after[1]) if plan.event else (seen[0], seen[1:])
             if rows is None:
                 state, last = after, fired
                 spikes[t], voltage[t], polarization[t] = fired, shown_v, weighted(shown_p, weight)
-                current_a[t], crossing[t] = some, crossed
+                current_a[t] = some
             else:
                 last = torch.zeros_like(last)
-                for column in (spikes, voltage, polarization, current_a, crossing):
+                for column in (spikes, voltage, polarization, current_a):
                     column[t] = 0.0
-                crossing[t, rows] = crossed
                 last[rows], spikes[t, rows] = fired, fired.to(spikes.dtype)
                 voltage[t, rows], current_a[t, rows] = shown_v.to(voltage.dtype), some.to(voltage.dtype)
                 polarization[t, rows] = weighted(shown_p, weight).to(polarization.dtype)
                 for whole, changed in zip(state, after, strict=True):
                     whole[..., rows, :] = changed
+        if plan.event and differentiate:
+            assert tape.hold is not None
+            holds = tape.hold[:-1]
+        crossing = crossing_ms(spikes, leads, 0.0 if holds is None else holds).to(spikes.dtype)
         out = [y.to(x.current_a.dtype) for y in state]
         passes = plan.through and plan.event
         ctx.mark_non_differentiable(current_a, *(out[3:] if passes else out[2:]), crossing)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bruno_spice.training.neurons.lif import LIF
     from bruno_spice.training.runs.evaluation import evaluate
     from bruno_spice.training.runs.trainer import train
+    from bruno_spice.training.synapses.arrays import rram_weights
     from bruno_spice.training.synapses.rram import RRAMLinear
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Waveform",
     "calibrate",
     "evaluate",
+    "rram_weights",
     "simulate",
     "train",
 ]
@@ -50,6 +52,7 @@ _HOMES = {
     "Waveform": "bruno_spice.devices.waveform",
     "calibrate": "bruno_spice.calibration.targets.calibrate",
     "evaluate": "bruno_spice.training.runs.evaluation",
+    "rram_weights": "bruno_spice.training.synapses.arrays",
     "simulate": "bruno_spice.devices.ferroelectric.scalar.transient",
     "train": "bruno_spice.training.runs.trainer",
 }

@@ -117,6 +117,12 @@ def test_the_program_works_beside_a_folder_named_training(site, user):
         assert (user / "run" / "cards" / card).read_bytes() == shipped.read_bytes()
 
 
+def test_calibrated_cards_are_found_in_the_wheel(site, tmp_path):
+    code = "import bruno_spice as b; print(*(each.load('calibrated').model for each in (b.FeLIFCard, b.RRAMCard)))"
+    done = python(site, tmp_path, "-c", code)
+    assert done.stdout.split() == ["felif", "rram"], done.stderr
+
+
 def test_a_neuron_of_the_wheels_netlists_runs_in_ngspice(site, user):
     words = ("simulate", "neuron", "--dc", "308p", "--t-stop", "0.05", "--engine", "spice", "--out", "trace.csv")
     done = python(site, user, "-m", "bruno_spice", *words)

@@ -36,6 +36,32 @@ def check_current(current_a: Tensor, what: str) -> None:
         raise InputError(f"{what} reaches {float(largest):.3g} A, no synapse's current; give it in A, such as 1e-8")
 
 
+def check_current_shape(current_a: Tensor) -> None:
+    """Raise `InputError` unless `current_a` is (T, B, N)."""
+    if current_a.dim() != 3:
+        raise InputError(f"the current must be (T, B, N), not {tuple(current_a.shape)}")
+
+
+def check_lengths(lengths: Tensor | None, inputs: Tensor, what: str) -> None:
+    """Raise `InputError` that names `what` unless `lengths` are whole numbers (B,) of 0...T; `inputs`: (T, B, ...)."""
+    if lengths is None:
+        return
+    steps, batch = inputs.shape[:2]
+    if lengths.shape != (batch,):
+        raise InputError(f"{what} must be (B,) = ({batch},), a number a sequence, not {tuple(lengths.shape)}")
+    if lengths.dtype == torch.bool or lengths.is_floating_point():
+        raise InputError(f"{what} must be whole numbers of steps, not {lengths.dtype}")
+    if batch and not (int(lengths.min()) >= 0 and int(lengths.max()) <= steps):
+        raise InputError(
+            f"{what} must lie within 0...T = {steps}, not within {int(lengths.min())}...{int(lengths.max())}"
+        )
+
+
+def not_below_float32(value: Tensor, changed: Tensor) -> Tensor:
+    """`changed`, a buffer that was `value` before a module moved or turned; in the old precision if it is bfloat16."""
+    return value.to(changed.device) if changed.dtype == torch.bfloat16 else changed
+
+
 def check_transforms(values: Tensor, what: str) -> None:
     """Raise `InputError` that names `what` within `torch.func` transforms of `values` and within `torch.export`."""
     if torch.compiler.is_exporting():

@@ -12,10 +12,8 @@ import numpy as np
 from bruno_spice.devices.cards.base import NEURON_CARDS, Card, RRAMCard, load_card_json
 from bruno_spice.devices.cards.measured import MeasuredCard
 from bruno_spice.devices.errors import CardError, InputError
-from bruno_spice.devices.files import ROOT
 from bruno_spice.devices.reading import shown
 
-CALIBRATED = Path("data/calibrated")
 CARD_TYPES: Mapping[str, type[Card]] = ChainMap(
     cast("dict[str, type[Card]]", NEURON_CARDS), {"rram": RRAMCard, "measured": MeasuredCard}
 )
@@ -37,12 +35,6 @@ class Change:
     """(second - first) / first."""
     sigmas: float | None
     """(second - first) in units of the combined standard error sqrt(stderr_1^2 + stderr_2^2)."""
-
-
-def calibrated_card(model: str) -> Path:
-    """The calibrated card of `model`: below the working folder, else beside the package."""
-    here = CALIBRATED / f"{model}.json"
-    return here if here.is_file() else ROOT / here
 
 
 def load_any_card(path: Path) -> Card:

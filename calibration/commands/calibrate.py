@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from bruno_spice.calibration.cards.catalogue import CALIBRATED
 from bruno_spice.calibration.commands.shared import (
     GroupsOption,
     JsonOption,
@@ -24,6 +23,7 @@ from bruno_spice.calibration.commands.shared import (
     simulator_for,
 )
 from bruno_spice.calibration.targets import TARGETS
+from bruno_spice.devices.cards.calibrated import CALIBRATED
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.models import MODELS
 from bruno_spice.devices.units import parse_spice_number

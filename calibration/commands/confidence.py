@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import track
 
-from bruno_spice.calibration.cards.catalogue import calibrated_card
 from bruno_spice.calibration.commands.shared import (
     JsonOption,
     NeuronCardOption,
@@ -18,6 +17,7 @@ from bruno_spice.calibration.commands.shared import (
     simulator_for,
 )
 from bruno_spice.devices.cards.base import NeuronCard
+from bruno_spice.devices.cards.calibrated import calibrated_card
 from bruno_spice.devices.errors import InputError
 
 if TYPE_CHECKING:  # it brings scipy.stats, half a second of every command

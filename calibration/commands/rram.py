@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from bruno_spice.calibration.cards.catalogue import calibrated_card
 from bruno_spice.calibration.commands.shared import (
     Engine,
     JsonOption,
@@ -20,6 +19,7 @@ from bruno_spice.calibration.commands.shared import (
     simulator_for,
 )
 from bruno_spice.devices.cards.base import RRAMCard
+from bruno_spice.devices.cards.calibrated import calibrated_card
 from bruno_spice.devices.errors import EnvelopeError, InputError
 from bruno_spice.devices.units import format_si
 

@@ -6,9 +6,9 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from bruno_spice.calibration.cards.catalogue import calibrated_card
 from bruno_spice.calibration.commands.shared import JsonOption, NeuronCardOption, number_option, print_json
 from bruno_spice.devices.cards.base import NeuronCard
+from bruno_spice.devices.cards.calibrated import calibrated_card
 from bruno_spice.devices.units import format_si
 
 

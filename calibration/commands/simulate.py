@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import typer
 
-from bruno_spice.calibration.cards.catalogue import calibrated_card
 from bruno_spice.calibration.commands.shared import (
     Engine,
     GroupsOption,
@@ -22,6 +21,7 @@ from bruno_spice.calibration.commands.shared import (
     simulator_for,
 )
 from bruno_spice.devices.cards.base import NeuronCard
+from bruno_spice.devices.cards.calibrated import calibrated_card
 from bruno_spice.devices.errors import EnvelopeError, InputError
 from bruno_spice.devices.files import refuse_folder
 from bruno_spice.devices.stimulus import Stimulus

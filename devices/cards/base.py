@@ -25,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from bruno_spice.devices.cards.calibrated import calibrated_card
 from bruno_spice.devices.cards.limits import refusal
 from bruno_spice.devices.cards.migration import migrate
 from bruno_spice.devices.cards.parts import Covariance, Parameter, Provenance, Range, Strict
@@ -177,8 +178,11 @@ class Card(Strict):
     def load(cls, path: Path | str) -> Self:
         """Read and check the card at `path`, of this schema version or an older one (`devices.cards.migration`).
 
-        Warns of a proposed card (`ProposedCard`). Raises `CardError` that names the file and the key at fault.
+        ``calibrated`` is the card of this model that the netlists gave: that of ``data/calibrated`` in the working
+        folder, else the one that comes with the package. Warns of a proposed card (`ProposedCard`). Raises `CardError`
+        that names the file and the key at fault.
         """
+        path = calibrated_card(cls.MODEL) if path == "calibrated" else path
         raw = load_card_json(path)
         try:
             raw = migrate(raw, SCHEMA_VERSION)
@@ -292,6 +296,7 @@ class NeuronCard(Card):
         """Read and check the card at `path`, of whichever neuron model it says it is where `cls` is of none."""
         if "NEURON" in vars(cls):
             return super().load(path)
+        path = calibrated_card(FeLIFModel.name) if path == "calibrated" else path
         name = load_card_json(path).get("model")
         if not isinstance(name, str) or name not in NEURON_CARDS:
             raise CardError(f"{path}: no neuron model is called {shown(name)}; there are {', '.join(NEURON_CARDS)}")

@@ -12,9 +12,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from bruno_spice.calibration.cards.catalogue import CALIBRATED
 from bruno_spice.calibration.circuits.experiments import NEURON_NETLIST
 from bruno_spice.calibration.targets import TARGETS
+from bruno_spice.devices.cards.calibrated import CALIBRATED
 from bruno_spice.devices.files import folder_lock
 from bruno_spice.devices.waveform import Waveform
 

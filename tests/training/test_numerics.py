@@ -112,12 +112,11 @@ def test_autocast_to_bfloat16_spikes_as_float32_does_and_gradients_are_finite(rr
 
 
 def test_a_layer_turned_to_half_precision_is_refused_by_name(rram_card):
-    for turned in (FeLIF(CARD).half(), FeLIF(CARD).bfloat16()):
-        with pytest.raises(InputError, match="FeLIF computes in float32 or float64, not in torch"):
-            turned(current())
-    for synapse in (RRAMLinear(4, 3, rram_card).half(), RRAMLinear(4, 3, rram_card, scheme="offset").bfloat16()):
+    with pytest.raises(InputError, match="FeLIF computes in float32 or float64, not in torch"):
+        FeLIF(CARD).half()(current())
+    for scheme in ("differential", "offset"):
         with pytest.raises(InputError, match="RRAMLinear computes in float32 or float64, not in torch"):
-            synapse(torch.rand(2, 4))
+            RRAMLinear(4, 3, rram_card, scheme=scheme).half()(torch.rand(2, 4))
 
 
 @pytest.mark.parametrize("scheme", ["differential", "offset"])

@@ -196,6 +196,7 @@ def on_card(trained: Trained, card: NeuronCard) -> Network:
     synapse = RunFolder(trained.run).load_cards(trained.config).synapse
     with torch.random.fork_rng(devices=[]):
         network = make_network(config, trained.task, Cards(card, synapse))
+    assert isinstance(network, Network), "codesign refuses others"
     state = {name: value for name, value in old.state_dict().items() if not name.startswith("shared.")}
     own = network.state_dict()
     network.load_state_dict({name: own[name] if ".device_" in name else state[name] for name in own})

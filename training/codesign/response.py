@@ -77,7 +77,12 @@ class Trained:
         self.config: RunConfig
         self.task: Task
         self.network: Network
-        self.config, self.task, self.network = load_run(run, reporter.line, trust_code)
+        self.config, self.task, network = load_run(run, reporter.line, trust_code)
+        if not isinstance(network, Network):
+            raise InputError(f"{run}: its network is one's own, whose neurons can be moved by its own file alone")
+        if self.task.asks_for_spikes:
+            raise InputError(f"{run}: its task is scored by spikes, and codesign looks at logits")
+        self.network = network
         found = circuit_layers(self.network)
         self.layers: list[CircuitLayer] = list(found.values())
         if not found:

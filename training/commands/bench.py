@@ -6,10 +6,10 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from bruno_spice.calibration.cards.catalogue import calibrated_card
 from bruno_spice.calibration.commands.shared import JsonOption, NeuronCardOption, messages, print_json
 from bruno_spice.calibration.presentation.terminal import output
 from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.cards.calibrated import calibrated_card
 from bruno_spice.devices.errors import InputError
 
 TABLE_WIDTH = 130

@@ -99,12 +99,13 @@ def sweep_command(
     trust_code: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train over a grid or a search of settings, several seeds each, and print mean and spread.
+    """Train over a grid or a search of settings, several seeds each, and print mean and spread beside what was spent.
 
-    Stopped sweeps go on where they were. Example: `bruno sweep bits.yaml --out runs/bits`
+    With `each`, rivals are tuned alike: the same search, of as many trials, for each of them. Stopped sweeps go on
+    where they were. Example: `bruno sweep bits.yaml --out runs/bits`
     """
     from bruno_spice.training.progress import ConsoleReporter
-    from bruno_spice.training.studies.sweep import load_sweep, sweep, table_csv
+    from bruno_spice.training.studies.sweep import best_of_each, load_sweep, sweep, table_csv
 
     plan_of_runs = load_sweep(plan, trust_code)
     with folder_lock(out):
@@ -113,6 +114,8 @@ def sweep_command(
         print_json({"rows": rows})
     else:
         typer.echo(table_csv(rows), nl=False)
+        for line in best_of_each(plan_of_runs, rows):
+            typer.echo(line)
         typer.echo(f"wrote {out / 'table.csv'}")
 
 

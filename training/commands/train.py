@@ -16,10 +16,11 @@ from bruno_spice.training.synapses import SYNAPSES
 
 def train_command(
     task: Annotated[
-        str | None, typer.Option(help="chorales, braille7, braille27, pulses, or file.py:function.")
+        str | None, typer.Option(help="chorales, braille7, braille27, oxford, pulses, or file.py:function.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML; by default the task's own.")] = None,
     neuron: Annotated[str | None, typer.Option(help=f"Kind of the hidden layers: {NEURONS.choices}.")] = None,
+    network: Annotated[str | None, typer.Option(help="Your own network as file.py:Class, instead of layers.")] = None,
     gradient: Annotated[str | None, typer.Option(help=f"Way back through a FeLIF: {GRADIENTS.choices}.")] = None,
     synapse: Annotated[str | None, typer.Option(help=f"Kind of the weights: {SYNAPSES.choices}.")] = None,
     bits: Annotated[int | None, typer.Option(help="Bits of a weight's device, 1...8; 32: float weights.")] = None,
@@ -54,6 +55,7 @@ def train_command(
 
     values = {
         "task": task,
+        "network": network,
         "network.neuron": neuron,
         "neuron.gradient": gradient,
         "neuron.card": card,
@@ -77,7 +79,7 @@ def train_command(
     base = changed(base, options | _bits(bits, str(options.get("synapse.kind", base.synapse.kind))))
     config_of_run = changed(base, overrides)
     name = Path(config_of_run.task.split(":")[0]).stem
-    layer = Path(config_of_run.network.neuron.rpartition(":")[2]).name
+    layer = Path((config_of_run.network.own or config_of_run.network.neuron).rpartition(":")[2]).name
     folder = out or Path("runs") / f"{name}-{layer}-{config_of_run.seed}"
     reporter = ConsoleReporter()
     result = train(config_of_run, folder, resume=resume, reporter=reporter, overwrite=overwrite)

@@ -43,13 +43,13 @@ def _has_kernels(values: Tensor) -> bool:
 
 
 def march(plan: Plan, x: Sequence, tape: Tape, kept: bool) -> tuple[list[Tensor], list[Tensor]]:
-    """Spikes, voltage, polarization and current (T, B, N) of the sequence `x`, and v, p, hold and step at its end;
+    """Spikes, voltage, polarization, current and crossings (T, B, N) of `x`, and v, p, hold and step at its end;
     `tape` is written where it is `kept`."""
     from bruno_spice.devices.ferroelectric.simd.sequence import logistic_sequence
 
     steps, batch, width = x.current_a.shape
     n, domains = batch * width, len(x.p)
-    shown = [x.current_a.new_empty(steps, batch, width) for _ in range(4)]
+    shown = [x.current_a.new_empty(steps, batch, width) for _ in range(5)]
     state = [y.to(torch.float32).clone(memory_format=torch.contiguous_format) for y in (x.v, x.p, x.hold, x.step)]
     if n == 0:
         return shown, state

@@ -39,7 +39,7 @@ from bruno_spice.training.dynamics.at_once import goes_at_once, march
 from bruno_spice.training.dynamics.gpu import march as gpu
 from bruno_spice.training.dynamics.laws import torch_laws
 from bruno_spice.training.dynamics.membrane import Membrane, Step
-from bruno_spice.training.dynamics.sequence import Plan, Result, Sequence, Tape, weighted
+from bruno_spice.training.dynamics.sequence import Plan, Result, Sequence, Tape, crossing_ms, weighted
 from bruno_spice.training.dynamics.surrogates import Spike
 
 MACRO_MS = 1.0
@@ -55,15 +55,15 @@ class FusedSequence(torch.autograd.Function):
         dtype = plan.solver.dtype or x.current_a.dtype
         tape = Tape(x.current_a.new_empty, x.current_a.shape, len(x.p), dtype, differentiate, plan)
         forward = march if goes_at_once(plan, x.current_a) else gpu.march if gpu.marches(plan, x) else step_by_step
-        shown, state = forward(plan, x, tape, differentiate)
+        (*shown, crossing), state = forward(plan, x, tape, differentiate)
         out = [y.to(x.current_a.dtype) for y in state]
         passes = plan.through and plan.event
-        ctx.mark_non_differentiable(shown[3], *(out[3:] if passes else out[2:]))
+        ctx.mark_non_differentiable(shown[3], *(out[3:] if passes else out[2:]), crossing)
         ctx.set_materialize_grads(False)
         if differentiate:
             ctx.plan, ctx.tape = plan, tape
             ctx.save_for_backward(x.constants, x.recurrent_a, x.lengths, x.spikes)
-        return (*shown, *out)
+        return (*shown, *out, crossing)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -71,7 +71,7 @@ class FusedSequence(torch.autograd.Function):
         _refuse_second_derivatives()
         constants, recurrent_a, lengths, before = ctx.saved_tensors
         by_devices = ctx.needs_input_grad[8]
-        swept = sweep(ctx.plan, ctx.tape, gradients, constants, recurrent_a, lengths, before, by_devices)
+        swept = sweep(ctx.plan, ctx.tape, gradients[:-1], constants, recurrent_a, lengths, before, by_devices)
         return (None, None, *swept)
 
 
@@ -82,7 +82,8 @@ def step_by_step(plan: Plan, x: Sequence, tape: Tape, kept: bool) -> tuple[list[
     constants = x.constants.to(dtype)
     weight = constants[group_of(WEIGHT, domains)]
     recurrent = None if x.recurrent_a is None else x.recurrent_a.to(dtype)
-    spikes, voltage, polarization, current_a = shown = [x.current_a.new_zeros(steps, batch, width) for _ in range(4)]
+    shown = [x.current_a.new_zeros(steps, batch, width) for _ in range(5)]
+    spikes, voltage, polarization, current_a, crossing = shown
     state = [y.to(dtype).clone() for y in (x.v, x.p, x.hold, x.step)]
     last = x.spikes.to(dtype)
     for t in range(steps):
@@ -116,6 +117,8 @@ def step_by_step(plan: Plan, x: Sequence, tape: Tape, kept: bool) -> tuple[list[
         last[at], spikes[t, at] = fired, fired.to(spikes.dtype)
         voltage[t, at], current_a[t, at] = shown_v.to(voltage.dtype), some.to(voltage.dtype)
         polarization[t, at] = weighted(shown_p, weight).to(polarization.dtype)
+        held = part[2] if plan.event else 0.0
+        crossing[t, at] = crossing_ms(fired, step.lead_ms.view(there), held).to(crossing.dtype)
         for whole, changed in zip(state, after, strict=True):
             whole[..., at, :] = changed
     if kept:
@@ -198,7 +201,7 @@ def unrolled_sequence(x: Sequence, plan: Plan, recompute: bool) -> Result:
     weight = constants[group_of(WEIGHT, domain_count(len(constants)))]
     law = torch_laws(plan.model)
     v, p, hold, last = (y.to(dtype) for y in (x.v, x.p, x.hold, x.spikes))
-    kept: list[list[Tensor]] = [[], [], [], []]
+    kept: list[list[Tensor]] = [[], [], [], [], []]
     for t, i_a in enumerate(x.current_a):
         if x.recurrent_a is not None:
             i_a = i_a + last @ x.recurrent_a.to(dtype)
@@ -211,7 +214,9 @@ def unrolled_sequence(x: Sequence, plan: Plan, recompute: bool) -> Result:
             window = unrolled.macro_step(*arguments)
         distance = plan.surrogate.distance(window.seen_v, window.seen_p, constants)
         fired = Spike.apply(distance, window.spikes.detach(), plan.surrogate)
-        shown = [fired, window.shown_v, weighted(window.shown_p, weight), i_a.detach()]
+        held = hold.detach() if plan.event else torch.zeros_like(hold)
+        crossed = crossing_ms(window.spikes.detach(), window.lead_ms.detach(), held)
+        shown = [fired, window.shown_v, weighted(window.shown_p, weight), i_a.detach(), crossed]
         hold_after = window.spikes.detach() * MACRO_MS if plan.delayed else window.hold
         new = [window.v, window.p, hold_after, fired]
         if x.lengths is not None:
@@ -221,8 +226,10 @@ def unrolled_sequence(x: Sequence, plan: Plan, recompute: bool) -> Result:
         v, p, hold, last = new
         for column, y in zip(kept, shown, strict=True):
             column.append(y)
-    spikes, voltage, polarization, current_a = (torch.stack(column) for column in kept)
-    return Result(spikes, voltage, polarization, current_a, v, p, hold, x.step.to(dtype))
+    spikes, voltage, polarization, current_a, crossing = (
+        torch.stack(column) if column else torch.zeros_like(x.current_a) for column in kept
+    )
+    return Result(spikes, voltage, polarization, current_a, v, p, hold, x.step.to(dtype), crossing)
 
 
 @dataclass(frozen=True)

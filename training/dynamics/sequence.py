@@ -75,6 +75,16 @@ class Result(NamedTuple):
     p: Tensor
     hold: Tensor
     step: Tensor
+    crossing_ms: Tensor
+    """(T, B, N): instant of the first crossing within its macro step, 0 where there was none; without gradient."""
+
+
+def crossing_ms(spikes: Tensor, lead_ms: Tensor, hold_ms: Tensor | float) -> Tensor:
+    """When in its macro step a neuron first crossed, 0 where it did not: after it was let go and integrated so long.
+
+    All of one shape: spikes, the time integrated up to the crossing, what was left of the hold at the start (or 0).
+    """
+    return torch.where(spikes > 0.0, lead_ms + hold_ms, 0.0)
 
 
 def weighted(p: Tensor, weight: Tensor) -> Tensor:

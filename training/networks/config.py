@@ -58,9 +58,23 @@ def _duration(value: Any) -> float:
         raise ValueError(str(error)) from None
 
 
+def suffixed(value: Any) -> Any:
+    """`value` with every text in it that is a number, such as ``10n``, as that number."""
+    if isinstance(value, dict):
+        return {key: suffixed(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [suffixed(inner) for inner in value]
+    try:
+        return parse_spice_number(value) if isinstance(value, str) else value
+    except InputError:
+        return value  # a word
+
+
 Number = Annotated[float, BeforeValidator(_number)]
 Duration = Annotated[float, BeforeValidator(_duration)]
 """In s; with a unit such as ``10ms``, ``1h``, ``1d``."""
+Options = Annotated[dict[str, Any], BeforeValidator(suffixed)]
+"""Keyword arguments, their numbers with SPICE suffixes if need be."""
 Decay = Annotated[float, Field(ge=0, lt=1)]
 MOST = 1_000_000
 """Of anything that is counted: more is a slip, which would fill the memory before it is noticed."""
@@ -78,6 +92,18 @@ def _known(registry: Registry[Any], *others: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+OF_OWN = (
+    "own",
+    "options",
+    "batch_first",
+    "neuron",
+    "recurrent",
+    "unit_current_a",
+    "weight_std",
+    "recurrent_std",
+    "bias_std",
+)
+"""Keys of ``network`` that say something to a network of one's own."""
 Feature = Literal["spikes", "trace", "voltage"]
 
 
@@ -90,9 +116,18 @@ class NetworkConfig(_Strict):
 
     hidden: list[Annotated[int, Field(ge=1, le=MOST)]] = Field(default=[200], min_length=1, max_length=100)
     """Neurons of each hidden layer."""
+    own: str | None = None
+    """Your own network as ``file.py:Class`` in the place of all these layers; ``network: file.py:Class`` is short for
+    it. Of the other keys, it takes `options`, `batch_first` and what `parts` hands on: neuron, recurrent,
+    unit_current_a, weight_std, recurrent_std, bias_std."""
+    options: Options = Field(default_factory=dict)
+    """Keyword arguments of your own network."""
+    batch_first: bool = False
+    """Whether your own network takes and gives the batch first, (B, T, ...)."""
     neuron: Annotated[str, _known(NEURONS)] = "felif"
-    """``felif``, ``lif``, ``rlif`` (a recurrent ``lif``), ``gru`` or ``lstm`` (torch's, with the same readout), or your
-    own as ``file.py:Layer``."""
+    """``felif``, ``heracles``; rivals ``lif``, ``rlif`` (a recurrent ``lif``), ``adaptive-lif`` (a threshold that rises
+    with spikes), ``current-lif`` (a synaptic time constant), ``learned-lif`` (trained time constants), ``gru`` or
+    ``lstm`` (torch's, with the same readout); or your own as ``file.py:Layer``."""
     recurrent: bool | None = None
     """Whether spikes come back to their own layer a millisecond later; by default so for felif. An rlif always is."""
     readout: list[Feature] = Field(default=["spikes", "trace", "voltage"], min_length=1, max_length=3)
@@ -131,6 +166,30 @@ class NetworkConfig(_Strict):
     output_bias: float = 0.0
     """Start value of the output biases (log odds)."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _own(cls, network: Any) -> Any:
+        return {"own": network} if isinstance(network, str) else network
+
+    @model_validator(mode="after")
+    def _one_network(self) -> Self:
+        if self.own is None:
+            if self.options or self.batch_first:
+                raise ValueError("options and batch_first are those of a network of your own; name it in own")
+            return self
+        if self.own.endswith(".nir"):
+            raise ValueError(
+                "a NIR graph cannot be trained here: its nodes are ideal neurons and weights, none of them a "
+                "ferroelectric membrane or a device with levels; write the network as file.py:Class"
+            )
+        if not is_code(self.own):
+            raise ValueError(f"a network of your own is file.py:Class, not {shown(self.own)}")
+        default = NetworkConfig()
+        for name in type(self).model_fields:
+            if name not in OF_OWN and getattr(self, name) != getattr(default, name):
+                raise ValueError(f"{name} says nothing to a network of your own; give it as one of options")
+        return self
+
     @property
     def is_recurrent(self) -> bool:
         """`recurrent`, or what the neuron takes by default; ``rlif`` always is."""
@@ -160,7 +219,7 @@ class NeuronConfig(_Strict):
     """Factor around the card's value within which those stay that have no bounds of their own."""
     train_rate: Number = Field(default=3e-3, gt=0, le=1)
     """Learning rate of their logarithms; the schedule is that of the weights."""
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: Options = Field(default_factory=dict)
     """Further keyword arguments of the neuron: solver, surrogate, ...; those of FeLIF alone do not concern a LIF."""
 
     @field_validator("train", mode="before")
@@ -218,12 +277,14 @@ class SynapseConfig(_Strict):
     """Filaments lie within so many of the card's sigmas; at 2, the box of the calibration, 88 % of them remain."""
     read_noise: bool = True
     """Whether each reading of a device is noisy."""
+    read_noise_in_eval: bool = True
+    """Whether it is so in validation and test too, or in training only."""
     age_s: Duration = Field(default=0.0, ge=0)
     """Time since the devices were written, such as 3600 or 1h; for devices of which it is known how they change."""
     after: AgeRange | None = None
     """In training, draw that time anew in each pass, evenly in its logarithm, as {low: 1s, high: 1d}; scores are those
     at age_s."""
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: Options = Field(default_factory=dict)
     """Keyword arguments of weights or devices: those of your own, and verify of measured ones, which says whether they
     are verified when written."""
     redraw_every: int | None = Field(default=None, ge=1, le=MOST)
@@ -266,7 +327,8 @@ class RunConfig(_Strict):
     """One training run."""
 
     task: str = "chorales"
-    """chorales, braille7, braille27, pulses (made up, no data), or your own as ``file.py:function``."""
+    """chorales, braille7, braille27, oxford (precise spikes), pulses (made up, no data), or your own as
+    ``file.py:function``."""
     task_options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the task, for example `trials` of `training/tasks/own_example.py`."""
     seed: int = Field(default=0, ge=0)

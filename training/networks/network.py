@@ -11,9 +11,10 @@ stay float. With an output neuron, the logits are its trace and voltage, a learn
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +24,10 @@ from bruno_spice.devices.errors import InputError
 from bruno_spice.training.networks.config import NetworkConfig, NeuronConfig, RunConfig, SynapseConfig
 from bruno_spice.training.networks.ladder import ladder
 from bruno_spice.training.neurons import NEURONS
+from bruno_spice.training.neurons.base import Outputs, stacked
 from bruno_spice.training.neurons.kinds import NeuronKind
 from bruno_spice.training.neurons.shared import SharedDevices
+from bruno_spice.training.numerics import check_lengths
 from bruno_spice.training.synapses import SYNAPSES
 from bruno_spice.training.synapses.base import Synapse
 from bruno_spice.training.synapses.kinds import MakeSynapse
@@ -48,6 +51,8 @@ class Output:
     spikes: dict[str, Tensor] = field(default_factory=dict)
     features: dict[str, Tensor] = field(default_factory=dict)
     """Of the last hidden layer: spikes, trace, voltage, each (T, B, N)."""
+    layers: dict[str, Outputs] = field(default_factory=dict)
+    """All that each layer of neurons showed, by the names of `spikes`."""
 
 
 class SharedDropout(nn.Module):
@@ -84,12 +89,12 @@ class Trace(nn.Module):
     def forward(self, spikes: Tensor) -> Tensor:
         """Trace (T, B, N) of `spikes` (T, B, N)."""
         decay = torch.sigmoid(self.logit_decay)
-        trace = torch.zeros_like(spikes[0])
+        trace = spikes.new_zeros(spikes.shape[1:])
         steps = []
         for driven in ((1 - decay) * spikes).unbind(0):
             trace = torch.addcmul(driven, decay, trace)
             steps.append(trace)
-        return torch.stack(steps)
+        return stacked(steps, spikes)
 
 
 class SpikingLayer(nn.Module):
@@ -113,7 +118,69 @@ class SpikingLayer(nn.Module):
         return out.spikes, (out.voltage_v / self.v_unit_v).clamp(-VOLTAGE_CLIP, VOLTAGE_CLIP)
 
 
-class Network(nn.Module):
+class Watch:
+    """A forward hook that keeps what the layer of neurons called `name` shows in `shown`."""
+
+    def __init__(self, name: str, shown: dict[str, Outputs]) -> None:
+        self.name, self.shown = name, shown
+
+    def __call__(self, _: nn.Module, __: Any, result: Any) -> None:
+        """Keep it where it is one of neurons."""
+        if isinstance(result, tuple) and result and isinstance(result[0], Outputs):
+            self.shown[self.name] = result[0]
+
+
+class AnyNetwork(nn.Module):
+    """What runs ask of a network, the package's (`Network`) or one's own (`training.networks.own`).
+
+    It is called with inputs (T, B, ...) and the lengths of sequences, and answers with an `Output`.
+    """
+
+    n_outputs: int
+    shared: SharedDevices | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: dict[str, Outputs] = {}
+
+    def watch(self, layers: Mapping[str, nn.Module]) -> None:
+        """See what these show in every pass."""
+        for name, layer in layers.items():
+            layer.register_forward_hook(Watch(name, self._shown))
+
+    def seen(self) -> dict[str, Outputs]:
+        """What was shown since it was last asked for."""
+        found = dict(self._shown)
+        self._shown.clear()
+        return found
+
+    def train_devices(self, shared: SharedDevices) -> None:
+        """Let all neurons have `shared`, trained beside the weights; the last of the parameters."""
+        self.shared = shared
+        shared.give_to(self.modules())
+
+    def neuron_layers(self) -> dict[str, nn.Module]:
+        """The layers of neurons by the names that `Output.spikes` uses, in the order of the signal."""
+        raise NotImplementedError
+
+    def synapses(self) -> dict[str, Synapse]:
+        """Every weight matrix by its name."""
+        return {name: module for name, module in self.named_modules() if isinstance(module, Synapse)}
+
+    def redraw(self) -> None:
+        """Take another chip: new devices everywhere, from torch's global random numbers."""
+        for module in self.modules():
+            if module is not self and callable(redraw := getattr(module, "redraw", None)):
+                redraw()
+
+    def set_process(self, rank: int, world_size: int, whole_batch: int) -> None:
+        """Tell the dropouts which rows of a batch of `whole_batch` sequences this process holds."""
+        for module in self.modules():
+            if isinstance(module, SharedDropout):
+                module.rank, module.world_size, module.whole_batch = rank, world_size, whole_batch
+
+
+class Network(AnyNetwork):
     """The network of `config`, from `n_inputs` to `n_outputs`; see `build_network`."""
 
     def __init__(
@@ -156,12 +223,12 @@ class Network(nn.Module):
             self.output_gain = nn.Parameter(torch.tensor([10.0, 1.0]))
         self.v_unit_v = v_unit_v
         self._start_weights()
-        self.shared: SharedDevices | None = None
+        self.watch(self.neuron_layers())
 
-    def train_devices(self, shared: SharedDevices) -> None:
-        """Let all neurons have `shared`, trained beside the weights; the last of the parameters."""
-        self.shared = shared
-        shared.give_to(self.modules())
+    def neuron_layers(self) -> dict[str, nn.Module]:
+        """``hidden.0``, ... and, where it has neurons, ``output``."""
+        hidden = {f"hidden.{n}": each.neuron for n, each in enumerate(self.hidden) if isinstance(each, SpikingLayer)}
+        return hidden if self.output_neuron is None else hidden | {"output": self.output_neuron}
 
     def _start_weights(self) -> None:
         config = self.config
@@ -180,6 +247,7 @@ class Network(nn.Module):
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Output:
         """Logits for `inputs` (T, B, n_inputs), of which sequence b has `lengths`[b] frames; all T by default."""
+        check_lengths(lengths, inputs, "the network's lengths")
         inputs = self.input_dropout(inputs)
         if self.config.input_stages:
             inputs = ladder(inputs, self.config.input_stages, self.config.input_tau_steps)
@@ -206,7 +274,7 @@ class Network(nn.Module):
             spikes["output"] = out.spikes
             voltage = (out.voltage_v / self.v_unit_v).clamp(-VOLTAGE_CLIP, VOLTAGE_CLIP)
             logits = self.output_gain[0] * self.output_trace(out.spikes) + self.output_gain[1] * voltage
-        return Output(logits, spikes, features)
+        return Output(logits, spikes, features, self.seen())
 
     def _read_out(self, features: Tensor) -> Tensor:
         """Logits (T, B, n_outputs): in every window of time, other weights read the features (T, B, F)."""
@@ -218,22 +286,6 @@ class Network(nn.Module):
         parts = [features[steps * w : steps * (w + 1)] for w in range(windows - 1)]
         parts.append(features[steps * (windows - 1) :])
         return torch.cat([part @ each.T for part, each in zip(parts, weight, strict=True)])
-
-    def synapses(self) -> dict[str, Synapse]:
-        """Every weight matrix by its name."""
-        return {name: module for name, module in self.named_modules() if isinstance(module, Synapse)}
-
-    def redraw(self) -> None:
-        """Take another chip: new devices everywhere, from torch's global random numbers."""
-        for module in self.modules():
-            if module is not self and callable(redraw := getattr(module, "redraw", None)):
-                redraw()
-
-    def set_process(self, rank: int, world_size: int, whole_batch: int) -> None:
-        """Tell the dropouts which rows of a batch of `whole_batch` sequences this process holds."""
-        for module in self.modules():
-            if isinstance(module, SharedDropout):
-                module.rank, module.world_size, module.whole_batch = rank, world_size, whole_batch
 
 
 def synapse_maker(config: SynapseConfig, card: Card | None) -> MakeSynapse:
@@ -252,6 +304,15 @@ def neuron_maker(kind: NeuronKind, config: NeuronConfig, card: Card | None) -> M
         raise InputError(f"network.output_neuron: a {kind.label} has no neurons")
     options = {name: value for name, value in config.options.items() if name in kind.options}
     return lambda width: make(config, options, card, width)
+
+
+def check_neuron_options(config: RunConfig, kinds: Iterable[NeuronKind]) -> None:
+    """Raise `InputError` for one of ``neuron.options`` that neither `kinds` nor any of the package knows."""
+    kinds = list(kinds)
+    known = {name for each in (*NEURONS.values(), *kinds) for name in each.options}
+    if unknown := sorted(set(config.neuron.options) - known):
+        there = ", ".join(kinds[0].options) or "none"
+        raise InputError(f"neuron.options: there is no '{unknown[0]}'; there are {there}")
 
 
 def weight_count(config: NetworkConfig, kind: NeuronKind, n_inputs: int, n_outputs: int) -> int:
@@ -278,10 +339,7 @@ def build_network(
         raise InputError(
             f"network: it would have {weights:,} weights, more than the {MOST_WEIGHTS:,} that are sensible"
         )
-    known = {name for each in (*NEURONS.values(), *kinds.values()) for name in each.options}
-    if unknown := sorted(set(config.neuron.options) - known):
-        there = ", ".join(kind.options) or "none"
-        raise InputError(f"neuron.options: there is no '{unknown[0]}'; there are {there}")
+    check_neuron_options(config, kinds.values())
     neurons = {
         name: neuron_maker(each, config.neuron, neuron_card) for name, each in kinds.items() if each.make is not None
     }

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from bruno_spice.devices.cards.base import NeuronCard
@@ -20,6 +21,9 @@ class Outputs(NamedTuple):
     """Sum of w_k p_k at the same instant; zero where the neuron has none."""
     current_a: Tensor
     """Synaptic current that the neurons saw in A: input and recurrence, within the limits; without gradient."""
+    crossing_ms: Tensor | None = None
+    """When within its macro step, 0...1 ms, a neuron first crossed its threshold, and 0 where it did not; without
+    gradient. None where the neurons know whole milliseconds only: a spike is then at their end."""
 
 
 class State(NamedTuple):
@@ -33,6 +37,11 @@ class State(NamedTuple):
     """Step size that the adaptive solver would try next."""
     spikes: Tensor
     """Of the last macro step."""
+
+
+def stacked(steps: list[Tensor], like: Tensor) -> Tensor:
+    """One tensor (T, B, N) of `steps`, (B, N) each; where there is none, one of the shape of `like`, (0, B, N)."""
+    return torch.stack(steps) if steps else torch.zeros_like(like)
 
 
 class CircuitLayer(nn.Module):

@@ -29,7 +29,15 @@ from bruno_spice.training.dynamics.sequence import Plan, Result, Sequence
 from bruno_spice.training.dynamics.solvers import SolverInfo
 from bruno_spice.training.dynamics.surrogates import Surrogate
 from bruno_spice.training.neurons.base import CircuitLayer, Outputs, State
-from bruno_spice.training.numerics import check_current, check_finite, check_precision, check_transforms
+from bruno_spice.training.numerics import (
+    check_current,
+    check_current_shape,
+    check_finite,
+    check_lengths,
+    check_precision,
+    check_transforms,
+    not_below_float32,
+)
 
 FIRST_STEP_MS = 1e-2
 RESETS = ("macro", "event", "delayed")
@@ -58,7 +66,7 @@ class FeLIF(CircuitLayer):
 
     Main arguments:
 
-    - `card`: a `FeLIFCard`, or the path of one.
+    - `card`: a `FeLIFCard`, the path of one, or ``calibrated``.
     - `gradient`: a name in `training.dynamics.GRADIENTS`, such as ``bruno`` or ``tangent``, or ``file.py:GRADIENT``.
     - `solver`: a name in `training.dynamics.SOLVERS`, ``file.py:SOLVER``, or ``auto``: ``logistic`` in float32,
       ``rosenbrock`` in float64.
@@ -87,8 +95,9 @@ class FeLIF(CircuitLayer):
     - `lengths`: (B,), the number of steps of each sequence; None: all T.
 
     Returns `Outputs`, (T, B, N) each, and the `State` after the last step, in the precision of the input, float64 after
-    ``.double()``. Raises `InputError` for an unknown name or a setting out of its range, and when called for float16,
-    a number that is not finite or another shape; `CardError` for a card that cannot be read.
+    ``.double()``, float32 after ``.bfloat16()``. Raises `InputError` for an unknown name or a setting out of its range,
+    and when called for float16, a number that is not finite or another shape; `CardError` for a card that cannot be
+    read.
     """
 
     def __init__(
@@ -133,6 +142,15 @@ class FeLIF(CircuitLayer):
         self._precision: Tensor
         self.register_buffer("_precision", torch.zeros(()), persistent=False)
         self._warned = False
+
+    def _apply(self, fn: abc.Callable[[Tensor], Tensor], recurse: bool = True) -> "FeLIF":
+        """Move or turn the layer; devices and arithmetic stay in float32 where a network is turned to bfloat16."""
+        before = dict(self._buffers)
+        super()._apply(fn, recurse)
+        for name, value in before.items():
+            if value is not None:
+                self._buffers[name] = not_below_float32(value, getattr(self, name))
+        return self
 
     def extra_repr(self) -> str:
         """Shown by print."""
@@ -190,8 +208,8 @@ class FeLIF(CircuitLayer):
     ) -> tuple[Outputs, State]:
         """Outputs (T, B, N) and the state after the last step, for `current_a` (T, B, N) in A."""
         check_transforms(current_a, "FeLIF")
-        if current_a.dim() != 3:
-            raise InputError(f"the current must be (T, B, N), not {tuple(current_a.shape)}")
+        check_current_shape(current_a)
+        check_lengths(lengths, current_a, "FeLIF: lengths")
         self._check_input(current_a, state, recurrent_a)
         dtype = torch.promote_types(current_a.dtype, self._precision.dtype)
         current_a = current_a.to(dtype)
@@ -216,7 +234,8 @@ class FeLIF(CircuitLayer):
             out = self._gradient.run(inputs, plan)
         self._check_envelope(out.current_a)
         last = out.spikes[-1] if len(out.spikes) else state.spikes
-        shown = Outputs(out.spikes, self._at_membrane(out, constants), out.polarization, out.current_a)
+        voltage_v = self._at_membrane(out, constants)
+        shown = Outputs(out.spikes, voltage_v, out.polarization, out.current_a, out.crossing_ms)
         return shown, State(out.v, out.p, out.hold, out.step, last)
 
     def _at_membrane(self, out: Result, constants: Tensor) -> Tensor:

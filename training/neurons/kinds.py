@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from bruno_spice.devices.cards.base import Card, FeLIFCard, NeuronCard, card_class
 from bruno_spice.devices.errors import InputError
@@ -16,19 +16,6 @@ from bruno_spice.devices.models.model import NeuronModel
 from bruno_spice.training.neurons.felif import FeLIF
 from bruno_spice.training.neurons.lif import LIF
 from bruno_spice.training.neurons.spread import SpreadDevices
-
-
-class GatedLayer(nn.Module):
-    """GRU or LSTM, weights in float: a rival, not a circuit."""
-
-    def __init__(self, cell: type[nn.GRU] | type[nn.LSTM], n_in: int, width: int) -> None:
-        super().__init__()
-        self.cell = cell(n_in, width)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Hidden values (T, B, N)."""
-        hidden: Tensor = self.cell(inputs)[0]
-        return hidden
 
 
 @dataclass(frozen=True)
@@ -64,14 +51,16 @@ def _options() -> Iterator[None]:
         raise InputError(f"neuron.options: {error}") from None
 
 
-def of_layer(layer: type[nn.Module], label: str | None = None, **more: Any) -> NeuronKind:
-    """Neurons of the class `layer`, which takes the options as keyword arguments; `more` are fields of `NeuronKind`."""
+def of_layer(layer: type[nn.Module], label: str | None = None, takes_width: bool = False, **more: Any) -> NeuronKind:
+    """Neurons of the class `layer`, which takes the options as keyword arguments, and with `takes_width` the number of
+    neurons before them; `more` are fields of `NeuronKind`."""
 
     def make(config: Any, options: Mapping[str, Any], card: Card | None, width: int) -> nn.Module:
         with _options():
-            return layer(**options)
+            return layer(*([width] if takes_width else []), **options)
 
-    return NeuronKind(label or layer.__name__, make, options=tuple(inspect.signature(layer).parameters), **more)
+    names = tuple(inspect.signature(layer).parameters)[int(takes_width) :]
+    return NeuronKind(label or layer.__name__, make, options=names, **more)
 
 
 def as_neuron(found: Any) -> NeuronKind:
@@ -103,5 +92,3 @@ _KNOWN = tuple(name for name in inspect.signature(FeLIF).parameters if name not 
 FELIF, HERACLES = of_model(FeLIFModel), of_model(HeraclesModel)
 PLAIN_LIF = of_layer(LIF, "LIF")
 RECURRENT_LIF = of_layer(LIF, "rec. LIF", recurrent=True, always_recurrent=True)
-GRU = NeuronKind("GRU", gated=lambda n_in, width: GatedLayer(nn.GRU, n_in, width))
-LSTM = NeuronKind("LSTM", gated=lambda n_in, width: GatedLayer(nn.LSTM, n_in, width))

@@ -1,4 +1,11 @@
-"""The plain leaky integrate-and-fire layer, FeLIF's rival."""
+"""The plain leaky integrate-and-fire layer, FeLIF's rival; with recurrent weights it is the recurrent LIF (RLIF).
+
+    V' = a V + (I + s[t-1] W) 1 ms / C,       a = exp(-1 ms / tau)
+    s = [V' >= v_threshold],                  V'' = V' (1 - s)
+
+C dV/dt = -(C / tau) V, and the charge of a millisecond comes at its end. Source: Neftci, Mostafa, Zenke 2019, IEEE
+Signal Processing Magazine 36(6); with recurrence, Cramer, Stradmann, Schemmel, Zenke 2022, IEEE TNNLS 33(7).
+"""
 
 import math
 
@@ -7,8 +14,8 @@ from torch import Tensor, nn
 
 from bruno_spice.devices.errors import InputError
 from bruno_spice.training.dynamics.surrogates import Spike, Surrogate
-from bruno_spice.training.neurons.base import Outputs, State
-from bruno_spice.training.numerics import check_precision
+from bruno_spice.training.neurons.base import Outputs, State, stacked
+from bruno_spice.training.numerics import check_current_shape, check_lengths, check_precision
 
 
 class LIF(nn.Module):
@@ -53,7 +60,9 @@ class LIF(nn.Module):
     ) -> tuple[Outputs, State]:
         """Outputs (T, B, N) and the state after the last step, for `current_a` (T, B, N) in A."""
         check_precision(current_a, "LIF: the current")
-        zeros = torch.zeros_like(current_a[0])
+        check_current_shape(current_a)
+        check_lengths(lengths, current_a, "LIF: lengths")
+        zeros = current_a.new_zeros(current_a.shape[1:])
         v, first = (zeros, zeros) if state is None else (state.voltage_v, state.spikes)
         spikes = first
         decay = float(torch.exp(torch.tensor(-1e-3 / self.tau_s, dtype=torch.float64)))
@@ -74,14 +83,14 @@ class LIF(nn.Module):
             v = v_new
             shown_v.append(seen)
             shown_s.append(spikes)
-        voltage = torch.stack(shown_v) * self.v_threshold_v
+        voltage = stacked(shown_v, current_a) * self.v_threshold_v
         total_a = current_a.detach()
         if recurrent_a is not None:
-            before = torch.stack([first, *shown_s[:-1]]).detach()
+            before = torch.stack([first, *shown_s])[:-1].detach()
             total_a = total_a + before @ recurrent_a.detach()
         if lengths is not None:
             total_a = torch.where(
                 (torch.arange(len(total_a), device=lengths.device)[:, None] < lengths)[..., None], total_a, 0.0
             )
-        out = Outputs(torch.stack(shown_s), voltage, torch.zeros_like(voltage), total_a)
+        out = Outputs(stacked(shown_s, current_a), voltage, torch.zeros_like(voltage), total_a)
         return out, State(v * self.v_threshold_v, zeros.new_zeros(0, *zeros.shape), zeros, zeros, spikes)

@@ -19,7 +19,7 @@ from bruno_spice.calibration.neuron.validation import matched_fraction
 from bruno_spice.calibration.spice.farm import Farm
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.stimulus import Stimulus
-from bruno_spice.training.networks.network import Network, SpikingLayer
+from bruno_spice.training.networks.network import AnyNetwork, Network, SpikingLayer
 from bruno_spice.training.neurons.base import CircuitLayer
 from bruno_spice.training.roundtrip.circuit import Circuit, felif_parameters
 from bruno_spice.training.roundtrip.compare import STEP_S, Trial, root_mean, score_trial
@@ -32,8 +32,10 @@ MILLISECONDS = 25
 LIMITLESS_A = (-1.0, 1.0)
 
 
-def why_not(network: Network, layer: str) -> str | None:
+def why_not(network: AnyNetwork, layer: str) -> str | None:
     """Why there is no crossbar deck of `layer`, in words; None where there is one."""
+    if not isinstance(network, Network):
+        return "a network of one's own may read its arrays in any way"
     if not layer.startswith("hidden."):
         return "the output neurons read analogue features, which are no read pulses"
     module = _layer(network, layer)
@@ -44,7 +46,8 @@ def why_not(network: Network, layer: str) -> str | None:
     return None
 
 
-def _layer(network: Network, layer: str) -> SpikingLayer:
+def _layer(network: AnyNetwork, layer: str) -> SpikingLayer:
+    assert isinstance(network, Network)
     module = network.hidden[int(layer.rpartition(".")[2])]
     assert isinstance(module, SpikingLayer)
     return module
@@ -60,7 +63,7 @@ def choose(recorded: Recorded, chosen: Sequence[int], count: int = NEURONS) -> l
 
 
 def crossbar_run(
-    network: Network, recorded: Recorded, neurons: Sequence[int], overrides: Mapping[str, float]
+    network: AnyNetwork, recorded: Recorded, neurons: Sequence[int], overrides: Mapping[str, float]
 ) -> CrossbarRun:
     """The deck of `neurons` over the first `MILLISECONDS` of the first recorded piece."""
     layer = _layer(network, recorded.layer)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bruno_spice.training.networks.network import Network
+from bruno_spice.training.networks.network import AnyNetwork
 from bruno_spice.training.roundtrip.compare import STEP_S, Trial, per_step
 from bruno_spice.training.roundtrip.recorded import Recorded, circuit_layers, neurons_replaced, run_network
 from bruno_spice.training.tasks import Task
@@ -18,7 +18,7 @@ from bruno_spice.training.tasks.base import Batch
 from bruno_spice.training.tasks.classification import Classification
 
 
-def decisions(network: Network, task: Task, recorded: Recorded, trials: dict[int, list[Trial]]) -> dict[str, Any]:
+def decisions(network: AnyNetwork, task: Task, recorded: Recorded, trials: dict[int, list[Trial]]) -> dict[str, Any]:
     """``torch`` and ``spice``: scores over all pieces with either's neurons; ``agreement``: means over pieces;
     ``pieces``: a row each with the same figures."""
     chosen = [index for index, of_neuron in trials.items() if of_neuron]
@@ -35,15 +35,13 @@ def decisions(network: Network, task: Task, recorded: Recorded, trials: dict[int
     for place, piece in enumerate(recorded.pieces):
         batch = task.collate([task.parts["test"][piece]])
         pair = [logits[: len(batch.inputs), place : place + 1] for logits in (recorded.logits, swapped)]
-        torch_scores, spice_scores = (
-            {name: total / weight for name, (total, weight) in task.scores(logits, batch).items()} for logits in pair
-        )
+        torch_scores, spice_scores = (task.finish(task.scores(logits, batch)) for logits in pair)
         rows.append({
             "piece": piece, "frames": len(batch.inputs), "torch": torch_scores, "spice": spice_scores,
             "agreement": agreement(task, pair[0], pair[1], batch),
         })  # fmt: skip
     both = {
-        engine: {name: total / weight for name, (total, weight) in task.scores(logits, recorded.batch).items()}
+        engine: task.finish(task.scores(logits, recorded.batch))
         for engine, logits in (("torch", recorded.logits), ("spice", swapped))
     }
     means = {name: float(np.mean([row["agreement"][name] for row in rows])) for name in rows[0]["agreement"]}

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from bruno_spice.devices.errors import InputError
-from bruno_spice.training.networks.network import Network, Output, SpikingLayer
+from bruno_spice.training.networks.network import AnyNetwork, Output
 from bruno_spice.training.neurons.base import CircuitLayer, Outputs
 from bruno_spice.training.synapses.device import DeviceLinear
 from bruno_spice.training.tasks import Task
@@ -67,19 +67,12 @@ class Recorded:
         return (self.spikes * within[..., None]).sum((0, 1)) / (self.lengths.sum() * 1e-3)
 
 
-def circuit_layers(network: Network) -> dict[str, CircuitLayer]:
+def circuit_layers(network: AnyNetwork) -> dict[str, CircuitLayer]:
     """The layers that are circuits by the names that `Output.spikes` uses, in the order of the signal."""
-    hidden = {f"hidden.{depth}": layer.neuron for depth, layer in enumerate(network.hidden) if is_spiking(layer)}
-    layers = {**hidden, "output": network.output_neuron}
-    return {name: neuron for name, neuron in layers.items() if isinstance(neuron, CircuitLayer)}
+    return {name: neuron for name, neuron in network.neuron_layers().items() if isinstance(neuron, CircuitLayer)}
 
 
-def is_spiking(layer: Any) -> bool:
-    """Whether `layer` has neurons rather than gates."""
-    return isinstance(layer, SpikingLayer)
-
-
-def choose_layer(network: Network, name: str | None) -> str:
+def choose_layer(network: AnyNetwork, name: str | None) -> str:
     """`name`, or the last hidden layer that is a circuit, else the output. Raises `InputError` where there is none."""
     layers = list(circuit_layers(network))
     if not layers:
@@ -90,7 +83,7 @@ def choose_layer(network: Network, name: str | None) -> str:
     return name or (hidden[-1] if hidden else layers[-1])
 
 
-def as_circuit(network: Network) -> list[str]:
+def as_circuit(network: AnyNetwork) -> list[str]:
     """Make `network` answer as its circuit would: read without noise, reset at the crossing. Returns what changed."""
     network.eval()
     changed = []
@@ -104,7 +97,7 @@ def as_circuit(network: Network) -> list[str]:
     return changed
 
 
-def run_network(network: Network, batch: Batch) -> Output:
+def run_network(network: AnyNetwork, batch: Batch) -> Output:
     """The network's answer to `batch`, without gradient."""
     parameter = next(network.parameters())
     on = batch.to(parameter.device, parameter.dtype)
@@ -114,7 +107,7 @@ def run_network(network: Network, batch: Batch) -> Output:
 
 
 def record(
-    network: Network, task: Task, layer: str, pieces: tuple[int, ...], milliseconds: int | None = None
+    network: AnyNetwork, task: Task, layer: str, pieces: tuple[int, ...], milliseconds: int | None = None
 ) -> Recorded:
     """Run `network` on the test pieces at `pieces` and keep what the neurons of `layer` saw and did.
 

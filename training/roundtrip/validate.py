@@ -26,7 +26,7 @@ from bruno_spice.calibration.targets.inspection import taken
 from bruno_spice.calibration.verilog_a.choice import settled
 from bruno_spice.devices.errors import InputError
 from bruno_spice.training.networks.config import RunConfig
-from bruno_spice.training.networks.network import Network
+from bruno_spice.training.networks.network import AnyNetwork
 from bruno_spice.training.progress import threads
 from bruno_spice.training.reports.validation import weights_sha256
 from bruno_spice.training.roundtrip.circuit import Circuit, deck_overrides, felif_parameters, find_circuit, run_trials
@@ -99,6 +99,8 @@ def validate_run(
     options, farm = options or Options(), farm or Farm(progress="neurons in ngspice")
     started = time.monotonic()
     config, task, network = load_run(run_dir, tell, trust_code)
+    if task.asks_for_spikes:
+        raise InputError(f"{run_dir}: its task is scored by spikes, and a round trip compares what a network decides")
     layer = choose_layer(network, options.layer)
     neuron = circuit_layers(network)[layer]
     circuit = find_circuit(neuron.card, options.level, options.netlist)
@@ -158,7 +160,7 @@ def _other_data(run_dir: Path | str, task: Task) -> list[str]:
     return [] if trained_on == task.source else [f"trained on {trained_on}, but validated on {task.source}"]
 
 
-def _follow_circuit(network: Network) -> list[str]:
+def _follow_circuit(network: AnyNetwork) -> list[str]:
     changed = as_circuit(network)
     if not changed:
         return []
@@ -182,7 +184,7 @@ def _remarks(recorded: Recorded, asked: int) -> list[str]:
 
 
 def _crossbar(
-    network: Network, recorded: Recorded, chosen: list[int], circuit: Circuit, farm: Farm, tell: Tell
+    network: AnyNetwork, recorded: Recorded, chosen: list[int], circuit: Circuit, farm: Farm, tell: Tell
 ) -> tuple[dict[str, Any] | None, list[Trial], str]:
     """Figures, trials and the deck's text."""
     if reason := why_not(network, recorded.layer):

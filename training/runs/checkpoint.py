@@ -50,6 +50,8 @@ class Progress:
     """Sums over the present epoch's batches."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """A row an epoch."""
+    data: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of each part of the task's data."""
 
 
 def save_checkpoint(
@@ -118,16 +120,20 @@ def _restore(
         torch.cuda.set_rng_state(tensors["rng.cuda"], device)
 
 
-def save_model(path: Path, network: nn.Module, belongs: str = "") -> None:
-    """Write weights and sampled devices of the run that they `belongs` to, to `path`."""
-    _write(path, network.state_dict(), f"best {belongs}", "{}")
+def save_model(path: Path, network: nn.Module, belongs: str = "", data: Mapping[str, str] | None = None) -> None:
+    """Write weights and sampled devices of the run that they `belongs` to, to `path`, and hashes of its `data`."""
+    _write(path, network.state_dict(), f"best {belongs}", json.dumps({"data": dict(data or {})}))
 
 
-def load_model(path: Path, network: nn.Module, belongs: str = "") -> None:
-    """Read weights and sampled devices from `path` into `network`; raises `InputError` as `load_checkpoint` does."""
-    tensors, _ = _read(path, f"best {belongs}")
+def load_model(path: Path, network: nn.Module, belongs: str = "") -> dict[str, str]:
+    """Read weights and sampled devices from `path` into `network`; return the hashes of the data that they saw.
+
+    Raises `InputError` as `load_checkpoint` does.
+    """
+    tensors, state = _read(path, f"best {belongs}")
     with _fitting(path):
         network.load_state_dict(tensors)
+        return dict(parse_json(state, str(path)).get("data", {}))
 
 
 def check_kept(path: Path, role: str, belongs: str) -> str:

@@ -1,6 +1,7 @@
 """Scores of a trained network, on its own chip or on many virtual ones."""
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bruno_spice.devices.errors import CardError
 from bruno_spice.training.networks.config import RunConfig
-from bruno_spice.training.networks.network import Network, build_network
+from bruno_spice.training.networks.network import AnyNetwork, build_network
+from bruno_spice.training.networks.own import build_own
 from bruno_spice.training.parallel import own_device
 from bruno_spice.training.progress import Reporter, Silent, threads
 from bruno_spice.training.runs.checkpoint import load_model
@@ -28,7 +31,7 @@ def by_length(examples: Sequence[Example], batch_size: int) -> list[list[Example
 
 
 def score_part(
-    network: Network, task: Task, part: str, seed: int, answers: dict[int, Tensor] | None = None
+    network: AnyNetwork, task: Task, part: str, seed: int, answers: dict[int, Tensor] | None = None
 ) -> tuple[dict[str, float], Rates]:
     """Scores of `network` on ``valid`` or ``test``; read noise is drawn from `seed`, other random numbers stay.
 
@@ -48,25 +51,51 @@ def score_part(
             rates.add(output.spikes, batch.mask)
             if answers is not None:
                 answers |= {id(each): output.logits[: len(each.inputs), n].cpu() for n, each in enumerate(examples)}
-            for name, (total, weight) in task.scores(output.logits, batch).items():
+            for name, (total, weight) in task.scores_of(output, batch).items():
                 before = sums.get(name, (0.0, 0.0))
                 sums[name] = (before[0] + total, before[1] + weight)
     network.train(was_training)
-    return {name: total / weight for name, (total, weight) in sums.items() if weight}, rates
+    return task.finish(sums), rates
 
 
-def make_network(config: RunConfig, task: Task, cards: Cards) -> Network:
+def make_network(config: RunConfig, task: Task, cards: Cards) -> AnyNetwork:
     """The untrained network of `config` on its device, weights and chip drawn from ``config.seed``."""
     torch.manual_seed(config.seed)
-    network = build_network(config, task.n_inputs, task.n_outputs, cards.neuron, cards.synapse)
+    network: AnyNetwork
+    if config.network.own is None:
+        network = build_network(config, task.n_inputs, task.n_outputs, cards.neuron, cards.synapse)
+    else:
+        shape = task.input_shape
+        n_inputs = shape[0] if len(shape) == 1 else shape
+        network = build_own(config, n_inputs, task.n_outputs, cards.neuron, cards.synapse)
     return network.to(own_device(torch.device(config.device)))
+
+
+def changed_parts(kept: Mapping[str, str], task: Task) -> str:
+    """The parts of the data of `task` whose hashes are not the `kept` ones, in words; empty where nothing was kept."""
+    now = task.data_hashes()
+    return " and ".join(part for part in now if kept and kept.get(part) != now[part])
+
+
+def card_notes(config: RunConfig, cards: Cards) -> list[str]:
+    """What to say where the cards that `config` names are no longer the `cards` that its run was begun with."""
+    try:
+        present = Cards.of(config).hashes()
+    except CardError:
+        return []  # gone: the run has its own copies
+    return [
+        f"note: the {model} card has changed since the run was begun, which goes on with its own copy"
+        for model, kept in cards.hashes().items()
+        if present.get(model) != kept
+    ]
 
 
 def load_run(
     run_dir: Path | str, report: Callable[[str], None] | None = None, trust_code: bool = False
-) -> tuple[RunConfig, Task, Network]:
+) -> tuple[RunConfig, Task, AnyNetwork]:
     """The configuration, the task and the network (best epoch, its own chip) of the run in `run_dir`.
 
+    `report` hears where data or cards are others now than those that it was trained on.
     Raises `InputError` where there is no run or no checkpoint, and, without `trust_code`, where its configuration names
     a Python file.
     """
@@ -77,7 +106,12 @@ def load_run(
         check_cards(folder, card_models(config), folder.read_result())
     task = load_task(config.task, config.task_options, report)
     network = make_network(config, task, cards)
-    load_model(folder.best, network, folder.identity(config))
+    kept = load_model(folder.best, network, folder.identity(config))
+    notes = card_notes(config, cards)
+    if changed := changed_parts(kept, task):
+        notes.append(f"warning: the data of {changed} are not those that the run was trained on")
+    for note in notes:
+        (report or warnings.warn)(note)
     return config, task, network.eval()
 
 
@@ -104,7 +138,7 @@ def evaluate(
     return result
 
 
-def over_chips(network: Network, task: Task, chips: int, seed: int, reporter: Reporter) -> dict[str, Any]:
+def over_chips(network: AnyNetwork, task: Task, chips: int, seed: int, reporter: Reporter) -> dict[str, Any]:
     """Mean, standard deviation and range of the test scores over `chips` chips; the network keeps the last one."""
     rows = []
     with torch.random.fork_rng(devices=[]):

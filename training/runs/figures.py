@@ -1,6 +1,7 @@
 """Pictures of a training run. Each drawing function takes Axes and returns them."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,8 +10,10 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from bruno_spice.calibration.presentation.style import MODEL_COLOUR, SECOND_COLOUR, SPICE_COLOUR, new_figure, save
+from bruno_spice.training.networks.network import AnyNetwork, Output
+from bruno_spice.training.neurons.base import Outputs
 from bruno_spice.training.runs.folder import RunFolder
-from bruno_spice.training.tasks import Task
+from bruno_spice.training.tasks import Batch, Task
 
 FLOOR_STYLES = (":", "--", "-.")
 
@@ -49,10 +52,15 @@ def activity_curve(axes: Axes, history: list[dict[str, Any]]) -> Axes:
 
 
 def write_figures(
-    folder: RunFolder, task: Task, answers: Mapping[int, Tensor], history: list[dict[str, Any]], result: dict[str, Any]
+    folder: RunFolder,
+    task: Task,
+    network: AnyNetwork,
+    answers: Mapping[int, Tensor],
+    history: list[dict[str, Any]],
+    result: dict[str, Any],
 ) -> None:
-    """Write the pictures of a run: training.png of its `history` and `result`, and the task's own of its
-    `answers` to the test part."""
+    """Write the pictures of a run: training.png of its `history` and `result`, and the task's own of the test
+    part."""
     floors = {name: scores[task.metric] for name, scores in result["floors"].items()}
     spiking = bool(history[0]["activity"])
     figure = new_figure(1, 2 if spiking else 1, size=(12.8, 4.8))
@@ -62,13 +70,34 @@ def write_figures(
     title = f"{result['task']}: test {task.metric} {result['test'][task.metric]:.4g} (epoch {result['best_epoch']})"
     figure.suptitle(title)
     save(figure, folder.figures / "training.png")
-    draw_task(folder, task, answers)
+    draw_task(folder, task, network, answers)
 
 
-def draw_task(folder: RunFolder, task: Task, answers: Mapping[int, Tensor]) -> None:
-    """The task's own picture, made of the `answers` to the test part (`training.runs.evaluation.score_part`)."""
-    examples = task.parts["test"]
-    logits = torch.nn.utils.rnn.pad_sequence([answers[id(each)].float() for each in examples])
-    figure = task.picture(logits, task.collate(examples))
+def draw_task(folder: RunFolder, task: Task, network: AnyNetwork, answers: Mapping[int, Tensor]) -> None:
+    """The task's own picture, made of the `answers` to the test part (`training.runs.evaluation.score_part`), or of all
+    that `network` shows where the task asks for spikes."""
+    batch = task.collate(task.parts["test"])
+    if task.asks_for_spikes:
+        figure = task.picture_of(shown(network, batch), batch.to(torch.device("cpu"), torch.float32))
+    else:
+        logits = [answers[id(each)].float() for each in task.parts["test"]]
+        figure = task.picture(torch.nn.utils.rnn.pad_sequence(logits), batch)
     if figure is not None:
         save(figure, folder.figures / f"{task.picture_name}.png")
+
+
+def shown(network: AnyNetwork, batch: Batch) -> Output:
+    """All that `network` shows of `batch`, on the CPU."""
+    parameter = next(network.parameters())
+    there = batch.to(parameter.device, parameter.dtype)
+    was_training = network.training
+    network.eval()
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        output = network(there.inputs, there.lengths)
+    network.train(was_training)
+    layers = {
+        name: Outputs(*(None if value is None else value.cpu() for value in each))  # type: ignore[arg-type]
+        for name, each in output.layers.items()
+    }
+    return replace(output, logits=output.logits.cpu(), layers=layers)

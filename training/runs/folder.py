@@ -10,8 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bruno_spice.calibration.cards.catalogue import CARD_TYPES, calibrated_card
+from bruno_spice.calibration.cards.catalogue import CARD_TYPES
 from bruno_spice.devices.cards.base import Card
+from bruno_spice.devices.cards.calibrated import calibrated_card
 from bruno_spice.devices.cards.parts import Covariance, Parameter, Proposal
 from bruno_spice.devices.errors import CardError, InputError
 from bruno_spice.devices.files import folder_lock, write_atomic
@@ -112,6 +113,11 @@ class RunFolder:
     def best(self) -> Path:
         """The weights and devices of the best validation epoch."""
         return self.path / "best.safetensors"
+
+    @property
+    def begun(self) -> bool:
+        """Whether a checkpoint, or anything that an epoch leaves, is there."""
+        return any(path.exists() for path in (self.checkpoint, self.best, self.result))
 
     @property
     def metrics(self) -> Path:

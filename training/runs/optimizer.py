@@ -6,12 +6,12 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 
 from bruno_spice.training.networks.config import RunConfig
-from bruno_spice.training.networks.network import Network
+from bruno_spice.training.networks.network import AnyNetwork
 
 OPTIMIZERS = {"adamw": torch.optim.AdamW, "adamax": torch.optim.Adamax}
 
 
-def make_optimizer(config: RunConfig, network: Network) -> torch.optim.Optimizer:
+def make_optimizer(config: RunConfig, network: AnyNetwork) -> torch.optim.Optimizer:
     """The optimiser that `config` names; ``start`` of each of its groups is the learning rate at the start."""
     optimizer: torch.optim.Optimizer = OPTIMIZERS[config.training.optimizer](
         parameter_groups(config, network), betas=config.training.betas
@@ -19,7 +19,7 @@ def make_optimizer(config: RunConfig, network: Network) -> torch.optim.Optimizer
     return optimizer
 
 
-def parameter_groups(config: RunConfig, network: Network) -> list[dict[str, Any]]:
+def parameter_groups(config: RunConfig, network: AnyNetwork) -> list[dict[str, Any]]:
     """What the optimiser moves, in the order of `network`: the weights, then device parameters with their own rate.
 
     Each has its own clip too: a device parameter sums the gradients of all neurons.
@@ -34,7 +34,7 @@ def parameter_groups(config: RunConfig, network: Network) -> list[dict[str, Any]
     return [{**group, "lr": group["start"]} for group in groups]
 
 
-def descend(optimizer: torch.optim.Optimizer, network: Network, clip: float | None) -> None:
+def descend(optimizer: torch.optim.Optimizer, network: AnyNetwork, clip: float | None) -> None:
     """One step along the present gradients, those of each group at most `clip` long; devices stay within bounds."""
     if clip is not None:
         for group in optimizer.param_groups:

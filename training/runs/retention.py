@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from bruno_spice.calibration.presentation.style import MODEL_COLOUR, SECOND_COLOUR, new_figure
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.units import format_duration
-from bruno_spice.training.networks.network import Network
+from bruno_spice.training.networks.network import AnyNetwork
 from bruno_spice.training.progress import Reporter, Silent, threads
 from bruno_spice.training.runs.evaluation import load_run, score_part
 from bruno_spice.training.synapses.device import DeviceLinear
@@ -27,7 +27,7 @@ from bruno_spice.training.tasks import Task
 MEASURES: dict[str, Callable[[Any], Any]] = {"mean": np.mean, "std": np.std, "min": np.min, "max": np.max}
 
 
-def arrays_of(network: Network, where: Path | str) -> list[DeviceLinear]:
+def arrays_of(network: AnyNetwork, where: Path | str) -> list[DeviceLinear]:
     """The arrays of `network`. Raises `InputError` where its weights have no devices."""
     found = [each for each in network.synapses().values() if isinstance(each, DeviceLinear)]
     if not found:
@@ -44,7 +44,7 @@ def ages_of(arrays: Sequence[DeviceLinear], ages_s: Sequence[float]) -> tuple[li
 
 
 def over_time(
-    network: Network, arrays: Sequence[DeviceLinear], task: Task, ages_s: Sequence[float], chips: int, seed: int,
+    network: AnyNetwork, arrays: Sequence[DeviceLinear], task: Task, ages_s: Sequence[float], chips: int, seed: int,
     reporter: Reporter,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """A row for each of `ages_s`: test scores of the network's own chip and, with `chips`, of so many others.
@@ -73,7 +73,7 @@ def over_time(
 
 
 def _scores(
-    network: Network, arrays: Sequence[DeviceLinear], task: Task, age_s: float, seed: int, reporter: Reporter
+    network: AnyNetwork, arrays: Sequence[DeviceLinear], task: Task, age_s: float, seed: int, reporter: Reporter
 ) -> dict[str, float]:
     for array in arrays:
         array.age_s = age_s

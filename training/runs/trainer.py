@@ -17,9 +17,9 @@ import torch
 from torch.nn.utils import get_total_norm
 
 from bruno_spice.devices.errors import BrunoError, InputError
-from bruno_spice.training.memory import peak_memory_bytes, settle
+from bruno_spice.training.memory import settle
 from bruno_spice.training.networks.config import RunConfig, TrainingConfig, difference
-from bruno_spice.training.networks.network import Network
+from bruno_spice.training.networks.network import AnyNetwork
 from bruno_spice.training.parallel import Process, own_device, processes
 from bruno_spice.training.progress import (
     Interrupted,
@@ -40,11 +40,15 @@ from bruno_spice.training.runs.checkpoint import (
     save_checkpoint,
     save_model,
 )
-from bruno_spice.training.runs.evaluation import make_network, score_part
-from bruno_spice.training.runs.folder import Cards, RunFolder, sealed, versions
+from bruno_spice.training.runs.evaluation import card_notes, changed_parts, make_network, score_part
+from bruno_spice.training.runs.folder import Cards, RunFolder, sealed
 from bruno_spice.training.runs.monitor import broken_gradients, gradient_norms, rate_warnings
 from bruno_spice.training.runs.optimizer import descend, make_optimizer
+from bruno_spice.training.runs.result import result_of
 from bruno_spice.training.tasks import Batch, Example, Task, load_task
+
+SAVE_EVERY_S = 300.0
+"""Between checkpoints within an epoch: what a killed run loses at most."""
 
 
 def schedule_factor(config: TrainingConfig, epoch: float) -> float:
@@ -70,7 +74,13 @@ class Trainer:
     """One run in memory; `train` makes and runs it."""
 
     def __init__(
-        self, config: RunConfig, task: Task, network: Network, folder: RunFolder, process: Process, reporter: Reporter
+        self,
+        config: RunConfig,
+        task: Task,
+        network: AnyNetwork,
+        folder: RunFolder,
+        process: Process,
+        reporter: Reporter,
     ) -> None:
         self.config, self.task, self.network = config, task, network
         self.folder, self.process, self.reporter = folder, process, reporter
@@ -90,10 +100,18 @@ class Trainer:
         self.progress = load_checkpoint(self.folder.checkpoint, *parts)
         if self.progress.best_epoch >= 0:
             check_kept(self.folder.best, "best", belongs)
+        if changed := changed_parts(self.progress.data, self.task):
+            raise InputError(
+                f"--resume goes on with the run as it was begun, but the data of {changed} are others now; put them "
+                "back, or begin another run with --out"
+            )
 
     def run(self, stop: StopRequest) -> None:
         """Train until the last epoch, until patience ends, or until `stop`. Raises `Interrupted`."""
         self.belongs = self.folder.identity(self.config)
+        self.progress.data = self.task.data_hashes()
+        if self.progress.step == 0:
+            self._save()  # what is killed before its first epoch has ended begins here again
         board = Board(self.folder.path / "tensorboard", self.progress.history) if self.process.is_first else None
         total = self.config.training.epochs * self.batches_per_epoch
         asked, done = self.config.training.epochs, self.progress.epoch
@@ -118,6 +136,7 @@ class Trainer:
         examples = self.task.training_examples(self.config.seed, progress.epoch)
         batches = epoch_batches(examples, self.config.training, self.config.seed, progress.epoch)
         started = time.perf_counter() - progress.epoch_time_s
+        saved_s = time.monotonic()
         for examples in batches[progress.batch :]:
             self._step(examples)
             progress.batch += 1
@@ -130,6 +149,9 @@ class Trainer:
                     f"stopped on request in epoch {progress.epoch + 1} after {progress.step} updates; "
                     f"`bruno train --out {self.folder.path} --resume` goes on"
                 )
+            if time.monotonic() - saved_s > SAVE_EVERY_S:
+                self._save()
+                saved_s = time.monotonic()
         self._end_epoch()
 
     def _share(self, examples: list[Example]) -> Batch:
@@ -153,7 +175,7 @@ class Trainer:
             group["lr"] = group["start"] * factor
         self.network.train()
         batch = self._share(examples)
-        loss, weight = self.task.loss(self.model(batch.inputs, batch.lengths).logits, batch)
+        loss, weight = self.task.loss_of(self.model(batch.inputs, batch.lengths), batch)
         whole = self.process.total(weight)
         self.optimizer.zero_grad()
         (loss * (self.process.world_size / whole)).backward()
@@ -214,7 +236,7 @@ class Trainer:
         if progress.best_score is None or sign * score > sign * progress.best_score:
             progress.best_score, progress.best_epoch = score, progress.epoch
             if self.process.is_first:
-                save_model(self.folder.best, network, self.belongs)
+                save_model(self.folder.best, network, self.belongs, progress.data)
         progress.wall_time_s += progress.epoch_time_s + progress.history[-1]["valid_time_s"]
         progress.epoch, progress.batch, progress.epoch_time_s, progress.sums = progress.epoch + 1, 0, 0.0, {}
 
@@ -295,10 +317,15 @@ def _train(
             return done
     elif resume:
         _check_same(config, folder.load_config(trust_code=True))
+        if not folder.begun:
+            reporter.line(f"{folder.path} was stopped before its first checkpoint; it begins anew")
+            resume = False
     elif folder.checkpoint.is_file() and not overwrite:
         raise InputError(f"{folder.path}: holds a run already; add --resume to go on or --overwrite to begin anew")
     process.wait()  # all have looked at the folder
     cards = folder.load_cards(config) if resume else Cards.of(config)
+    for note in card_notes(config, cards) if resume else []:
+        reporter.line(note)
     task = load_task(config.task, config.task_options, reporter.line)
     reporter.line(f"{config.task}: {task.source}; " + ", ".join(f"{n} {part}" for part, n in task.sizes().items()))
     network = make_network(config, task, cards)
@@ -314,46 +341,15 @@ def _train(
     process.wait()  # for the first one, which writes the best network
     load_model(folder.best, network, trainer.belongs)
     answers: dict[int, torch.Tensor] = {}
-    result = sealed(_result(trainer, cards, answers))
+    result = sealed(result_of(config, task, network, trainer.progress, folder, cards, reporter, answers))
     if process.is_first:
         if network.shared is not None:
             folder.write_proposal(network.shared, trainer.belongs)
         folder.write_result(result)
         from bruno_spice.training.runs.figures import write_figures
 
-        write_figures(folder, task, answers, trainer.progress.history, result)
+        write_figures(folder, task, network, answers, trainer.progress.history, result)
     return result
-
-
-def _result(trainer: Trainer, cards: Cards, answers: dict[int, torch.Tensor]) -> dict[str, Any]:
-    """What ``result.json`` holds; the logits of the test part go into `answers`."""
-    config, task, progress = trainer.config, trainer.task, trainer.progress
-    network, seed = trainer.network, config.seed
-    valid = score_part(network, task, "valid", seed)[0]
-    scores = {"valid": valid, "test": score_part(network, task, "test", seed, answers)[0]}
-    return {
-        "task": config.task,
-        "metric": task.metric,
-        "higher_is_better": task.higher_is_better,
-        "criterion": task.deciding[-1],
-        "source": task.source,
-        "split": task.sizes(),
-        "split_origin": task.split,
-        **scores,
-        "floors": task.floors(),
-        "best_epoch": progress.best_epoch + 1,
-        "epochs": progress.epoch,
-        "updates": progress.step,
-        "broken_updates": sum(row["broken_updates"] for row in progress.history),
-        "parameters": sum(parameter.numel() for parameter in trainer.network.parameters()),
-        "seed": config.seed,
-        "wall_time_s": progress.wall_time_s,
-        "peak_memory_bytes": peak_memory_bytes(trainer.device),
-        **({} if trainer.network.shared is None else {"devices": trainer.network.shared.told()}),
-        "cards": cards.hashes(),
-        "card_files": trainer.folder.card_hashes(cards.by_name()),
-        "versions": versions(),
-    }
 
 
 def _is_same(config: RunConfig, folder: RunFolder, reporter: Reporter) -> bool:

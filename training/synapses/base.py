@@ -22,7 +22,9 @@ class Synapse(nn.Module, ABC):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Weighted sums (..., out) of `inputs` (..., in)."""
-        return inputs @ self.effective_weight().T
+        weight = self.effective_weight()
+        dtype = torch.promote_types(inputs.dtype, weight.dtype)
+        return inputs.to(dtype) @ weight.T.to(dtype)
 
 
 class FloatLinear(Synapse):

@@ -13,6 +13,7 @@ array's output mirrors would. Read noise is drawn once a forward pass and device
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from bruno_spice.devices.cards.base import Card
 from bruno_spice.devices.errors import InputError
-from bruno_spice.training.numerics import check_finite, check_precision
+from bruno_spice.training.numerics import check_finite, check_precision, not_below_float32
 from bruno_spice.training.synapses.base import Synapse, round_levels, straight_through
 
 PLUS, MINUS = 0, 1
@@ -114,6 +115,9 @@ class DeviceLinear(Synapse):
     - `noisy_reads`: add read noise.
     - `age_s`: time since the devices were written, in s.
     - `after`: in training, each pass draws that time between these two ages in s instead, evenly in its logarithm.
+    - `noisy_eval`: whether read noise is added after ``eval()`` too.
+
+    Weights may be bfloat16; devices, and what is read of them, then stay in float32.
 
     Raises `InputError` for an unknown scheme, for an age of which nothing is known, and `EnvelopeError` where the
     device does not reach its levels.
@@ -135,6 +139,7 @@ class DeviceLinear(Synapse):
         spread_cut: float = CUT_SIGMA,
         age_s: float = 0.0,
         after: tuple[float, float] | None = None,
+        noisy_eval: bool = True,
     ) -> None:
         super().__init__(n_in, n_out)
         if scheme not in ("differential", "offset"):
@@ -143,7 +148,7 @@ class DeviceLinear(Synapse):
         if not spread_cut > 0.0:
             raise InputError(f"spread_cut must be positive, in standard deviations, not {spread_cut:g}")
         self.spread, self.noisy_reads, self.spread_cut = spread, noisy_reads, spread_cut
-        self.age_s, self.after = age_s, after
+        self.age_s, self.after, self.noisy_eval = age_s, after, noisy_eval
         self.model = model
         if after is not None and not model.known_until_s():
             raise InputError(f"synapse.after: nothing is known of how a {model.label} changes with time; leave it out")
@@ -158,6 +163,15 @@ class DeviceLinear(Synapse):
             for state, value in zip(model.states, model.mean(), strict=True):
                 self.register_buffer(name + state, torch.full(shape, value))
         self.redraw()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "DeviceLinear":
+        """Move or turn the array; the states of its devices are never turned to bfloat16."""
+        before = dict(self._buffers)
+        super()._apply(fn, recurse)
+        for name, value in before.items():
+            if value is not None:
+                self._buffers[name] = not_below_float32(value, getattr(self, name))
+        return self
 
     @property
     def steps_per_scale(self) -> int:
@@ -202,7 +216,7 @@ class DeviceLinear(Synapse):
             raise InputError(f"{name} computes in float32 or float64, not in {dtype}: a device's "
                              "state (a filament of 4e-10 m) and its levels need them; leave it in float32")  # fmt: skip
         check_precision(self.weight, f"{name}: the weight")
-        size = self.weight.detach()
+        size = self.weight.detach().to(dtype)
         largest = size.abs().max()
         if not bool(torch.isfinite(largest)):
             check_finite(size, f"{name}: the weight", ("output", "input"))
@@ -212,7 +226,8 @@ class DeviceLinear(Synapse):
 
     def device_levels(self, scale: Tensor | None = None) -> Tensor:
         """Level (devices, out, in) of every device, as it is programmed from the present weights at their `scale()`."""
-        steps = self.weight.detach() / (self.scale() if scale is None else scale) * self.steps_per_scale
+        scale = self.scale() if scale is None else scale
+        steps = self.weight.detach().to(scale.dtype) / scale * self.steps_per_scale
         rounded = round_levels(steps, self.stochastic and self.training)
         if self.scheme == "offset":
             return (rounded + self.n_levels // 2).clamp(0, self.n_levels - 1).long()[None]
@@ -221,11 +236,11 @@ class DeviceLinear(Synapse):
 
     def _read(self, setting: Tensor, *states: Tensor, age_s: float | None = None) -> Tensor:
         """Conductance in S of devices as one read finds them, `age_s` after the write (by default the array's)."""
-        g_s = self.model.conductance_s(setting.to(states[0] if states else self.weight), *states)
+        g_s = self.model.conductance_s(setting.to(states[0] if states else self.scale()), *states)
         age_s = self.age_s if age_s is None else age_s
         if age_s:
             g_s = self.model.aged_s(g_s, age_s, *states)
-        if self.noisy_reads:
+        if self.noisy_reads and (self.training or self.noisy_eval):
             g_s = g_s + self.model.read_noise_s(g_s, *states) * torch.randn_like(g_s)
         return g_s
 

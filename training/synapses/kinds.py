@@ -39,6 +39,7 @@ def array_options(config: Any) -> dict[str, Any]:
         "clip": config.clip,
         "spread": config.spread,
         "noisy_reads": config.read_noise,
+        "noisy_eval": config.read_noise_in_eval,
         "spread_cut": config.spread_cut,
         "age_s": config.age_s,
         "after": None if config.after is None else (config.after.low, config.after.high),

@@ -78,6 +78,7 @@ class RRAMLinear(DeviceLinear):
       (`devices.rram.filament.remaining_sigma`).
     - `age_s`: time in s since the devices were programmed; 0 for the filament, which knows of no change with it.
     - `after`: in training, each pass draws that time between these two ages in s, evenly in its logarithm.
+    - `noisy_eval`: whether read noise is added after ``eval()`` too.
 
     `weight` (out, in) is latent, 0 at first, and trained straight through the rounding. Raises `InputError` for an
     unknown scheme or a `spread_cut` that is not positive, `EnvelopeError` where the card does not reach its levels, and
@@ -98,9 +99,10 @@ class RRAMLinear(DeviceLinear):
         spread_cut: float = CUT_SIGMA,
         age_s: float = 0.0,
         after: tuple[float, float] | None = None,
+        noisy_eval: bool = True,
     ) -> None:
         device = Filament(card) if isinstance(card, RRAMCard) else MeasuredDevice(card)
-        rest = (stochastic, clip, spread, noisy_reads, spread_cut, age_s, after)
+        rest = (stochastic, clip, spread, noisy_reads, spread_cut, age_s, after, noisy_eval)
         super().__init__(n_in, n_out, device, bits, scheme, *rest)
 
 

@@ -26,6 +26,7 @@ TASKS: Registry[Callable[..., Task]] = Registry(
         "chorales": "bruno_spice.training.tasks.chorales:load",
         "braille7": "bruno_spice.training.tasks.braille:load_braille7",
         "braille27": "bruno_spice.training.tasks.braille:load_braille27",
+        "oxford": "bruno_spice.training.tasks.spikes.patterns:load",
         "pulses": "bruno_spice.training.tasks.own_example:load",
         "delayed_match": "bruno_spice.training.tasks.delayed_match:load",
     },

@@ -38,7 +38,7 @@ class Augmentation:
         rate, shift = 1 + rng.uniform(-self.warp, self.warp), rng.uniform(-self.shift, self.shift)
         source = np.rint(middle + (np.arange(len(frames)) - middle) * rate + shift).astype(np.int64)
         inside = (source >= 0) & (source < len(frames))
-        moved = np.where(inside[:, None], frames[source.clip(0, len(frames) - 1)], 0)
+        moved = frames[source.clip(0, len(frames) - 1)] * inside.reshape(-1, *[1] * (frames.ndim - 1))
         if self.drop:
             moved = moved * (rng.random(moved.shape) >= self.drop)
         return Example(torch.from_numpy(moved.astype(np.float32)), example.target)

@@ -5,10 +5,11 @@ A network reads `inputs` (T, B, n_inputs), one frame per millisecond of device t
 of unequal size add up exactly.
 """
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from matplotlib.figure import Figure
@@ -21,7 +22,7 @@ PARTS = ("train", "valid", "test")
 
 @dataclass(frozen=True)
 class Example:
-    """One sequence: `inputs` (T, n_inputs) float, and `target` as the task reads it."""
+    """One sequence: `inputs` (T, n_inputs), or of a higher rank (T, ...), float, and `target` as the task reads it."""
 
     inputs: Tensor
     target: Tensor
@@ -29,7 +30,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded sequences: `inputs` (T, B, n_inputs), `target` of the task, `mask` (T, B) 1 where there is data."""
+    """Padded sequences: `inputs` (T, B, ...), `target` of the task, `mask` (T, B) 1 where there is data."""
 
     inputs: Tensor
     target: Tensor
@@ -51,6 +52,18 @@ class Batch:
         return Batch(self.inputs[:, rows], target, self.mask[:, rows])
 
 
+class Shown(Protocol):
+    """What a network answers (`training.networks.network.Output`)."""
+
+    @property
+    def logits(self) -> Tensor:
+        """(T, B, n_outputs)."""
+
+    @property
+    def layers(self) -> Mapping[str, Any]:
+        """The `Outputs` of every layer of neurons, by its name: ``hidden.0``, ``output``."""
+
+
 Score = tuple[float, float]
 """Sum and weight: the score is sum / weight."""
 
@@ -66,6 +79,8 @@ class Task(ABC):
     split: dict[str, str] = field(default_factory=dict)
     """How the parts were made; may hold a hash of each."""
 
+    asks_for_spikes: ClassVar[bool] = False
+    """Whether the answer is the spikes of a layer, so that logits alone have no score."""
     picture_name: ClassVar[str] = "test"
     """File name of `picture`, without its ending."""
     metric: ClassVar[str]
@@ -80,9 +95,19 @@ class Task(ABC):
         return [self.metric] if self.criterion in (None, self.metric) else [self.metric, self.criterion]
 
     @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of a frame: (channels,), or of a higher rank, such as (2, 34, 34), for a network of one's own."""
+        return tuple(self.parts["train"][0].inputs.shape[1:])
+
+    @property
     def n_inputs(self) -> int:
-        """Channels of the input."""
-        return self.parts["train"][0].inputs.shape[-1]
+        """Channels of the input. Raises `InputError` where frames are of a higher rank."""
+        if len(self.input_shape) > 1:
+            raise InputError(
+                f"frames of the shape {self.input_shape} need a network of your own, network: file.py:Class, or a task "
+                "that makes channels of them"
+            )
+        return self.input_shape[0]
 
     @property
     @abstractmethod
@@ -102,6 +127,18 @@ class Task(ABC):
     def scores(self, logits: Tensor, batch: Batch) -> dict[str, Score]:
         """Every score as sum and weight."""
 
+    def loss_of(self, output: Shown, batch: Batch) -> tuple[Tensor, float]:
+        """The loss of all that a network shows; as it stands, that of its logits (`loss`)."""
+        return self.loss(output.logits, batch)
+
+    def scores_of(self, output: Shown, batch: Batch) -> dict[str, Score]:
+        """The scores of all that a network shows; as it stands, those of its logits (`scores`)."""
+        return self.scores(output.logits, batch)
+
+    def finish(self, sums: Mapping[str, Score]) -> dict[str, float]:
+        """The scores of a part from the sums over its batches; one that nothing counted for is left out."""
+        return {name: total / weight for name, (total, weight) in sums.items() if weight}
+
     def floors(self) -> dict[str, dict[str, float]]:
         """Test scores of simple models, ``{model: {score: value}}``, computed from this very data."""
         return {}
@@ -109,6 +146,10 @@ class Task(ABC):
     def picture(self, logits: Tensor, batch: Batch) -> Figure | None:
         """A picture of the answers `logits` to the whole test part `batch`, or None."""
         return None
+
+    def picture_of(self, output: Shown, batch: Batch) -> Figure | None:
+        """A picture of all that a network shows; as it stands, of its logits (`picture`)."""
+        return self.picture(output.logits, batch)
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """Pad `examples` at their end to the longest. Frame-wise targets are padded too."""
@@ -118,6 +159,18 @@ class Task(ABC):
         targets = [example.target for example in examples]
         target = torch.stack(targets) if targets[0].dim() == 0 else torch.nn.utils.rnn.pad_sequence(targets)
         return Batch(inputs, target, mask)
+
+    def data_hashes(self) -> dict[str, str]:
+        """SHA-256 of every part: shapes, inputs and targets of its sequences, in their order."""
+        found = {}
+        for part in PARTS:
+            digest = hashlib.sha256()
+            for each in self.parts[part]:
+                for tensor in (each.inputs, each.target):
+                    digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+                    digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+            found[part] = digest.hexdigest()
+        return found
 
     def check(self) -> None:
         """Raise `InputError` for a part that is missing or empty, or a sequence that no network can read."""
@@ -130,9 +183,10 @@ class Task(ABC):
             for index, example in enumerate(self.parts[part]):
                 where = f"sequence {index} of {part}"
                 check_frames(example.inputs, where)
-                if example.inputs.shape[1] != self.n_inputs:
-                    found = example.inputs.shape[1]
-                    raise InputError(f"{where} has {found} channels, the first of train {self.n_inputs}")
+                found, wanted = tuple(example.inputs.shape[1:]), self.input_shape
+                if found != wanted:
+                    a, b = (shape[0] if len(shape) == 1 else shape for shape in (found, wanted))
+                    raise InputError(f"{where} has {a} channels, the first of train {b}")
 
     def sizes(self) -> dict[str, int]:
         """Sequences in each part."""
@@ -140,11 +194,12 @@ class Task(ABC):
 
 
 def check_frames(inputs: Tensor, where: str) -> None:
-    """Raise `InputError`, which begins with `where`, unless `inputs` is (steps, channels), not empty, and finite."""
-    if inputs.dim() != 2 or 0 in inputs.shape:
+    """Raise `InputError`, which begins with `where`, unless `inputs` is (steps, channels, ...), not empty, finite."""
+    if inputs.dim() < 2 or 0 in inputs.shape:
         raise InputError(
             f"{where} has the shape {tuple(inputs.shape)}; it must be (steps, channels), 1 or more of each"
         )
     if not bool(torch.isfinite(inputs).all()):
-        step, channel = (~torch.isfinite(inputs)).nonzero()[0].tolist()
-        raise InputError(f"{where} holds {float(inputs[step, channel])} in step {step}, channel {channel}")
+        at = (~torch.isfinite(inputs)).nonzero()[0].tolist()
+        channel = ", ".join(map(str, at[1:]))
+        raise InputError(f"{where} holds {float(inputs[tuple(at)])} in step {at[0]}, channel {channel}")

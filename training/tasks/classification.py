@@ -1,10 +1,10 @@
 """One class a sequence: the logits, averaged over the sequence's frames, go through a softmax."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -28,6 +28,10 @@ class Classification(Task):
 
     labels: list[str] = field(default_factory=list)
     augmentation: Augmentation | None = None
+    class_weights: list[float] | Literal["none", "balanced"] = "none"
+    """Of each class in the loss; ``balanced``: as many as train has sequences over classes times its own."""
+    balanced_accuracy: bool = False
+    """Whether to score it too: the mean over classes of the share of each that is answered right."""
 
     picture_name: ClassVar[str] = "confusion"
     metric: ClassVar[str] = "accuracy"
@@ -42,9 +46,28 @@ class Classification(Task):
     def check(self) -> None:
         """Raise `InputError` for what `Task.check` refuses and for a target that is no index of `labels`."""
         super().check()
+        known = self.class_weights in ("none", "balanced")
+        if not known and not (
+            isinstance(self.class_weights, list)
+            and len(self.class_weights) == len(self.labels)
+            and all(isinstance(each, int | float) and 0.0 <= each < float("inf") for each in self.class_weights)
+        ):
+            raise InputError(
+                f"class_weights must be none, balanced or {len(self.labels)} numbers from 0 on, a number a label, not "
+                f"{self.class_weights!r}"
+            )
         for part in PARTS:
             for index, example in enumerate(self.parts[part]):
                 check_class(example.target, self.labels, f"sequence {index} of {part}")
+
+    def weights(self) -> Tensor | None:
+        """Of each class in the loss, (classes,); None: all alike."""
+        if self.class_weights == "none":
+            return None
+        if self.class_weights != "balanced":
+            return torch.tensor(self.class_weights)
+        counts = torch.bincount(torch.stack([each.target for each in self.parts["train"]]), minlength=self.n_outputs)
+        return counts.sum() / (self.n_outputs * counts.clamp(min=1).float())
 
     def answers(self, logits: Tensor, batch: Batch) -> Tensor:
         """Mean logits over each sequence's frames, (B, classes)."""
@@ -52,17 +75,29 @@ class Classification(Task):
         return (logits * batch.mask[..., None]).sum(0) / frames[:, None]
 
     def loss(self, logits: Tensor, batch: Batch) -> tuple[Tensor, float]:
-        """Cross-entropy summed over the sequences that have any frame."""
+        """Cross-entropy summed over the sequences that have any frame, each with the weight of its class."""
         there = batch.mask.any(0).to(logits.dtype)
+        if (weights := self.weights()) is not None:
+            there = there * weights.to(there)[batch.target]
         per_sequence = cross_entropy(self.answers(logits, batch), batch.target, reduction="none")
         return (per_sequence * there).sum(), float(there.sum())
 
     def scores(self, logits: Tensor, batch: Batch) -> dict[str, Score]:
-        """``accuracy`` and ``cross_entropy``."""
+        """``accuracy``, ``cross_entropy`` and, for ``balanced_accuracy``, how many of each class are right."""
         answers = self.answers(logits, batch)
-        right = (answers.argmax(-1) == batch.target).sum()
-        loss = cross_entropy(answers, batch.target, reduction="sum")
-        return {"accuracy": (float(right), len(answers)), "cross_entropy": (float(loss), len(answers))}
+        right = answers.argmax(-1) == batch.target
+        loss, count = cross_entropy(answers, batch.target, reduction="sum"), float(len(answers))
+        found: dict[str, Score] = {"accuracy": (float(right.sum()), count), "cross_entropy": (float(loss), count)}
+        if self.balanced_accuracy:
+            hits, there = (torch.bincount(x, minlength=self.n_outputs) for x in (batch.target[right], batch.target))
+            found |= {f"_{n}": (float(hits[n]), float(there[n])) for n in range(self.n_outputs)}
+        return found
+
+    def finish(self, sums: Mapping[str, Score]) -> dict[str, float]:
+        """The scores; ``balanced_accuracy`` over the classes that the part has."""
+        of_class = [hits / count for name, (hits, count) in sums.items() if name.startswith("_") and count]
+        found = super().finish({name: each for name, each in sums.items() if not name.startswith("_")})
+        return found | ({"balanced_accuracy": sum(of_class) / len(of_class)} if of_class else {})
 
     def training_examples(self, seed: int, epoch: int) -> list[Example]:
         """The training sequences, each changed by `augmentation`."""
@@ -91,8 +126,9 @@ class Classification(Task):
         edges = np.linspace(0, longest, FLOOR_TIME_BINS + 1).astype(int)
         rows = []
         for each in self.parts[part]:
-            padded = np.zeros((longest, each.inputs.shape[1]))
-            padded[: len(each.inputs)] = each.inputs.numpy()
+            channels = each.inputs.flatten(1).numpy()
+            padded = np.zeros((longest, channels.shape[1]))
+            padded[: len(channels)] = channels
             rows.append([padded[a:b].sum(0) for a, b in pairwise(edges)])
         return np.array(rows)
 
@@ -134,11 +170,13 @@ def part_hash(inputs: Sequence[NDArray[np.float32]]) -> str:
 
 
 def classification(
-    inputs: Sequence[NDArray[np.float32]], classes: NDArray[np.int64], labels: list[str], source: str
-) -> Classification:
-    """A task of sequences `inputs`, each (T, channels), and their `classes`, split by `stratified_split`.
+    inputs: Sequence[NDArray[np.float32]], classes: NDArray[np.int64], labels: list[str], source: str,
+    class_weights: list[float] | Literal["none", "balanced"] = "none", balanced_accuracy: bool = False,
+) -> Classification:  # fmt: skip
+    """A task of sequences `inputs`, each (T, channels, ...), and their `classes`, split by `stratified_split`.
 
-    Raises `InputError` that names the sequence at fault.
+    `class_weights` in the loss and `balanced_accuracy` among the scores are fields of `Classification`. Raises
+    `InputError` that names the sequence at fault.
     """
     if len(inputs) != len(classes):
         raise InputError(f"{len(inputs)} sequences have {len(classes)} classes; give each sequence one")
@@ -147,7 +185,9 @@ def classification(
     parts = {part: [examples[i] for i in chosen] for part, chosen in indices.items()}
     split = {"made_by": "this project: stratified 70/10/20 by the SHA-256 of each sequence"}
     split |= {f"{part}_sha256": part_hash([inputs[i] for i in chosen]) for part, chosen in indices.items()}
-    return Classification(parts, source, split, labels)
+    return Classification(
+        parts, source, split, labels, class_weights=class_weights, balanced_accuracy=balanced_accuracy
+    )
 
 
 def _example(inputs: NDArray[np.float32], label: np.int64, labels: list[str], where: str) -> Example:

@@ -82,13 +82,13 @@ def logistic_sequence(
     """All T macro steps of neurons start <= j < stop; `until` (n,) ends those of a neuron, or is empty.
 
     `current_a` (T, n); `recurrent_a` (N, N), or empty; `limits_a` (low, high). `state` (v, p, hold) goes to the end in
-    place, `last` (n,) are the spikes before. Written are `shown`: spikes, voltage, sum of w_k p_k and current (T, n)
-    each, and the tape: `between` macro steps v, p and hold (T + 1, ...), of a `step` i_a, seen, fired, lead and free
-    (T, ...), whether the current was `passing` (T, n), `tangents` and `late`. What is empty is not kept; `step` of
-    length 1 is written over.
+    place, `last` (n,) are the spikes before. Written are `shown`: spikes, voltage, sum of w_k p_k, current and instant
+    of the first crossing (T, n) each, and the tape: `between` macro steps v, p and hold (T + 1, ...), of a `step` i_a,
+    seen, fired, lead and free (T, ...), whether the current was `passing` (T, n), `tangents` and `late`. What is empty
+    is not kept; `step` of length 1 is written over.
     """
     v, p, hold = state
-    spikes, voltage, polarization, seen_a = shown
+    spikes, voltage, polarization, seen_a, crossing = shown
     v_kept, p_kept, hold_kept = between
     i_kept, seen, fired, lead, free = step
     domains, weight_at = len(p), DOMAINS_FROM + WEIGHT * len(p)
@@ -116,9 +116,13 @@ def logistic_sequence(
             i_kept[row, start:stop] = i_a[start:stop]
         if hold_kept.size > 0:
             hold_kept[t, start:stop] = hold[start:stop]
+        for j in range(start, stop):
+            crossing[t, j] = hold[j] if event else ZERO
         sort_neurons(order, ends, constants, v, p, hold, i_a, start, stop, until, t)
         out = (fired[row], accuracy, event, seen[row], lead[row], free[row], tangents[row], late[row])
         macro_step(w, s, order, ends, lanes, t == 0, constants, v, p, hold, i_a, *out)
+        for j in range(start, stop):
+            crossing[t, j] = crossing[t, j] + lead[row, j] if fired[row, j] > ZERO else ZERO
         if delayed:
             for j in range(start, stop):
                 held = ONE if fired[row, j] > ZERO else ZERO
@@ -128,7 +132,7 @@ def logistic_sequence(
         else:
             show(spikes[t], voltage[t], polarization[t], seen[row, 0], seen[row, 1:], fired[row], weight, start, stop)
         if until.size > 0:
-            dark = (spikes[t], voltage[t], polarization[t], i_a, i_kept[row])
+            dark = (spikes[t], voltage[t], polarization[t], i_a, i_kept[row], crossing[t])
             done = (seen[row], fired[row], lead[row], free[row])
             silence(start, stop, until, t, dark, done, tangents[row], late[row])
     if v_kept.size > 0:

@@ -11,7 +11,7 @@ from torch import Tensor
 from bruno_spice.devices.models.rows import WEIGHT, domain_count, group_of
 from bruno_spice.training.dynamics.gpu import has_triton
 from bruno_spice.training.dynamics.membrane import Membrane
-from bruno_spice.training.dynamics.sequence import Plan, Sequence, Tape
+from bruno_spice.training.dynamics.sequence import Plan, Sequence, Tape, crossing_ms
 from bruno_spice.training.dynamics.step_back import Given, Shown, Swept
 
 
@@ -56,7 +56,8 @@ def march(plan: Plan, x: Sequence, tape: Tape, kept: bool) -> tuple[list[Tensor]
     take_sequence(plan.model, constants, state, i_a.reshape(steps, n), *how)
     shown_v, shown_p = (taken.v[1:], taken.p[1:]) if plan.event else (taken.seen[:, 0], taken.seen[:, 1:])
     weight = constants[group_of(WEIGHT, domains)].repeat(1, n // constants.shape[1])
-    shown = [taken.spikes, shown_v, (weight * shown_p).sum(1), i_a.reshape(steps, n)]
+    crossing = crossing_ms(taken.spikes, taken.lead_ms, taken.hold[:-1] if plan.event else 0.0)
+    shown = [taken.spikes, shown_v, (weight * shown_p).sum(1), i_a.reshape(steps, n), crossing]
     shown = [each.view(steps, batch, width).clone() for each in shown]
     if x.lengths is not None:
         over = (torch.arange(steps, device=i_a.device)[:, None] >= x.lengths)[..., None]

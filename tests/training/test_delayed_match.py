@@ -8,7 +8,7 @@ from bruno_spice.devices.errors import InputError
 from bruno_spice.training.networks.config import RunConfig
 from bruno_spice.training.runs.trainer import train
 from bruno_spice.training.tasks.base import PARTS
-from bruno_spice.training.tasks.delayed_match import ANSWER_MS, QUIET_MS, load
+from bruno_spice.training.tasks.spikes.delayed_match import ANSWER_MS, QUIET_MS, load
 
 SMALL = {"trials": 200, "pattern_ms": 12, "gap_ms": (3, 40), "jitter_ms": 0.0, "lost": 0.0}
 

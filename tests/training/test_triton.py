@@ -16,8 +16,8 @@ os.environ.setdefault("TRITON_INTERPRET", "1")
 triton = pytest.importorskip("triton", reason="Triton is not installed: pip install 'bruno-spice[gpu]'")
 
 from bruno_spice.devices.cards.base import FeLIFCard  # noqa: E402
-from bruno_spice.training.dynamics import adjoint, gradients, solvers  # noqa: E402
-from bruno_spice.training.dynamics.gpu import march, numbers, sequence  # noqa: E402
+from bruno_spice.devices.ferroelectric.gpu import numbers, sequence, sequence_back  # noqa: E402
+from bruno_spice.training.dynamics import adjoint, at_once, gradients, membrane, solvers, surrogates  # noqa: E402
 from bruno_spice.training.neurons.felif import FeLIF  # noqa: E402
 from tests.devices.nudges import dead_layer_card, two_domain_card  # noqa: E402
 from tests.support.cards import one_domain_card  # noqa: E402
@@ -40,15 +40,16 @@ def six_domain_card():
 def on(monkeypatch):
     """Take sequences by the torch reference or by the Triton kernels, on the CPU both."""
     launched = []
-    kernel = sequence.take_sequence
-    monkeypatch.setattr(sequence, "take_sequence", lambda *how, **more: launched.append(1) or kernel(*how, **more))
+    kernel = membrane.take_sequence
+    for module in (membrane, at_once):
+        monkeypatch.setattr(module, "take_sequence", lambda *how, **more: launched.append(1) or kernel(*how, **more))
     monkeypatch.setattr(gradients, "goes_at_once", lambda *_: False)
     monkeypatch.setattr(adjoint, "sweeps_at_once", lambda *_: False)
     monkeypatch.setattr(solvers, "HAVE_KERNELS", False)
 
     def choose(way):
         launched.clear()
-        for module in (march, solvers):
+        for module in (at_once, solvers):
             monkeypatch.setattr(module, "has_triton", lambda _: way == "triton")
         return launched
 
@@ -101,6 +102,10 @@ def test_a_layer_is_that_of_the_torch_reference(on, card, reset, steps, batch, w
         assert (one - other).norm() < 1e-4 * other.norm()
 
 
+def test_the_shapes_of_surrogates_are_all_there():
+    assert tuple(surrogates.SHAPES) == sequence_back.SHAPES
+
+
 def test_numbers_are_those_of_torch():
     """The functions of laws that Triton does not have, over the range in which laws call them."""
     tl = triton.language
@@ -130,7 +135,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from bruno_spice.devices.models.felif import FeLIFModel
-from bruno_spice.training.dynamics.gpu import numbers, sequence, sequence_back
+from bruno_spice.devices.ferroelectric.gpu import numbers, sequence, sequence_back
 
 how = dict(EVENT=True, DELAYED=False, TANGENTS=True, ONE_DOMAIN=False, **sequence.sizes_of(6))
 back = dict(EVENT=True, CHARGE=True, SHAPE=1, LIMITS=True, KEEP=True, **sequence.sizes_of(6))
@@ -156,12 +161,10 @@ def test_the_kernels_compile_for_a_gpu(tmp_path):
 
 
 def test_without_triton_a_gpu_s_user_is_told(monkeypatch):
-    from bruno_spice.training.dynamics import gpu
-
-    gpu._say_without.cache_clear()
-    monkeypatch.setattr(gpu, "_installed", lambda: False)
+    membrane._say_without.cache_clear()
+    monkeypatch.setattr(membrane, "HAVE_TRITON", False)
     values = SimpleNamespace(device=torch.device("cuda"), dtype=torch.float32)
     with pytest.warns(UserWarning, match=r"Triton is not installed, .* pip install 'bruno-spice\[gpu\]'"):
-        assert not gpu.has_triton(values)
-    assert not gpu.has_triton(values)  # once
-    assert not gpu.has_triton(torch.zeros(1))
+        assert not membrane.has_triton(values)
+    assert not membrane.has_triton(values)  # once
+    assert not membrane.has_triton(torch.zeros(1))

@@ -9,10 +9,10 @@ import torch
 from typer.testing import CliRunner
 
 from bruno_spice.cli import app
+from bruno_spice.training.studies.twins import twins
 from bruno_spice.training.tasks import load_task
 from bruno_spice.training.tasks.base import Example
 from bruno_spice.training.tasks.classification import classification
-from bruno_spice.training.tasks.twins import twins
 
 rng = np.random.default_rng(3)
 

@@ -24,9 +24,9 @@ def task_command(
     Examples: `bruno task braille7`, `bruno task my_task.py:load --set trials=60`
     """
     from bruno_spice.training.networks.config import parse_settings
+    from bruno_spice.training.studies.twins import twins
     from bruno_spice.training.tasks import load_task
     from bruno_spice.training.tasks.classification import Classification
-    from bruno_spice.training.tasks.twins import twins
 
     with messages.status(Text(f"reading {printable(name)}")) as status:
         task = load_task(name, parse_settings(settings or []), partial(messages.print, markup=False))

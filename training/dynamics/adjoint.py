@@ -10,9 +10,8 @@ In float32 on the CPU one compiled call does it (`training.dynamics.at_once`). A
 import torch
 from torch import Tensor
 
-from bruno_spice.training.dynamics.at_once import sweep_back, sweeps_at_once
+from bruno_spice.training.dynamics.at_once import launch_back, launches_back, sweep_back, sweeps_at_once
 from bruno_spice.training.dynamics.by_devices import ConstantsGradient
-from bruno_spice.training.dynamics.gpu import march as gpu
 from bruno_spice.training.dynamics.sequence import Plan, Tape
 from bruno_spice.training.dynamics.step_back import Given, Shown, Swept, step_back
 
@@ -39,7 +38,7 @@ def sweep(
         assert tape.hold is not None
         lam_v = torch.where(tape.hold[-1] > 0.0, nothing if by_hold is None else by_hold.to(dtype), lam_v)
     shown = Shown(*(nothing[None] if y is None else y.to(dtype) for y in (by_spikes, by_voltage, by_polarization)))
-    launched = gpu.sweep_back if gpu.sweeps(plan, tape, given.recurrent) else step_by_step
+    launched = launch_back if launches_back(plan, tape, given.recurrent) else step_by_step
     back = sweep_back if sweeps_at_once(plan, tape) else launched
     swept = back(plan, tape, given, shown, lam_v, lam_p, by_devices)
     lam_v, lam_hold = swept.lam_v, None

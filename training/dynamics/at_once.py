@@ -2,7 +2,9 @@
 
 The equations are those of the loops in `training.dynamics.gradients` and `training.dynamics.adjoint`, which serve
 float64, other devices and solvers, and to test these calls: in float32 on the CPU the same comes out to rounding, and
-a small layer is spared what a call from Python costs in each millisecond. Neurons, or rows of the batch where spikes
+a small layer is spared what a call from Python costs in each millisecond. On CUDA devices Triton kernels do it; spikes
+that feed back cross from block to block there, so that a recurrent layer takes a launch a macro step and goes back in
+torch, as do gradients other than stored tangents. Neurons, or rows of the batch where spikes
 feed back, are independent and shared among torch's threads.
 """
 
@@ -14,8 +16,9 @@ import torch
 from torch import Tensor
 
 from bruno_spice.devices.ferroelectric.bound import compiled
-from bruno_spice.training.dynamics.membrane import HAVE_KERNELS
-from bruno_spice.training.dynamics.sequence import Plan, Sequence, Tape
+from bruno_spice.devices.models.rows import WEIGHT, domain_count, group_of
+from bruno_spice.training.dynamics.membrane import HAVE_KERNELS, Membrane, Taken, has_triton, room, take_sequence
+from bruno_spice.training.dynamics.sequence import Plan, Sequence, Tape, crossing_ms
 from bruno_spice.training.dynamics.solvers import in_threads
 from bruno_spice.training.dynamics.step_back import Given, Shown, Swept
 
@@ -92,6 +95,80 @@ def sweep_back(plan: Plan, tape: Tape, given: Given, shown: Shown, lam_v: Tensor
     kernel = compiled(adjoint_sequence, plan.model)
     _share(lambda start, stop: kernel(start, stop, rows, until, onto, *arguments), n, width, onto)
     return Swept(lam[0], lam[1], by_last, by_current, lams)
+
+
+def launches(plan: Plan, x: Sequence) -> bool:
+    """Whether `launch` can take the sequence `x` forward."""
+    return plan.solver.at_once and x.recurrent_a is None and has_triton(x.current_a)
+
+
+def launches_back(plan: Plan, tape: Tape, recurrent: Tensor | None) -> bool:
+    """Whether `launch_back` can take the sequence of `tape` back."""
+    return plan.exact and not plan.through and recurrent is None and has_triton(tape.v)
+
+
+def launch(plan: Plan, x: Sequence, tape: Tape, kept: bool) -> tuple[list[Tensor], list[Tensor]]:
+    """As `march`, of a layer without recurrence by one Triton kernel."""
+    steps, batch, width = x.current_a.shape
+    n, domains = batch * width, domain_count(len(x.constants))
+    i_a = x.current_a if plan.limits is None else plan.limits.clamp(x.current_a.detach())
+    until = None if x.lengths is None else x.lengths.repeat_interleave(width)
+    state = Membrane(x.v.reshape(n), x.p.reshape(domains, n), x.hold.reshape(n), x.step.reshape(n))
+    constants = x.constants.to(torch.float32)
+    if kept:
+        tape.i_a.copy_(i_a)
+        if tape.passing is not None and plan.limits is not None:
+            tape.passing.copy_(plan.limits.passing(x.current_a))
+        taken = Taken(
+            tape.fired.flatten(-2),
+            tape.seen.flatten(-2),
+            tape.lead.flatten(-2),
+            tape.free.flatten(-2),
+            None if tape.tangents is None else tape.tangents.flatten(-2),
+            None if tape.late is None else tape.late.flatten(-2),
+            tape.v.flatten(-2),
+            tape.p.flatten(-2),
+            i_a.new_empty(steps + 1, n) if tape.hold is None else tape.hold.flatten(-2),
+        )
+    else:
+        taken = room(i_a, steps, domains, n, False)
+    how = (plan.accuracy, plan.event, taken, plan.delayed, until)
+    take_sequence(plan.model, constants, state, i_a.reshape(steps, n), *how)
+    shown_v, shown_p = (taken.v[1:], taken.p[1:]) if plan.event else (taken.seen[:, 0], taken.seen[:, 1:])
+    weight = constants[group_of(WEIGHT, domains)].repeat(1, n // constants.shape[1])
+    crossing = crossing_ms(taken.spikes, taken.lead_ms, taken.hold[:-1] if plan.event else 0.0)
+    shown = [taken.spikes, shown_v, (weight * shown_p).sum(1), i_a.reshape(steps, n), crossing]
+    shown = [each.view(steps, batch, width).clone() for each in shown]
+    if x.lengths is not None:
+        over = (torch.arange(steps, device=i_a.device)[:, None] >= x.lengths)[..., None]
+        shown = [each.masked_fill(over, 0.0) for each in shown]
+    end = [taken.v[-1].view(batch, width), taken.p[-1].view(domains, batch, width), taken.hold[-1].view(batch, width)]
+    return shown, [*(each.clone() for each in end), x.step.clone()]
+
+
+def launch_back(plan: Plan, tape: Tape, given: Given, shown: Shown, lam_v: Tensor, lam_p: Tensor, keep: bool) -> Swept:
+    """As `sweep_back`, of a layer without recurrence through the tangents of `tape` by one Triton kernel."""
+    from bruno_spice.devices.ferroelectric.gpu.sequence import BLOCK, WARPS, sizes_of
+    from bruno_spice.devices.ferroelectric.gpu.sequence_back import SHAPES, adjoint_windows
+
+    assert tape.tangents is not None
+    steps, batch, width = tape.i_a.shape
+    n, domains = batch * width, len(lam_p)
+    lam = [each.clone(memory_format=torch.contiguous_format) for each in (lam_v, lam_p)]
+    new = lam_v.new_empty
+    by_current, lams = new(steps, batch, width), new(steps if keep else 0, 1 + domains, batch, width)
+    until = torch.full((batch,), steps, device=lam_v.device) if given.lengths is None else given.lengths
+    limits, late = plan.limits, tape.tangents if tape.late is None else tape.late
+    passing = by_current if tape.passing is None else tape.passing.to(torch.float32)
+    adjoint_windows[-(-n // BLOCK),](
+        given.constants.contiguous(), given.constants.shape[1], until.to(torch.int32).repeat_interleave(width),
+        tape.seen, tape.fired, tape.tangents, late, passing, *(each.expand(steps, batch, width).contiguous()
+        for each in shown), *lam, by_current, lams, n, steps, domains, plan.surrogate.slope,
+        0.0 if limits is None else limits.slope, EVENT=plan.event, CHARGE=plan.surrogate.on == "charge",
+        SHAPE=SHAPES.index(plan.surrogate.shape), LIMITS=limits is not None, KEEP=keep, **sizes_of(domains),
+        **WARPS,
+    )  # fmt: skip
+    return Swept(lam[0], lam[1], torch.zeros_like(lam_v), by_current, lams)
 
 
 def _share(work: Callable[[int, int], None], n: int, width: int, recurrent: Any) -> None:

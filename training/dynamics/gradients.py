@@ -35,8 +35,7 @@ from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.models.rows import WEIGHT, domain_count, group_of
 from bruno_spice.training.dynamics import unrolled
 from bruno_spice.training.dynamics.adjoint import sweep
-from bruno_spice.training.dynamics.at_once import goes_at_once, march
-from bruno_spice.training.dynamics.gpu import march as gpu
+from bruno_spice.training.dynamics.at_once import goes_at_once, launch, launches, march
 from bruno_spice.training.dynamics.laws import torch_laws
 from bruno_spice.training.dynamics.membrane import Membrane, Step
 from bruno_spice.training.dynamics.sequence import Plan, Result, Sequence, Tape, crossing_ms, weighted
@@ -54,7 +53,7 @@ class FusedSequence(torch.autograd.Function):
         x = Sequence(*inputs)
         dtype = plan.solver.dtype or x.current_a.dtype
         tape = Tape(x.current_a.new_empty, x.current_a.shape, len(x.p), dtype, differentiate, plan)
-        forward = march if goes_at_once(plan, x.current_a) else gpu.march if gpu.marches(plan, x) else step_by_step
+        forward = march if goes_at_once(plan, x.current_a) else launch if launches(plan, x) else step_by_step
         (*shown, crossing), state = forward(plan, x, tape, differentiate)
         out = [y.to(x.current_a.dtype) for y in state]
         passes = plan.through and plan.event
@@ -95,6 +94,7 @@ def step_by_step(plan: Plan, x: Sequence, tape: Tape, kept: bool) -> tuple[list[
         part = state if rows is None else [y[..., rows, :] for y in state]
         some = i_a if rows is None else i_a[rows]
         n, there = some.numel(), some.shape
+        held = part[2].clone() if plan.event else 0.0
         flat = Membrane(*(y.reshape(*y.shape[:-2], n) for y in part))
         if kept:
             tape.keep_state(t, *state[:3])
@@ -117,7 +117,6 @@ def step_by_step(plan: Plan, x: Sequence, tape: Tape, kept: bool) -> tuple[list[
         last[at], spikes[t, at] = fired, fired.to(spikes.dtype)
         voltage[t, at], current_a[t, at] = shown_v.to(voltage.dtype), some.to(voltage.dtype)
         polarization[t, at] = weighted(shown_p, weight).to(polarization.dtype)
-        held = part[2] if plan.event else 0.0
         crossing[t, at] = crossing_ms(fired, step.lead_ms.view(there), held).to(crossing.dtype)
         for whole, changed in zip(state, after, strict=True):
             whole[..., at, :] = changed

@@ -19,9 +19,8 @@ from torch import Tensor
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.ferroelectric.bound import compiled
 from bruno_spice.training.dynamics import unrolled
-from bruno_spice.training.dynamics.gpu import has_triton
 from bruno_spice.training.dynamics.laws import torch_laws
-from bruno_spice.training.dynamics.membrane import HAVE_KERNELS, Membrane, Solver, Step
+from bruno_spice.training.dynamics.membrane import HAVE_KERNELS, Membrane, Solver, Step, has_triton, take_step
 
 Array = NDArray[Any]
 FEWEST_PER_THREAD = 256
@@ -188,8 +187,6 @@ def logistic(
     """The logistic method: SIMD float32 on the CPU, a Triton kernel on CUDA devices, plain torch elsewhere; `accuracy`:
     `ferroelectric.paces`."""
     if has_triton(i_a):
-        from bruno_spice.training.dynamics.gpu.sequence import take_step
-
         return take_step(model, constants, state, i_a, accuracy, event, tangents)
     if i_a.device.type != "cpu" or i_a.dtype != torch.float32 or not HAVE_KERNELS:
         from bruno_spice.training.dynamics.logistic import logistic_torch

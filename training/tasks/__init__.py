@@ -28,7 +28,7 @@ TASKS: Registry[Callable[..., Task]] = Registry(
         "braille27": "bruno_spice.training.tasks.braille:load_braille27",
         "oxford": "bruno_spice.training.tasks.spikes.patterns:load",
         "pulses": "bruno_spice.training.tasks.own_example:load",
-        "delayed_match": "bruno_spice.training.tasks.delayed_match:load",
+        "delayed_match": "bruno_spice.training.tasks.spikes.delayed_match:load",
     },
     _function,
     "function",

@@ -7,29 +7,21 @@ as `training.dynamics.step_back` says it, which is the reference, macro step aft
 """
 
 # mypy: allow-untyped-defs
-from functools import partial
-
-import torch
 import triton
 import triton.language as tl
-from torch import Tensor
 
+from bruno_spice.devices.ferroelectric.gpu.numbers import tanh
 from bruno_spice.devices.models.rows import DOMAINS_FROM, P_RESET, V_PER_P, V_RESET, V_THRESHOLD, WEIGHT
-from bruno_spice.training.dynamics.gpu.numbers import tanh
-from bruno_spice.training.dynamics.gpu.sequence import BLOCK, WARPS, sizes_of
-from bruno_spice.training.dynamics.sequence import Plan, Tape
-from bruno_spice.training.dynamics.step_back import Given, Shown, Swept
-from bruno_spice.training.dynamics.surrogates import SHAPES
 
-SHAPE_NAMES = tuple(SHAPES)
-SUPERSPIKE, SQUARED, TANH, ARCTAN = (tl.constexpr(SHAPE_NAMES.index(each)) for each in (
-    "superspike", "superspike_squared", "tanh", "arctan"))  # fmt: skip
+SHAPES = ("superspike", "superspike_squared", "tanh", "arctan")
+"""Of surrogates (`training.dynamics.surrogates`)."""
+SUPERSPIKE, SQUARED, TANH = (tl.constexpr(n) for n in range(3))
 ROWS = tl.constexpr((V_THRESHOLD, V_RESET, V_PER_P, P_RESET, DOMAINS_FROM, WEIGHT))
 
 
 @triton.jit
 def shape_of(y, SHAPE: tl.constexpr):
-    """A surrogate's shape (`training.dynamics.surrogates.SHAPES`) at `y`."""
+    """A surrogate's shape of `SHAPES` at `y`."""
     if SHAPE == SUPERSPIKE:
         return 1.0 / (1.0 + tl.abs(y))
     elif SHAPE == SQUARED:
@@ -113,26 +105,3 @@ def adjoint_windows(
         tl.store(by_i + now * n + lane, tl.where(active, found, 0.0), mask=there)
     tl.store(lam_v + lane, now_v, mask=there)
     tl.store(lam_p + domain * n + lane, now_p, mask=there & counts)
-
-
-def sweep_back(plan: Plan, tape: Tape, given: Given, shown: Shown, lam_v: Tensor, lam_p: Tensor, keep: bool) -> Swept:
-    """`training.dynamics.step_back.Swept` of a sequence without recurrence from the adjoints of V (B, N) and p
-    (K, B, N) at its end, through the tangents of `tape`."""
-    assert tape.tangents is not None
-    steps, batch, width = tape.i_a.shape
-    n, domains = batch * width, len(lam_p)
-    lam = [each.clone(memory_format=torch.contiguous_format) for each in (lam_v, lam_p)]
-    new = partial(torch.empty, dtype=torch.float32, device=lam_v.device)
-    by_current, lams = new(steps, batch, width), new(steps if keep else 0, 1 + domains, batch, width)
-    until = torch.full((batch,), steps, device=lam_v.device) if given.lengths is None else given.lengths
-    limits, late = plan.limits, tape.tangents if tape.late is None else tape.late
-    passing = by_current if tape.passing is None else tape.passing.to(torch.float32)
-    adjoint_windows[triton.cdiv(n, BLOCK),](
-        given.constants.contiguous(), given.constants.shape[1], until.to(torch.int32).repeat_interleave(width),
-        tape.seen, tape.fired, tape.tangents, late, passing, *(each.expand(steps, batch, width).contiguous()
-        for each in shown), *lam, by_current, lams, n, steps, domains, plan.surrogate.slope,
-        0.0 if limits is None else limits.slope, EVENT=plan.event, CHARGE=plan.surrogate.on == "charge",
-        SHAPE=SHAPE_NAMES.index(plan.surrogate.shape), LIMITS=limits is not None, KEEP=keep, **sizes_of(domains),
-        **WARPS,
-    )  # fmt: skip
-    return Swept(lam[0], lam[1], torch.zeros_like(lam_v), by_current, lams)

@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 import triton.language as tl
 
+from bruno_spice.devices.ferroelectric.gpu.numbers import expm1, law, log1p, template
 from bruno_spice.devices.ferroelectric.paces import FADED_E_FOLDS
-from bruno_spice.training.dynamics.gpu.numbers import expm1, law, log1p, template
-from bruno_spice.training.dynamics.logistic import FAR_ABOVE, SMALLEST_FLOW
 
-__all__ = ["FADED_E_FOLDS", "FAR_ABOVE", "SMALLEST_FLOW"]
+__all__ = ["FADED_E_FOLDS"]
+
+SMALLEST_FLOW = 1e-18
+FAR_ABOVE = 20.0
 
 
 class Substep(NamedTuple):

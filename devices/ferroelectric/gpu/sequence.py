@@ -1,29 +1,21 @@
 """A sequence of macro steps in one launch: a block of neurons goes through all of them with its state in registers.
 
-    state (t) -> substeps of `training.dynamics.gpu.substep` -> state (t + 1), spikes, what the surrogate sees, tangents
+    state (t) -> substeps (`devices.ferroelectric.gpu.substep`) -> state (t + 1), spikes, tangents
 
-Neurons differ in how many substeps their current asks for (`devices.ferroelectric.paces`); a block goes on until its
-last neuron is through, the others take substeps of no length. The reference is `training.dynamics.logistic`, whose
-results these are to rounding. Without a GPU, Triton's interpreter (``TRITON_INTERPRET=1``) runs the same text.
+Arrays are flat over n neurons, float32; time comes first; `constants` (R, m): neuron j has column j % m. Neurons differ
+in how many substeps their current asks for (`devices.ferroelectric.paces`); a block goes on until its last neuron is
+through, the others take substeps of no length. The reference is `training.dynamics.logistic`, whose results these are
+to rounding. Without a GPU, Triton's interpreter (``TRITON_INTERPRET=1``) runs the same text.
 """
 
 # mypy: allow-untyped-defs
-from functools import partial
-from typing import Any, NamedTuple
-
-import torch
 import triton
 import triton.language as tl
-from torch import Tensor
 
-from bruno_spice.devices.models.rows import domain_count
-from bruno_spice.training.dynamics.gpu.numbers import bound, law, load_row, pace_factor, template
-from bruno_spice.training.dynamics.gpu.substep import carry, crossing, flow_v, substep, total
-from bruno_spice.training.dynamics.logistic import FROZEN_MS
-from bruno_spice.training.dynamics.membrane import Membrane, Step
+from bruno_spice.devices.ferroelectric.gpu.numbers import law, load_row, pace_factor, template
+from bruno_spice.devices.ferroelectric.gpu.substep import carry, crossing, flow_v, substep, total
 
-__all__ = ["FROZEN_MS", "MACRO_MS", "Taken", "take_sequence", "take_step"]
-
+FROZEN_MS = 1e9
 MACRO_MS = 1.0
 BLOCK = 32
 """Neurons a program."""
@@ -170,74 +162,6 @@ def store_tangents(tangents, now, by_v, s, columns, k, lane, n, domains, mask):
     tl.store(rows, s, mask=counts[None, :, :] & (k[:, None, :] < domains))
 
 
-class Taken(NamedTuple):
-    """A sequence taken: fields of `training.dynamics.membrane.Step` with a time in front, and the states between."""
-
-    spikes: Tensor
-    seen: Tensor
-    lead_ms: Tensor
-    free_ms: Tensor
-    tangents: Tensor | None
-    late: Tensor | None
-    v: Tensor
-    """(T + 1, n)."""
-    p: Tensor
-    """(T + 1, K, n)."""
-    hold: Tensor
-    """(T + 1, n)."""
-
-
-def room(like: Tensor, steps: int, domains: int, n: int, tangents: bool) -> Taken:
-    """Where a sequence is to be written, on the device of `like`."""
-    new = partial(torch.empty, dtype=torch.float32, device=like.device)
-    exact, late = None, None
-    if tangents:
-        exact, late = new(steps, 1 + domains, 2 + domains, n), new(steps, 2 + domains, n)
-    between = (new(steps + 1, n), new(steps + 1, domains, n), new(steps + 1, n))
-    return Taken(new(steps, n), new(steps, 1 + domains, n), new(steps, n), new(steps, n), exact, late, *between)
-
-
-def take_sequence(
-    model: Any,
-    constants: Tensor,
-    state: Membrane,
-    i_a: Tensor,
-    accuracy: float,
-    event: bool,
-    out: Taken,
-    delayed: bool = False,
-    until: Tensor | None = None,
-) -> None:
-    """`i_a` (T, n) from `state`, which stays as it is, written to `out`; `constants` (R, m), neuron j takes column
-    j % m and the first `until[j]` macro steps (all of them), behind which is zero what is no state."""
-    steps, n = i_a.shape
-    domains = domain_count(len(constants))
-    out.v[0], out.p[0], out.hold[0] = state.v, state.p, state.hold
-    for each in out[:6]:
-        if each is not None and (until is not None or each is out.late):
-            each.zero_()
-    last = torch.full((n,), steps, device=i_a.device) if until is None else until
-    matrix, late = out.v if out.tangents is None else out.tangents, out.v if out.late is None else out.late
-    arrays = [out.v, out.p, out.hold, i_a.contiguous(), *out[:4], matrix, late]
-    kernel = bound(sequence_windows, model)
-    kernel[triton.cdiv(n, BLOCK),](
-        constants.contiguous(), constants.shape[1], last.to(torch.int32), *arrays, n, steps, float(accuracy), domains,
-        EVENT=event, DELAYED=delayed, TANGENTS=out.tangents is not None, ONE_DOMAIN=domains == 1, **sizes_of(domains),
-        **WARPS,
-    )  # fmt: skip
-
-
 def sizes_of(domains: int) -> dict[str, int]:
     """The powers of two that domains and columns of tangents are filled up to, and neurons a program."""
     return {"KP": triton.next_power_of_2(domains), "CP": triton.next_power_of_2(2 + domains), "LANES": BLOCK}
-
-
-def take_step(
-    model: Any, constants: Tensor, state: Membrane, i_a: Tensor, accuracy: float, event: bool, tangents: bool
-) -> Step:
-    """One macro step under `i_a` (n,), as `training.dynamics.logistic.logistic_torch` takes it; changes `state`."""
-    taken = room(i_a, 1, len(state.p), i_a.numel(), tangents)
-    take_sequence(model, constants, state, i_a[None], accuracy, event, taken)
-    state.v, state.p, state.hold = taken.v[1], taken.p[1], taken.hold[1]
-    exact, late = (None if each is None else each[0] for each in (taken.tangents, taken.late))
-    return Step(taken.spikes[0], taken.seen[0], taken.lead_ms[0], taken.free_ms[0], exact, late)

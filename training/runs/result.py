@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from bruno_spice.training.memory import peak_bytes
+from bruno_spice.training.memory import peak_memory_bytes
 from bruno_spice.training.networks.config import RunConfig
 from bruno_spice.training.networks.network import AnyNetwork
 from bruno_spice.training.progress import Reporter
@@ -12,11 +12,6 @@ from bruno_spice.training.runs.checkpoint import Progress
 from bruno_spice.training.runs.evaluation import score_part
 from bruno_spice.training.runs.folder import Cards, RunFolder, versions
 from bruno_spice.training.tasks import Task
-
-
-def peak_memory_bytes(device: torch.device) -> int:
-    """The most memory of this run in this process: allocated on a CUDA device, else resident."""
-    return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else peak_bytes()
 
 
 def result_of(

@@ -51,7 +51,6 @@ from bruno_spice.devices.ferroelectric.lanes.rows import (
     LEAK_BEFORE,
     LEAK_NOW,
     LEFT,
-    MAX_DOMAINS,
     MEAN,
     MOVED,
     OVER,
@@ -84,7 +83,7 @@ from bruno_spice.devices.ferroelectric.simd.macro_step import (
     length,
     load_constants,
     load_state,
-    sort_neurons,
+    sort_by_pace,
 )
 from bruno_spice.devices.ferroelectric.simd.membrane_back import (
     derived_back,
@@ -100,7 +99,6 @@ from bruno_spice.devices.ferroelectric.simd.substep import (
     begin_substep,
     correct,
     distribute,
-    find_moving,
     freeze,
     leak_at_start,
     rates_at_start,
@@ -149,7 +147,6 @@ KEPT_GROUPS = len(OF_START) + len(OF_FIRST) + len(OF_LAST) + len(OF_CROSSED)
 @template(simd=True)
 def go_and_keep(w, s, kept, crossings, domains, substeps, inhibited, event):
     """As `simd.macro_step.take_substeps`, and what each substep was in `kept`; `crossings`: whether any lane fired."""
-    on = np.empty(MAX_DOMAINS, np.int64)
     leak_at_start(w, domains)
     size = (KEPT_ROWS + KEPT_GROUPS * domains) * BLOCK
     for step in range(substeps):
@@ -158,20 +155,19 @@ def go_and_keep(w, s, kept, crossings, domains, substeps, inhibited, event):
         if law.TERMINAL:
             at_membrane(w, domains)
         begin_substep(w, F(length(step, substeps)), inhibited)
-        count = find_moving(w, s, domains, on, True, False)
-        rates_at_start(w, on, count)
+        rates_at_start(w, domains)
         take(w)
         at = keep(w, kept, at, FIRST)
         at = keep_domains(w, kept, at, OF_FIRST, domains)
-        correct(w, on, count)
+        correct(w, domains)
         take(w)
         at = keep(w, kept, at, SECOND)
-        distribute(w, domains, on, count)
+        distribute(w, domains)
         at = keep(w, kept, at, LAST)
         at = keep_domains(w, kept, at, OF_LAST, domains)
-        fired = advance(w, on, count)
-        crossings[step] = fired > 0
-        if fired > 0:
+        fired = advance(w, domains)
+        crossings[step] = fired > ZERO
+        if fired > ZERO:
             flow(w, domains)
             if event:
                 reset_fired(w, s, domains, False)
@@ -351,7 +347,7 @@ def constants_windows(
     crossings = np.empty(most, np.bool_)
     fresh = True
     for tile in range(start, stop, TILE):
-        sort_neurons(order, ends, constants, v, p, hold, i_a, tile, min(tile + TILE, stop), np.empty(0, np.int64), 0)
+        sort_by_pace(order, ends, constants, i_a, tile, min(tile + TILE, stop), np.empty(0, np.int64), 0)
         first = 0
         for k in range(len(PACES)):
             while first < ends[k]:

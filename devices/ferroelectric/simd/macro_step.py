@@ -1,7 +1,6 @@
 """FeLIF over one macro step for many neurons: blocks through the SIMD substeps of `devices.ferroelectric.simd.substep`.
 
-Neurons of one pace (`devices.ferroelectric.paces`) go through together, sorted by phase within tiles that fit into the
-cache: so that in most blocks few domains switch at a time, and all lanes are held together.
+Neurons of one pace (`devices.ferroelectric.paces`) go through together, sorted within tiles that fit into the cache.
 
 Same arrays as `devices.ferroelectric.scalar.windows`, in float32, `constants` as (R, m): neuron j has column j
 % m.
@@ -21,7 +20,6 @@ from bruno_spice.devices.ferroelectric.lanes.rows import (
     HOLD,
     I_IN,
     LEAD,
-    MAX_DOMAINS,
     MEAN,
     OFFSET,
     SEEN_P,
@@ -39,7 +37,7 @@ from bruno_spice.devices.ferroelectric.lanes.rows import (
     P,
     V,
 )
-from bruno_spice.devices.ferroelectric.lanes.vector_math import ONE, ZERO, F, exp, larger, smaller
+from bruno_spice.devices.ferroelectric.lanes.vector_math import ONE, ZERO, F, exp, larger
 from bruno_spice.devices.ferroelectric.paces import INHIBITED, PACES, pace, substep_count, substep_ms
 from bruno_spice.devices.ferroelectric.simd.substep import (
     advance,
@@ -47,13 +45,11 @@ from bruno_spice.devices.ferroelectric.simd.substep import (
     begin_substep,
     correct,
     distribute,
-    find_moving,
     freeze,
     leak_at_start,
     rates_at_start,
     reset_fired,
     take,
-    wait,
 )
 from bruno_spice.devices.ferroelectric.simd.tangents import carry_tangents, move_crossing
 from bruno_spice.devices.models.rows import (
@@ -67,14 +63,10 @@ from bruno_spice.devices.models.rows import (
     V_RESET,
     V_THRESHOLD,
 )
-from bruno_spice.devices.models.rows import WEIGHT as WEIGHT_GROUP
 
 TILE = 8192
-PHASES, FURTHEST = 64, F(1.5)
-"""Bins of the phase, which runs from 1 after a reset through 0 at a spike to -FURTHEST."""
-ENDED = -1
-"""In the place of a bin: of a neuron whose sequence is over."""
-HALF = F(0.5)
+ENDED = 255
+"""In the place of a pace: of a neuron whose sequence is over."""
 length, pace_of, count_of = inlined(substep_ms), inlined(pace), inlined(substep_count)
 
 
@@ -191,79 +183,48 @@ def store_tangents(w, s, tangents, late, domains, event, lanes, count):
 
 
 @kernel(fastmath=FAST_MATH)
-def find_phases(phases, constants, v, p, hold, i_a, start):
-    """`phases` (n,) = where neurons start <= j < start + n stand in the middle of the macro step, as charge missing to
-    the spike over that of a whole interval: neurons of one phase switch, cross and are held together."""
-    domains, width = p.shape[0], constants.shape[1]
-    weight_at = DOMAINS_FROM + WEIGHT_GROUP * domains
-    for n in range(len(phases)):
-        j, c = start + n, (start + n) % width
-        phases[n] = constants[V_THRESHOLD, c] - v[j] - constants[DRIVE, c] * i_a[j] * larger(HALF - hold[j], ZERO)
-    for k in range(domains):
-        for n in range(len(phases)):
-            j, c = start + n, (start + n) % width
-            phases[n] += constants[V_PER_P, c] * constants[weight_at + k, c] * (ONE - p[k, j])
-    for n in range(len(phases)):
-        c = (start + n) % width
-        turned = constants[V_PER_P, c] * (ONE - constants[P_RESET, c])
-        phases[n] /= constants[V_THRESHOLD, c] - constants[V_RESET, c] + turned
-
-
-@kernel(fastmath=FAST_MATH)
-def sort_neurons(order, ends, constants, v, p, hold, i_a, start, stop, until, t):
-    """`order` = the neurons start <= j < stop whose `until`[j] is beyond `t` (all, where it is empty), pace after pace,
-    and by phase within each; those of pace k end before `ends`[k]."""
+def sort_by_pace(order, ends, constants, i_a, start, stop, until, t):
+    """`order` = the neurons start <= j < stop whose `until`[j] is beyond `t` (all, where it is empty), pace after pace;
+    those of pace k end before `ends`[k]."""
     width = constants.shape[1]
-    phases = np.empty(stop - start, np.float32)
-    find_phases(phases, constants, v, p, hold, i_a, start)
-    bins = np.empty(stop - start, np.int64)
-    counts = np.zeros(len(PACES) * PHASES, np.int64)
+    paces = np.empty(stop - start, np.uint8)
+    ends[:] = 0
     for j in range(start, stop):
         k = pace_of(i_a[j] * constants[DRIVE, j % width])
-        part = smaller(larger((phases[j - start] + FURTHEST) / (ONE + FURTHEST), ZERO), F(0.999))
-        there = np.int64(k) * PHASES + np.int64(part * PHASES) if until.size == 0 or until[j] > t else ENDED
-        bins[j - start] = there
-        if there != ENDED:
-            counts[there] += 1
+        k = k if until.size == 0 or until[j] > t else ENDED
+        paces[j - start] = k
+        if k != ENDED:
+            ends[k] += 1
+    at = np.empty_like(ends)
     total = 0
-    for each in range(counts.size):
-        count = counts[each]
-        counts[each] = total
-        total += count
-        ends[each // PHASES] = total
+    for k in range(ends.size):
+        at[k] = total
+        total += ends[k]
+        ends[k] = total
     for j in range(start, stop):
-        there = bins[j - start]
-        if there != ENDED:
-            order[counts[there]] = j
-            counts[there] += 1
+        k = paces[j - start]
+        if k != ENDED:
+            order[at[k]] = j
+            at[k] += 1
 
 
 @template(simd=True)
 def take_substeps(w, s, domains, substeps, inhibited, event, with_tangents):
-    """A block from the start of a macro step to its end; a substep in which all lanes are held changes nothing else."""
-    on = np.empty(MAX_DOMAINS, np.int64)
-    stood = True
+    """A block from the start of a macro step to its end."""
+    leak_at_start(w, domains)
     for step in range(substeps):
-        h = F(length(step, substeps))
-        if wait(w, h) == 0:
-            stood = True
-            continue
-        if stood:
-            leak_at_start(w, domains)
-            stood = False
         if law.TERMINAL:
             at_membrane(w, domains)
-        begin_substep(w, h, inhibited)
-        count = find_moving(w, s, domains, on, False, with_tangents)
-        rates_at_start(w, on, count)
+        begin_substep(w, F(length(step, substeps)), inhibited)
+        rates_at_start(w, domains)
         take(w)
-        correct(w, on, count)
+        correct(w, domains)
         take(w)
-        distribute(w, domains, on, count)
-        fired = advance(w, on, count)
+        distribute(w, domains)
+        fired = advance(w, domains)
         if with_tangents:
-            carry_tangents(w, s, domains, on, count)
-        if fired > 0:
+            carry_tangents(w, s, domains)
+        if fired > ZERO:
             if event:
                 if with_tangents:
                     move_crossing(w, s, domains)
@@ -307,6 +268,6 @@ def logistic_windows(
     order, ends = np.empty(TILE, np.uint64), np.empty(len(PACES), np.int64)
     lanes = np.empty(BLOCK, np.uint64)
     for tile in range(start, stop, TILE):
-        sort_neurons(order, ends, constants, v, p, hold, i_a, tile, min(tile + TILE, stop), np.empty(0, np.int64), 0)
+        sort_by_pace(order, ends, constants, i_a, tile, min(tile + TILE, stop), np.empty(0, np.int64), 0)
         step = (spikes, accuracy, event, seen, lead_ms, free_ms, tangents, late)
         macro_step(w, s, order, ends, lanes, tile == start, constants, v, p, hold, i_a, *step)

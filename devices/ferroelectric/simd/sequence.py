@@ -16,7 +16,7 @@ from bruno_spice.devices.ferroelectric.bound import template
 from bruno_spice.devices.ferroelectric.lanes.rows import BLOCK, TANGENTS_SIZE, WORK_SIZE
 from bruno_spice.devices.ferroelectric.lanes.vector_math import ONE, ZERO
 from bruno_spice.devices.ferroelectric.paces import PACES
-from bruno_spice.devices.ferroelectric.simd.macro_step import macro_step, sort_neurons
+from bruno_spice.devices.ferroelectric.simd.macro_step import macro_step, sort_by_pace
 from bruno_spice.devices.models.rows import DOMAINS_FROM, WEIGHT
 
 
@@ -118,7 +118,7 @@ def logistic_sequence(
             hold_kept[t, start:stop] = hold[start:stop]
         for j in range(start, stop):
             crossing[t, j] = hold[j] if event else ZERO
-        sort_neurons(order, ends, constants, v, p, hold, i_a, start, stop, until, t)
+        sort_by_pace(order, ends, constants, i_a, start, stop, until, t)
         out = (fired[row], accuracy, event, seen[row], lead[row], free[row], tangents[row], late[row])
         macro_step(w, s, order, ends, lanes, t == 0, constants, v, p, hold, i_a, *out)
         for j in range(start, stop):

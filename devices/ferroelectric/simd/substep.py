@@ -24,7 +24,6 @@ Rows of the working array `w`: `devices.ferroelectric.lanes.rows`. What a model 
 """
 
 # mypy: allow-untyped-defs
-import numpy as np
 
 from bruno_spice.devices.ferroelectric.bound import law, template
 from bruno_spice.devices.ferroelectric.lanes.rows import (
@@ -44,7 +43,6 @@ from bruno_spice.devices.ferroelectric.lanes.rows import (
     HOLD,
     I_IN,
     INDEX_MASK,
-    KEPT,
     LAM,
     LEAD,
     LEAK_NOW,
@@ -110,12 +108,6 @@ FROZEN_MS = F(1e9)
 TINY = F(1e-20)
 ZERO, ONE, HALF, TWO = F(0.0), F(1.0), F(0.5), F(2.0)
 LEAST_LEFT = F(1e-9)
-STANDS = F(2.5e-7)
-"""A domain with less than this left to switch stands: four roundings of p."""
-JUST_LEFT = F(1.1e-9)
-"""The least that is left of one that does not stand."""
-FORGOTTEN, TYPICAL_A = F(3e-6), F(1e-8)
-"""Of the tangents of a p_k, by V, p and a current in units of the second."""
 SMALLEST_FLOW = F(1e-18)
 E_FOLDS = F(FADED_E_FOLDS)
 
@@ -142,18 +134,6 @@ def leak_at_start(w, domains):
     for j in range(BLOCK):
         v = w[AT_V + j] if law.TERMINAL else w[V + j]
         w[LEAK_NOW + j] = w[DRIVE * BLOCK + j] * law.leak(v, w, 0, j)
-
-
-@template(simd=True)
-def wait(w, h):
-    """How many lanes are not held for all of the step `h`; where there is none, what is left of the holds shrinks."""
-    free = np.int32(0)
-    for j in range(BLOCK):
-        free += np.int32(1) if w[HOLD + j] < h else np.int32(0)
-    if free == 0:
-        for j in range(BLOCK):
-            w[HOLD + j] -= h
-    return free
 
 
 @template(simd=True)
@@ -197,85 +177,53 @@ def inhibit(w):
 
 
 @template(simd=True)
-def find_moving(w, s, domains, on, every, with_tangents):
-    """FIELD = E; per domain SIGN and LEFT = D. Returns how many domains switch in any lane, or `every` one, the offsets
-    of their rows in `on`.
-
-    A domain stands where nothing is left to switch, nor of what its tangents remember, and while its neuron is held:
-    its LEFT is then LEAST_LEFT, and it takes no part.
-    """
+def rates_at_start(w, domains):
+    """FIELD = E; per domain SIGN, LEFT = D, LN_RATE_NOW, RATE, LAM; RATE_SUM = y and the SLOPE and DEPLETION of L."""
     for j in range(BLOCK):
         w[FIELD + j] = w[K_CAP * BLOCK + j] * w[V + j]
-    for k in range(domains):
-        row = domain_row(k)
-        for j in range(BLOCK):
-            w[FIELD + j] -= w[K_POL * BLOCK + j] * w[WEIGHT + row + j] * w[P + row + j]
-    count = 0
-    for k in range(domains):
-        row = domain_row(k)
-        for j in range(BLOCK):
-            w[KEPT + row + j] = ZERO
-        if with_tangents:
-            for column in range(2 + domains):
-                at = (column * COLUMN + BLOCK + row) & INDEX_MASK
-                unit = TYPICAL_A if column == 1 + domains else ONE
-                for j in range(BLOCK):
-                    w[KEPT + row + j] = larger(w[KEPT + row + j], unit * abs(s[at + j]))
-        moving = np.int32(0)
-        for j in range(BLOCK):
-            field = w[FIELD + j] - w[OFFSET + row + j]
-            sign = ONE if field >= ZERO else -ONE
-            size = larger(law.softened(abs(field), w, row, j), w[SMALLEST + row + j])
-            left = ONE - sign * w[P + row + j] - law.back(size, w, row, j)
-            moves = ((left > STANDS) | (w[KEPT + row + j] > FORGOTTEN)) & (w[H + j] > ZERO)
-            w[SIGN + row + j] = sign
-            w[LEFT + row + j] = larger(left, JUST_LEFT) if moves else LEAST_LEFT
-            moving += np.int32(1) if moves else np.int32(0)
-        if every or moving > 0:
-            on[count] = row
-            count += 1
-    return count
-
-
-@template(simd=True)
-def rates_at_start(w, on, count):
-    """Per domain that is `on` LN_RATE_NOW, RATE, LAM; RATE_SUM = y and the SLOPE and DEPLETION of L."""
-    for j in range(BLOCK):
         w[RATE_SUM + j] = ZERO
         w[SLOPE + j] = ZERO
         w[DEPLETION + j] = ZERO
         w[AVAILABLE + j] = ZERO
         w[TAKEN + j] = ZERO
         w[MEAN + j] = w[K_CAP * BLOCK + j] * (w[DRIVEN + j] - w[LEAK_NOW + j] * w[H + j])
-    for a in range(count):
-        row = on[a] & INDEX_MASK
+    for k in range(domains):
+        row = domain_row(k)
         for j in range(BLOCK):
-            sign, left = w[SIGN + row + j], w[LEFT + row + j]
-            bare = law.softened(abs(w[FIELD + j] - w[OFFSET + row + j]), w, row, j)
+            w[FIELD + j] -= w[K_POL * BLOCK + j] * w[WEIGHT + row + j] * w[P + row + j]
+    for k in range(domains):
+        row = domain_row(k)
+        for j in range(BLOCK):
+            field = w[FIELD + j] - w[OFFSET + row + j]
+            sign = ONE if field >= ZERO else -ONE
+            bare = law.softened(abs(field), w, row, j)
             size = larger(bare, w[SMALLEST + row + j])
             rise = sign * w[MEAN + j]
             ahead = larger(bare + rise, w[SMALLEST + row + j])
             rises = rise > F(1e-3) * size
+            left = larger(ONE - sign * w[P + row + j] - law.back(size, w, row, j), LEAST_LEFT)
             ln_rate = law.ln_rate(size, w, row, j)
             rate = exp(ln_rate)
             bent = law.chord(size, ahead, w, row, j) * (ahead - size) / (rise if rises else ONE)
-            taken = w[TAKES + row + j] * left * rate if left > LEAST_LEFT else ZERO
+            taken = w[TAKES + row + j] * left * rate
+            w[SIGN + row + j] = sign
+            w[LEFT + row + j] = left
             w[LN_RATE_NOW + row + j] = ln_rate
             w[RATE + row + j] = rate
             w[LAM + row + j] = law.steepness(size, w, row, j) * (bent if rises else ONE)
             w[TAKEN + j] += sign * taken
             w[MOVED + row + j] = taken
-    for a in range(count):
-        row = on[a] & INDEX_MASK
+    for k in range(domains):
+        row = domain_row(k)
         for j in range(BLOCK):
-            sign, left = w[SIGN + row + j], w[LEFT + row + j]
-            majority = ONE if (sign * w[TAKEN + j] >= ZERO) & (left > LEAST_LEFT) else ZERO
+            sign = w[SIGN + row + j]
+            majority = ONE if sign * w[TAKEN + j] >= ZERO else ZERO
             taken = majority * w[MOVED + row + j]
             w[WITH + row + j] = majority
             w[RATE_SUM + j] += sign * taken
             w[SLOPE + j] += taken * w[LAM + row + j]
             w[DEPLETION + j] += taken * w[RATE + row + j]
-            w[AVAILABLE + j] += majority * w[TAKES + row + j] * left
+            w[AVAILABLE + j] += majority * w[TAKES + row + j] * w[LEFT + row + j]
     for j in range(BLOCK):
         per_y = ONE / larger(abs(w[RATE_SUM + j]), SMALLEST_FLOW)
         w[SLOPE + j] *= per_y
@@ -298,7 +246,7 @@ def take(w):
 
 
 @template(simd=True)
-def correct(w, on, count):
+def correct(w, domains):
     """Leak at the middle of the substep; secant LAM, SLOPE and DEPLETION from the predicted end."""
     for j in range(BLOCK):
         v, drive = w[V + j] + HALF * (w[DRIVEN + j] - w[V_PER_FIELD + j] * w[TAKEN + j]), w[DRIVE * BLOCK + j]
@@ -316,8 +264,8 @@ def correct(w, on, count):
         w[PART + j] = ZERO
         w[SLOPE + j] = ZERO
         w[DEPLETION + j] = ZERO
-    for a in range(count):
-        row = on[a] & INDEX_MASK
+    for k in range(domains):
+        row = domain_row(k)
         for j in range(BLOCK):
             sign, smallest = w[SIGN + row + j], w[SMALLEST + row + j]
             field = sign * (w[FIELD + j] - w[OFFSET + row + j])
@@ -334,8 +282,8 @@ def correct(w, on, count):
             w[LAM + row + j] = larger(secant if far else law.steepness(end, w, row, j), ONE)
             w[RATE_END + row + j] = mean
             w[PART + j] += sign * w[WITH + row + j] * w[TAKES + row + j] * w[LEFT + row + j] * mean
-    for a in range(count):
-        row = on[a] & INDEX_MASK
+    for k in range(domains):
+        row = domain_row(k)
         for j in range(BLOCK):
             takes, left = w[TAKES + row + j], w[LEFT + row + j]
             share = w[RATE_END + row + j] / larger(abs(w[PART + j]), SMALLEST_FLOW)
@@ -346,10 +294,10 @@ def correct(w, on, count):
 
 
 @template(simd=True)
-def distribute(w, domains, on, count):
+def distribute(w, domains):
     """MOVED = what each domain switches, as a positive number; HALF_FLOW = its effect on V."""
     if domains == 1:
-        for j in range(BLOCK * count):
+        for j in range(BLOCK):
             w[MOVED + j] = smaller(abs(w[TAKEN + j]) / w[TAKES + j], w[LEFT + j])
             w[HALF_FLOW + j] = w[V_PER_P * BLOCK + j] * w[WEIGHT + j] * w[SIGN + j] * w[MOVED + j]
         return
@@ -360,29 +308,29 @@ def distribute(w, domains, on, count):
         w[MEAN + j] = spent * available / larger(abs(w[PART + j]), SMALLEST_FLOW)
         w[PART + j] = ZERO
         w[HALF_FLOW + j] = ZERO
-    for a in range(count):
-        row = on[a] & INDEX_MASK
+    for k in range(domains):
+        row = domain_row(k)
         for j in range(BLOCK):
             gone = larger(-exp2_minus_1(-w[RATE_END + row + j] * w[MEAN + j]), ZERO)
             moved = w[LEFT + row + j] * gone
             w[MOVED + row + j] = moved
             w[PART + j] += w[SIGN + row + j] * w[WITH + row + j] * w[TAKES + row + j] * moved
-    for a in range(count):
-        row = on[a] & INDEX_MASK
+    for k in range(domains):
+        row = domain_row(k)
         for j in range(BLOCK):
             scale = abs(w[TAKEN + j]) / larger(abs(w[PART + j]), SMALLEST_FLOW)
             left = w[LEFT + row + j]
-            alone = left * smaller(HALF * w[RATE_END + row + j] * w[H + j], ONE) if left > LEAST_LEFT else ZERO
+            alone = left * smaller(HALF * w[RATE_END + row + j] * w[H + j], ONE)
             moved = smaller(w[MOVED + row + j] * scale, left) if w[WITH + row + j] > ZERO else alone
             w[MOVED + row + j] = moved
             w[HALF_FLOW + j] += w[V_PER_P * BLOCK + j] * w[WEIGHT + row + j] * w[SIGN + row + j] * moved
 
 
 @template(simd=True)
-def advance(w, on, count):
+def advance(w, domains):
     """V and p at the end of the substep or at the crossing; FRACTION of the substep that took place, FIRED. Returns how
     many."""
-    crossed = np.int32(0)
+    count = ZERO
     for j in range(BLOCK):
         step = w[H + j]
         moved = w[DRIVEN + j] - w[LEAK_NOW + j] * step - w[HALF_FLOW + j]
@@ -390,22 +338,23 @@ def advance(w, on, count):
         w[MOVED_V + j] = moved
         w[FRACTION + j] = ONE
         w[FIRED + j] = ONE if fired else ZERO
-        crossed += np.int32(1) if fired else np.int32(0)
-    if crossed > 0:
-        cross(w, on, count)
+    for j in range(BLOCK):
+        count += w[FIRED + j]
+    if count > ZERO:
+        cross(w, domains)
     for j in range(BLOCK):
         threshold, v_new = w[V_THRESHOLD * BLOCK + j], w[V + j] + w[MOVED_V + j]
         w[V + j] = threshold if w[FIRED + j] > ZERO else v_new
         w[FREE + j] += w[FRACTION + j] * w[H + j]
-    for a in range(count):
-        row = on[a] & INDEX_MASK
+    for k in range(domains):
+        row = domain_row(k)
         for j in range(BLOCK):
             w[P + row + j] += w[SIGN + row + j] * w[MOVED + row + j]
-    return crossed
+    return count
 
 
 @template(simd=True)
-def cross(w, on, count):
+def cross(w, domains):
     """FRACTION of the substep up to the crossing, and what MOVED until then.
 
     What switches goes evenly, or comes to its end before V runs on to the threshold. The tail of a domain obeys, with
@@ -420,8 +369,8 @@ def cross(w, on, count):
         even = (w[V_THRESHOLD * BLOCK + j] - w[V + j]) / (moved if fired else ONE)
         w[FRACTION + j] = even if fired else ONE
         w[DEPLETION + j] = w[H + j] / (w[K_CAP * BLOCK + j] * w[AVAILABLE + j])
-    for a in range(count):
-        row = on[a] & INDEX_MASK
+    for k in range(domains):
+        row = domain_row(k)
         for j in range(BLOCK):
             kappa = smaller(larger(w[TAIL_FIELD + row + j] * w[DEPLETION + j], F(1e-6)), F(40.0)) * LOG2_E
             grown = exp2_minus_1(kappa)
@@ -434,8 +383,8 @@ def cross(w, on, count):
         part = (w[V_THRESHOLD * BLOCK + j] - w[V + j] + w[MEAN + j]) / w[AVAILABLE + j]
         part = smaller(larger(larger(part, w[FRACTION + j]), ZERO), ONE)
         w[FRACTION + j] = part if w[FIRED + j] > ZERO else ONE
-    for a in range(count):
-        row = on[a] & INDEX_MASK
+    for k in range(domains):
+        row = domain_row(k)
         for j in range(BLOCK):
             w[MOVED + row + j] *= larger(w[FRACTION + j], w[OVER + row + j])
 

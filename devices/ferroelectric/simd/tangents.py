@@ -43,7 +43,7 @@ from bruno_spice.devices.ferroelectric.lanes.rows import (
     WHOLE,
     domain_row,
 )
-from bruno_spice.devices.ferroelectric.lanes.vector_math import LN_2, LOG2_E, ONE, TWO, ZERO, F, exp2, larger, log2
+from bruno_spice.devices.ferroelectric.lanes.vector_math import LN_2, LOG2_E, ONE, ZERO, F, exp2, larger, log2
 from bruno_spice.devices.ferroelectric.simd.flow import flow
 from bruno_spice.devices.models.rows import DRIVE, K_CAP, V_PER_P
 
@@ -51,13 +51,13 @@ HALF = F(0.5)
 
 
 @template(simd=True)
-def carry_tangents(w, s, domains, on, count):
-    """Take every tangent column through the substep; what is not `on` stands."""
+def carry_tangents(w, s, domains):
+    """Take every tangent column through the substep."""
     for j in range(BLOCK):
         w[WHOLE + j] = ZERO
         w[DEPLETED + j] = ZERO
-    for a in range(count):
-        row = on[a] & INDEX_MASK
+    for k in range(domains):
+        row = domain_row(k)
         for j in range(BLOCK):
             gain = w[LAM + row + j] * w[MOVED + row + j]
             kept = larger(ONE - w[MOVED + row + j] / w[LEFT + row + j], F(1e-6))
@@ -86,10 +86,6 @@ def carry_tangents(w, s, domains, on, count):
     for k in range(domains):
         row = domain_row(k)
         for j in range(BLOCK):
-            w[EXCESS + row + j] = -w[TAKES + row + j] * w[STEADY + j]
-    for a in range(count):
-        row = on[a] & INDEX_MASK
-        for j in range(BLOCK):
             kept, spent, gain = w[KEPT + row + j], w[SPENT + row + j], w[GAIN + row + j]
             gap = w[WHOLE + j] - spent
             near = abs(gap) < F(1e-3)
@@ -97,11 +93,11 @@ def carry_tangents(w, s, domains, on, count):
             w[BY_DECAY + row + j] = gain * (kept if near else (kept - w[DECAYED + j]) / (ONE if near else gap))
             w[EXCESS + row + j] = w[TAKES + row + j] * (spent - w[DEPLETED + j]) / w[WHOLE + j]
     for column in range(2 + domains):
-        carry_column(w, s, column, domains, on, count, column == 1 + domains)
+        carry_column(w, s, column, domains, column == 1 + domains)
 
 
 @template(simd=True)
-def carry_column(w, s, column, domains, on, count, by_current):
+def carry_column(w, s, column, domains, by_current):
     """One tangent column, q and the p_k after it: relaxation of E, then what the leak and the current add to q."""
     q = (column * COLUMN) & INDEX_MASK
     p = q + BLOCK
@@ -115,19 +111,18 @@ def carry_column(w, s, column, domains, on, count, by_current):
             before = s[p + row + j]
             w[COLUMN_MEAN + j] -= w[TAKES + row + j] * before
             w[COLUMN_FIELD + j] += w[EXCESS + row + j] * before
-            w[COLUMN_FLOW + j] += TWO * w[WEIGHT + row + j] * before
     for j in range(BLOCK):
         steady = w[STEADY + j] * w[K_CAP * BLOCK + j] * s[q + j] + w[COLUMN_FIELD + j]
         w[COLUMN_FIELD + j] = steady
         w[COLUMN_MEAN + j] -= steady
-    for a in range(count):
-        row = on[a] & INDEX_MASK
+    for k in range(domains):
+        row = domain_row(k)
         for j in range(BLOCK):
             before = s[p + row + j]
             after = w[KEPT + row + j] * before
             after += w[BY_STEADY + row + j] * w[COLUMN_FIELD + j] + w[BY_DECAY + row + j] * w[COLUMN_MEAN + j]
             s[p + row + j] = after
-            w[COLUMN_FLOW + j] += w[WEIGHT + row + j] * (after - before)
+            w[COLUMN_FLOW + j] += w[WEIGHT + row + j] * (before + after)
     unit = ONE if by_current else ZERO
     for j in range(BLOCK):
         per_p = w[V_PER_P * BLOCK + j]
@@ -137,8 +132,8 @@ def carry_column(w, s, column, domains, on, count, by_current):
         moved = unit * w[BY_I + j] - lost
         s[q + j] += moved
         w[COLUMN_MEAN + j] = w[PSI + j] * moved
-    for a in range(count):
-        row = on[a] & INDEX_MASK
+    for k in range(domains):
+        row = domain_row(k)
         for j in range(BLOCK):
             s[p + row + j] += w[GAIN + row + j] * w[COLUMN_MEAN + j]
 

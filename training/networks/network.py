@@ -137,10 +137,10 @@ class AnyNetwork(nn.Module):
     """
 
     n_outputs: int
-    shared: SharedDevices | None = None
 
     def __init__(self) -> None:
         super().__init__()
+        self.shared: SharedDevices | None = None
         self._shown: dict[str, Outputs] = {}
 
     def watch(self, layers: Mapping[str, nn.Module]) -> None:

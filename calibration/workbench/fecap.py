@@ -53,6 +53,8 @@ UC_CM2 = 100.0
 BOUNDS = {"tfe": (1e-9, 1e-6), "tdl": (0.0, 5e-9), "epsdl": (1.0, 200.0), "tempk": (150.0, 500.0)}
 """Of what no fit moves."""
 NO_FILM = ("vamp", "freq", "area")
+LIBRARY = {n: p for n, p in Netlist.load(FECAP_NETLIST).params.items() if n not in NO_FILM and p.value is not None}
+"""The film's parameters; jobs are forked from a process that has asked for them."""
 BY_RECORD = ("s0", "cycles")
 """What every fit finds of a record for itself: state before it, and how often its drive came before it."""
 DRIVE = {
@@ -139,11 +141,13 @@ class FeCAPPage(Page):
     def spice(self, state: State, place: Place, progress: Progress) -> Drawing | None:
         """By the netlist."""
         values, view = self._values(state, place)
-        farm = _farm(place)
+        farm = place.farm(FECAP_NETLIST)
         progress(f"{farm.simulator} runs")
         if view == "measured":
-            return _film_record(place, state).drawing("spice", values, farm)
-        return _bench(view, values, simulate_fecaps, farm, "spice")
+            drawing = _film_record(place, state).drawing("spice", values, farm)
+        else:
+            drawing = _bench(view, values, simulate_fecaps, farm, "spice")
+        return replace(drawing, simulator=farm.simulator)
 
     def fit(self, state: State, place: Place, folder: Path, progress: Progress) -> Fitted:
         """As `bruno fit fecap` does."""
@@ -158,7 +162,7 @@ class FeCAPPage(Page):
         shared = {name: value for name, value in known.items() if name not in state.free}
         free = [name for name in state.free if name != "cycles"] or None
         asked = Asked([record.measured(state.region)], [record.name], 1, shared, free=free)
-        farm = _farm(place)
+        farm = place.farm(FECAP_NETLIST)
 
         def report(stage: str, evaluations: int, rms: float) -> None:
             progress(f"{stage}: {evaluations} evaluations, rms {100 * rms:.3f} % of the span")
@@ -243,10 +247,8 @@ def _film_knobs(known: tuple[tuple[str, float], ...]) -> list[Knob]:
     from bruno_spice.calibration.fecap.candidates import CANDIDATES
 
     knobs = []
-    for name, param in Netlist.load(FECAP_NETLIST).params.items():
-        if name in NO_FILM or param.value is None:
-            continue
-        start = dict(known).get(name, float(param.value))
+    for name, param in LIBRARY.items():
+        start = dict(known).get(name, float(param.value or 0.0))
         low, high = (CANDIDATES[name][0].min, CANDIDATES[name][0].max) if name in CANDIDATES else BOUNDS[name]
         knobs.append(Knob(name, param.unit, param.comment, start, low, high, "Film", name in CANDIDATES))
     return knobs
@@ -291,12 +293,6 @@ def _bench(view: str, values: Mapping[str, float], engine: Engine, farm: Farm, r
 
 def _columns(found: BenchResult, *names: str) -> tuple[np.ndarray, ...]:
     return tuple(found.traces[name].to_numpy() for name in names)
-
-
-def _farm(place: Place) -> Farm:
-    from bruno_spice.calibration.verilog_a.choice import settled
-
-    return settled(Farm(simulator=place.simulator), [Netlist.load(FECAP_NETLIST)], lambda _: None)
 
 
 def _sets(values: Mapping[str, float]) -> list[str]:

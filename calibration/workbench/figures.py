@@ -99,6 +99,7 @@ class Plot:
             step = max(1, -(-x.size // MOST_POINTS))
             data = {"x": np.asarray(x[::step], dtype=np.float64), "y": np.asarray(y[::step], dtype=np.float64)}
             self.sources[role].data = data
+        self.figure.visible = any(len(source.data["x"]) for source in self.sources.values())
         self._legend()
 
     def show_region(self, region: tuple[float, float] | None) -> None:

@@ -9,6 +9,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -17,19 +18,17 @@ from bruno_spice.devices.errors import BrunoError
 _FORKS = multiprocessing.get_context("forkserver")
 PRELOADED = (
     "bruno_spice.cli",
-    "bruno_spice.calibration.fecap.films",
-    "bruno_spice.calibration.verilog_a.choice",
+    "bruno_spice.calibration.workbench.record",
+    "bruno_spice.calibration.workbench.fecap",
 )
 """Modules that every job finds imported."""
+_FORKS.set_forkserver_preload([*PRELOADED])
 Message = tuple[str, Any]
 """``("progress", sentence)``, then ``("done", result)``, ``("error", sentence)`` or ``("ended", None)``."""
 
 
 def prepare() -> None:
-    """Start the process that jobs are forked from; it imports `PRELOADED` meanwhile."""
-    from multiprocessing import forkserver
-
-    _FORKS.set_forkserver_preload([*PRELOADED])
+    """Start the process that jobs are forked from, unless it runs; it imports `PRELOADED` meanwhile."""
     forkserver.ensure_running()
 
 

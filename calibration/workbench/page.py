@@ -100,6 +100,8 @@ class Drawing:
     rms: float | None = None
     """In shares of the target's span; `None` where there is nothing to compare with."""
     said: tuple[str, ...] = ()
+    simulator: str = ""
+    """The one that ``auto`` came to, which need not be looked for again."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from bruno_spice.calibration.spice.farm import Farm
+from bruno_spice.calibration.spice.netlist import Netlist
+from bruno_spice.calibration.verilog_a.choice import settled
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.files import is_file, write_atomic
 from bruno_spice.devices.reading import printable, shown
@@ -22,6 +25,14 @@ class Place:
     root: Path
     out: Path
     simulator: str = "auto"
+    found: str = ""
+    """The simulator that ``auto`` came to for the page's netlist, once it did."""
+
+    def farm(self, netlist: Path) -> Farm:
+        """What runs `netlist`: in the simulator that was asked for or found."""
+        if self.found:
+            return Farm(simulator=self.found)
+        return settled(Farm(simulator=self.simulator), [Netlist.load(netlist)], lambda _: None)
 
     def path(self, name: str) -> Path:
         """The file `name`, a path from the root on, for a command: relative to it.

@@ -18,7 +18,7 @@ from bokeh.application import Application
 from bokeh.application.handlers.function import FunctionHandler
 from bokeh.core.properties import String
 from bokeh.document import Document
-from bokeh.events import SelectionGeometry
+from bokeh.events import ConnectionLost, SelectionGeometry
 from bokeh.layouts import column
 from bokeh.model import DataModel
 from bokeh.models import Spacer
@@ -31,7 +31,6 @@ from bruno_spice.calibration.workbench.place import MOST_BYTES, Place
 from bruno_spice.calibration.workbench.session import Memory, Session
 from bruno_spice.calibration.workbench.state import State
 from bruno_spice.devices.errors import InputError
-from bruno_spice.devices.reading import short
 
 HOST = "127.0.0.1"
 MOST_WINDOWS = 40
@@ -142,7 +141,7 @@ class _View:
         document.add_root(self._figures)
         document.add_root(self._window)
         self._window.on_change("ask", lambda _name, _old, new: self._hear(new))
-        document.on_session_destroyed(lambda _: self._close())
+        document.on_event(ConnectionLost, lambda _: self._close())
 
     def _hear(self, text: str) -> None:
         if self._session is not None:
@@ -156,9 +155,9 @@ class _View:
         )
         self._tell({"window": window})
         if memory.history.now == State() and hello.get("query"):
-            self._session.ask(json.dumps({"do": "link", "query": hello["query"], "seen": hello.get("seen", 0)}))
+            self._session.ask(json.dumps({"do": "link", "query": hello["query"], "seen": hello["seen"]}))
         else:
-            self._session.start()
+            self._session.start(int(hello["seen"]))
 
     def _close(self) -> None:
         if self._session is not None:
@@ -195,12 +194,13 @@ class _View:
             for plot in self._plots:
                 if plot.panel.region:
                     plot.figure.on_event(SelectionGeometry, self._selected(plot.panel))
-            self._figures.children = [plot.figure for plot in self._plots]
         for plot in self._plots:
             plot.show(session.model, ("measured", "model", "left"))
             if session.simulated_is_shown:
                 plot.show(session.simulated, ("spice",))
             plot.show_region(session.state.region)
+        if self._figures.children != (figures := [plot.figure for plot in self._plots]):
+            self._figures.children = figures
 
     def _selected(self, panel: Panel) -> Callable[[SelectionGeometry], None]:
         def select(event: SelectionGeometry) -> None:
@@ -217,14 +217,19 @@ def _free_port() -> int:
         return int(trial.getsockname()[1])
 
 
+def _warm(page: str, place: Place) -> None:
+    """Have the page ready that the browser is about to ask for, then what its jobs are forked from."""
+    PAGES[page].model(State(), place, None)
+    jobs.prepare()
+
+
 def run(place: Place, port: int, page: str, opened: Callable[[str], None]) -> None:
     """Serve until Ctrl-C; `opened` is told the address of `page` as soon as it answers."""
-    jobs.prepare()
-    workbench = Workbench(place)
+    address_of, workbench = PAGES[page].name, Workbench(place)
     server = workbench.serve(port)
     server.start()
-    address = workbench.address(server, PAGES.check(page) and short(page))
-    threading.Thread(target=lambda: PAGES[page], daemon=True).start()  # imported while the browser opens
+    address = workbench.address(server, address_of)
+    threading.Thread(target=_warm, args=(page, place), daemon=True).start()
     server.io_loop.add_callback(lambda: opened(address))
     try:
         server.io_loop.start()

@@ -31,6 +31,8 @@ class Memory:
 
     history: History = field(default_factory=History)
     best: tuple[float, State] | None = None
+    fitting: State | None = None
+    """What is being fitted: a window that comes back goes on with it."""
     fitted: tuple[State, Fitted] | None = None
     saved: Saved | None = None
     said: tuple[str, ...] = ()
@@ -87,8 +89,11 @@ class Session:
         """The figures of the present state."""
         return list(self.page.panels(self.state, self.place))
 
-    def start(self) -> None:
-        """Show the state as it is."""
+    def start(self, seen: int) -> None:
+        """Show the state as it is, in answer to request number `seen`."""
+        self._seen = seen
+        if self.memory.fitting is not None:
+            self._fit(self.memory.fitting)
         self._refresh()
 
     def ask(self, text: str) -> None:
@@ -192,15 +197,18 @@ class Session:
         self.memory.best = None
 
     def _do_fit(self, _: Mapping[str, Any]) -> None:
+        self._fit(self.state)
+
+    def _fit(self, state: State) -> None:
         self._stop("fit")
         if self.memory.folder is None:
             self.memory.folder = Path(tempfile.mkdtemp(prefix="bruno-workbench-"))
-        self.progress["fit"] = "the fit begins"
         folder = Path(tempfile.mkdtemp(dir=self.memory.folder))
-        self._asked["fit"] = self.state
-        self._jobs["fit"] = Job(self._deliver("fit"), self.page.fit, self.state, self.place, folder)
+        self.progress["fit"], self.memory.fitting = "the fit begins", state
+        self._jobs["fit"] = Job(self._deliver("fit"), self.page.fit, state, self.place, folder)
 
     def _do_stop(self, _: Mapping[str, Any]) -> None:
+        self.memory.fitting = None
         for name in list(self._jobs):
             self._stop(name)
 
@@ -289,10 +297,13 @@ class Session:
         self.progress.pop(name, None)
         if kind == "done" and name == "spice":
             self.simulated, self._simulated_key = content or Drawing(), self._asked["spice"]
-        elif kind == "done":
-            self._fitted(content)
+            self.place = replace(self.place, found=self.simulated.simulator)
+        elif kind == "done" and self.memory.fitting is not None:
+            self._fitted(self.memory.fitting, content)
         elif name == "spice":
             self.simulated, self._simulated_key = Drawing(), self._asked["spice"]
+        if name == "fit":
+            self.memory.fitting = None
         if kind == "error":
             self.notice = str(content)
         elif kind == "failed":
@@ -302,8 +313,8 @@ class Session:
             self.notice = f"the {name} was ended from outside; try again"
         self._refresh()
 
-    def _fitted(self, fitted: Fitted) -> None:
-        state = replace(self._asked["fit"], values={**self._asked["fit"].values, **fitted.values})
+    def _fitted(self, asked: State, fitted: Fitted) -> None:
+        state = replace(asked, values={**asked.values, **fitted.values})
         self.memory.history = self.memory.history.to(state)
         self.memory.fitted, self.memory.said = (state, fitted), fitted.said
 
@@ -339,7 +350,7 @@ class Session:
             "at_best": self.memory.best is not None and self.memory.best[1].values == state.values,
             "progress": dict(self.progress),
             "problem": self.problem or self.notice,
-            "said": [*self.memory.said, *self.model.said] if self._fit_that_stands() else list(self.model.said),
+            "said": list(self.memory.said if self._fit_that_stands() else self.model.said),
             "saved": None if self.memory.saved is None else {
                 "paths": [str(path.relative_to(self.place.root)) for path in self.memory.saved.paths],
                 "command": self.memory.saved.command, "then": self.memory.saved.then,

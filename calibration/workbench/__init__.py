@@ -24,6 +24,7 @@ def _accept(found: Any) -> "Page":
 PAGES: "Registry[Page]" = Registry(
     "page",
     {
+        "neuron": "bruno_spice.calibration.workbench.neuron:PAGE",
         "fecap": "bruno_spice.calibration.workbench.fecap:PAGE",
     },
     _accept,

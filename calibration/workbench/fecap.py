@@ -69,7 +69,7 @@ DRIVE = {
     "kinetics": (),
     "measured": (Knob("cycles", "1", "times the record's drive went over the film before it", 0, 0, 8, "Drive"),),
 }
-KINETICS = {"amplitudes_v": (1.0, 1.5, 2.5), "widths_s": tuple(np.logspace(-7, -2, 6))}
+AMPLITUDES_V, WIDTHS_S = (1.0, 1.5, 2.5), tuple(np.logspace(-7, -2, 6))
 SUFFIXES = frozenset({".dat", ".csv", ".tsv", ".txt", ".xls", ".raw", ".mdm", ".tran"})
 VIEWS = (("pv", "P–V loop"), ("pund", "PUND"), ("kinetics", "Kinetics"))
 SETS = "fecap.set"
@@ -280,7 +280,7 @@ def _bench(view: str, values: Mapping[str, float], engine: Engine, farm: Farm, r
             "N − D": f"{UC_CM2 * row['n_minus_d_c_m2']:.3f} µC/cm²",
         }
     else:
-        found = kinetics(**KINETICS, overrides=film, farm=farm, engine=engine)
+        found = kinetics(AMPLITUDES_V, WIDTHS_S, film, farm=farm, engine=engine)
         parts = [part for _, part in found.traces.groupby("amplitude_v")]
         lines["width", role] = joined(
             [(part["width_s"].to_numpy(), UC_CM2 * part["charge_c_m2"].to_numpy()) for part in parts]

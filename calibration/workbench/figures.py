@@ -26,10 +26,12 @@ MOST_POINTS = 4000
 class Plot:
     """One panel as a figure; its lines are sources that `show` fills."""
 
-    def __init__(self, panel: Panel, dark: bool) -> None:
+    def __init__(self, panel: Panel, dark: bool, along: "Plot | None" = None) -> None:
+        """The figure of `panel`; it moves with the one of `along`, which has the same horizontal axis."""
         self.panel, colours = panel, COLOURS[dark]
+        shared = {} if along is None else {"x_range": along.figure.x_range}
         tools: list[Any] = ["pan", "wheel_zoom", "box_zoom", "reset"]
-        self.figure = figure(
+        self.figure: Any = figure(
             title=panel.title,
             x_axis_label=panel.x,
             y_axis_label=panel.y,
@@ -44,7 +46,7 @@ class Plot:
             border_fill_color=None,
             outline_line_color=None,
             toolbar_location="right",
-            css_classes=["plot"],
+            **shared,
         )
         self.figure.toolbar.logo = None
         self.figure.toolbar.autohide = True
@@ -65,6 +67,9 @@ class Plot:
             select = BoxSelectTool(dimensions="width", persistent=False)
             self.figure.add_tools(select)
             self.figure.toolbar.active_drag = select
+        for renderer in self.figure.renderers:
+            renderer.nonselection_glyph = None  # a selected region is marked, not what lies outside it
+        self.figure.legend.visible = not panel.low
         self.colour(dark)
 
     def colour(self, dark: bool) -> None:
@@ -94,6 +99,7 @@ class Plot:
 
     def show(self, drawing: Drawing, roles: Sequence[Role]) -> None:
         """Draw what `drawing` has of `roles` here; what it lacks is taken away."""
+        self.figure.title.text = self.panel.title
         for role in roles:
             x, y = drawing.lines.get((self.panel.name, role), (np.empty(0), np.empty(0)))
             step = max(1, -(-x.size // MOST_POINTS))
@@ -101,6 +107,10 @@ class Plot:
             self.sources[role].data = data
         self.figure.visible = any(len(source.data["x"]) for source in self.sources.values())
         self._legend()
+
+    def entitle(self, number: str) -> None:
+        """Say `number` in the title."""
+        self.figure.title.text = f"{self.panel.title} ({number})"
 
     def show_region(self, region: tuple[float, float] | None) -> None:
         """Mark the region of a fit, in SI units."""
@@ -114,3 +124,13 @@ class Plot:
         """Only what is there is named."""
         for item in self.figure.legend.items:
             item.visible = any(len(r.data_source.data["x"]) > 0 for r in item.renderers)
+
+
+def plots(panels: Sequence[Panel], dark: bool) -> list[Plot]:
+    """The figures of `panels`; those with the same horizontal axis move together."""
+    found: dict[str, Plot] = {}
+    made = []
+    for panel in panels:
+        made.append(Plot(panel, dark, found.get(panel.x)))
+        found.setdefault(panel.x, made[-1])
+    return made

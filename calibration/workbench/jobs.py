@@ -20,6 +20,7 @@ PRELOADED = (
     "bruno_spice.cli",
     "bruno_spice.calibration.workbench.record",
     "bruno_spice.calibration.workbench.fecap",
+    "bruno_spice.calibration.workbench.neuron",
 )
 """Modules that every job finds imported."""
 _FORKS.set_forkserver_preload([*PRELOADED])

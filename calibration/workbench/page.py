@@ -96,7 +96,7 @@ class Drawing:
     """Lines by panel and role, numbers (label and role to text), and how far model and target are from each other."""
 
     lines: Mapping[tuple[str, Role], Line] = field(default_factory=dict)
-    numbers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    numbers: Mapping[str, Mapping[Role, str]] = field(default_factory=dict)
     rms: float | None = None
     """In shares of the target's span; `None` where there is nothing to compare with."""
     said: tuple[str, ...] = ()

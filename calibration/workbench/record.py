@@ -94,7 +94,7 @@ class MeasuredFilm:
             lines["loop", "measured"] = (m.voltage_v, scale * m.response)
             lines["time", "measured"] = (axis, scale * m.response)
         share = rms((difference / part.scale)[part.used])
-        numbers = {"rms to the record": {role: f"{100 * share:.2f} % of the span"}}
+        numbers: dict[str, dict[Role, str]] = {"rms to the record": {role: f"{100 * share:.2f} % of the span"}}
         return Drawing(lines, numbers, share if role == "model" else None, m.read_as if role == "model" else ())
 
 

@@ -25,7 +25,7 @@ from bokeh.models import Spacer
 from bokeh.server.server import Server
 
 from bruno_spice.calibration.workbench import PAGES, TITLES, jobs
-from bruno_spice.calibration.workbench.figures import Plot
+from bruno_spice.calibration.workbench.figures import Plot, plots
 from bruno_spice.calibration.workbench.page import Page, Panel
 from bruno_spice.calibration.workbench.place import MOST_BYTES, Place
 from bruno_spice.calibration.workbench.session import Memory, Session
@@ -190,7 +190,7 @@ class _View:
     def _show(self, session: Session) -> None:
         panels = session.panels
         if panels != self._panels:
-            self._panels, self._plots = panels, [Plot(panel, self._dark) for panel in panels]
+            self._panels, self._plots = panels, plots(panels, self._dark)
             for plot in self._plots:
                 if plot.panel.region:
                     plot.figure.on_event(SelectionGeometry, self._selected(plot.panel))
@@ -199,6 +199,8 @@ class _View:
             if session.simulated_is_shown:
                 plot.show(session.simulated, ("spice",))
             plot.show_region(session.state.region)
+        if self._plots and (share := session.model.rms) is not None:
+            self._plots[0].entitle(f"rms {100 * share:.3g} % of the span")
         if self._figures.children != (figures := [plot.figure for plot in self._plots]):
             self._figures.children = figures
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bruno_spice.calibration.workbench.jobs import Job, Message
-from bruno_spice.calibration.workbench.page import Drawing, Fitted, Page, Panel, Saved, checked, value_of
+from bruno_spice.calibration.workbench.page import Drawing, Fitted, Page, Panel, Role, Saved, checked, value_of
 from bruno_spice.calibration.workbench.place import Place
 from bruno_spice.calibration.workbench.state import History, State, region_of
 from bruno_spice.devices.errors import BrunoError, InputError
@@ -323,8 +323,8 @@ class Session:
         history, state = self.memory.history, self.state
         knobs = self.page.knobs(state, self.place)
         values = value_of(knobs, state)
-        roles = ("model", "spice", "measured")
-        rows: dict[str, dict[str, str]] = {}
+        roles: tuple[Role, ...] = ("model", "spice", "measured")
+        rows: dict[str, dict[Role, str]] = {}
         for drawing in (self.model, self.simulated if self._simulated_key == self.page.spice_key(state) else Drawing()):
             for label, texts in drawing.numbers.items():
                 rows.setdefault(label, {}).update(texts)

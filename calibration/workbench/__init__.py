@@ -26,6 +26,8 @@ PAGES: "Registry[Page]" = Registry(
     {
         "neuron": "bruno_spice.calibration.workbench.neuron:PAGE",
         "fecap": "bruno_spice.calibration.workbench.fecap:PAGE",
+        "rram": "bruno_spice.calibration.workbench.rram:PAGE",
+        "cards": "bruno_spice.calibration.workbench.cards:PAGE",
     },
     _accept,
     "PAGE",

@@ -10,14 +10,16 @@ from bokeh.plotting import figure
 from bruno_spice.calibration.workbench.page import Drawing, Panel, Role
 
 EMPTY: dict[str, list[float]] = {"x": [], "y": []}
-LABELS: dict[Role, str] = {"measured": "measured", "spice": "SPICE", "model": "model", "left": "left"}
+LABELS: dict[Role, str] = {"measured": "measured", "spice": "SPICE", "model": "model", "left": "left",
+    "a": "A", "b": "B"}  # fmt: skip
 COLOURS: dict[bool, dict[str, str]] = {
     False: {"text": "#1f2328", "faint": "#8b949e", "grid": "#e4e7eb", "measured": "#d1495b", "spice": "#9aa0a6",
-            "model": "#0b6e99", "left": "#d1495b", "region": "#0b6e99"},
+            "model": "#0b6e99", "left": "#d1495b", "a": "#0b6e99", "b": "#d1495b", "region": "#0b6e99"},
     True: {"text": "#e6e8eb", "faint": "#6e7681", "grid": "#2b3138", "measured": "#ff8b94", "spice": "#8b949e",
-           "model": "#4cc2f1", "left": "#ff8b94", "region": "#4cc2f1"},
+           "model": "#4cc2f1", "left": "#ff8b94", "a": "#4cc2f1", "b": "#ff8b94", "region": "#4cc2f1"},
 }  # fmt: skip
 """By theme, dark or not."""
+WIDTHS: dict[Role, float] = {"spice": 4.5, "measured": 0.0, "model": 1.8, "left": 1.2, "a": 1.8, "b": 1.8}
 HEIGHT, LOW_HEIGHT = 340, 190
 MOST_POINTS = 4000
 """Of a line; a longer one is thinned for the browser."""
@@ -51,9 +53,9 @@ class Plot:
         self.figure.toolbar.logo = None
         self.figure.toolbar.autohide = True
         self.sources: dict[Role, ColumnDataSource] = {}
-        for role, width in (("spice", 4.5), ("measured", 0.0), ("model", 1.8), ("left", 1.2)):
-            source = self.sources[role] = ColumnDataSource(data=dict(EMPTY), name=f"{panel.name}-{role}")  # type: ignore[index]
-            colour, label = colours[role], LABELS[role]  # type: ignore[index]
+        for role, width in WIDTHS.items():
+            source = self.sources[role] = ColumnDataSource(data=dict(EMPTY), name=f"{panel.name}-{role}")
+            colour, label = colours[role], LABELS[role]
             if role == "measured" or (panel.points and role == "spice"):
                 self.figure.scatter("x", "y", source=source, color=colour, size=5, alpha=0.75, legend_label=label)
             else:
@@ -97,6 +99,12 @@ class Plot:
                 renderer.glyph.fill_color = c[role]
         self.region.fill_color = c["region"]
 
+    def will_hold(self, drawings: Sequence[tuple[Drawing, Sequence[Role]]]) -> bool:
+        """Whether it has a line once `drawings` are shown, each with its roles."""
+        new = {role for drawing, roles in drawings for role in roles if (self.panel.name, role) in drawing.lines}
+        told = {role for _, roles in drawings for role in roles}
+        return bool(new) or any(len(source.data["x"]) for role, source in self.sources.items() if role not in told)
+
     def show(self, drawing: Drawing, roles: Sequence[Role]) -> None:
         """Draw what `drawing` has of `roles` here; what it lacks is taken away."""
         self.figure.title.text = self.panel.title
@@ -105,7 +113,6 @@ class Plot:
             step = max(1, -(-x.size // MOST_POINTS))
             data = {"x": np.asarray(x[::step], dtype=np.float64), "y": np.asarray(y[::step], dtype=np.float64)}
             self.sources[role].data = data
-        self.figure.visible = any(len(source.data["x"]) for source in self.sources.values())
         self._legend()
 
     def entitle(self, number: str) -> None:

@@ -21,6 +21,7 @@ PRELOADED = (
     "bruno_spice.calibration.workbench.record",
     "bruno_spice.calibration.workbench.fecap",
     "bruno_spice.calibration.workbench.neuron",
+    "bruno_spice.calibration.workbench.rram",
 )
 """Modules that every job finds imported."""
 _FORKS.set_forkserver_preload([*PRELOADED])

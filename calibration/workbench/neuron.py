@@ -31,6 +31,7 @@ from bruno_spice.calibration.workbench.page import (
     Progress,
     Role,
     Saved,
+    around,
     chosen,
     value_of,
 )
@@ -54,8 +55,6 @@ KINDS: dict[str, tuple[str, Callable[[], stimuli.Run]]] = {
 CURRENT = Knob("current", "A", "constant, into the membrane", 3e-9, 60e-12, 30e-9, "Stimulus")
 DRIVE = ("current", "end")
 END_S = (1e-3, 0.35)
-AROUND = 30.0
-"""By this factor a slider moves a positive parameter that declares no bounds, up and down."""
 LEFT_V = 0.3
 """Model minus SPICE is cut off here, so that a late spike does not hide the rest."""
 SETS = "neuron.set"
@@ -214,7 +213,7 @@ def _card_knobs(path: Path, changed: int) -> list[Knob]:
         stem, _, index = name.rpartition("_")
         declared = card.NEURON.domain_parameters.get(stem if index.isdigit() else name) or card.NEURON.parameters[name]
         free = declared.fit is not None and name != "domain_weight_1"
-        low, high = declared.fit or _around(parameter.value, declared.sign != "any")
+        low, high = declared.fit or around(parameter.value, declared.sign != "any")
         knobs.append(Knob(name, parameter.unit, declared.meaning, parameter.value, low, high, "Card", free))
     return knobs
 
@@ -224,17 +223,9 @@ def _deck_knobs() -> list[Knob]:
     found = []
     for name, param in LIBRARY.items():
         value = float(param.value or 0.0)
-        low, high = _around(value, value > 0)
+        low, high = around(value, value > 0)
         found.append(Knob(f"{DECK}{name}", param.unit, param.comment, value, low, high, "Circuit (SPICE)"))
     return found
-
-
-def _around(value: float, positive: bool) -> tuple[float, float]:
-    """Bounds of a slider about `value`."""
-    if positive and value > 0:
-        return value / AROUND, value * AROUND
-    reach = 2 * abs(value) or 1.0
-    return value - reach, value + reach
 
 
 def _overrides(state: State, prefix: str = "") -> dict[str, float]:

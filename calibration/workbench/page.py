@@ -21,10 +21,13 @@ from bruno_spice.devices.errors import InputError
 Array = NDArray[np.float64]
 Line = tuple[Array, Array]
 """Abscissae and ordinates (n,) in the units of a panel; a NaN breaks the line."""
-Role = Literal["measured", "spice", "model", "left"]
-"""Who says a line: the tester, the simulator, the compact model; `left` is model minus the first of the others."""
+Role = Literal["measured", "spice", "model", "left", "a", "b"]
+"""Who says a line: the tester, the simulator, the compact model; `left` is model minus the first of the others. `a` and
+`b` are two of a kind."""
 Progress = Callable[[str], None]
 """Hears of a job in progress, a sentence each."""
+BINS = 120
+AROUND = 30.0
 WIDE = 100.0
 """A parameter whose bounds are further apart than this factor goes along a logarithmic scale."""
 
@@ -105,6 +108,15 @@ class Drawing:
 
 
 @dataclass(frozen=True)
+class Table:
+    """A table below the figures."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
 class Fitted:
     """What a fit found: `values` for the parameters, what to say of it, and what its command writes, in `folder`."""
 
@@ -132,6 +144,8 @@ class Page(ABC):
     intro: ClassVar[str]
     takes_files: ClassVar[str] = ""
     """What a file is good for here, in a sentence; empty where none is."""
+    without: ClassVar[tuple[str, ...]] = ()
+    """Buttons that say nothing here."""
 
     @abstractmethod
     def choices(self, state: State, place: Place) -> Sequence[Choice]:
@@ -165,6 +179,10 @@ class Page(ABC):
         """Write the tuned values; `fitted` is the fit that found them, where one did."""
         raise InputError(f"the page {self.title} has nothing to save")
 
+    def tables(self, state: State, place: Place) -> Sequence[Table]:
+        """What stands below the figures."""
+        return ()
+
     def file_chosen(self, state: State, name: str) -> State:
         """`state` with the file `name` in use."""
         raise InputError(f"the page {self.title} takes no files")
@@ -185,6 +203,20 @@ def chosen(choices: Sequence[Choice], state: State) -> dict[str, str]:
             raise InputError(f"{choice.label}: there is no '{value[:60]}'; choose among {listed}")
         found[choice.name] = value
     return found
+
+
+def outline(values: Array) -> Line:
+    """How many of `values` (any shape) lie where, as the outline of bars."""
+    counts, edges = np.histogram(values, BINS)
+    return np.repeat(edges, 2)[1:-1], np.repeat(counts, 2).astype(float)
+
+
+def around(value: float, positive: bool) -> tuple[float, float]:
+    """Bounds of a slider about `value`, of a parameter that declares none."""
+    if positive and value > 0:
+        return value / AROUND, value * AROUND
+    reach = 2 * abs(value) or 1.0
+    return value - reach, value + reach
 
 
 def checked(state: State, choices: Sequence[Choice], knobs: Sequence[Knob]) -> State:

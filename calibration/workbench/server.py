@@ -26,7 +26,7 @@ from bokeh.server.server import Server
 
 from bruno_spice.calibration.workbench import PAGES, TITLES, jobs
 from bruno_spice.calibration.workbench.figures import Plot, plots
-from bruno_spice.calibration.workbench.page import Page, Panel
+from bruno_spice.calibration.workbench.page import Page, Panel, Role
 from bruno_spice.calibration.workbench.place import MOST_BYTES, Place
 from bruno_spice.calibration.workbench.session import Memory, Session
 from bruno_spice.calibration.workbench.state import State
@@ -39,6 +39,8 @@ UNUSED_MS = 5_000
 """How long a document outlives its window."""
 REST_MS = 120
 """A slider that has not moved for so long is let be simulated."""
+MODELS: tuple[Role, ...] = ("measured", "model", "left", "a", "b")
+"""Whose lines come at once."""
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -119,10 +121,8 @@ class _View:
 
     def __init__(self, workbench: Workbench, page: Page, document: Document) -> None:
         self._workbench, self._page, self._document = workbench, page, document
-        self._window, self._figures = (
-            Window(name="window"),
-            column(Spacer(height=1), name="figures", sizing_mode="stretch_width"),
-        )
+        self._window, self._nothing = Window(name="window"), Spacer(height=1)
+        self._figures = column(self._nothing, name="figures", sizing_mode="stretch_width")
         self._session: Session | None = None
         self._plots: list[Plot] = []
         self._panels: list[Panel] = []
@@ -194,15 +194,19 @@ class _View:
             for plot in self._plots:
                 if plot.panel.region:
                     plot.figure.on_event(SelectionGeometry, self._selected(plot.panel))
+        drawings = [(session.model, MODELS)]
+        if session.simulated_is_shown:
+            drawings.append((session.simulated, ("spice",)))
+        figures = [plot.figure for plot in self._plots if plot.will_hold(drawings)] or [self._nothing]
+        kept = [each for each in self._figures.children if each in figures]
+        self._figures.children = kept or [self._nothing]  # an axis without data has no range: browsers complain of it
         for plot in self._plots:
-            plot.show(session.model, ("measured", "model", "left"))
-            if session.simulated_is_shown:
-                plot.show(session.simulated, ("spice",))
+            for drawing, roles in drawings:
+                plot.show(drawing, roles)
             plot.show_region(session.state.region)
         if self._plots and (share := session.model.rms) is not None:
             self._plots[0].entitle(f"rms {100 * share:.3g} % of the span")
-        if self._figures.children != (figures := [plot.figure for plot in self._plots]):
-            self._figures.children = figures
+        self._figures.children = figures
 
     def _selected(self, panel: Panel) -> Callable[[SelectionGeometry], None]:
         def select(event: SelectionGeometry) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bruno_spice.calibration.workbench.jobs import Job, Message
-from bruno_spice.calibration.workbench.page import Drawing, Fitted, Page, Panel, Role, Saved, checked, value_of
+from bruno_spice.calibration.workbench.page import Drawing, Fitted, Page, Panel, Role, Saved, Table, checked, value_of
 from bruno_spice.calibration.workbench.place import Place
 from bruno_spice.calibration.workbench.state import History, State, region_of
 from bruno_spice.devices.errors import BrunoError, InputError
@@ -73,6 +73,7 @@ class Session:
         self.problem = ""
         self.notice = ""
         self._seen = 0
+        self._tables: list[Table] = []
 
     @property
     def state(self) -> State:
@@ -244,6 +245,7 @@ class Session:
         try:
             self._simulate(key)
             self.model = self.page.model(self.state, self.place, self.simulated if key == self._simulated_key else None)
+            self._tables = list(self.page.tables(self.state, self.place))
             rms, best = self.model.rms, self.memory.best
             if rms is not None and (best is None or rms * NEAR < best[0]):
                 self.memory.best = (rms, self.state)
@@ -355,5 +357,7 @@ class Session:
                 "paths": [str(path.relative_to(self.place.root)) for path in self.memory.saved.paths],
                 "command": self.memory.saved.command, "then": self.memory.saved.then,
             },
+            "tables": [{"title": t.title, "head": t.head, "rows": t.rows} for t in self._tables],
+            "without": list(self.page.without),
             "link": state.link(),
         }  # fmt: skip

@@ -33,5 +33,5 @@ PAGES: "Registry[Page]" = Registry(
     "PAGE",
 )
 """In the order in which the head of every page names them."""
-TITLES = {"neuron": "Neuron", "fecap": "FeCAP", "rram": "RRAM", "cards": "Cards", "runs": "Runs"}
+TITLES = {"neuron": "Neuron", "fecap": "FeCAP", "rram": "RRAM", "cards": "Cards"}
 """What the head calls them, without importing any."""

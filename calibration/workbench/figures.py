@@ -57,11 +57,11 @@ class Plot:
             source = self.sources[role] = ColumnDataSource(data=dict(EMPTY), name=f"{panel.name}-{role}")
             colour, label = colours[role], LABELS[role]
             if role == "measured" or (panel.points and role == "spice"):
-                self.figure.scatter("x", "y", source=source, color=colour, size=5, alpha=0.75, legend_label=label)
+                self.figure.scatter(
+                    "x", "y", source=source, color=colour, size=9 if panel.points else 5, alpha=0.75, legend_label=label
+                )
             else:
                 self.figure.line("x", "y", source=source, color=colour, width=width, legend_label=label)
-            if panel.points and role == "model":
-                self.figure.scatter("x", "y", source=source, color=colour, size=4, legend_label=label)
         self.figure.add_tools(HoverTool(tooltips=[(panel.x, "$x{0.0000a}"), (panel.y, "$y{0.0000}")], mode="mouse"))
         self.region = BoxAnnotation(fill_color=colours["region"], fill_alpha=0.12, line_color=None, visible=False)
         self.figure.add_layout(self.region)

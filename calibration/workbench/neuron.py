@@ -54,6 +54,7 @@ KINDS: dict[str, tuple[str, Callable[[], stimuli.Run]]] = {
 }
 CURRENT = Knob("current", "A", "constant, into the membrane", 3e-9, 60e-12, 30e-9, "Stimulus")
 DRIVE = ("current", "end")
+DC_END_S = 13e-3
 END_S = (1e-3, 0.35)
 LEFT_V = 0.3
 """Model minus SPICE is cut off here, so that a late spike does not hide the rest."""
@@ -81,7 +82,8 @@ class NeuronPage(Page):
     def knobs(self, state: State, place: Place) -> Sequence[Knob]:
         """Stimulus, card and circuit."""
         kind = state.choices.get("stimulus", DC)
-        end = 13e-3 if kind == DC else _given(kind, state, place)[1]
+        given = kind in KINDS or (kind == FILE and state.choices.get("file"))
+        end = _given(kind, state, place)[1] if given else DC_END_S
         drive = [*([CURRENT] if kind == DC else []), Knob("end", "s", "of the transient", end, *END_S, "Stimulus")]
         path = _card_path(state, place)
         return [*drive, *_card_knobs(path, path.stat().st_mtime_ns), *_deck_knobs()]
@@ -91,7 +93,7 @@ class NeuronPage(Page):
         x, ms = "time (ms)", 1e-3
         drag = "Membrane: drag here to select what a fit compares"
         return [
-            Panel("membrane", drag, x, "voltage (V)", x_scale=ms, region=True),
+            Panel("membrane", drag, x, "voltage (V)", x_scale=ms, region="s"),
             Panel("left", "Model minus SPICE", x, "left (mV)", x_scale=ms, low=True),
             Panel("film", "Polarization of the film", x, "P/Ps", x_scale=ms, low=True),
             Panel("current", "Stimulus", x, "current (nA)", x_scale=ms, low=True),

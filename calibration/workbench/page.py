@@ -79,7 +79,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Panel:
-    """A figure: title and axes, each with its unit; `region` marks the one along whose axis a fit's region lies."""
+    """A figure: title and axes, each with its unit; the one along whose axis a fit's region lies says its SI unit."""
 
     name: str
     title: str
@@ -89,7 +89,7 @@ class Panel:
     log_y: bool = False
     x_scale: float = 1.0
     """SI units in a unit of the horizontal axis."""
-    region: bool = False
+    region: str = ""
     low: bool = False
     points: bool = False
 

@@ -99,7 +99,7 @@ class RRAMPage(Page):
         x, micro = "programming current (µA)", 1e-6
         title = "Mean device after a SET: drag here to select what a fit compares"
         return [
-            Panel("set", title, x, "conductance (µS)", x_scale=micro, log_x=True, region=True, points=True),
+            Panel("set", title, x, "conductance (µS)", x_scale=micro, log_x=True, region="A", points=True),
             Panel("left", "Model minus SPICE", x, "left (%)", x_scale=micro, log_x=True, low=True),
         ]
 

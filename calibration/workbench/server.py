@@ -205,7 +205,7 @@ class _View:
                 plot.show(drawing, roles)
             plot.show_region(session.state.region)
         if self._plots and (share := session.model.rms) is not None:
-            self._plots[0].entitle(f"rms {100 * share:.3g} % of the span")
+            self._plots[0].entitle(f"rms {100 * share:.3g} %")
         self._figures.children = figures
 
     def _selected(self, panel: Panel) -> Callable[[SelectionGeometry], None]:

@@ -14,7 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from bruno_spice.calibration.workbench.jobs import Job, Message
-from bruno_spice.calibration.workbench.page import Drawing, Fitted, Page, Panel, Role, Saved, Table, checked, value_of
+from bruno_spice.calibration.workbench.page import (
+    Choice,
+    Drawing,
+    Fitted,
+    Knob,
+    Page,
+    Panel,
+    Role,
+    Saved,
+    Table,
+    checked,
+    value_of,
+)
 from bruno_spice.calibration.workbench.place import Place
 from bruno_spice.calibration.workbench.state import History, State, region_of
 from bruno_spice.devices.errors import BrunoError, InputError
@@ -74,6 +86,9 @@ class Session:
         self.notice = ""
         self._seen = 0
         self._tables: list[Table] = []
+        self._choices: list[Choice] = []
+        self._knobs: list[Knob] = []
+        self.panels: list[Panel] = []
 
     @property
     def state(self) -> State:
@@ -84,11 +99,6 @@ class Session:
     def simulated_is_shown(self) -> bool:
         """Whether the simulator's last answer is still to be seen: the next one takes its place."""
         return "spice" not in self._jobs or bool(self.simulated.lines)
-
-    @property
-    def panels(self) -> list[Panel]:
-        """The figures of the present state."""
-        return list(self.page.panels(self.state, self.place))
 
     def start(self, seen: int) -> None:
         """Show the state as it is, in answer to request number `seen`."""
@@ -139,7 +149,7 @@ class Session:
             self._to(self.state.with_choice(name, value))
 
     def _do_free(self, request: Mapping[str, Any]) -> None:
-        names = [knob.name for knob in self.page.knobs(self.state, self.place) if knob.free]
+        names = [knob.name for knob in self._knobs if knob.free]
         asked = {*self.state.free} ^ {str(request["name"])}
         self._to(replace(self.state, free=tuple(name for name in names if name in asked)))
 
@@ -174,7 +184,7 @@ class Session:
         names = {choice.name for choice in self.page.choices(self.state, self.place)} | {"file", "record", "view"}
         state = State.of_link(str(request["query"]), dict.fromkeys(names))
         if state != State():
-            self._to(checked(state, self.page.choices(state, self.place), self.page.knobs(state, self.place)))
+            self._to(state)
 
     def _do_upload(self, request: Mapping[str, Any]) -> None:
         import base64
@@ -228,14 +238,19 @@ class Session:
         return fitted if state.values == self.state.values and state.choices == self.state.choices else None
 
     def _knob(self, name: str) -> Any:
-        found = next((knob for knob in self.page.knobs(self.state, self.place) if knob.name == name), None)
+        found = next((knob for knob in self._knobs if knob.name == name), None)
         if found is None:
             raise InputError(f"there is no parameter '{name[:60]}' on this page")
         return found
 
     def _to(self, state: State, settled: bool = True) -> None:
+        """The next state. Raises `InputError` for one that the page cannot show."""
+        checked(state, self.page.choices(state, self.place), self.page.knobs(state, self.place))
+        self.page.panels(state, self.place)
         if state.choices != self.state.choices or state.region != self.state.region:
             self.memory.best = None
+        if state != self.state:
+            self.memory.saved = None
         self.memory.history = self.memory.history.to(state, settled)
 
     def _refresh(self) -> None:
@@ -243,6 +258,9 @@ class Session:
         self.problem = ""
         key = self.page.spice_key(self.state)
         try:
+            self._choices = list(self.page.choices(self.state, self.place))
+            self._knobs = list(self.page.knobs(self.state, self.place))
+            self.panels = list(self.page.panels(self.state, self.place))
             self._simulate(key)
             self.model = self.page.model(self.state, self.place, self.simulated if key == self._simulated_key else None)
             self._tables = list(self.page.tables(self.state, self.place))
@@ -323,7 +341,7 @@ class Session:
     def view(self) -> dict[str, Any]:
         """All that the window shows beside the figures."""
         history, state = self.memory.history, self.state
-        knobs = self.page.knobs(state, self.place)
+        knobs = self._knobs
         values = value_of(knobs, state)
         roles: tuple[Role, ...] = ("model", "spice", "measured")
         rows: dict[str, dict[Role, str]] = {}
@@ -342,11 +360,11 @@ class Session:
             "choices": [
                 {"name": c.name, "label": c.label, "options": list(c.options), "hint": c.hint,
                  "value": state.choices.get(c.name, c.default)}
-                for c in self.page.choices(state, self.place)
+                for c in self._choices
             ],
             "numbers": [[label, *(texts.get(role, "") for role in roles)] for label, texts in rows.items()],
             "region": "" if state.region is None else ":".join(f"{each:.6g}" for each in state.region),
-            "regions": any(panel.region for panel in self.panels),
+            "regions": next((panel.region for panel in self.panels if panel.region), ""),
             "undo": bool(history.past), "redo": bool(history.undone),
             "best": "" if self.memory.best is None else f"{100 * self.memory.best[0]:.3g} %",
             "at_best": self.memory.best is not None and self.memory.best[1].values == state.values,

@@ -165,6 +165,7 @@
     $("best").disabled = !v.best || v.at_best;
     $("best").textContent = v.best ? `Best ${v.best}` : "Best";
     $("regions").hidden = !v.regions;
+    $("regions").firstElementChild.textContent = `Region of the fit (${v.regions})`;
     if (document.activeElement !== $("region")) $("region").value = v.region;
     for (const id of ["fit", "save", "reset", "best", "undo", "redo"]) $(id).hidden = (v.without || []).includes(id);
     exportsRow();

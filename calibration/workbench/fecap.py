@@ -126,7 +126,7 @@ class FeCAPPage(Page):
         y = f"{record.kind} ({record.unit})"
         return [
             Panel("loop", record.title, "voltage (V)", y),
-            Panel("time", "Against time: drag here to select what a fit compares", axis, y, x_scale=scale, region="s",
+            Panel("time", "Against time", axis, y, x_scale=scale, region="s",
                   low=True),
             Panel("left", "Model minus measured", axis, f"left ({record.unit})", x_scale=scale, low=True),
         ]  # fmt: skip

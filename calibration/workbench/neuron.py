@@ -91,9 +91,8 @@ class NeuronPage(Page):
     def panels(self, state: State, place: Place) -> Sequence[Panel]:
         """Membrane, residual, polarization and current against time."""
         x, ms = "time (ms)", 1e-3
-        drag = "Membrane: drag here to select what a fit compares"
         return [
-            Panel("membrane", drag, x, "voltage (V)", x_scale=ms, region="s"),
+            Panel("membrane", "Membrane", x, "voltage (V)", x_scale=ms, region="s"),
             Panel("left", "Model minus SPICE", x, "left (mV)", x_scale=ms, low=True),
             Panel("film", "Polarization of the film", x, "P/Ps", x_scale=ms, low=True),
             Panel("current", "Stimulus", x, "current (nA)", x_scale=ms, low=True),

@@ -97,7 +97,7 @@ class RRAMPage(Page):
         if state.choices.get("file") or isinstance(_shown(state, place), MeasuredCard):
             return [Panel("set", "One SET: median over devices and writes", "setting (V or A)", "conductance (µS)")]
         x, micro = "programming current (µA)", 1e-6
-        title = "Mean device after a SET: drag here to select what a fit compares"
+        title = "Mean device after a SET"
         return [
             Panel("set", title, x, "conductance (µS)", x_scale=micro, log_x=True, region="A", points=True),
             Panel("left", "Model minus SPICE", x, "left (%)", x_scale=micro, log_x=True, low=True),

@@ -352,7 +352,7 @@ class Session:
             "seen": self._seen,
             "knobs": [
                 {"name": k.name, "unit": "" if k.unit == "1" else k.unit, "meaning": k.meaning, "group": k.group,
-                 "value": f"{values[k.name]:.6g}", "position": k.position(values[k.name]), "free": k.free,
+                 "value": f"{values[k.name]:.5g}", "position": k.position(values[k.name]), "free": k.free,
                  "ticked": k.name in state.free, "moved": k.name in state.values and state.values[k.name] != k.start,
                  "low": f"{k.low:g}", "high": f"{k.high:g}", "log": k.log}
                 for k in knobs

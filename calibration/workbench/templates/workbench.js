@@ -200,7 +200,7 @@
     if (now === exported) return;
     exported = now;
     const made = figures().flatMap((f) => [
-      element("span", {}, f.model.title.text.split(":")[0]),
+      element("span", {}, f.model.title.text.replace(/ \(rms .*/, "")),
       ...["png", "svg"].map((kind) => element("button", { "data-export": `${f.model.name}.${kind}`, onclick: () => picture(f, kind) }, kind.toUpperCase())),
       element("button", { "data-export": `${f.model.name}.csv`, onclick: () => csv(f) }, "CSV"),
     ]);

@@ -28,10 +28,11 @@ PAGES: "Registry[Page]" = Registry(
         "fecap": "bruno_spice.calibration.workbench.fecap:PAGE",
         "rram": "bruno_spice.calibration.workbench.rram:PAGE",
         "cards": "bruno_spice.calibration.workbench.cards:PAGE",
+        "runs": "bruno_spice.training.workbench.runs:PAGE",
     },
     _accept,
     "PAGE",
 )
 """In the order in which the head of every page names them."""
-TITLES = {"neuron": "Neuron", "fecap": "FeCAP", "rram": "RRAM", "cards": "Cards"}
+TITLES = {"neuron": "Neuron", "fecap": "FeCAP", "rram": "RRAM", "cards": "Cards", "runs": "Runs"}
 """What the head calls them, without importing any."""

@@ -11,15 +11,26 @@ from bruno_spice.calibration.workbench.page import Drawing, Panel, Role
 
 EMPTY: dict[str, list[float]] = {"x": [], "y": []}
 LABELS: dict[Role, str] = {"measured": "measured", "spice": "SPICE", "model": "model", "left": "left",
-    "a": "A", "b": "B"}  # fmt: skip
+    "a": "A", "b": "B", "c": "C", "d": "D"}  # fmt: skip
 COLOURS: dict[bool, dict[str, str]] = {
-    False: {"text": "#1f2328", "faint": "#8b949e", "grid": "#e4e7eb", "measured": "#d1495b", "spice": "#9aa0a6",
-            "model": "#0b6e99", "left": "#d1495b", "a": "#0b6e99", "b": "#d1495b", "region": "#0b6e99"},
-    True: {"text": "#e6e8eb", "faint": "#6e7681", "grid": "#2b3138", "measured": "#ff8b94", "spice": "#8b949e",
-           "model": "#4cc2f1", "left": "#ff8b94", "a": "#4cc2f1", "b": "#ff8b94", "region": "#4cc2f1"},
+    False: {"text": "#1f2328", "faint": "#8b949e", "grid": "#e4e7eb", "region": "#0b6e99",
+            "measured": "#d1495b", "spice": "#9aa0a6", "model": "#0b6e99", "left": "#d1495b",
+            "a": "#0b6e99", "b": "#d1495b", "c": "#6a994e", "d": "#b5651d"},
+    True: {"text": "#e6e8eb", "faint": "#6e7681", "grid": "#2b3138", "region": "#4cc2f1",
+           "measured": "#ff8b94", "spice": "#8b949e", "model": "#4cc2f1", "left": "#ff8b94",
+           "a": "#4cc2f1", "b": "#ff8b94", "c": "#a3d977", "d": "#f0b27a"},
 }  # fmt: skip
 """By theme, dark or not."""
-WIDTHS: dict[Role, float] = {"spice": 4.5, "measured": 0.0, "model": 1.8, "left": 1.2, "a": 1.8, "b": 1.8}
+WIDTHS: dict[Role, float] = {
+    "spice": 4.5,
+    "measured": 0.0,
+    "model": 1.8,
+    "left": 1.2,
+    "a": 1.8,
+    "b": 1.8,
+    "c": 1.8,
+    "d": 1.8,
+}
 HEIGHT, LOW_HEIGHT = 340, 190
 MOST_POINTS = 4000
 """Of a line; a longer one is thinned for the browser."""
@@ -55,7 +66,7 @@ class Plot:
         self.sources: dict[Role, ColumnDataSource] = {}
         for role, width in WIDTHS.items():
             source = self.sources[role] = ColumnDataSource(data=dict(EMPTY), name=f"{panel.name}-{role}")
-            colour, label = colours[role], LABELS[role]
+            colour, label = colours[role], {**LABELS, **dict(panel.labels)}[role]
             if role == "measured" or (panel.points and role == "spice"):
                 self.figure.scatter(
                     "x", "y", source=source, color=colour, size=9 if panel.points else 5, alpha=0.75, legend_label=label
@@ -99,20 +110,16 @@ class Plot:
                 renderer.glyph.fill_color = c[role]
         self.region.fill_color = c["region"]
 
-    def will_hold(self, drawings: Sequence[tuple[Drawing, Sequence[Role]]]) -> bool:
-        """Whether it has a line once `drawings` are shown, each with its roles."""
-        new = {role for drawing, roles in drawings for role in roles if (self.panel.name, role) in drawing.lines}
-        told = {role for _, roles in drawings for role in roles}
-        return bool(new) or any(len(source.data["x"]) for role, source in self.sources.items() if role not in told)
-
-    def show(self, drawing: Drawing, roles: Sequence[Role]) -> None:
-        """Draw what `drawing` has of `roles` here; what it lacks is taken away."""
+    def show(self, drawings: Sequence[Drawing]) -> None:
+        """Draw what `drawings` have here; what they lack is taken away."""
         self.figure.title.text = self.panel.title
-        for role in roles:
-            x, y = drawing.lines.get((self.panel.name, role), (np.empty(0), np.empty(0)))
+        lines = {
+            role: line for each in drawings for (panel, role), line in each.lines.items() if panel == self.panel.name
+        }
+        for role, source in self.sources.items():
+            x, y = lines.get(role, (np.empty(0), np.empty(0)))
             step = max(1, -(-x.size // MOST_POINTS))
-            data = {"x": np.asarray(x[::step], dtype=np.float64), "y": np.asarray(y[::step], dtype=np.float64)}
-            self.sources[role].data = data
+            source.data = {"x": np.asarray(x[::step], dtype=np.float64), "y": np.asarray(y[::step], dtype=np.float64)}
         self._legend()
 
     def entitle(self, number: str) -> None:

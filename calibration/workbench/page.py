@@ -21,9 +21,9 @@ from bruno_spice.devices.errors import InputError
 Array = NDArray[np.float64]
 Line = tuple[Array, Array]
 """Abscissae and ordinates (n,) in the units of a panel; a NaN breaks the line."""
-Role = Literal["measured", "spice", "model", "left", "a", "b"]
-"""Who says a line: the tester, the simulator, the compact model; `left` is model minus the first of the others. `a` and
-`b` are two of a kind."""
+Role = Literal["measured", "spice", "model", "left", "a", "b", "c", "d"]
+"""Who says a line: the tester, the simulator, the compact model; `left` is model minus the first of the others. `a` to
+`d` are several of a kind."""
 Progress = Callable[[str], None]
 """Hears of a job in progress, a sentence each."""
 BINS = 120
@@ -92,6 +92,8 @@ class Panel:
     region: str = ""
     low: bool = False
     points: bool = False
+    labels: tuple[tuple[Role, str], ...] = ()
+    """What the legend calls a line here, where that is not who says it."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,11 @@ from bokeh.server.server import Server
 
 from bruno_spice.calibration.workbench import PAGES, TITLES, jobs
 from bruno_spice.calibration.workbench.figures import Plot, plots
-from bruno_spice.calibration.workbench.page import Page, Panel, Role
+from bruno_spice.calibration.workbench.page import Page, Panel
 from bruno_spice.calibration.workbench.place import MOST_BYTES, Place
 from bruno_spice.calibration.workbench.session import Memory, Session
 from bruno_spice.calibration.workbench.state import State
-from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.errors import BrunoError, InputError
 
 HOST = "127.0.0.1"
 MOST_WINDOWS = 40
@@ -39,8 +40,6 @@ UNUSED_MS = 5_000
 """How long a document outlives its window."""
 REST_MS = 120
 """A slider that has not moved for so long is let be simulated."""
-MODELS: tuple[Role, ...] = ("measured", "model", "left", "a", "b")
-"""Whose lines come at once."""
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -188,25 +187,21 @@ class _View:
             self._rest = self._document.add_timeout_callback(now, REST_MS)
 
     def _show(self, session: Session) -> None:
-        panels = session.panels
+        """The panels that hold a line: of an axis without data browsers complain; one that comes back starts anew."""
+        drawings = session.drawings
+        there = {panel for drawing in drawings for panel, _ in drawing.lines}
+        panels = [panel for panel in session.panels if panel.name in there]
         if panels != self._panels:
             self._panels, self._plots = panels, plots(panels, self._dark)
             for plot in self._plots:
                 if plot.panel.region:
                     plot.figure.on_event(SelectionGeometry, self._selected(plot.panel))
-        drawings = [(session.model, MODELS)]
-        if session.simulated_is_shown:
-            drawings.append((session.simulated, ("spice",)))
-        figures = [plot.figure for plot in self._plots if plot.will_hold(drawings)] or [self._nothing]
-        kept = [each for each in self._figures.children if each in figures]
-        self._figures.children = kept or [self._nothing]  # an axis without data has no range: browsers complain of it
         for plot in self._plots:
-            for drawing, roles in drawings:
-                plot.show(drawing, roles)
+            plot.show(drawings)
             plot.show_region(session.state.region)
         if self._plots and (share := session.model.rms) is not None:
             self._plots[0].entitle(f"rms {100 * share:.3g} %")
-        self._figures.children = figures
+        self._figures.children = [plot.figure for plot in self._plots] or [self._nothing]
 
     def _selected(self, panel: Panel) -> Callable[[SelectionGeometry], None]:
         def select(event: SelectionGeometry) -> None:
@@ -225,7 +220,8 @@ def _free_port() -> int:
 
 def _warm(page: str, place: Place) -> None:
     """Have the page ready that the browser is about to ask for, then what its jobs are forked from."""
-    PAGES[page].model(State(), place, None)
+    with suppress(BrunoError):  # the page will say it
+        PAGES[page].model(State(), place, None)
     jobs.prepare()
 
 

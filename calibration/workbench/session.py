@@ -79,6 +79,7 @@ class Session:
         self.model = Drawing()
         self.simulated = Drawing()
         self._simulated_key: object = None
+        self._shown: Mapping[str, str] = {}
         self._jobs: dict[str, Job] = {}
         self._asked: dict[str, Any] = {}
         self.progress: dict[str, str] = {}
@@ -96,9 +97,9 @@ class Session:
         return self.memory.history.now
 
     @property
-    def simulated_is_shown(self) -> bool:
-        """Whether the simulator's last answer is still to be seen: the next one takes its place."""
-        return "spice" not in self._jobs or bool(self.simulated.lines)
+    def drawings(self) -> list[Drawing]:
+        """What is drawn: the model's lines and the simulator's last, until the next take their place."""
+        return [self.model, self.simulated]
 
     def start(self, seen: int) -> None:
         """Show the state as it is, in answer to request number `seen`."""
@@ -257,6 +258,8 @@ class Session:
         """Ask the model, start the simulator where its answer is of another state, and show."""
         self.problem = ""
         key = self.page.spice_key(self.state)
+        if self._shown != self.state.choices:  # what was simulated is of something else
+            self._shown, self.simulated, self._simulated_key = self.state.choices, Drawing(), None
         try:
             self._choices = list(self.page.choices(self.state, self.place))
             self._knobs = list(self.page.knobs(self.state, self.place))
@@ -370,7 +373,7 @@ class Session:
             "at_best": self.memory.best is not None and self.memory.best[1].values == state.values,
             "progress": dict(self.progress),
             "problem": self.problem or self.notice,
-            "said": list(self.memory.said if self._fit_that_stands() else self.model.said),
+            "said": list(self.memory.said if self._fit_that_stands() else (*self.model.said, *self.simulated.said)),
             "saved": None if self.memory.saved is None else {
                 "paths": [str(path.relative_to(self.place.root)) for path in self.memory.saved.paths],
                 "command": self.memory.saved.command, "then": self.memory.saved.then,

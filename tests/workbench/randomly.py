@@ -40,7 +40,7 @@ TEXTS = (
     "../x",
     "é" * 300,
 )
-PAGES = ("fecap", "neuron", "rram", "cards")
+PAGES = ("fecap", "neuron", "rram", "cards", "runs")
 MOST_GROWTH = 0.1
 
 

@@ -7,6 +7,7 @@ found again after a reload by the window's name in its address.
 
 import json
 import secrets
+import signal
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -232,11 +233,10 @@ def run(place: Place, port: int, page: str, opened: Callable[[str], None]) -> No
     server.start()
     address = workbench.address(server, address_of)
     threading.Thread(target=_warm, args=(page, place), daemon=True).start()
-    server.io_loop.add_callback(lambda: opened(address))
-    try:
-        server.io_loop.start()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        server.stop()
-        workbench.close()
+    loop = server.io_loop
+    loop.add_callback(lambda: opened(address))
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, lambda *_: loop.add_callback_from_signal(loop.stop))
+    loop.start()
+    server.stop()
+    workbench.close()

@@ -250,8 +250,8 @@ def test_nobody_without_the_word_or_from_elsewhere_gets_in(server):
 
 
 def test_restless_hands_break_nothing(window, tmp_path):
-    found = interactions(window.open("fecap"), 25, 7, tmp_path)
-    assert sum(found["interactions"].values()) == 25
+    found = interactions(window.open("fecap"), 15, 7, tmp_path)
+    assert sum(found["interactions"].values()) == 15
     assert found["console"] == []
     assert found["server"] == []
 

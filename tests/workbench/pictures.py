@@ -25,7 +25,7 @@ def picture(window: Window, path: Path, width: int, height: int) -> None:
 
 
 def main(out: Path) -> None:
-    """A fitted loop in the light, a tuned neuron in the dark, cells and cards."""
+    """A fitted loop in the light, a tuned neuron in the dark."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "start").mkdir()
@@ -43,8 +43,6 @@ def main(out: Path) -> None:
                 window.wait()
                 window.click("theme")
                 picture(window, out / "workbench_neuron.png", 1280, 1000)
-                window.click("theme")
-                picture(window.open("rram"), out / "workbench_rram.png", 800, 900)
         finally:
             server.end()
 

@@ -9,7 +9,7 @@ CARDS := data/calibrated
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .NOTPARALLEL:
-.PHONY: all setup ngspice browser calibrate train validate report bench paper docs test chaos fuzz lint format help clean
+.PHONY: all setup ngspice browser calibrate train validate report bench paper docs test chaos fuzz workbench lint format help clean
 
 all: calibrate train validate report ## set up, calibrate, train on Bach chorales, check in SPICE, write the reports (16 minutes on 2 cores)
 	@echo
@@ -68,6 +68,9 @@ chaos: setup ## 10,000 simulations over the installed simulators under signals, 
 
 fuzz: setup ## 20,000 damaged and hostile files of every kind: nothing runs, hangs, breaks or passes for another (10 minutes on 2 cores)
 	$(VENV)/bin/python tests/fuzz/fuzz.py 20000
+
+workbench: setup browser ## 500 random interactions with the workbench in a browser: no exception, no growing memory (5 minutes on 2 cores)
+	$(VENV)/bin/python tests/workbench/randomly.py 500
 
 lint: setup ## ruff (format, lint) and mypy
 	$(VENV)/bin/ruff format --check .

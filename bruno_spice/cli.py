@@ -5,7 +5,18 @@ from collections.abc import Callable
 import typer
 
 from bruno_spice.calibration.commands import bench as spice_bench
-from bruno_spice.calibration.commands import card, confidence, data, netlist, rram, sensitivity, simulate, va, vary
+from bruno_spice.calibration.commands import (
+    card,
+    confidence,
+    data,
+    netlist,
+    rram,
+    sensitivity,
+    simulate,
+    va,
+    vary,
+    workbench,
+)
 from bruno_spice.calibration.commands.calibrate import calibrate_command
 from bruno_spice.calibration.commands.fits.app import fit_app
 from bruno_spice.calibration.commands.shared import options_of_all, run
@@ -51,6 +62,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "redesign": redesign.redesign_command,
     "report": runs.report_command,
     "compare": compare.compare_command,
+    "workbench": workbench.workbench_command,
     "sweep": runs.sweep_command,
     "program": program.program_command,
     "confidence": confidence.confidence_command,

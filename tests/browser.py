@@ -23,9 +23,11 @@ FLAGS = (
     "--disable-sync",
     "--disable-dev-shm-usage",
     "--hide-scrollbars",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
 )
-"""The last one makes every address but a file's an error, which the console then shows."""
+NOWHERE = "--host-resolver-rules=MAP * ~NOTFOUND"
+"""Makes every address but a file's an error, which the console then shows."""
+THIS_MACHINE = f"{NOWHERE} , EXCLUDE 127.0.0.1"
+"""The same, but for servers on this machine."""
 
 CLIPPED = """
 return [...document.querySelectorAll('body *')].filter(e => {
@@ -50,10 +52,10 @@ return small;
 
 
 @contextmanager
-def chromium(profile: Path) -> Iterator[webdriver.Chrome]:
-    """A browser with the new profile folder `profile`."""
+def chromium(profile: Path, reach: str = NOWHERE) -> Iterator[webdriver.Chrome]:
+    """A browser with the new profile folder `profile` that reaches what the flag `reach` allows."""
     options = webdriver.ChromeOptions()
-    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+    for flag in (*FLAGS, reach, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     binary = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if binary:

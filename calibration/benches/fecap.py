@@ -2,6 +2,7 @@
 
 Each bench drives the deck ``fecap_pv.cir`` with its own piecewise linear voltage (source ``Vdrive``) and reads
 the terminal charge per area, ``v(q)``, as an electrometer would. Results are tables whose column names carry units.
+The compiled twin of the library answers the same drives (`twin_fecaps` as a bench's `engine`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from bruno_spice.calibration.circuits.measures import forc_density, loop_numbers
 from bruno_spice.calibration.errors import SimulationError
 from bruno_spice.calibration.spice.farm import Farm, run_jobs
 from bruno_spice.calibration.spice.netlist import transient_job
+from bruno_spice.devices.fecap.film import charge_and_polarization
 from bruno_spice.devices.waveform import Waveform
 
 FECAP_NETLIST = NETLISTS / "testbenches" / "fecap_pv.cir"
@@ -68,18 +70,43 @@ def simulate_fecaps(
     return [Waveform(raw.time_s, {names[name]: signal for name, signal in raw.signals.items()}) for raw in raws]
 
 
+def twin_fecaps(
+    runs: Sequence[FeCAPRun], netlist: Path | str = FECAP_NETLIST, farm: Farm | None = None
+) -> list[Waveform]:
+    """As `simulate_fecaps`, by the compiled twin of fecap.lib with the values of `netlist`, which needs no `farm`.
+
+    Signals: ``voltage_v``, ``charge_c_m2``, ``polarization``; samples as dense as the run's longest step.
+    """
+    known = {name: float(p.value) for name, p in fecap_deck(netlist).params.items() if p.value is not None}
+    waves = []
+    for run in runs:
+        time_s = run.time_s
+        if run.t_max_s is not None:
+            time_s = np.union1d(time_s, np.arange(0.0, time_s[-1], run.t_max_s))
+        voltage_v = np.interp(time_s, run.time_s, run.voltage_v)
+        charge, polarization = charge_and_polarization(time_s, voltage_v, {**known, **run.overrides})
+        signals = {"voltage_v": voltage_v, "charge_c_m2": charge, "polarization": polarization}
+        waves.append(Waveform(time_s, signals))
+    return waves
+
+
+Engine = Callable[[Sequence[FeCAPRun], Path | str, Farm | None], list[Waveform]]
+"""What answers the drives of a bench: `simulate_fecaps` or `twin_fecaps`."""
+
+
 def pv_loops(
     amplitudes_v: Sequence[float] = (1.5, 2.0, 3.0),
     frequencies_hz: Sequence[float] = (100.0, 1e3, 1e4),
     overrides: Mapping[str, float] | None = None,
     netlist: Path | str = FECAP_NETLIST,
     farm: Farm | None = None,
+    engine: Engine = simulate_fecaps,
 ) -> BenchResult:
     """P-V loops at every amplitude and frequency: the second cycle of a triangle, after one that conditions."""
     conditions = [(a, f) for a in amplitudes_v for f in frequencies_hz]
     runs = [_triangle(a, f, overrides) for a, f in conditions]
     traces, numbers = [], []
-    for (amplitude, frequency), wave in zip(conditions, simulate_fecaps(runs, netlist, farm), strict=True):
+    for (amplitude, frequency), wave in zip(conditions, engine(runs, netlist, farm), strict=True):
         keys = {"amplitude_v": amplitude, "frequency_hz": frequency}
         loop = _second_cycle(wave, frequency)
         traces.append(pd.DataFrame(keys | {"time_s": loop.time_s, **loop.signals}))
@@ -115,6 +142,7 @@ def pund(
     overrides: Mapping[str, float] | None = None,
     netlist: Path | str = FECAP_NETLIST,
     farm: Farm | None = None,
+    engine: Engine = simulate_fecaps,
 ) -> BenchResult:
     """PUND at every (amplitude V, width s): a negative preset, then P, U, N, D with edges of a tenth of the width."""
     runs, edges = [], []
@@ -124,9 +152,7 @@ def pund(
         runs.append(FeCAPRun(time, voltage, width / 20, overrides or {}))
         edges.append((starts, np.append(starts[1:], time[-1])))
     traces, numbers = [], []
-    for (amplitude, width), wave, (starts, ends) in zip(
-        conditions, simulate_fecaps(runs, netlist, farm), edges, strict=True
-    ):
+    for (amplitude, width), wave, (starts, ends) in zip(conditions, engine(runs, netlist, farm), edges, strict=True):
         keys = {"amplitude_v": amplitude, "width_s": width}
         refuse_unset(wave, starts[1])
         _, p, u, n, d = pulse_charges(wave.time_s, wave["charge_c_m2"], starts, ends)
@@ -144,6 +170,7 @@ def kinetics(
     overrides: Mapping[str, float] | None = None,
     netlist: Path | str = FECAP_NETLIST,
     farm: Farm | None = None,
+    engine: Engine = simulate_fecaps,
 ) -> BenchResult:
     """Switched charge against pulse width and amplitude, each pulse on a freshly preset film.
 
@@ -158,7 +185,7 @@ def kinetics(
         runs.append(FeCAPRun(time, voltage, None, overrides or {}))
         edges.append((starts[1:], time[-1:]))
     rows = []
-    waves = simulate_fecaps(runs, netlist, farm)
+    waves = engine(runs, netlist, farm)
     for (amplitude, width), wave, (starts, ends) in zip(conditions, waves, edges, strict=True):
         refuse_unset(wave, starts[0])
         before, after = np.interp([starts[0], ends[0]], wave.time_s, wave["polarization"])

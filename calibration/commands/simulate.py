@@ -22,7 +22,7 @@ from bruno_spice.calibration.commands.shared import (
 )
 from bruno_spice.devices.cards.base import NeuronCard
 from bruno_spice.devices.cards.calibrated import calibrated_card
-from bruno_spice.devices.errors import EnvelopeError, InputError
+from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.files import refuse_folder
 from bruno_spice.devices.stimulus import Stimulus
 from bruno_spice.devices.units import format_si
@@ -99,15 +99,6 @@ def _neuron_in_spice(
 
 
 def _neuron_model(drive: Stimulus, end_s: float, card_path: Path, overrides: dict[str, float]) -> Waveform:
-    from bruno_spice.devices.ferroelectric.scalar.transient import simulate
+    from bruno_spice.calibration.cards.simulated import simulate_card
 
-    card = NeuronCard.load(card_path)
-    if span := card.envelope.get("i_syn"):
-        low, high = float(drive.i_syn_a.min()), float(drive.i_syn_a.max())
-        if not span.covers(low, high):
-            worst = high if high > span.max else low
-            raise EnvelopeError(
-                f"a current of {format_si(worst, 'A')} lies outside {format_si(span.min, 'A')} ... "
-                f"{format_si(span.max, 'A')}, for which {card_path} was calibrated; use --engine spice or recalibrate"
-            )
-    return simulate(card.with_values(**overrides), drive, end_s)
+    return simulate_card(NeuronCard.load(card_path), str(card_path), drive, end_s, overrides)

@@ -195,5 +195,4 @@ def _held_out(problem: Problem, names: Sequence[str]) -> tuple[float, Mapping[st
 
 def _run(part: Part) -> NDArray[np.int_]:
     """Which of the runs of neighbouring samples each one is in."""
-    n = part.measured.time_s.size
-    return np.tile(np.arange(n) * HELD_OUT_RUNS // n, len(part.measured.signals))
+    return np.tile(part.measured.runs(HELD_OUT_RUNS), len(part.measured.signals))

@@ -218,7 +218,7 @@ def _far(problem: Problem, values: Mapping[str, float]) -> list[tuple[Mask, Mask
         limit = OUTLIER_SIGMAS * max(sigma, 1e-4 * part.measured.span)
         around = np.pad(difference, 1, mode="reflect")
         before, after = around[:-2], around[2:]
-        far = np.abs(difference) > limit
+        far = (np.abs(difference) > limit) & part.measured.inside
         alone = np.abs(difference - (before + after) / 2) > limit
         for beside in (before, after):
             alone &= ~((np.abs(beside) > limit) & (np.sign(beside) == np.sign(difference)))

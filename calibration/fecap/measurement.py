@@ -86,6 +86,19 @@ class FeCAPMeasurement:
     """The tester's own numbers of the record (`Record.summary`)."""
     name: str = ""
     """What the file calls the record."""
+    region_s: tuple[float, float] | None = None
+    """First and last time in s of the samples that a fit compares; `None` for all."""
+
+    @property
+    def inside(self) -> Mask:
+        """The samples (n,) within `region_s`."""
+        first, last = self.region_s or (-np.inf, np.inf)
+        return np.asarray((self.time_s >= first) & (self.time_s <= last))
+
+    def runs(self, count: int) -> NDArray[np.int_]:
+        """Which of `count` runs of neighbouring samples of the region each sample (n,) is in."""
+        place = np.cumsum(self.inside) - 1
+        return np.asarray(np.maximum(place, 0) * count // (place[-1] + 1))
 
     @property
     def unit(self) -> str:
@@ -188,6 +201,21 @@ def measurement(
         source=source,
         read_as=(said,) if window > 1 else (),
     )
+
+
+def within(measured: FeCAPMeasurement, region_s: tuple[float, float] | None) -> FeCAPMeasurement:
+    """`measured`, of which a fit compares the samples from the first to the last time of `region_s` alone.
+
+    The film feels the whole drive all the same. Raises `InputError` where too few samples are left.
+    """
+    found = replace(measured, region_s=region_s)
+    if (count := int(found.inside.sum())) < FEWEST_SAMPLES:
+        first, last = region_s or (0.0, 0.0)
+        raise InputError(
+            f"{printable(measured.source)}: {count} samples between {format_si(first, 's')} and {format_si(last, 's')} "
+            f"are too few to fit a FeCAP to; at least {FEWEST_SAMPLES}"
+        )
+    return found
 
 
 def clipped_samples(voltage_v: Array, response: Array) -> Mask:

@@ -59,9 +59,9 @@ class Part:
 
     @classmethod
     def of(cls, measured: FeCAPMeasurement, own: Mapping[str, float], keep_flagged: bool = False) -> "Part":
-        """The record with all samples used, but those that were clipped unless `keep_flagged`."""
+        """The record with all samples of its region used, but those that were clipped unless `keep_flagged`."""
         count = len(measured.signals)
-        used = np.tile(~measured.clipped | keep_flagged, count)
+        used = np.tile((~measured.clipped | keep_flagged) & measured.inside, count)
         return cls(measured, dict(own), used, np.zeros(used.size), fixed=frozenset(own))
 
     @property
@@ -253,8 +253,7 @@ class Problem:
         count = max(1, round(BLOCKS / len(self.parts)), FEWEST_BLOCKS)
         runs = []
         for k, part in enumerate(self.parts):
-            n = part.measured.time_s.size
-            runs.append((k * count + np.tile(np.arange(n) * count // n, len(part.measured.signals)))[part.used])
+            runs.append((k * count + np.tile(part.measured.runs(count), len(part.measured.signals)))[part.used])
         return np.concatenate(runs)
 
     @property

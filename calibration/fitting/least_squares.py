@@ -12,9 +12,8 @@ Standard errors: `calibration.fitting.standard_errors`.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import lmfit
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +21,9 @@ from bruno_spice.calibration.errors import FitError
 from bruno_spice.calibration.fitting.standard_errors import clustered, curvature, jacobian
 from bruno_spice.devices.cards.parts import Covariance, Parameter
 from bruno_spice.devices.errors import BrunoError
+
+if TYPE_CHECKING:
+    import lmfit
 
 Array = NDArray[np.float64]
 NO_FURTHER_GAIN = (6, 7, 8)
@@ -235,6 +237,8 @@ class _Search:
         max_evaluations: int,
     ) -> str:
         """Minimise over `free` with the other parameters `fixed`; return why the result is doubtful, or nothing."""
+        import lmfit  # slow to import, and bounds of parameters are wanted without it
+
         self._lowest = math.inf
         parameters = lmfit.Parameters()
         for f in free:
@@ -245,7 +249,7 @@ class _Search:
                 )
             parameters.add(f.name, value=f.scaled(f.start), min=f.scaled(f.min), max=f.scaled(f.max))
 
-        def scaled_residual(trial: lmfit.Parameters) -> Array:
+        def scaled_residual(trial: "lmfit.Parameters") -> Array:
             return self._evaluate(dict(fixed) | {f.name: f.value(trial[f.name].value) for f in free})
 
         try:

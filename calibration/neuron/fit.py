@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from bruno_spice.calibration.circuits.recording import Recording
 from bruno_spice.calibration.fitting.least_squares import Fit, Free, best_fit, search
 from bruno_spice.calibration.neuron.start import closed_form_start, with_tails
+from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.models.felif import FeLIFModel
@@ -124,6 +125,29 @@ def first_spike_residual(recording: Recording, parameters: NeuronParameters, sca
     return np.concatenate([*parts, [np.log(model_spike_s / spike_s) / scales.spike_time]])
 
 
+def region_residual(
+    recording: Recording, parameters: NeuronParameters, scales: Scales, region_s: tuple[float, float]
+) -> Array:
+    """Deviation from SPICE at `POINTS` times of `region_s`, (`POINTS`,) or twice as many: voltage and polarization.
+
+    Raises `InputError` where the region is not one before the first spike, after which a deviation jumps.
+    """
+    first_s, last_s = region_s
+    spikes_s = recording.spice.spike_times_s
+    end_s = min([recording.t_stop_s, *spikes_s[:1]])
+    if not 0.0 <= first_s < last_s <= end_s:
+        raise InputError(
+            f"a neuron is compared within a region before its first spike, which here is from 0 to {end_s:.6g} s"
+        )
+    times = np.linspace(first_s, last_s, POINTS)
+    model = simulate(parameters, recording.stimulus, last_s, dt_s=last_s / 4000, rtol=RTOL, **recording.start)
+    at_model, at_spice = model.resampled(times), recording.spice.resampled(times)
+    parts = [(at_model["v_mem_v"] - at_spice["v_mem_v"]) / scales.voltage_v]
+    if recording.knows_polarization:
+        parts.append((at_model["polarization"] - at_spice["polarization"]) / scales.polarization)
+    return np.concatenate(parts)
+
+
 def sample_count(recording: Recording) -> int:
     """How many residuals a recording has: a measured one has no polarization."""
     return (2 if recording.knows_polarization else 1) * POINTS + 1
@@ -147,20 +171,27 @@ def fit_neuron(
     start: NeuronParameters,
     free: Sequence[Free] | None = None,
     scales: Scales | None = None,
+    region_s: tuple[float, float] | None = None,
 ) -> tuple[Fit, NeuronParameters]:
     """Fit `free` (default `free_parameters`) to recordings that each hold at least one spike.
 
-    `Fit.doubt` says where the result cannot be believed. Raises `FitError` where the model cannot be evaluated.
+    With `region_s` only what lies within counts, and no spike time. `Fit.doubt` says where the result cannot be
+    believed. Raises `FitError` where the model cannot be evaluated.
     """
     free = [_off_bounds(f) for f in free_parameters(start)] if free is None else free
     scales = scales or Scales()
 
     def residual(values: dict[str, float]) -> Array:
         trial = with_values(start, values)
+        if region_s is not None:
+            return np.concatenate([region_residual(recording, trial, scales, region_s) for recording in recordings])
         return np.concatenate([first_spike_residual(recording, trial, scales) for recording in recordings])
 
     what = f"{start.model.label} fit with K = {start.domains}"
-    groups = np.repeat(np.arange(len(recordings)), [sample_count(r) for r in recordings])
+    counts = [sample_count(r) - (1 if region_s is not None else 0) for r in recordings]
+    groups = None  # one recording says nothing of how others would deviate
+    if len(recordings) > 1:
+        groups = np.repeat(np.arange(len(recordings)), counts)
     result = best_fit(residual, free, what=what, groups=groups, max_evaluations=MAX_EVALUATIONS)
     fitted = with_values(start, result.values)
     if fitted.shares[0] <= 0:

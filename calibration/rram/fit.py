@@ -96,10 +96,13 @@ def relative_reset_error(sweep: ResetSweep, parameters: ResetParameters) -> Arra
     return np.asarray(model) / sweep.g_s - 1
 
 
-def fit_filament(sweep: SetSweep, g_hrs_s: float, known: Mapping[str, float]) -> tuple[Fit, RRAMParameters]:
-    """Fit the filament model with what is `known` (``read_voltage`` at least) to `sweep`.
+def fit_filament(
+    sweep: SetSweep, g_hrs_s: float, known: Mapping[str, float], free: Sequence[Free] = FREE
+) -> tuple[Fit, RRAMParameters]:
+    """Fit `free` of the filament model with what is `known` (``read_voltage`` at least) to `sweep`.
 
-    The standard errors are clustered by geometry; `Fit.doubt` says where the result cannot be believed.
+    The standard errors are clustered by geometry, where there are several; `Fit.doubt` says where the result cannot be
+    believed.
     """
     base = {name: value for name, (value, _source) in FIXED.items()}
     base |= {"g_hrs": g_hrs_s, **known}
@@ -108,8 +111,9 @@ def fit_filament(sweep: SetSweep, g_hrs_s: float, known: Mapping[str, float]) ->
         return relative_error(sweep, RRAMParameters(**(base | values)))
 
     geometry = np.stack([sweep.length_m, sweep.radius_m], axis=1)
-    groups = np.unique(geometry, axis=0, return_inverse=True)[1].ravel()
-    result = best_fit(residual, FREE, what="RRAM filament fit", groups=groups)
+    filaments, groups = np.unique(geometry, axis=0, return_inverse=True)
+    several = groups.ravel() if len(filaments) > 1 else None
+    result = best_fit(residual, free, what="RRAM filament fit", groups=several)
     return result, RRAMParameters(**(base | result.values))
 
 

@@ -77,13 +77,13 @@ def _both(first: Card, second: Card, names: Pair) -> list[tuple[str, Any]]:
 
 
 def _neurons(first: NeuronCard, second: NeuronCard, names: Pair) -> list[Section]:
-    low, high = (_currents(card) for card in (first, second))
+    low, high = (span_of(card) for card in (first, second))
     span = min(low[0], high[0]), max(low[1], high[1])
     currents_a = np.geomspace(*span, POINTS)
     both = [(name, NeuronParameters.from_card(card)) for name, card in _both(first, second, names)]
     curve = make_subplots(1, 2, horizontal_spacing=0.12)
     for (name, x), colour in zip(both, COLOURS, strict=True):
-        seen = np.array([_spikes(x, current) for current in currents_a])
+        seen = np.array([latency_and_interval(x, current) for current in currents_a])
         for column, values in enumerate((seen[:, 0], 1.0 / seen[:, 1]), 1):
             curve.add_trace(_line(currents_a, values, colour, name, column == 1), 1, column)
     curve.update_xaxes(title_text="constant current", **_decades(currents_a, "A"))
@@ -106,7 +106,7 @@ def _neurons(first: NeuronCard, second: NeuronCard, names: Pair) -> list[Section
     ]
 
 
-def _currents(card: NeuronCard) -> tuple[float, float]:
+def span_of(card: NeuronCard) -> tuple[float, float]:
     """The constant currents that `card` covers."""
     covered = card.envelope.get("i_syn")
     if covered is None or not covered.max > 0:
@@ -124,7 +124,7 @@ def _spike_charge_c(x: NeuronParameters) -> float:
     return float(2 * x.film_charge + x.c_total * (x.v_threshold - min(x.v_reset, 0.0)))
 
 
-def _spikes(x: NeuronParameters, current_a: float) -> tuple[float, float]:
+def latency_and_interval(x: NeuronParameters, current_a: float) -> tuple[float, float]:
     """First spike and the interval after it in s, NaN where there is none."""
     end_s = 5 * _spike_charge_c(x) / current_a + 2 * x.t_refractory
     spikes = simulate(x, Stimulus.dc(current_a), end_s, dt_s=end_s / 100).spike_times_s
@@ -135,7 +135,7 @@ def _spikes(x: NeuronParameters, current_a: float) -> tuple[float, float]:
 def _latencies(both: Sequence[tuple[str, NeuronParameters]], currents_a: Sequence[float]) -> Table:
     rows = []
     for current in currents_a:
-        (first_a, then_a), (first_b, then_b) = (_spikes(x, current) for _, x in both)
+        (first_a, then_a), (first_b, then_b) = (latency_and_interval(x, current) for _, x in both)
         rows.append(
             [format_si(current, "A")]
             + [_time(each) for each in (first_a, first_b)]

@@ -42,7 +42,12 @@ TERMS = {"ja": 0.0, "jact": 0.0, "kps": 0.0, "keps": 0.0, "rs": 0.0, "cfix": 0.0
 
 
 def charge_density(time_s: Array, voltage_v: Array, values: Mapping[str, float]) -> Array:
-    """Charge (n,) in C/m^2 that has flowed since the first sample, under `voltage_v` (n,) at `time_s` (n,).
+    """Charge (n,) in C/m^2 that has flowed since the first sample, as `charge_and_polarization` gives it."""
+    return charge_and_polarization(time_s, voltage_v, values)[0]
+
+
+def charge_and_polarization(time_s: Array, voltage_v: Array, values: Mapping[str, float]) -> tuple[Array, Array]:
+    """Charge (n,) in C/m^2 since the first sample and polarization (n,), -1 to 1, under `voltage_v` (n,) at `time_s`.
 
     `values` are the library's parameters by name, in its units: tfe eps ps tau0 nmerz ea sigma_a sigma_o imprint tdl
     epsdl s0 j1 ej tempk, `groups` where their number is not the library's, and those of `TERMS` that are not 0; rs and
@@ -78,7 +83,8 @@ def charge_density(time_s: Array, voltage_v: Array, values: Mapping[str, float])
     film_v *= t_eff * MV_PER_CM
     linear = EPS_0 * eps / t_eff * (film_v - film_v[0])
     fixture = x["cfix"] / x["area"] * (voltage_v - voltage_v[0])
-    return np.asarray(linear + ps * x["tfe"] / t_eff * (polarization - x["s0"]) + leak_scale * leaked + fixture)
+    charge = linear + ps * x["tfe"] / t_eff * (polarization - x["s0"]) + leak_scale * leaked + fixture
+    return np.asarray(charge), polarization
 
 
 def response(time_s: Array, charge: Array, kind: str) -> Array:

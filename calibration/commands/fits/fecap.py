@@ -26,11 +26,11 @@ from bruno_spice.calibration.commands.shared import (
 from bruno_spice.calibration.errors import FitError
 from bruno_spice.calibration.presentation.terminal import Terminal
 from bruno_spice.devices.errors import InputError
-from bruno_spice.devices.files import refuse_folder, write_atomic
+from bruno_spice.devices.files import refuse_folder
 from bruno_spice.devices.units import parse_spice_number
 
 if TYPE_CHECKING:
-    from bruno_spice.calibration.fecap.measurement import Columns, FeCAPMeasurement
+    from bruno_spice.calibration.fecap.measurement import Columns
     from bruno_spice.calibration.fecap.problem import AfterEvaluation
 
 
@@ -78,6 +78,10 @@ def fit_fecap_command(
         typer.Option("--set", metavar="[N:]NAME=VALUE", help="What is known, of the film or of the N-th record alone."),
     ] = None,
     groups: GroupsOption = None,
+    region: Annotated[
+        str | None,
+        typer.Option(metavar="FROM:TO", help="Compare only the samples between these times of a record, in s."),
+    ] = None,
     simulator: SimulatorOption = "ngspice",
     keep_flagged: Annotated[bool, typer.Option("--keep-flagged", help="Fit clipped samples and outliers too.")] = False,
     out: Annotated[Path, typer.Option(help="Folder of fecap.param, fecap.json and the figures.")] = Path("fecap_fit"),
@@ -100,74 +104,50 @@ def fit_fecap_command(
     from bruno_spice.calibration.benches.fecap import FECAP_NETLIST
     from bruno_spice.calibration.commands.fits.pages import fecap_page
     from bruno_spice.calibration.fecap.candidates import MAY_BE_OWN
-    from bruno_spice.calibration.fecap.figures import fecap_figure, records_figure
-    from bruno_spice.calibration.fecap.fit import fit_fecap
-    from bruno_spice.calibration.fecap.measurement import read_measurement
-    from bruno_spice.calibration.fecap.predict import predict as predicted
-    from bruno_spice.calibration.fecap.result import (
-        notes,
-        number_rows,
-        param_include,
-        parameter_rows,
-        result_json,
-    )
+    from bruno_spice.calibration.fecap.films import Asked, fit_films, write_films
+    from bruno_spice.calibration.fecap.measurement import read_measurement, within
+    from bruno_spice.calibration.fecap.result import notes, number_rows, parameter_rows
     from bruno_spice.calibration.measured.choice import choices
-    from bruno_spice.calibration.presentation.style import save
-    from bruno_spice.calibration.spice.farm import Farm, version_of
+    from bruno_spice.calibration.spice.farm import Farm
     from bruno_spice.calibration.spice.netlist import Netlist
 
     columns = _columns(time, voltage, charge, current, time_unit, voltage_unit, charge_unit, current_unit, units)
     chosen, others = choices(paths, record), choices(predict or [], record)
     measured = [read_measurement(c.path, columns, area, reader, c.record, frequency) for c in [*chosen, *others]]
+    if region is not None:
+        measured = [within(each, _region(region)) for each in measured]
     shared, by_record = _settings(settings, groups, len(measured))
-    known = _of_the_film(measured, shared)
-    mine = [
-        {n: v for n, v in each.known.items() if n in ("tempk", "area") and n not in shared} | set_by_hand
-        for each, set_by_hand in zip(measured, by_record, strict=True)
-    ]
     own_names = _words(own)
     for name in own_names:
         if name not in MAY_BE_OWN:
             raise InputError(
                 f"--own {name}: a record cannot have that for itself; choose among {', '.join(MAY_BE_OWN)}"
             )
-    count = len(chosen)
+    count, names = len(chosen), [str(c) for c in chosen]
+    asked = Asked(
+        measured,
+        [*names, *map(str, others)],
+        count,
+        shared,
+        by_record,
+        _words(free) if free else None,
+        keep_flagged,
+        own_names,
+        _words(terms),
+        _bounds(bounds),
+    )
+    known = asked.known
     if report is not None:
         refuse_folder(report)
     keep_to_this_command(out)
     spice = simulator_for(simulator, Netlist.load(FECAP_NETLIST))
-    farm = Farm(simulator=spice)
     with _progress() as progress:
-        found = fit_fecap(
-            measured[:count],
-            known | shared,
-            _words(free) if free else None,
-            keep_flagged,
-            farm,
-            progress,
-            own=mine[:count],
-            own_names=own_names,
-            terms=_words(terms),
-            bounds=_bounds(bounds),
-        )
-        seen = predicted(found, measured[count:], mine[count:], farm)
-    names, unseen = [str(c) for c in chosen], [str(c) for c in others]
-    result = result_json(found, names, list(zip(unseen, seen, strict=True))) | {"simulator": version_of(spice)}
-    write_atomic(out / "fecap.param", param_include(found, ", ".join(names)))
-    write_atomic(out / "fecap.json", json.dumps(result, indent=2, allow_nan=False) + "\n")
-    mark = "NOT TO BE BELIEVED, " if found.doubt else ""
-    title = f"{mark}{names[0] if count == 1 else f'{count} records'}: rms {100 * found.rms_of_span:.2f} % of the span"
-    figure = fecap_figure(found.only, title) if count == 1 else records_figure(found.records, names, "fitted", title)
-    save(figure, out / "fecap.png")
-    wrote = [out / "fecap.param", out / "fecap.json", out / "fecap.png"]
-    if seen:
-        title = f"predicted by the film of {names[0] if count == 1 else f'{count} records'}"
-        save(records_figure([each.record for each in seen], unseen, "predicted", title), out / "prediction.png")
-        wrote.append(out / "prediction.png")
+        found, seen = fit_films(asked, Farm(simulator=spice), progress)
+    wrote = write_films(out, found, names, seen, spice)
     if report is not None:
-        wrote.append(fecap_page(report, found, names, list(zip(unseen, seen, strict=True)), wrote[2:]))
+        wrote.append(fecap_page(report, found, names, seen, wrote[2:]))
     if as_json:
-        print_json(result)
+        print_json(json.loads((out / "fecap.json").read_text()))
     else:
         table = Table("parameter", "value", "stderr")
         for row in parameter_rows(found):
@@ -179,11 +159,11 @@ def fit_fecap_command(
                 f"{each.measured.unit}, {100 * each.rms_of_span:.2f} % of the span, over {each.used.sum()} of "
                 f"{each.used.size} samples"
             )
-        for name in known.keys() - shared.keys():
+        for name in known:
             typer.echo(f"note: {name} = {known[name]:.4g} {found.units[name]} is what the file says")
         for note in notes(found, names):
             typer.echo(f"note: {note}")
-        for name, one in zip(unseen, seen, strict=True):
+        for name, one in seen:
             typer.echo(f"predicted {name}: rms {100 * one.record.rms_of_span:.2f} % of the span")
             for fitted, value in one.fitted_to_it.items():
                 typer.echo(f"note: {name}: its own {fitted} = {value:.4g} was fitted to it, nothing of the film")
@@ -263,17 +243,11 @@ def _bounds(bounds: list[str] | None) -> dict[str, tuple[float, float]]:
     return found
 
 
-def _of_the_film(measured: "list[FeCAPMeasurement]", shared: dict[str, float]) -> dict[str, float]:
-    """The thickness that the files state. Raises `InputError` where they state several."""
-    stated = {each.known["tfe"] for each in measured if "tfe" in each.known}
-    if "tfe" in shared or not stated:
-        return {}
-    if len(stated) > 1:
-        listed = ", ".join(f"{value:.4g}" for value in sorted(stated))
-        raise InputError(
-            f"the files say thicknesses of {listed} m: records of one film have one; say it: --set tfe=10n"
-        )
-    return {"tfe": stated.pop()}
+def _region(text: str) -> tuple[float, float]:
+    first, colon, last = text.partition(":")
+    if not colon:
+        raise InputError(f"--region {text}: write FROM:TO in s, for example --region 0.2m:0.8m")
+    return parse_spice_number(first), parse_spice_number(last)
 
 
 @contextmanager

@@ -1,0 +1,150 @@
+"""The panels of a page as figures of Bokeh: SPICE broad and grey, the model thin and coloured, measured as dots."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from bokeh.models import BoxAnnotation, BoxSelectTool, ColumnDataSource, HoverTool
+from bokeh.plotting import figure
+
+from bruno_spice.calibration.workbench.page import Drawing, Panel, Role
+
+EMPTY: dict[str, list[float]] = {"x": [], "y": []}
+LABELS: dict[Role, str] = {"measured": "measured", "spice": "SPICE", "model": "model", "left": "left",
+    "a": "A", "b": "B", "c": "C", "d": "D"}  # fmt: skip
+COLOURS: dict[bool, dict[str, str]] = {
+    False: {"text": "#1f2328", "faint": "#8b949e", "grid": "#e4e7eb", "region": "#0b6e99",
+            "measured": "#d1495b", "spice": "#9aa0a6", "model": "#0b6e99", "left": "#d1495b",
+            "a": "#0b6e99", "b": "#d1495b", "c": "#6a994e", "d": "#b5651d"},
+    True: {"text": "#e6e8eb", "faint": "#6e7681", "grid": "#2b3138", "region": "#4cc2f1",
+           "measured": "#ff8b94", "spice": "#8b949e", "model": "#4cc2f1", "left": "#ff8b94",
+           "a": "#4cc2f1", "b": "#ff8b94", "c": "#a3d977", "d": "#f0b27a"},
+}  # fmt: skip
+"""By theme, dark or not."""
+WIDTHS: dict[Role, float] = {
+    "spice": 4.5,
+    "measured": 0.0,
+    "model": 1.8,
+    "left": 1.2,
+    "a": 1.8,
+    "b": 1.8,
+    "c": 1.8,
+    "d": 1.8,
+}
+HEIGHT, LOW_HEIGHT = 340, 190
+MOST_POINTS = 4000
+"""Of a line; a longer one is thinned for the browser."""
+
+
+class Plot:
+    """One panel as a figure; its lines are sources that `show` fills."""
+
+    def __init__(self, panel: Panel, dark: bool, along: "Plot | None" = None) -> None:
+        """The figure of `panel`; it moves with the one of `along`, which has the same horizontal axis."""
+        self.panel, colours = panel, COLOURS[dark]
+        shared = {} if along is None else {"x_range": along.figure.x_range}
+        tools: list[Any] = ["pan", "wheel_zoom", "box_zoom", "reset"]
+        self.figure: Any = figure(
+            title=panel.title,
+            x_axis_label=panel.x,
+            y_axis_label=panel.y,
+            x_axis_type="log" if panel.log_x else "linear",
+            y_axis_type="log" if panel.log_y else "linear",
+            height=LOW_HEIGHT if panel.low else HEIGHT,
+            sizing_mode="stretch_width",
+            tools=tools,
+            active_drag=None,
+            name=panel.name,
+            background_fill_color=None,
+            border_fill_color=None,
+            outline_line_color=None,
+            toolbar_location="right",
+            **shared,
+        )
+        self.figure.toolbar.logo = None
+        self.figure.toolbar.autohide = True
+        self.sources: dict[Role, ColumnDataSource] = {}
+        for role, width in WIDTHS.items():
+            source = self.sources[role] = ColumnDataSource(data=dict(EMPTY), name=f"{panel.name}-{role}")
+            colour, label = colours[role], {**LABELS, **dict(panel.labels)}[role]
+            if role == "measured" or (panel.points and role == "spice"):
+                self.figure.scatter(
+                    "x", "y", source=source, color=colour, size=9 if panel.points else 5, alpha=0.75, legend_label=label
+                )
+            else:
+                self.figure.line("x", "y", source=source, color=colour, width=width, legend_label=label)
+        self.figure.add_tools(HoverTool(tooltips=[(panel.x, "$x{0.0000a}"), (panel.y, "$y{0.0000}")], mode="mouse"))
+        self.region = BoxAnnotation(fill_color=colours["region"], fill_alpha=0.12, line_color=None, visible=False)
+        self.figure.add_layout(self.region)
+        if panel.region:
+            select = BoxSelectTool(dimensions="width", persistent=False)
+            self.figure.add_tools(select)
+            self.figure.toolbar.active_drag = select
+        for renderer in self.figure.renderers:
+            renderer.nonselection_glyph = None  # a selected region is marked, not what lies outside it
+        self.figure.legend.visible = not panel.low
+        self.colour(dark)
+
+    def colour(self, dark: bool) -> None:
+        """Light or dark."""
+        c, f = COLOURS[dark], self.figure
+        f.title.text_color = c["text"]
+        f.title.text_font_size = "14px"
+        f.title.text_font_style = "normal"
+        for axis in f.axis:
+            axis.update(
+                axis_label_text_color=c["text"], major_label_text_color=c["text"], axis_line_color=c["faint"],
+                major_tick_line_color=c["faint"], minor_tick_line_color=None, axis_label_text_font_style="normal",
+                axis_label_text_font_size="13px", major_label_text_font_size="12px",
+            )  # fmt: skip
+        for grid in f.grid:
+            grid.grid_line_color = c["grid"]
+        f.legend.update(
+            label_text_color=c["text"], background_fill_color=None, border_line_color=None, label_text_font_size="12px",
+            location="top_left", padding=2, spacing=0, click_policy="hide",
+        )  # fmt: skip
+        for renderer in f.renderers:
+            role = str(renderer.data_source.name).rpartition("-")[2]
+            renderer.glyph.line_color = c[role]
+            if hasattr(renderer.glyph, "fill_color"):
+                renderer.glyph.fill_color = c[role]
+        self.region.fill_color = c["region"]
+
+    def show(self, drawings: Sequence[Drawing]) -> None:
+        """Draw what `drawings` have here; what they lack is taken away."""
+        self.figure.title.text = self.panel.title
+        lines = {
+            role: line for each in drawings for (panel, role), line in each.lines.items() if panel == self.panel.name
+        }
+        for role, source in self.sources.items():
+            x, y = lines.get(role, (np.empty(0), np.empty(0)))
+            step = max(1, -(-x.size // MOST_POINTS))
+            source.data = {"x": np.asarray(x[::step], dtype=np.float64), "y": np.asarray(y[::step], dtype=np.float64)}
+        self._legend()
+
+    def entitle(self, number: str) -> None:
+        """Say `number` in the title."""
+        self.figure.title.text = f"{self.panel.title} ({number})"
+
+    def show_region(self, region: tuple[float, float] | None) -> None:
+        """Mark the region of a fit, in SI units."""
+        if not self.panel.region or region is None:
+            self.region.visible = False
+            return
+        left, right = (each / self.panel.x_scale for each in region)
+        self.region.update(left=left, right=right, visible=True)
+
+    def _legend(self) -> None:
+        """Only what is there is named."""
+        for item in self.figure.legend.items:
+            item.visible = any(len(r.data_source.data["x"]) > 0 for r in item.renderers)
+
+
+def plots(panels: Sequence[Panel], dark: bool) -> list[Plot]:
+    """The figures of `panels`; those with the same horizontal axis move together."""
+    found: dict[str, Plot] = {}
+    made = []
+    for panel in panels:
+        made.append(Plot(panel, dark, found.get(panel.x)))
+        found.setdefault(panel.x, made[-1])
+    return made

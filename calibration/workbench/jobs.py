@@ -1,0 +1,84 @@
+"""Work that takes longer than a slider may wait: in a process of its own, which is ended when nobody needs it any more.
+
+A job is a function and its arguments. It says how far it is, then what it found or why not. The processes are forks of
+one that has imported what the jobs need, so that a job starts at once and a job that is ended leaves nothing behind.
+"""
+
+import multiprocessing
+import signal
+import threading
+import traceback
+from collections.abc import Callable
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+from typing import Any
+
+from bruno_spice.devices.errors import BrunoError
+
+_FORKS = multiprocessing.get_context("forkserver")
+PRELOADED = (
+    "bruno_spice.cli",
+    "bruno_spice.calibration.workbench.record",
+    "bruno_spice.calibration.workbench.fecap",
+    "bruno_spice.calibration.workbench.neuron",
+    "bruno_spice.calibration.workbench.rram",
+)
+"""Modules that every job finds imported."""
+_FORKS.set_forkserver_preload([*PRELOADED])
+Message = tuple[str, Any]
+"""``("progress", sentence)``, then ``("done", result)``, ``("error", sentence)`` or ``("ended", None)``."""
+
+
+def prepare() -> None:
+    """Start the process that jobs are forked from, unless it runs; it imports `PRELOADED` meanwhile."""
+    forkserver.ensure_running()
+
+
+class Job:
+    """A running job. `deliver` is called in a thread of its own with each message, the last of which ends it."""
+
+    def __init__(
+        self, deliver: Callable[["Job", Message], None], function: Callable[..., Any], *arguments: Any
+    ) -> None:
+        self._deliver = deliver
+        self._pipe, theirs = _FORKS.Pipe(duplex=False)
+        self._process = _FORKS.Process(target=_work, args=(theirs, function, arguments), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._cancelled = False
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def cancel(self) -> None:
+        """End it; nothing is delivered any more. Its simulators end with it, for their pipes close."""
+        self._cancelled = True
+        self._process.terminate()
+
+    def _listen(self) -> None:
+        last = False
+        while not last:
+            try:
+                kind, content = self._pipe.recv()
+            except (EOFError, OSError):
+                kind, content = "ended", None
+            last = kind != "progress"
+            if not self._cancelled:
+                self._deliver(self, (kind, content))
+        self._process.join()
+        self._pipe.close()
+
+
+def _work(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the workbench, which ends its jobs
+
+    def progress(sentence: str) -> None:
+        pipe.send(("progress", sentence))
+
+    try:
+        pipe.send(("done", function(*arguments, progress)))
+    except BrunoError as error:
+        pipe.send(("error", str(error)))
+    except OSError as error:
+        pipe.send(("error", f"{error.filename or 'the system says'}: {error.strerror or error}"))
+    except Exception:
+        pipe.send(("failed", traceback.format_exc()))

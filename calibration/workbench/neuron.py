@@ -1,0 +1,268 @@
+"""The page Neuron: a card's membrane over the circuit's in SPICE, under a current that is chosen or uploaded.
+
+The model is what `bruno simulate neuron` gives for a card, SPICE what it gives with ``--engine spice``; the fit is that
+of a calibration (`calibration.neuron.fit`) on this one transient. The circuit's parameters are called ``deck.NAME``.
+"""
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from bruno_spice.calibration.cards.catalogue import calibrated_card
+from bruno_spice.calibration.cards.simulated import simulate_card
+from bruno_spice.calibration.circuits import stimuli
+from bruno_spice.calibration.circuits.deck import neuron_deck
+from bruno_spice.calibration.circuits.experiments import NEURON_NETLIST, simulate_neuron
+from bruno_spice.calibration.circuits.recording import Recording
+from bruno_spice.calibration.workbench.page import (
+    Array,
+    Choice,
+    Drawing,
+    Fitted,
+    Knob,
+    Line,
+    Page,
+    Panel,
+    Progress,
+    Role,
+    Saved,
+    around,
+    chosen,
+    value_of,
+)
+from bruno_spice.calibration.workbench.place import Place
+from bruno_spice.calibration.workbench.state import State
+from bruno_spice.devices.cards.base import NeuronCard
+from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.files import write_atomic
+from bruno_spice.devices.stimulus import Stimulus
+from bruno_spice.devices.units import format_si
+from bruno_spice.devices.waveform import Waveform, rms_difference
+
+DECK = "deck."
+DC, FILE = "dc", "file"
+KINDS: dict[str, tuple[str, Callable[[], stimuli.Run]]] = {
+    "train": ("pulse train", stimuli.pulse_train),
+    "bursts": ("bursts with gaps", stimuli.bursts),
+    "inhibition": ("excitation and inhibition", stimuli.inhibition),
+    "noise": ("noise", lambda: stimuli.noise(1)),
+}
+CURRENT = Knob("current", "A", "constant, into the membrane", 3e-9, 60e-12, 30e-9, "Stimulus")
+DRIVE = ("current", "end")
+DC_END_S = 13e-3
+END_S = (1e-3, 0.35)
+LEFT_V = 0.3
+"""Model minus SPICE is cut off here, so that a late spike does not hide the rest."""
+SETS = "neuron.set"
+LIBRARY = {n: p for n, p in neuron_deck(NEURON_NETLIST).params.items() if p.value is not None}
+"""The circuit's parameters; jobs are forked from a process that has asked for them."""
+
+
+class NeuronPage(Page):
+    """Tune a neuron's card and its circuit against each other."""
+
+    name: ClassVar[str] = "neuron"
+    title: ClassVar[str] = "Neuron"
+    intro: ClassVar[str] = "A neuron: the compact model of a card over the circuit in SPICE, under one current."
+    takes_files: ClassVar[str] = "a stimulus: a CSV file with time_s,i_syn_a"
+
+    def choices(self, state: State, place: Place) -> Sequence[Choice]:
+        """The stimulus and the card."""
+        named = ((DC, "constant current"), *((key, text) for key, (text, _) in KINDS.items()), (FILE, "a file"))
+        found = [Choice("stimulus", "Stimulus", DC, named)]
+        if state.choices.get("stimulus") == FILE:
+            found.append(Choice("file", "Stimulus file", "", hint="time_s,i_syn_a"))
+        return [*found, Choice("card", "Card", "", hint="calibrated FeLIF")]
+
+    def knobs(self, state: State, place: Place) -> Sequence[Knob]:
+        """Stimulus, card and circuit."""
+        kind = state.choices.get("stimulus", DC)
+        given = kind in KINDS or (kind == FILE and state.choices.get("file"))
+        end = _given(kind, state, place)[1] if given else DC_END_S
+        drive = [*([CURRENT] if kind == DC else []), Knob("end", "s", "of the transient", end, *END_S, "Stimulus")]
+        path = _card_path(state, place)
+        return [*drive, *_card_knobs(path, path.stat().st_mtime_ns), *_deck_knobs()]
+
+    def panels(self, state: State, place: Place) -> Sequence[Panel]:
+        """Membrane, residual, polarization and current against time."""
+        x, ms = "time (ms)", 1e-3
+        return [
+            Panel("membrane", "Membrane", x, "voltage (V)", x_scale=ms, region="s"),
+            Panel("left", "Model minus SPICE", x, "left (mV)", x_scale=ms, low=True),
+            Panel("film", "Polarization of the film", x, "P/Ps", x_scale=ms, low=True),
+            Panel("current", "Stimulus", x, "current (nA)", x_scale=ms, low=True),
+        ]
+
+    def spice_key(self, state: State) -> object:
+        """Only the circuit and the stimulus: the card's parameters are none of SPICE's."""
+        values = {n: v for n, v in state.values.items() if n.startswith(DECK) or n in DRIVE}
+        return values, {n: v for n, v in state.choices.items() if n != "card"}
+
+    def model(self, state: State, place: Place, spice: Drawing | None) -> Drawing:
+        """The card's answer, and how far SPICE's is from it."""
+        drive, end_s = self._drive(state, place)
+        wave = _card_wave(state, place, drive, end_s)
+        lines = _lines(wave, "model")
+        numbers = _spikes(wave, "model")
+        if spice is None or ("membrane", "spice") not in spice.lines:
+            return Drawing(lines, numbers)
+        circuit = _wave_of(spice)
+        times = wave.time_s
+        left = wave["v_mem_v"] - circuit.resampled(times)["v_mem_v"]
+        lines["left", "left"] = (1e3 * times, 1e3 * np.clip(left, -LEFT_V, LEFT_V))
+        rms_v = rms_difference(circuit, wave, "v_mem_v", times)
+        numbers["rms of the membrane"] = {"model": format_si(rms_v, "V", 3)}
+        return Drawing(lines, numbers, rms_v / float(np.ptp(circuit["v_mem_v"])))
+
+    def spice(self, state: State, place: Place, progress: Progress) -> Drawing | None:
+        """The circuit's answer."""
+        drive, end_s = self._drive(state, place)
+        farm = place.farm(NEURON_NETLIST)
+        progress(f"{farm.simulator} runs")
+        wave = simulate_neuron(drive, end_s, NEURON_NETLIST, _overrides(state, DECK), farm)
+        return Drawing(_lines(wave, "spice"), _spikes(wave, "spice"), simulator=farm.simulator)
+
+    def fit(self, state: State, place: Place, folder: Path, progress: Progress) -> Fitted:
+        """The card's ticked parameters, moved to SPICE's transient; within the region, or up to the first spike."""
+        from bruno_spice.calibration.neuron.fit import fit_neuron, free_parameters
+        from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
+
+        drive, end_s = self._drive(state, place)
+        start = NeuronParameters.from_card(_card(state, place).with_values(**_overrides(state)))
+        free = [each for each in free_parameters(start) if each.name in state.free]
+        if not free:
+            raise InputError("tick the parameters of the card that the fit may move")
+        progress("SPICE runs")
+        wave = simulate_neuron(drive, end_s, NEURON_NETLIST, _overrides(state, DECK), place.farm(NEURON_NETLIST))
+        if not wave.spike_times_s.size:
+            raise InputError("the circuit does not spike under this current; a fit takes its first spike as the scale")
+        progress(f"fitting {', '.join(each.name for each in free)}")
+        found, _ = fit_neuron([Recording(drive, wave)], start, free, region_s=state.region)
+        errors = [f"{name} = {found.values[name]:.5g} ± {error:.2g}" for name, error in found.stderr.items()]
+        doubt = (f"not to be believed: {found.doubt}",) if found.doubt else ()
+        return Fitted(found.values, (*doubt, *errors, f"{found.evaluations} evaluations"), "", folder, ())
+
+    def save(self, state: State, place: Place, fitted: Fitted | None) -> Saved:
+        """The card with what was tuned, and the line that simulates the same."""
+        card = _card(state, place).with_values(**_overrides(state))
+        folder = place.out / "neuron"
+        drive, end_s = self._drive(state, place)
+        source = ["--stimulus", state.choices["file"]] if state.choices.get("stimulus") == FILE else None
+        if state.choices.get("stimulus", DC) == DC:
+            source = ["--dc", repr(float(drive.i_syn_a[-1]))]
+        paths = [card.save(folder / f"{card.MODEL}.json")]
+        if source is None:
+            path = write_atomic(folder / "stimulus.csv", drive.to_csv_text())
+            source = ["--stimulus", str(path.relative_to(place.root))]
+            paths.append(path)
+        words = ["bruno", "simulate", "neuron", *source, "--t-stop", repr(end_s)]
+        words += ["--card", state.choices["card"]] if state.choices.get("card") else []
+        line = shlex.join([*words, *(w for n, v in _overrides(state).items() for w in ("--set", f"{n}={float(v)!r}"))])
+        paths.append(write_atomic(folder / SETS, line + "\n"))
+        card_path = str((folder / f"{card.MODEL}.json").relative_to(place.root))
+        return Saved(tuple(paths), line, shlex.join(["bruno", "train", "--task", "chorales", "--card", card_path]))
+
+    def file_chosen(self, state: State, name: str) -> State:
+        """The file as the stimulus."""
+        kept = {"card": state.choices["card"]} if "card" in state.choices else {}
+        values = {n: v for n, v in state.values.items() if n not in DRIVE}
+        return replace(state, choices={**kept, "stimulus": FILE, "file": name}, values=values, region=None)
+
+    def _drive(self, state: State, place: Place) -> tuple[Stimulus, float]:
+        kind = chosen(self.choices(state, place), state)["stimulus"]
+        values = value_of(self.knobs(state, place), state)
+        end_s = values["end"]
+        if not 0 < end_s <= 1.0:
+            raise InputError(f"the end of the transient must be above 0 and at most 1 s, not {end_s:g} s")
+        return (Stimulus.dc(values["current"]) if kind == DC else _given(kind, state, place)[0]), end_s
+
+
+def _given(kind: str, state: State, place: Place) -> tuple[Stimulus, float]:
+    """A stimulus that is not a constant current, and its end in s."""
+    if kind in KINDS:
+        return KINDS[kind][1]()
+    if kind == FILE and state.choices.get("file"):
+        found = Stimulus.from_csv(place.path(state.choices["file"]))
+        return found, float(min(max(found.time_s[-1], END_S[0]), END_S[1]))
+    raise InputError("choose or upload a stimulus: a CSV file with time_s,i_syn_a")
+
+
+def _card_path(state: State, place: Place) -> Path:
+    name = state.choices.get("card", "")
+    return place.path(name) if name else calibrated_card("felif")
+
+
+def _card(state: State, place: Place) -> NeuronCard:
+    return _loaded(path := _card_path(state, place), path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _loaded(path: Path, _changed: int) -> NeuronCard:
+    return NeuronCard.load(path)
+
+
+@lru_cache(maxsize=8)
+def _card_knobs(path: Path, changed: int) -> list[Knob]:
+    card = _loaded(path, changed)
+    knobs = []
+    for name, parameter in card.parameters.items():
+        stem, _, index = name.rpartition("_")
+        declared = card.NEURON.domain_parameters.get(stem if index.isdigit() else name) or card.NEURON.parameters[name]
+        free = declared.fit is not None and name != "domain_weight_1"
+        low, high = declared.fit or around(parameter.value, declared.sign != "any")
+        knobs.append(Knob(name, parameter.unit, declared.meaning, parameter.value, low, high, "Card", free))
+    return knobs
+
+
+@lru_cache(maxsize=1)
+def _deck_knobs() -> list[Knob]:
+    found = []
+    for name, param in LIBRARY.items():
+        value = float(param.value or 0.0)
+        low, high = around(value, value > 0)
+        found.append(Knob(f"{DECK}{name}", param.unit, param.comment, value, low, high, "Circuit (SPICE)"))
+    return found
+
+
+def _overrides(state: State, prefix: str = "") -> dict[str, float]:
+    """What was moved: of the circuit with its `prefix`, else of the card."""
+    if prefix:
+        return {n.removeprefix(prefix): float(v) for n, v in state.values.items() if n.startswith(prefix)}
+    return {n: float(v) for n, v in state.values.items() if not n.startswith(DECK) and n not in DRIVE}
+
+
+def _card_wave(state: State, place: Place, drive: Stimulus, end_s: float) -> Waveform:
+    where = str(_card_path(state, place))
+    return simulate_card(_card(state, place), where, drive, end_s, _overrides(state))
+
+
+def _lines(wave: Waveform, role: Role) -> dict[tuple[str, Role], Line]:
+    """Membrane, film and current of `wave`; ms, V, nA."""
+    time = 1e3 * wave.time_s
+    lines: dict[tuple[str, Role], Line] = {
+        ("membrane", role): (time, wave["v_mem_v"]),
+        ("film", role): (time, wave["polarization"]),
+    }
+    if role == "model":
+        lines["current", role] = (time, 1e9 * wave["i_syn_a"])
+    return lines
+
+
+def _wave_of(drawing: Drawing) -> Waveform:
+    """The membrane that `_lines` put into `drawing`."""
+    time, membrane = drawing.lines["membrane", "spice"]
+    return Waveform(1e-3 * time, {"v_mem_v": membrane})
+
+
+def _spikes(wave: Waveform, role: Role) -> dict[str, Mapping[Role, str]]:
+    spikes: Array = wave.spike_times_s
+    first = format_si(float(spikes[0]), "s", 5) if spikes.size else "none"
+    return {"spikes": {role: str(spikes.size)}, "first spike": {role: first}}
+
+
+PAGE = NeuronPage()

@@ -1,0 +1,243 @@
+"""What a page of the workbench declares: its parameters, its panels, and who answers, fits and saves.
+
+A page holds no state of its own: everything is a function of a `State` and of the `Place` in which files lie. `model`
+answers while a slider moves; `spice` and `fit` run in a process of their own and say how far they are.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bruno_spice.calibration.workbench.place import Place
+from bruno_spice.calibration.workbench.state import State
+from bruno_spice.devices.errors import InputError
+
+Array = NDArray[np.float64]
+Line = tuple[Array, Array]
+"""Abscissae and ordinates (n,) in the units of a panel; a NaN breaks the line."""
+Role = Literal["measured", "spice", "model", "left", "a", "b", "c", "d"]
+"""Who says a line: the tester, the simulator, the compact model; `left` is model minus the first of the others. `a` to
+`d` are several of a kind."""
+Progress = Callable[[str], None]
+"""Hears of a job in progress, a sentence each."""
+BINS = 120
+AROUND = 30.0
+WIDE = 100.0
+"""A parameter whose bounds are further apart than this factor goes along a logarithmic scale."""
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One parameter: where it starts and between which bounds a slider moves it, SI units; a field takes any value."""
+
+    name: str
+    unit: str
+    meaning: str
+    start: float
+    low: float
+    high: float
+    group: str = ""
+    free: bool = False
+    """Whether a fit can move it."""
+
+    @property
+    def log(self) -> bool:
+        """Whether its bounds span decades."""
+        return self.low > 0 and self.high / self.low > WIDE
+
+    def position(self, value: float) -> float:
+        """Where on the slider, from 0 to 1, `value` is; values beyond the bounds are at its ends."""
+        low, high, at = (math.log(max(each, 1e-300)) if self.log else each for each in (self.low, self.high, value))
+        return min(max((at - low) / (high - low), 0.0), 1.0)
+
+    def at(self, position: float) -> float:
+        """The value at `position` of the slider, to four digits, which a hand on a slider does not exceed."""
+        low, high = (math.log(each) if self.log else each for each in (self.low, self.high))
+        value = low + position * (high - low)
+        value = math.exp(value) if self.log else value
+        if not self.log and abs(value) < 1e-9 * (high - low):
+            return 0.0
+        return float(f"{min(max(value if self.log else round(value, 15), self.low), self.high):.4g}")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One thing to choose among `options` (value and text), or to write where there are none."""
+
+    name: str
+    label: str
+    default: str
+    options: tuple[tuple[str, str], ...] = ()
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A figure: title and axes, each with its unit; the one along whose axis a fit's region lies says its SI unit."""
+
+    name: str
+    title: str
+    x: str
+    y: str
+    log_x: bool = False
+    log_y: bool = False
+    x_scale: float = 1.0
+    """SI units in a unit of the horizontal axis."""
+    region: str = ""
+    low: bool = False
+    points: bool = False
+    labels: tuple[tuple[Role, str], ...] = ()
+    """What the legend calls a line here, where that is not who says it."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Lines by panel and role, numbers (label and role to text), and how far model and target are from each other."""
+
+    lines: Mapping[tuple[str, Role], Line] = field(default_factory=dict)
+    numbers: Mapping[str, Mapping[Role, str]] = field(default_factory=dict)
+    rms: float | None = None
+    """In shares of the target's span; `None` where there is nothing to compare with."""
+    said: tuple[str, ...] = ()
+    simulator: str = ""
+    """The one that ``auto`` came to, which need not be looked for again."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table below the figures."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a fit found: `values` for the parameters, what to say of it, and what its command writes, in `folder`."""
+
+    values: Mapping[str, float]
+    said: tuple[str, ...]
+    command: str
+    folder: Path
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What was written, the command that writes the same, and the one that goes on from there."""
+
+    paths: tuple[Path, ...]
+    command: str
+    then: str = ""
+
+
+class Page(ABC):
+    """A page by its `name` in the address."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    intro: ClassVar[str]
+    takes_files: ClassVar[str] = ""
+    """What a file is good for here, in a sentence; empty where none is."""
+    without: ClassVar[tuple[str, ...]] = ()
+    """Buttons that say nothing here."""
+
+    @abstractmethod
+    def choices(self, state: State, place: Place) -> Sequence[Choice]:
+        """What is to choose, given what is chosen."""
+
+    @abstractmethod
+    def knobs(self, state: State, place: Place) -> Sequence[Knob]:
+        """The parameters, given what is chosen."""
+
+    @abstractmethod
+    def panels(self, state: State, place: Place) -> Sequence[Panel]:
+        """The figures, given what is chosen."""
+
+    @abstractmethod
+    def model(self, state: State, place: Place, spice: Drawing | None) -> Drawing:
+        """The compact model's answer, and what was measured; `spice` is the simulator's last answer to this state."""
+
+    def spice(self, state: State, place: Place, progress: Progress) -> Drawing | None:
+        """The simulator's answer; `None` where the page has nothing to simulate."""
+        return None
+
+    def spice_key(self, state: State) -> object:
+        """What of `state` the simulator's answer depends on."""
+        return (dict(state.values), dict(state.choices))
+
+    def fit(self, state: State, place: Place, folder: Path, progress: Progress) -> Fitted:
+        """`state`'s free parameters fitted; what the command would write lies in `folder`."""
+        raise InputError(f"nothing is fitted on the page {self.title}")
+
+    def save(self, state: State, place: Place, fitted: Fitted | None) -> Saved:
+        """Write the tuned values; `fitted` is the fit that found them, where one did."""
+        raise InputError(f"the page {self.title} has nothing to save")
+
+    def tables(self, state: State, place: Place) -> Sequence[Table]:
+        """What stands below the figures."""
+        return ()
+
+    def file_chosen(self, state: State, name: str) -> State:
+        """`state` with the file `name` in use."""
+        raise InputError(f"the page {self.title} takes no files")
+
+
+def value_of(knobs: Sequence[Knob], state: State) -> dict[str, float]:
+    """The value of every parameter."""
+    return {knob.name: float(state.values.get(knob.name, knob.start)) for knob in knobs}
+
+
+def chosen(choices: Sequence[Choice], state: State) -> dict[str, str]:
+    """What is chosen, by name. Raises `InputError` for what is no option."""
+    found = {}
+    for choice in choices:
+        value = state.choices.get(choice.name, choice.default)
+        if choice.options and value not in [option for option, _ in choice.options]:
+            listed = ", ".join(option for option, _ in choice.options)
+            raise InputError(f"{choice.label}: there is no '{value[:60]}'; choose among {listed}")
+        found[choice.name] = value
+    return found
+
+
+def outline(values: Array) -> Line:
+    """How many of `values` (any shape) lie where, as the outline of bars."""
+    counts, edges = np.histogram(values, BINS)
+    return np.repeat(edges, 2)[1:-1], np.repeat(counts, 2).astype(float)
+
+
+def around(value: float, positive: bool) -> tuple[float, float]:
+    """Bounds of a slider about `value`, of a parameter that declares none."""
+    if positive and value > 0:
+        return value / AROUND, value * AROUND
+    reach = 2 * abs(value) or 1.0
+    return value - reach, value + reach
+
+
+def checked(state: State, choices: Sequence[Choice], knobs: Sequence[Knob]) -> State:
+    """`state`. Raises `InputError` for a parameter or a choice that the page does not have."""
+    chosen(choices, state)
+    names = {knob.name: knob for knob in knobs}
+    for name in [*state.values, *state.free]:
+        if name not in names:
+            raise InputError(f"there is no parameter '{name[:60]}' on this page; it has {', '.join(names)}")
+    for name in state.free:
+        if not names[name].free:
+            raise InputError(
+                f"'{name}' cannot be fitted; choose among {', '.join(n for n, k in names.items() if k.free)}"
+            )
+    return state
+
+
+def joined(lines: Sequence[Line]) -> Line:
+    """Several lines as one, with gaps between them."""
+    gap = np.array([np.nan])
+    parts = [part for x, y in lines for part in ((x, y), (gap, gap))][:-1]
+    return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])

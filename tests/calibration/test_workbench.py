@@ -1,0 +1,183 @@
+"""What the workbench is made of, without a browser: states, steps, files, jobs, and fits of a region."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bruno_spice.calibration.benches.fecap import pund, pv_loops, twin_fecaps
+from bruno_spice.calibration.circuits.recording import Recording
+from bruno_spice.calibration.fecap.fit import fit_fecap
+from bruno_spice.calibration.fecap.measurement import measurement, within
+from bruno_spice.calibration.neuron.fit import fit_neuron, free_parameters, with_values
+from bruno_spice.calibration.spice.farm import Farm
+from bruno_spice.calibration.workbench import PAGES, TITLES
+from bruno_spice.calibration.workbench.fecap import LIBRARY
+from bruno_spice.calibration.workbench.jobs import Job
+from bruno_spice.calibration.workbench.page import Knob, checked
+from bruno_spice.calibration.workbench.place import MOST_BYTES, Place
+from bruno_spice.calibration.workbench.server import Workbench
+from bruno_spice.calibration.workbench.state import History, State
+from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.fecap.film import charge_density
+from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
+from bruno_spice.devices.ferroelectric.scalar.transient import simulate
+from bruno_spice.devices.stimulus import Stimulus
+
+
+@pytest.fixture
+def place(tmp_path):
+    (tmp_path / "start").mkdir()
+    return Place(tmp_path / "start", tmp_path / "start" / "workbench")
+
+
+def test_a_link_brings_the_same_floats_back():
+    state = State({"ps": 0.1 + 0.2, "tau0": 5.7e-13}, {"view": "pv", "unit": "t=us q=uC/cm2"}, ("ps",), (1e-4, 1 / 3))
+    assert State.of_link(state.link(), {"view": 0, "unit": 0}) == state
+    for broken in ("ps=much", "region=3", "region=2:1", "ps=" + "1" * 9000):
+        with pytest.raises(InputError):
+            State.of_link(broken, {})
+
+
+def test_a_drag_is_one_step_that_is_undone_and_done_again():
+    history = History()
+    for value in (0.1, 0.2, 0.3):
+        history = history.to(State({"ps": value}), settled=value == 0.3)
+    history = history.to(State({"ps": 0.9}))
+    assert len(history.past) == 2
+    back = history.back()
+    assert back.now.values == {"ps": 0.3}
+    assert back.back().now == State()
+    assert back.back().forth().forth().now == history.now
+    assert back.to(State({"ps": 0.4})).undone == ()
+
+
+@pytest.mark.parametrize("knob", [Knob("t", "s", "", 1e-6, 1e-9, 1e-2), Knob("v", "V", "", 0.0, -5.0, 5.0)])
+def test_a_slider_goes_from_bound_to_bound_and_back_to_where_it_was(knob):
+    assert (knob.at(0.0), knob.at(1.0)) == (knob.low, knob.high)
+    for position in np.linspace(0, 1, 31):
+        assert knob.position(knob.at(position)) == pytest.approx(position, abs=1e-3)
+    assert knob.log == (knob.name == "t")
+
+
+def test_files_are_read_below_the_folder_of_start_alone(place, tmp_path):
+    (tmp_path / "secret.csv").write_text("1")
+    (place.root / "mine.csv").write_text("1")
+    (place.root / "link.csv").symlink_to(tmp_path / "secret.csv")
+    assert str(place.path("mine.csv")) == "mine.csv"
+    for name in ("../secret.csv", str(tmp_path / "secret.csv"), "link.csv"):
+        with pytest.raises(InputError, match="outside"):
+            place.path(name)
+    with pytest.raises(InputError, match="no such file"):
+        place.path("none.csv")
+
+
+def test_an_upload_keeps_what_is_there_and_has_a_bound(place):
+    assert place.upload("../../loop.csv", b"1") == "workbench/uploads/loop.csv"
+    assert place.upload("loop.csv", b"1") == "workbench/uploads/loop.csv"
+    assert place.upload("loop.csv", b"2") == "workbench/uploads/loop-2.csv"
+    assert (place.out / "uploads" / "loop.csv").read_bytes() == b"1"
+    with pytest.raises(InputError, match="at most"):
+        place.upload("big.csv", bytes(MOST_BYTES + 1))
+
+
+def test_a_window_that_comes_back_is_remembered_and_a_copy_goes_its_own_way(place):
+    workbench = Workbench(place)
+    _, memory = workbench.memory("w", "fecap", "owner")
+    memory.history = memory.history.to(State({"ps": 0.3}))
+    name, copy = workbench.memory("w", "fecap", "another")
+    assert name != "w"
+    assert copy.history.now == memory.history.now
+    copy.history = copy.history.to(State({"ps": 0.4}))
+    memory.owner = None
+    assert workbench.memory("w", "fecap", "the same again") == ("w", memory)
+    assert memory.history.now.values == {"ps": 0.3}
+
+
+@pytest.mark.parametrize("name", list(PAGES))
+def test_a_page_is_whole_and_refuses_what_it_does_not_have(name, place, monkeypatch):
+    monkeypatch.chdir(place.root)
+    page = PAGES[name]
+    assert page.name in TITLES
+    choices, knobs = page.choices(State(), place), page.knobs(State(), place)
+    assert len({knob.name for knob in knobs} | {choice.name for choice in choices}) == len(knobs) + len(choices)
+    assert all(knob.meaning for knob in knobs)
+    drawing = page.model(State(), place, None)
+    panels = {panel.name for panel in page.panels(State(), place)}
+    assert drawing.lines or drawing.said
+    assert {panel for panel, _ in drawing.lines} <= panels
+    with pytest.raises(InputError, match="no parameter 'nonsense'"):
+        checked(State({"nonsense": 1.0}), choices, knobs)
+    for choice in choices:
+        if choice.options:
+            with pytest.raises(InputError, match="there is no 'nonsense'"):
+                checked(State(choices={choice.name: "nonsense"}), choices, knobs)
+
+
+def slow_but_heard(seconds, progress):
+    progress("begun")
+    time.sleep(seconds)
+    return "done"
+
+
+def refused(progress):
+    raise InputError("one sentence")
+
+
+def _messages(job_function, *arguments, count):
+    heard = []
+    job = Job(lambda _, message: heard.append(message), job_function, *arguments)
+    limit = time.monotonic() + 60
+    while len(heard) < count and time.monotonic() < limit:
+        time.sleep(0.01)
+    return job, heard
+
+
+def test_a_job_tells_and_ends_and_a_cancelled_one_is_silent():
+    assert _messages(slow_but_heard, 0.0, count=2)[1] == [("progress", "begun"), ("done", "done")]
+    assert _messages(refused, count=1)[1] == [("error", "one sentence")]
+    job, heard = _messages(slow_but_heard, 60.0, count=1)
+    job.cancel()
+    job._thread.join(10)
+    assert not job._thread.is_alive()
+    assert heard == [("progress", "begun")]
+
+
+def test_the_twin_answers_the_benches_as_the_netlist_does(farm):
+    for bench, asked in ((pv_loops, ([3.0], [1e3])), (pund, ([(2.5, 1e-4)],))):
+        spice, twin = (bench(*asked, {"ps": 0.2}, **how) for how in ({"farm": farm}, {"engine": twin_fecaps}))
+        np.testing.assert_allclose(twin.numbers, spice.numbers, rtol=5e-3, atol=5e-4)
+
+
+def test_a_fit_of_a_region_sees_nothing_else(farm):
+    time_s = np.linspace(0.0, 2e-3, 321)
+    voltage = np.interp((1e3 * time_s) % 1, [0, 0.25, 0.75, 1], 3.0 * np.array([0, 1, -1, 0]))
+    known = {name: param.value for name, param in LIBRARY.items()}
+    charge = charge_density(time_s, voltage, {**known, "ps": 0.18, "ea": 1.4})
+    charge += np.random.default_rng(1).normal(0, 1e-3, charge.size)
+    broken = charge + np.where(time_s < 1e-3, 0.08 * np.sin(9e3 * time_s), 0.0)
+    record = measurement(time_s, voltage, broken, "charge")
+    found = fit_fecap(within(record, (1.05e-3, 2e-3)), {}, ["ps", "ea"], farm=farm)
+    assert found.values["ps"] == pytest.approx(0.18, rel=5e-3)
+    assert found.values["ea"] == pytest.approx(1.4, rel=5e-3)
+    assert found.only.used.sum() == (time_s >= 1.05e-3).sum()
+    with pytest.raises(InputError, match="too few"):
+        within(record, (0.0, 1e-5))
+
+
+def test_a_neuron_is_fitted_within_a_region_before_its_first_spike(one_domain):
+    truth = NeuronParameters.from_card(one_domain)
+    stimulus = Stimulus.dc(3e-9)
+    wave = simulate(truth, stimulus, 6e-3, dt_s=2e-6)
+    moved = with_values(truth, {"alpha": 1.05 * truth.alpha})
+    free = [each for each in free_parameters(moved) if each.name == "alpha"]
+    assert wave.spike_times_s[0] > 4e-3
+    found, _ = fit_neuron([Recording(stimulus, wave)], moved, free, region_s=(0.5e-3, 3e-3))
+    assert found.values["alpha"] == pytest.approx(truth.alpha, rel=1e-3)
+    with pytest.raises(InputError, match="before its first spike"):
+        fit_neuron([Recording(stimulus, wave)], moved, free, region_s=(3e-3, 6e-3))
+
+
+def test_a_place_looks_for_the_fastest_simulator_once(place):
+    assert replace(place, found="ngspice").farm(place.root / "never_read.cir") == Farm(simulator="ngspice")

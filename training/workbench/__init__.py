@@ -1,0 +1,1 @@
+"""The page of the workbench about training runs; `calibration.workbench.PAGES` names it."""

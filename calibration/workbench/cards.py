@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from bruno_spice.calibration.cards.catalogue import calibrated_card, changes, load_any_card, remarks
+from bruno_spice.calibration.cards.catalogue import changes, load_any_card, remarks
 from bruno_spice.calibration.rram.levels import model_conductances
 from bruno_spice.calibration.rram.measured import drawn_s
 from bruno_spice.calibration.targets.comparison import DEVICES, latency_and_interval, span_of
@@ -19,6 +19,7 @@ from bruno_spice.calibration.workbench.page import Choice, Drawing, Knob, Line, 
 from bruno_spice.calibration.workbench.place import Place
 from bruno_spice.calibration.workbench.state import State
 from bruno_spice.devices.cards.base import Card, NeuronCard, RRAMCard
+from bruno_spice.devices.cards.calibrated import calibrated_card
 from bruno_spice.devices.cards.measured import MeasuredCard
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.ferroelectric.neuron import NeuronParameters

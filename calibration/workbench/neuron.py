@@ -13,7 +13,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from bruno_spice.calibration.cards.catalogue import calibrated_card
 from bruno_spice.calibration.cards.simulated import simulate_card
 from bruno_spice.calibration.circuits import stimuli
 from bruno_spice.calibration.circuits.deck import neuron_deck
@@ -38,6 +37,7 @@ from bruno_spice.calibration.workbench.page import (
 from bruno_spice.calibration.workbench.place import Place
 from bruno_spice.calibration.workbench.state import State
 from bruno_spice.devices.cards.base import NeuronCard
+from bruno_spice.devices.cards.calibrated import calibrated_card
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.files import write_atomic
 from bruno_spice.devices.stimulus import Stimulus

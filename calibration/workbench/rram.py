@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from bruno_spice.calibration.cards.catalogue import calibrated_card, load_any_card
+from bruno_spice.calibration.cards.catalogue import load_any_card
 from bruno_spice.calibration.circuits.around import rram_deck
 from bruno_spice.calibration.circuits.experiments import RRAM_NETLIST, RRAMRun, program_rrams
 from bruno_spice.calibration.rram.fit import FREE, SetSweep, fit_filament
@@ -40,6 +40,7 @@ from bruno_spice.calibration.workbench.page import (
 from bruno_spice.calibration.workbench.place import Place
 from bruno_spice.calibration.workbench.state import State
 from bruno_spice.devices.cards.base import Card, RRAMCard
+from bruno_spice.devices.cards.calibrated import calibrated_card
 from bruno_spice.devices.cards.measured import MeasuredCard
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.files import write_atomic

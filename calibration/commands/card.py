@@ -10,7 +10,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from bruno_spice.calibration.cards.catalogue import Change, card_type, changes, load_any_card, remarks
-from bruno_spice.calibration.commands.shared import JsonOption, keep_to_this_command, print_json
+from bruno_spice.calibration.commands.shared import JsonOption, keep_to_this_command, parse_overrides, print_json
 from bruno_spice.calibration.presentation.terminal import output
 from bruno_spice.devices.cards.base import Card, NeuronCard, RRAMCard
 from bruno_spice.devices.cards.parts import Parameter
@@ -145,6 +145,20 @@ def card_check_command(path: CardArgument, as_json: JsonOption = False) -> None:
     typer.echo(f"{path}: a sound {card.model} card, schema {card.schema_version}, {len(card.parameters)} parameters")
     for remark in found:
         typer.echo(f"  note: {remark}")
+
+
+@card_app.command("set")
+def card_set_command(
+    path: CardArgument,
+    settings: Annotated[list[str], typer.Argument(metavar="NAME=VALUE...", help="Parameters and their values.")],
+    out: Annotated[Path, typer.Option(help="The card to write.")],
+) -> None:
+    """Write a card with some parameters set by hand; their bounds and errors no longer apply and are left out.
+
+    Example: `bruno card set data/calibrated/felif.json alpha=4.4 leak_discharge=12p --out tuned.json`
+    """
+    card = load_any_card(path).with_values(**parse_overrides(settings))
+    typer.echo(f"wrote {card.save(out)}")
 
 
 @card_app.command("export")

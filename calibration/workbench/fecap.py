@@ -128,7 +128,7 @@ class FeCAPPage(Page):
             Panel("loop", record.title, "voltage (V)", y),
             Panel("time", "Against time", axis, y, x_scale=scale, region="s",
                   low=True),
-            Panel("left", "Model minus measured", axis, f"left ({record.unit})", x_scale=scale, low=True),
+            Panel("left", "Model minus measured", axis, f"difference ({record.unit})", x_scale=scale, low=True),
         ]  # fmt: skip
 
     def model(self, state: State, place: Place, spice: Drawing | None) -> Drawing:

@@ -31,6 +31,7 @@ from bruno_spice.calibration.workbench.page import (
     Role,
     Saved,
     around,
+    card_line,
     chosen,
     value_of,
 )
@@ -93,7 +94,7 @@ class NeuronPage(Page):
         x, ms = "time (ms)", 1e-3
         return [
             Panel("membrane", "Membrane", x, "voltage (V)", x_scale=ms, region="s"),
-            Panel("left", "Model minus SPICE", x, "left (mV)", x_scale=ms, low=True),
+            Panel("left", "Model minus SPICE", x, "difference (mV)", x_scale=ms, low=True),
             Panel("film", "Polarization of the film", x, "P/Ps", x_scale=ms, low=True),
             Panel("current", "Stimulus", x, "current (nA)", x_scale=ms, low=True),
         ]
@@ -148,24 +149,27 @@ class NeuronPage(Page):
         return Fitted(found.values, (*doubt, *errors, f"{found.evaluations} evaluations"), "", folder, ())
 
     def save(self, state: State, place: Place, fitted: Fitted | None) -> Saved:
-        """The card with what was tuned, and the line that simulates the same."""
-        card = _card(state, place).with_values(**_overrides(state))
+        """The card with what was tuned, and the line that simulates it."""
+        moved = _overrides(state)
+        card = _card(state, place)
         folder = place.out / "neuron"
         drive, end_s = self._drive(state, place)
         source = ["--stimulus", state.choices["file"]] if state.choices.get("stimulus") == FILE else None
         if state.choices.get("stimulus", DC) == DC:
             source = ["--dc", repr(float(drive.i_syn_a[-1]))]
-        paths = [card.save(folder / f"{card.MODEL}.json")]
+        path = folder / f"{card.MODEL}.json"
+        paths = [(card.with_values(**moved) if moved else card).save(path)]
         if source is None:
-            path = write_atomic(folder / "stimulus.csv", drive.to_csv_text())
-            source = ["--stimulus", str(path.relative_to(place.root))]
-            paths.append(path)
-        words = ["bruno", "simulate", "neuron", *source, "--t-stop", repr(end_s)]
-        words += ["--card", state.choices["card"]] if state.choices.get("card") else []
-        line = shlex.join([*words, *(w for n, v in _overrides(state).items() for w in ("--set", f"{n}={float(v)!r}"))])
+            written = write_atomic(folder / "stimulus.csv", drive.to_csv_text())
+            source = ["--stimulus", str(written.relative_to(place.root))]
+            paths.append(written)
+        named = state.choices.get("card", "")
+        words = ["bruno", "simulate", "neuron", *source, "--t-stop", repr(end_s), *(["--card", named] if named else [])]
+        line = shlex.join([*words, *(w for n, v in moved.items() for w in ("--set", f"{n}={v!r}"))])
         paths.append(write_atomic(folder / SETS, line + "\n"))
-        card_path = str((folder / f"{card.MODEL}.json").relative_to(place.root))
-        return Saved(tuple(paths), line, shlex.join(["bruno", "train", "--task", "chorales", "--card", card_path]))
+        inside = str(path.relative_to(place.root))
+        train = shlex.join(["bruno", "train", "--task", "chorales", "--card", inside])
+        return Saved(tuple(paths), card_line(_card_path(state, place), moved, inside) if moved else line, train)
 
     def file_chosen(self, state: State, name: str) -> State:
         """The file as the stimulus."""

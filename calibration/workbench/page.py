@@ -5,6 +5,7 @@ answers while a slider moves; `spice` and `fit` run in a process of their own an
 """
 
 import math
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -205,6 +206,12 @@ def chosen(choices: Sequence[Choice], state: State) -> dict[str, str]:
             raise InputError(f"{choice.label}: there is no '{value[:60]}'; choose among {listed}")
         found[choice.name] = value
     return found
+
+
+def card_line(card: Path, values: Mapping[str, float], out: str) -> str:
+    """The command that writes `card` with `values` into the file `out`."""
+    pairs = [f"{name}={float(value)!r}" for name, value in values.items()]
+    return shlex.join(["bruno", "card", "set", str(card), *pairs, "--out", out])
 
 
 def outline(values: Array) -> Line:

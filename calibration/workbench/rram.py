@@ -33,6 +33,7 @@ from bruno_spice.calibration.workbench.page import (
     Role,
     Saved,
     around,
+    card_line,
     chosen,
     joined,
     outline,
@@ -101,7 +102,7 @@ class RRAMPage(Page):
         title = "Mean device after a SET"
         return [
             Panel("set", title, x, "conductance (µS)", x_scale=micro, log_x=True, region="A", points=True),
-            Panel("left", "Model minus SPICE", x, "left (%)", x_scale=micro, log_x=True, low=True),
+            Panel("left", "Model minus SPICE", x, "difference (%)", x_scale=micro, log_x=True, low=True),
         ]
 
     def spice_key(self, state: State) -> object:
@@ -154,7 +155,7 @@ class RRAMPage(Page):
         return Fitted(found.values, (*doubt, *errors), "", folder, ())
 
     def save(self, state: State, place: Place, fitted: Fitted | None) -> Saved:
-        """The card, and the line that makes it or reads it at 100 µA."""
+        """The card, the line that makes it, and one that reads it at 100 µA."""
         folder = place.out / "rram"
         card, file = _shown(state, place), state.choices.get("file", "")
         path = folder / "rram.json"
@@ -166,6 +167,8 @@ class RRAMPage(Page):
             words += ["--card", state.choices["card"]] if state.choices.get("card") else []
             line = shlex.join([*words, *(w for n, v in _overrides(state).items() for w in ("--set", f"{n}={v!r}"))])
         paths = (card.save(path), write_atomic(folder / SETS, line + "\n"))
+        if not file and _overrides(state):
+            line = card_line(_card_path(state, place), _overrides(state), inside)
         return Saved(paths, line, shlex.join(["bruno", "train", "--task", "chorales", "--rram-card", inside]))
 
     def file_chosen(self, state: State, name: str) -> State:

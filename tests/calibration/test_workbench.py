@@ -1,12 +1,15 @@
 """What the workbench is made of, without a browser: states, steps, files, jobs, and fits of a region."""
 
+import shlex
 import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from bruno_spice.calibration.benches.fecap import pund, pv_loops, twin_fecaps
+from bruno_spice.calibration.cards.catalogue import load_any_card
 from bruno_spice.calibration.circuits.recording import Recording
 from bruno_spice.calibration.fecap.fit import fit_fecap
 from bruno_spice.calibration.fecap.measurement import measurement, within
@@ -19,6 +22,7 @@ from bruno_spice.calibration.workbench.page import Knob, checked
 from bruno_spice.calibration.workbench.place import MOST_BYTES, Place
 from bruno_spice.calibration.workbench.server import Workbench
 from bruno_spice.calibration.workbench.state import History, State
+from bruno_spice.cli import app
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.fecap.film import charge_density
 from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
@@ -132,6 +136,22 @@ def _messages(job_function, *arguments, count):
     while len(heard) < count and time.monotonic() < limit:
         time.sleep(0.01)
     return job, heard
+
+
+@pytest.mark.parametrize(("name", "moved"), [("neuron", {"alpha": 4.4, "area": 2.6e-11}), ("rram", {"r_series": 700.5})])
+def test_what_a_page_saves_is_what_the_command_that_it_shows_writes(name, moved, place, monkeypatch):
+    """Bit for bit: the page's own card, and the file of the command run in the folder of start."""
+    monkeypatch.chdir(place.root)
+    found = PAGES[name].save(State(values=moved), place, None)
+    card = next(path for path in found.paths if path.suffix == ".json")
+    mine = card.read_bytes()
+    card.unlink()
+    words = shlex.split(found.command)
+    assert words[:3] == ["bruno", "card", "set"]
+    said = CliRunner().invoke(app, words[1:])
+    assert said.exit_code == 0, said.output
+    assert card.read_bytes() == mine
+    assert {n: load_any_card(card)[n] for n in moved} == moved
 
 
 def test_a_job_tells_and_ends_and_a_cancelled_one_is_silent():

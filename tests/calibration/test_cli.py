@@ -215,7 +215,7 @@ def test_ctrl_c_ends_with_one_sentence_and_code_1(bruno, monkeypatch, tmp_path):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bruno_spice.devices.ferroelectric.scalar.transient.simulate", interrupted)
+    monkeypatch.setattr("bruno_spice.calibration.cards.simulated.simulate", interrupted)
     code, _, err = bruno("simulate", "neuron", "--dc", "1n", "--out", tmp_path / "t.csv")
     assert code == 1
     assert one_sentence(err, "interrupted")

@@ -138,7 +138,9 @@ def _messages(job_function, *arguments, count):
     return job, heard
 
 
-@pytest.mark.parametrize(("name", "moved"), [("neuron", {"alpha": 4.4, "area": 2.6e-11}), ("rram", {"r_series": 700.5})])
+@pytest.mark.parametrize(
+    ("name", "moved"), [("neuron", {"alpha": 4.4, "area": 2.6e-11}), ("rram", {"r_series": 700.5})]
+)
 def test_what_a_page_saves_is_what_the_command_that_it_shows_writes(name, moved, place, monkeypatch):
     """Bit for bit: the page's own card, and the file of the command run in the folder of start."""
     monkeypatch.chdir(place.root)

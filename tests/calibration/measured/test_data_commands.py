@@ -164,7 +164,7 @@ def test_the_command_hands_the_fit_what_the_file_says(bruno, tmp_path, monkeypat
         heard.append((measured[0], fixed))
         raise FitError("enough")
 
-    monkeypatch.setattr("bruno_spice.calibration.fecap.fit.fit_fecap", fit)
+    monkeypatch.setattr("bruno_spice.calibration.fecap.films.fit_fecap", fit)
     path = tmp_path / "loop.csv"
     path.write_text("# thickness [nm]: 12\n" + LOOP.replace("t,v,q", "t [us],v [V],q [uC/cm2]"))
     for known in ([], ["--set", "tfe=9n"]):

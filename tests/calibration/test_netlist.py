@@ -141,7 +141,9 @@ def test_every_deck_parameter_has_a_number_a_unit_and_a_meaning(path):
 
 
 @pytest.mark.parametrize(
-    "path", sorted(p for p in NETLISTS.glob("*/*.*") if p.suffix not in (".yaml", ".va", ".pyc")), ids=lambda p: p.name
+    "path",
+    sorted(p for p in NETLISTS.glob("*/*.*") if p.suffix not in (".yaml", ".va", ".pyc")),
+    ids=lambda p: p.name,
 )
 def test_expressions_in_b_sources_stand_in_parentheses(path):
     """ngspice pastes {x} without parentheses: a/{2*b} would become a/2*b, without a word."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import theilslopes
 
 from bruno_spice.calibration.errors import DoubtfulSpikesError, FitError
 from bruno_spice.devices.stimulus import Stimulus
@@ -77,6 +76,8 @@ def refuse_early_spikes(spice: Waveform, v_threshold: float | None, label: str) 
     elsewhere, it is what three spikes or more have in common: a level and, since a comparator takes its time, a delay
     times the membrane's slope. One or two spikes that are nowhere near `v_threshold` cannot be judged.
     """
+    from scipy.stats import theilslopes
+
     reached_v, slope = _membrane_before_spikes(spice)
     if not reached_v.size:
         return

@@ -35,24 +35,40 @@ def prepare() -> None:
 
 
 class Job:
-    """A running job. `deliver` is called in a thread of its own with each message, the last of which ends it."""
+    """A running job. `deliver` is called in a thread of its own with each message, the last of which ends it.
+
+    That thread starts the process too: the first one has to wait for what it is forked from.
+    """
 
     def __init__(
         self, deliver: Callable[["Job", Message], None], function: Callable[..., Any], *arguments: Any
     ) -> None:
         self._deliver = deliver
-        self._pipe, theirs = _FORKS.Pipe(duplex=False)
-        self._process = _FORKS.Process(target=_work, args=(theirs, function, arguments), daemon=True)
-        self._process.start()
-        theirs.close()
+        self._pipe, self._theirs = _FORKS.Pipe(duplex=False)
+        self._process = _FORKS.Process(target=_work, args=(self._theirs, function, arguments), daemon=True)
         self._cancelled = False
-        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._starting = threading.Lock()
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def cancel(self) -> None:
         """End it; nothing is delivered any more. Its simulators end with it, for their pipes close."""
         self._cancelled = True
-        self._process.terminate()
+        if self._starting.acquire(blocking=False):  # else it ends as soon as it has started
+            if self._process.pid is not None:
+                self._process.terminate()
+            self._starting.release()
+
+    def _run(self) -> None:
+        with self._starting:
+            if not self._cancelled:
+                self._process.start()
+            self._theirs.close()
+        if self._process.pid is not None:
+            if self._cancelled:  # while it started
+                self._process.terminate()
+            self._listen()
+        self._pipe.close()
 
     def _listen(self) -> None:
         last = False
@@ -65,7 +81,6 @@ class Job:
             if not self._cancelled:
                 self._deliver(self, (kind, content))
         self._process.join()
-        self._pipe.close()
 
 
 def _work(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:

@@ -26,7 +26,7 @@ from bokeh.model import DataModel
 from bokeh.models import Spacer
 from bokeh.server.server import Server
 
-from bruno_spice.calibration.workbench import PAGES, TITLES, jobs
+from bruno_spice.calibration.workbench import PAGES, TITLES
 from bruno_spice.calibration.workbench.figures import Plot, plots
 from bruno_spice.calibration.workbench.page import Page, Panel
 from bruno_spice.calibration.workbench.place import MOST_BYTES, Place
@@ -220,10 +220,9 @@ def _free_port() -> int:
 
 
 def _warm(page: str, place: Place) -> None:
-    """Have the page ready that the browser is about to ask for, then what its jobs are forked from."""
+    """Have the page ready that the browser is about to ask for; what its jobs are forked from would be in its way."""
     with suppress(BrunoError):  # the page will say it
         PAGES[page].model(State(), place, None)
-    jobs.prepare()
 
 
 def run(place: Place, port: int, page: str, opened: Callable[[str], None]) -> None:

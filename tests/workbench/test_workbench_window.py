@@ -168,7 +168,12 @@ def test_a_tuned_neuron_is_that_of_the_command_line_bit_for_bit(window, start, b
     window.click("save")
     saved = window.view()["saved"]
     monkeypatch.chdir(start)
-    assert bruno(*saved["command"].split()[1:], "--out", "trace.csv")[0] == 0
+    card = next(Path(path) for path in saved["paths"] if path.endswith(".json"))
+    mine = card.read_bytes()
+    assert bruno(*shlex.split(saved["command"])[1:])[0] == 0
+    assert card.read_bytes() == mine
+    line = next(Path(path) for path in saved["paths"] if path.endswith(".set")).read_text()
+    assert bruno(*shlex.split(line)[1:], "--out", "trace.csv")[0] == 0
     trace = Waveform.from_csv("trace.csv")
     assert [float(f"{1e-3 * t:.9g}") for t in time_ms] == pytest.approx(trace.time_s, rel=1e-8)
     assert [float(f"{v:.9g}") for v in membrane] == trace["v_mem_v"].tolist()

@@ -2,8 +2,8 @@
 
 Nothing of the film is touched. What is the record's own and not the film's is taken from the record, as in the fit: its
 zero, a tester's drift if the fit has that term, the state before it out of those that a fit tries, and what the caller
-made each record's own (``--own rs``). Coercive voltage and remanence are read off both closed loops alike, and stand
-beside the tester's numbers where the file has them.
+made each record's own (``--own rs``). Coercive voltage, remanence and loss are read off both closed loops alike, and
+stand beside the tester's numbers where the file has them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -76,11 +76,22 @@ def numbers(voltage_v: Array, charge: Array) -> LoopNumbers | None:
         return None
 
 
+def loss(voltage_v: Array, charge: Array) -> float:
+    """Energy per area in J/m^2 that one loop (n,) turns into heat, closed where it ends: the integral of V dq."""
+    voltage, closed = np.append(voltage_v, voltage_v[0]), np.append(charge, charge[0])
+    return float(np.trapezoid(voltage, closed))
+
+
 def summary(record: FittedRecord) -> dict[str, dict[str, float]]:
-    """Vc and Pr of the record: as measured, by the model, and by the tester, as far as each is there."""
+    """Vc, Pr and loss of the record: as measured, by the model, and by the tester, as far as each is there."""
     if record.measured.kind != "charge":
         return {}
     of = {"measured": record.measured.response, "model": record.model}
     read = {who: numbers(record.measured.voltage_v, charge) for who, charge in of.items()}
-    out = {who: {name: float(getattr(found, name)) for name in NUMBERS} for who, found in read.items() if found}
+    out = {
+        who: {name: float(getattr(found, name)) for name in NUMBERS}
+        | {"w_loss_j_m2": loss(record.measured.voltage_v, of[who])}
+        for who, found in read.items()
+        if found
+    }
     return out | ({"tester": dict(record.measured.summary)} if record.measured.summary else {})

@@ -152,14 +152,15 @@ class Text:
     def summary(self, statements: Mapping[str, Statement], keys: Mapping[str, str]) -> dict[str, float]:
         """The tester's own numbers among `statements`, SI units, by `keys`; what cannot be read as one is left out.
 
-        A key says its unit in its end: ``vc_plus_v``, ``pr_plus_c_m2``.
+        A key says its unit in its end: ``vc_plus_v``, ``pr_plus_c_m2``, ``w_loss_j_m2``.
         """
+        ends = {"V": "_v", "C/m2": "_c_m2", "J/m2": "_j_m2"}
         found: dict[str, float] = {}
         for key, said in statements.items():
             name, unit = in_brackets(key)
             si, factor = UNITS.get(unit_of_file(unit), ("", 0.0))
             what = keys.get(name)
-            if what and NUMBER.fullmatch(said.value) and si == ("V" if what.endswith("_v") else "C/m2"):
+            if what and NUMBER.fullmatch(said.value) and si in ends and what.endswith(ends[si]):
                 found[what] = factor * float(said.value)
         return found
 

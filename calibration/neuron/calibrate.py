@@ -295,20 +295,25 @@ def choose(trials: Sequence[Trial]) -> tuple[Trial, str]:
 
 
 def fit_domains(
-    domains: int, fitted: Sequence[Recording], selection: Sequence[Recording], start: NeuronParameters, notice: Notice
+    domains: int,
+    fitted: Sequence[Recording],
+    selection: Sequence[Recording],
+    start: NeuronParameters,
+    notice: Notice,
+    tau_0_s: float | None = None,
 ) -> Trial:
-    """The fit with that number of `domains`, from `start`, and its error on the `selection`."""
+    """The fit with that number of `domains`, from `start`, and its error on the `selection`; `tau_0_s` if known."""
     notice(f"fitting {start.model.label} with {domains} domain{'s' if domains > 1 else ''}")
     arrays = [a for r in fitted for a in (r.spice.time_s, *r.spice.signals.values(), r.spice.spike_times_s)]
     arrays += [a for r in fitted for a in (r.stimulus.time_s, r.stimulus.i_syn_a)]
 
     def compute() -> dict[str, Any]:
-        result, parameters, scales = fit_in_stages(fitted, start, domains)
+        result, parameters, scales = fit_in_stages(fitted, start, domains, tau_0_s)
         numbers = replace(result, matrix=result.matrix.tolist(), residual=result.residual.tolist())
         values = {name: np.asarray(value).tolist() for name, value in asdict(parameters).items()}
         return {"fit": asdict(numbers), "parameters": values, "spike_time_scale": scales.spike_time}
 
-    found = remembered(["neuron", *arrays, domains, start], compute)
+    found = remembered(["neuron", *arrays, domains, start, *([] if tau_0_s is None else [tau_0_s])], compute)
     free, held = (tuple(Free(**f) for f in found["fit"][kind]) for kind in ("free", "held"))
     numbers = {name: np.array(found["fit"][name]) for name in ("matrix", "residual")}
     result = Fit(**{**found["fit"], "free": free, "held": held, **numbers})

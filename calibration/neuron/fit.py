@@ -17,10 +17,11 @@ transients as independent of one another.
 
 tau_0 is held at a hundredth of the fastest switching time, to the decade: over the fields of a neuron it trades off
 against the activation field and alpha (the published pair, for 1e-13 s, has an alpha near 1.3 and a field eight times
-as high). With K = 1 the slope of the plateau is a depolarization field (thickness_int). With K > 1 that field stays,
-and a domain for most of the film with small ones for the tails of its distribution follow what is not straight in the
-plateau; each has its activation field and weight. Offset fields are 0: a neuron drives its film one way, and then an
-offset cannot be told from an activation field. Those fits start from the one with K = 1.
+as high), so that a film's own value, where it is known, goes into the fit (`tau_0_s`). With K = 1 the slope of the
+plateau is a depolarization field (thickness_int). With K > 1 that field stays, and a domain for most of the film with
+small ones for the tails of its distribution follow what is not straight in the plateau; each has its activation field
+and weight. Offset fields are 0: a neuron drives its film one way, and then an offset cannot be told from an activation
+field. Those fits start from the one with K = 1.
 """
 
 from collections.abc import Sequence
@@ -153,9 +154,11 @@ def sample_count(recording: Recording) -> int:
     return (2 if recording.knows_polarization else 1) * POINTS + 1
 
 
-def staged_start(recordings: Sequence[Recording], measured: NeuronParameters, scales: Scales) -> NeuronParameters:
+def staged_start(
+    recordings: Sequence[Recording], measured: NeuronParameters, scales: Scales, tau_0_s: float | None = None
+) -> NeuronParameters:
     """Stages 2 and 3 for K = 1: `measured` moved to where the final fit is a small step."""
-    start = closed_form_start(recordings, measured) if measured.model is FeLIFModel else measured
+    start = closed_form_start(recordings, measured, tau_0_s) if measured.model is FeLIFModel else measured
     lenient = replace(scales, spike_time=STAGE_SPIKE_TIME)
 
     def plateau(values: dict[str, float]) -> Array:
@@ -201,13 +204,13 @@ def fit_neuron(
 
 
 def fit_in_stages(
-    recordings: Sequence[Recording], measured: NeuronParameters, domains: int = 1
+    recordings: Sequence[Recording], measured: NeuronParameters, domains: int = 1, tau_0_s: float | None = None
 ) -> tuple[Fit, NeuronParameters, Scales]:
-    """All stages; `measured` holds what stage 1 and the circuit give.
+    """All stages; `measured` holds what stage 1 and the circuit give, `tau_0_s` what is known of the film.
 
     The result with the first of `SPIKE_TIME_SCALES` that is believed, or else with the first of them; and the scales.
     """
-    found = _with_some_scale(recordings, staged_start(recordings, measured, Scales()))
+    found = _with_some_scale(recordings, staged_start(recordings, measured, Scales(), tau_0_s))
     return found if domains == 1 else _with_some_scale(recordings, with_tails(recordings, found[1], domains))
 
 

@@ -51,15 +51,26 @@ SLOWNESS = 100.0
 fields of a neuron it trades off against alpha and the activation field."""
 
 
-def closed_form_start(recordings: Sequence[Recording], measured: NeuronParameters) -> NeuronParameters:
-    """`measured` with the capacitance, leaks and switching parameters that the first ramps of `recordings` show."""
+def closed_form_start(
+    recordings: Sequence[Recording], measured: NeuronParameters, tau_0_s: float | None = None
+) -> NeuronParameters:
+    """`measured` with the capacitance, leaks and switching parameters that the first ramps of `recordings` show.
+
+    `tau_0_s` is that of the film where it is known.
+    """
     recordings = [r if r.knows_polarization else _with_polarization(r) for r in recordings]
     x = _with_charges(recordings, measured)
     level_v, slope_v, time_s = _plateaus(recordings, x)
     t_int = EPS_0 * x.eps_int * np.median(slope_v) / x.saturation_polarization
-    tau_0 = 10.0 ** np.floor(np.log10(time_s.min() / SLOWNESS))
+    tau_0 = tau_0_s or 10.0 ** np.floor(np.log10(time_s.min() / SLOWNESS))
     x = replace(x, thickness_int=float(np.clip(t_int, 2e-11, 5e-9)), tau_0=float(tau_0))
     return _with_kinetics(x, x.k_cap * level_v, time_s)
+
+
+def switching_times(recordings: Sequence[Recording], x: NeuronParameters) -> tuple[Array, Array]:
+    """What steady `recordings` tell of the kinetics, whatever tau_0: fields (n,) in V/m, switching times (n,) in s."""
+    level_v, _, time_s = _plateaus([r if r.knows_polarization else _with_polarization(r) for r in recordings], x)
+    return x.k_cap * level_v, time_s
 
 
 def with_tails(recordings: Sequence[Recording], one: NeuronParameters, domains: int) -> NeuronParameters:

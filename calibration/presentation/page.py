@@ -24,9 +24,9 @@ class Table:
 
     @property
     def numeric(self) -> list[bool]:
-        """Which columns hold numbers in more than half of their cells."""
-        columns = zip(*self.rows, strict=True)
-        shares = [sum(cell[:1] in DIGITS for cell in column if cell) / len(column) for column in columns]
+        """Which columns hold numbers in more than half of the cells that are filled."""
+        columns = [[cell for cell in column if cell] for column in zip(*self.rows, strict=True)]
+        shares = [sum(cell[0] in DIGITS for cell in column) / max(len(column), 1) for column in columns]
         return [share > 0.5 for share in shares] or [False] * len(self.header)
 
     @property

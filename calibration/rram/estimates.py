@@ -3,7 +3,8 @@
 Every value is a quantile or a moment of what was measured (`calibration.rram.distributions`); no shape is assumed, and
 no course with time or level between those that were measured (`devices.rram.measured` draws straight lines). Left out
 are settings and times that only part of the devices have, for which ones then is a result itself, and levels of few
-writes.
+writes. How wide cells have spread hangs on a few that jumped, so that it is gathered over a coarser grid of levels than
+their shift and the shape of their distribution (`SPREADS`).
 """
 
 from collections.abc import Sequence
@@ -23,6 +24,10 @@ LEAST_WRITES = 20
 """Of a level, or of a device's SETs with one setting."""
 MOST_LEVELS = 12
 """Of a table over levels; of more, each lends to the nearest of so many, evenly spaced, in proportion."""
+SPREADS = 6
+"""Of a table over levels as many variances at most, evenly spaced; in between they go in straight lines."""
+TINY = 1e-30
+"""S^2: cells that have not moved at all have no spread to widen."""
 COMPLETE = 0.9
 """Share of the writes that a setting or a time must have."""
 PER_DECADE = 2
@@ -181,13 +186,20 @@ def relaxation(found: Writes) -> Relaxation:
 def _by_level(
     moved_s: Array, at_s: Array, known: Sequence[float] | Array
 ) -> tuple[list[list[float]], list[float], list[float]]:
-    """Quantiles, standard deviation and mean of `moved_s` (n,), of cells `at_s` (n,), around each of the `known`."""
-    tables, spreads, means = [], [], []
-    for weight in hats(at_s, np.asarray(known)).T:
+    """Quantiles, standard deviation and mean of `moved_s` (n,), of cells `at_s` (n,), around each of the `known`.
+
+    The quantiles are widened about their mean to that standard deviation, the square root of a variance over `SPREADS`.
+    """
+    known = np.asarray(known)
+    weights = hats(at_s, known)
+    means = (weights.T @ moved_s) / weights.sum(axis=0)
+    squares = (moved_s - np.interp(at_s, known, means)) ** 2
+    coarse = known if len(known) <= SPREADS else np.linspace(known[0], known[-1], SPREADS)
+    wide = hats(at_s, coarse)
+    variance = np.interp(known, coarse, (wide.T @ squares) / wide.sum(axis=0))
+    own = (weights.T @ squares) / weights.sum(axis=0)
+    tables = []
+    for weight, mean, wider in zip(weights.T, means, np.sqrt(variance / np.maximum(own, TINY)), strict=True):
         near = weight > 0.0
-        values, share = moved_s[near], weight[near]
-        mean = float(np.average(values, weights=share))
-        tables.append(quantiles(values, share).tolist())
-        spreads.append(float(np.average((values - mean) ** 2, weights=share)) ** 0.5)
-        means.append(mean)
-    return tables, spreads, means
+        tables.append((mean + wider * (quantiles(moved_s[near], weight[near]) - mean)).tolist())
+    return tables, np.sqrt(variance).tolist(), means.tolist()

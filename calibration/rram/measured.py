@@ -1,9 +1,13 @@
 """A measured cell from tables to a card, tried on devices that the fit did not see.
 
-Every second device is left out first: what a card of the others draws is compared with them. The card itself has all.
+Every second device is left out first: what a card of the others draws is compared with them. Which ones is drawn
+`SPLITS` times, and the median of what came is stated. The card itself has all.
 
-    spread of a level      sqrt(mean over writes of (G(t) - <G(t)>)^2), against that of as many draws as `DRAWN`
+    spread of a level      sqrt(mean over writes of (G(t) - <G(t)>)^2), against that of as many draws as `TRIED`
     misread                 share of devices beyond the midpoint to an adjacent level
+    halves                  by how much the spreads of those left out and of the others differ as they were measured:
+                            what the number of devices alone makes of it, and no card can be nearer than about 1/sqrt(2)
+                            of it
 """
 
 from collections.abc import Sequence
@@ -28,6 +32,9 @@ from bruno_spice.devices.rram.measured import MeasuredCell
 OVERLAP_TIMES_S = (0.0, 1.0, 3600.0, 86400.0)
 DRAWN = 20_000
 """Devices of the model, for each level."""
+TRIED = 4000
+"""The same, of a card of half of the devices."""
+SPLITS = 7
 GROUPS = 8
 """Levels of the measurement are compared in so many groups."""
 
@@ -156,41 +163,63 @@ def overlaps(cell: MeasuredCell, bits: int, seed: int = 0) -> list[LevelOverlap]
     return found
 
 
-def held_out(found: Writes, card: MeasuredCard, seed: int = 0) -> dict[str, Any]:
-    """Spread and misreads of every second device beside what a card of the others draws, a row a time."""
+def held_out(found: Writes, card: MeasuredCard, splits: int = SPLITS) -> dict[str, Any]:
+    """Spread and misreads of every second device beside what a card of the others draws, a row a time.
+
+    Each number is the median of as many `splits` of the devices.
+    """
     devices = np.unique(found.device)
-    out = np.isin(found.device, np.random.default_rng(seed).permutation(devices)[::2])
-    cell = MeasuredCell(card.model_copy(update=_of_writes(found.of(~out))))
-    rest = found.of(out)
-    rows = [_compared(rest, cell, *at) for at in ((0.0, rest.written_s), *zip(rest.time_s, rest.g_s, strict=True))]
-    return {"devices": len(np.unique(rest.device)), "times": rows}
+    trials = []
+    for seed in range(splits):
+        out = np.isin(found.device, np.random.default_rng(seed).permutation(devices)[::2])
+        seen, rest = found.of(~out), found.of(out)
+        cell = MeasuredCell(card.model_copy(update=_of_writes(seen)))
+        trials.append([_compared(seen, rest, cell, row) for row in range(-1, len(found.time_s))])
+    rows = [{name: float(np.median([row[name] for row in at])) for name in at[0]} for at in zip(*trials, strict=True)]
+    return {"devices": len(np.unique(rest.device)), "splits": splits, "times": rows}
 
 
-def _compared(rest: Writes, cell: MeasuredCell, time_s: float, g_s: Array) -> dict[str, float]:
+def _moved(found: Writes, row: int) -> tuple[Array, Array]:
+    """Levels and distances from them (n,) in S of the writes that were read at time `row`, -1 for right after."""
+    g_s = found.written_s if row < 0 else found.g_s[row]
+    read = np.isfinite(g_s)
+    return found.level_s[read], (g_s - found.level_s)[read]
+
+
+def _spreads(level_s: Array, moved_s: Array, groups: Sequence[Array]) -> Array:
+    """Standard deviation in S of each group of levels (groups,), about each level's own mean."""
+    within = []
+    for group in groups:
+        parts = [moved_s[level_s == each] for each in group]
+        within.append(np.average([part.var() for part in parts], weights=[part.size for part in parts]))
+    return np.sqrt(within)
+
+
+def _compared(seen: Writes, rest: Writes, cell: MeasuredCell, row: int) -> dict[str, float]:
     """Measured and drawn at one time: spread of the levels, in groups, and misreads of 3-bit levels."""
-    rng, read = np.random.default_rng(0), np.isfinite(g_s)
-    level_s, moved_s = rest.level_s[read], (g_s - rest.level_s)[read]
-    there = np.unique(level_s)
-    model_s = drawn_s(cell, there, float(time_s), DRAWN, rng) - there
-    errors, measured, model = [], [], []
-    for group in np.array_split(np.arange(len(there)), min(GROUPS, len(there))):
-        parts = [moved_s[level_s == each] for each in there[group]]
-        counts = np.array([part.size for part in parts])
-        measured.append(float(np.average([part.var() for part in parts], weights=counts)) ** 0.5)
-        model.append(float(np.average(model_s[:, group].var(axis=0), weights=counts)) ** 0.5)
-        errors.append(model[-1] / measured[-1] - 1.0)
+    time_s, rng = 0.0 if row < 0 else float(rest.time_s[row]), np.random.default_rng(0)
+    (level_s, moved_s), others = _moved(rest, row), _moved(seen, row)
+    there = np.intersect1d(level_s, others[0])
+    groups = np.array_split(there, min(GROUPS, len(there)))
+    model_s = drawn_s(cell, there, time_s, TRIED, rng) - there
+    counts = np.array([np.sum(level_s == each) for each in there])
+    measured, half = _spreads(level_s, moved_s, groups), _spreads(*others, groups)
+    variance = [np.average(model_s.var(axis=0)[at], weights=counts[at]) for at in (np.isin(there, g) for g in groups)]
+    model = np.sqrt(variance)
+    errors, halves = model / measured - 1.0, half / measured - 1.0
     half_step_s = (cell.g_range_s[1] - cell.g_range_s[0]) / (2 * (GROUPS - 1))
     first, last = level_s < there[0] + half_step_s, level_s > there[-1] - half_step_s
     beyond = ((moved_s > half_step_s) & ~last) | ((moved_s < -half_step_s) & ~first)
     ends = there < there[0] + half_step_s, there > there[-1] - half_step_s
     model_beyond = ((model_s > half_step_s) & ~ends[1]) | ((model_s < -half_step_s) & ~ends[0])
-    counts = np.array([np.sum(level_s == each) for each in there])
     return {
-        "time_s": float(time_s),
+        "time_s": time_s,
         "spread_s": float(np.mean(measured)),
         "model_spread_s": float(np.mean(model)),
-        "relative_error_rms": float(np.sqrt(np.mean(np.square(errors)))),
-        "relative_error_worst": float(errors[int(np.argmax(np.abs(errors)))]),
+        "relative_error_rms": float(np.sqrt(np.mean(errors**2))),
+        "relative_error_worst": float(np.abs(errors).max()),
+        "halves_rms": float(np.sqrt(np.mean(halves**2))),
+        "halves_worst": float(np.abs(halves).max()),
         "misread": float(beyond.mean()),
         "model_misread": float(np.average(model_beyond.mean(axis=0), weights=counts)),
     }

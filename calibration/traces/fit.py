@@ -7,6 +7,9 @@ trace has no polarization unless a simulator gives it; then voltage and spike ti
     fitted              constant currents, and others, up to their first spike each; at least two, one with two spikes
     held out            never fitted; the card's figures of merit
     several domains     every second of the held-out traces chooses their number, the others judge
+
+What traces do not tell is no guess of the fit, but said, in the card too (`Card.unknown`): tau_0, which trades off
+against alpha and the activation field; how capacitance and film share the charge, without a polarization.
 """
 
 import math
@@ -21,6 +24,7 @@ from bruno_spice.calibration.circuits.recording import Recording, measure_spikes
 from bruno_spice.calibration.fitting.least_squares import belief
 from bruno_spice.calibration.neuron.calibrate import (
     THERMAL_VOLTAGE_V,
+    Trial,
     card_entries,
     choose,
     doubted,
@@ -28,6 +32,7 @@ from bruno_spice.calibration.neuron.calibrate import (
     fit_domains,
     start_parameters,
 )
+from bruno_spice.calibration.neuron.start import switching_times
 from bruno_spice.calibration.neuron.validation import NeuronComparison, pooled_score, validate_neuron
 from bruno_spice.calibration.traces.reading import Trace
 from bruno_spice.devices.cards.base import NeuronCard, card_class
@@ -37,7 +42,11 @@ from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.models.felif import FeLIFModel
 from bruno_spice.devices.models.model import NeuronModel
 from bruno_spice.devices.reading import printable, shown
+from bruno_spice.devices.units import format_si
 
+TOGETHER = 0.95
+"""Correlation of two errors from which on the traces tell a combination of both parameters, and hardly each of them."""
+CONVENTION = "a hundredth of the fastest switching time, to the decade: a convention, no trace tells it"
 FEWEST = 2
 """Traces of constant current under which capacitance and kinetics are told apart."""
 
@@ -83,8 +92,10 @@ def fit_traces(
     measured = measure_spikes(recordings)
     start = start_parameters(measured, {name: entry.value for name, entry in known.items()}, model)
     selecting, judging = (list(held_out[::2]), list(held_out[1::2])) if len(domains) > 1 else ([], list(held_out))
+    tau_0_s = known["tau_0"].value if "tau_0" in known else None
     trials = [
-        fit_domains(k, recordings, [each.recording for each in selecting], start, notice) for k in sorted(domains)
+        fit_domains(k, recordings, [each.recording for each in selecting], start, notice, tau_0_s)
+        for k in sorted(domains)
     ]
     chosen, why = choose(trials)
     fitted_comparisons = validate_neuron(recordings, chosen.parameters)
@@ -94,6 +105,9 @@ def fit_traces(
     if not all(r.knows_polarization for r in recordings):
         unseen = "assumed: a spike writes the film back, which no trace shows"
         entries["polarization_reset"] = entries["polarization_reset"].model_copy(update={"source": unseen})
+    if "tau_0" in entries and tau_0_s is None and model is FeLIFModel:
+        entries["tau_0"] = entries["tau_0"].model_copy(update={"source": CONVENTION})
+    not_told = _not_told(recordings, chosen, tau_0_s)
     card = card_class(model).build(
         entries,
         domains=chosen.domains,
@@ -107,6 +121,7 @@ def fit_traces(
             "spike_time_scale": chosen.spike_time_scale,
             "chi_square": float(np.sum(chosen.fit.residual**2)),
             "stimuli": [each.as_dict() for each in fitted_comparisons],
+            "not_told": not_told,
         },
         validation={
             "stimuli": [each.as_dict() for each in held_comparisons],
@@ -115,14 +130,14 @@ def fit_traces(
         provenance=of_measurement(list(dict.fromkeys(each.path for each in (*fitted, *held_out))), "bruno fit neuron"),
     )
     said = [f"'{f.name}' ended on its bound and is held there: {chosen.fit.values[f.name]:g}" for f in chosen.fit.held]
-    said += _unknown(card, judging)
+    said += [*_unknown(card, judging), *not_told]
     return TraceFit(card, list(fitted), judging, fitted_comparisons, held_comparisons, said)
 
 
 def known_parameters(given: Mapping[str, float], model: type[NeuronModel]) -> dict[str, Parameter]:
     """What a trace does not show, by name: `given`, or assumed. Raises `InputError` for what is fitted or unknown."""
     names = {name: declared for name, declared in model.parameters.items() if name not in model.fitted}
-    seen = ("v_threshold", "v_reset", "t_refractory", "tau_0")
+    seen = ("v_threshold", "v_reset", "t_refractory")
     by_param = {declared.param: name for name, declared in names.items() if declared.param}
     found: dict[str, Parameter] = {}
     for word, value in given.items():
@@ -177,6 +192,36 @@ def _unknown(card: NeuronCard, judging: Sequence[Trace]) -> list[str]:
     said = [f"assumed, since no trace shows it: {', '.join(map(shown, assumed))} (--set says them)"] if assumed else []
     if not judging:
         said.append("nothing was held out, so nothing but the fit says how good this card is (--held-out TRACE)")
+    return said
+
+
+def _not_told(recordings: Sequence[Recording], chosen: Trial, tau_0_s: float | None) -> list[str]:
+    """What of the film the traces do not tell, and what would, a sentence each."""
+    x, said = chosen.parameters, []
+    if x.model is FeLIFModel and tau_0_s is None:
+        field, time_s = switching_times(recordings, x)
+        ends = np.argsort(-time_s)[[0, -1]]
+        slow, fast = (f"{format_si(time_s[n], 's', 3)} at {1e-8 * field[n]:.2f} MV/cm" for n in ends)
+        said.append(
+            f"'tau_0' = {format_si(x.tau_0, 's')} is a convention; the traces tell the film's switching time, {slow} "
+            f"to {fast}, and another tau_0 gives the same times with another 'alpha' and 'activation_field' "
+            "(--set tau_0 says that of a known film; pulses on the bare film tell it: bruno fit fecap)"
+        )
+    if not all(r.knows_polarization for r in recordings):
+        said.append(
+            "without a polarization 'eps_hzo' and 'saturation_polarization' share the charge by the voltage's shape "
+            "alone: a film that the model does not follow shifts them against each other by more than their standard "
+            "errors (a polarization column, or a P-V loop of the film: bruno fit fecap)"
+        )
+    free, matrix = [f.name for f in chosen.fit.free], chosen.fit.matrix
+    if matrix.size:
+        sigma = np.sqrt(np.diag(matrix))
+        together = np.triu(matrix / np.outer(sigma, sigma), 1)
+        for a, b in np.argwhere(np.abs(together) > TOGETHER):
+            said.append(
+                f"the errors of {shown(free[a])} and {shown(free[b])} go together ({together[a, b]:+.3f}): the traces "
+                "tell a combination of them better than each"
+            )
     return said
 
 

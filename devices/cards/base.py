@@ -268,6 +268,11 @@ class NeuronCard(Card):
             cls.SIGNS = {name: each.sign for name, each in declared.items()}
             NEURON_CARDS[cls.MODEL] = cls
 
+    @property
+    def unknown(self) -> list[str]:
+        """What the traces that it was fitted to do not tell; nothing for a neuron of a netlist."""
+        return list(self.fit.get("not_told", []))
+
     @classmethod
     def published(cls) -> Self:
         """The device of the model's authors, with one domain.

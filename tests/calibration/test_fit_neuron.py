@@ -96,6 +96,24 @@ def test_a_trace_is_the_same_from_every_format_and_gives_the_card_of_the_traces_
         assert found.card[f.name] == pytest.approx(f.start, rel=1e-2), f.name
 
 
+def test_a_time_of_the_film_that_is_known_goes_into_the_fit(tmp_path, neuron):
+    """Two decades off, it comes with another alpha and activation field, and with the same spikes."""
+    read = [
+        read_trace(
+            Choice(table(tmp_path / f"{n}.csv", samples(neuron, constant(current_a), 2000))), Columns(polarization="p")
+        )
+        for n, current_a in enumerate((160e-12, 30e-9, 2e-9))
+    ]
+    known = {name: getattr(neuron, name) for name in ("area", "thickness_hzo", "c_parallel")}
+    found = fit_traces(read[:2], read[2:], given=known | {"tau_0": 0.01 * neuron.tau_0})
+    assert found.card.parameters["tau_0"].source == "given"
+    assert found.card["tau_0"] == pytest.approx(0.01 * neuron.tau_0)
+    assert not any("tau_0" in each for each in found.said)
+    assert found.card["activation_field_1"] > 1.2 * neuron.activation_field[0]
+    (held,) = found.held_out_comparisons
+    assert held.first_spike_error == pytest.approx(0.0, abs=5e-3)
+
+
 def simulate_spikes(neuron, current_a):
     stimulus, end_s = constant(current_a)
     return simulate(neuron, stimulus, end_s, rtol=1e-9).spike_times_s
@@ -119,6 +137,10 @@ def test_without_polarization_the_truth_lies_within_three_errors_of_noisy_traces
     found = fit_traces(traces, given={"c_parallel": neuron.c_parallel})
     card = found.card
     assert not card.doubt
+    assert card.unknown == found.said[-len(card.unknown) :]
+    assert "'tau_0' = 1 µs is a convention; the traces tell the film's switching time, " in card.unknown[0]
+    assert "without a polarization 'eps_hzo' and 'saturation_polarization' share the charge" in card.unknown[1]
+    assert "no trace tells it" in card.parameters["tau_0"].source
     assert card["v_threshold"] == pytest.approx(neuron.v_threshold, abs=30e-3)
     assert card["t_refractory"] == pytest.approx(neuron.t_refractory, abs=30e-6)
     for f in free_parameters(neuron):

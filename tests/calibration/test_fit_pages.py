@@ -49,5 +49,5 @@ def test_the_page_of_cells_has_what_was_held_out_and_what_is_not_known(bruno, tm
     page = (tmp_path / "a.html").read_text()
     held = [row for row in cells(page, "Devices that the card did not see") if row]
     assert len(held) == len(found["validation"]["times"])
-    assert held[-1][4] == f"{100 * found['validation']['times'][-1]['misread']:.3g} %"
+    assert held[-1][5] == f"{100 * found['validation']['times'][-1]['misread']:.3g} %"
     assert [row[1] for row in cells(page, "Not known") if row] == found["unknown"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bruno_spice.calibration.rram.distributions import device_share, quantiles, spread
-from bruno_spice.calibration.rram.estimates import set_curve, writes
+from bruno_spice.calibration.rram.estimates import Writes, relaxation, set_curve, writes
 from bruno_spice.calibration.rram.levels import overlapping
 from bruno_spice.calibration.rram.measured import drawn_s, fit_measured
 from bruno_spice.calibration.rram.reads import cell_noise
@@ -105,6 +105,22 @@ def test_relaxation_widens_and_sinks_as_the_made_up_cells_do(made_up):
     ends = moved_s(known, 1.0), moved_s(known, 3600.0)
     assert np.allclose(between, ends[0] + share * (ends[1] - ends[0]), rtol=0.02)
     assert not moved_s(known, 0.0).any()
+
+
+def test_few_devices_that_jump_widen_no_level_of_their_own():
+    """1,600 cells on 33 levels that spread alike, but for one in 400 that jumps by 40 times as much."""
+    rng = np.random.default_rng(5)
+    level_s = np.repeat(np.linspace(2e-6, 40e-6, 33), 50)
+    moved_s = 1e-7 * rng.standard_normal(level_s.size)
+    jumped = rng.random(level_s.size) < 1 / 400
+    moved_s[jumped] *= 40.0
+    found = Writes(np.arange(level_s.size), level_s, level_s, np.array([1.0]), (level_s + moved_s)[None])
+    (spreads,) = relaxation(found).spread_s
+    assert moved_s.std() == pytest.approx(np.sqrt(np.mean(np.square(spreads))), rel=0.1)
+    (table,) = relaxation(found).quantiles_s
+    own = [moved_s[level_s == each].std() for each in np.unique(level_s)]
+    assert np.ptp(spreads) < 0.5 * np.ptp(own)
+    assert np.all(np.diff(table, axis=1) >= 0.0)
 
 
 def test_overlap_grows_with_time_and_is_stated_for_what_was_measured_only(made_up):
@@ -256,7 +272,8 @@ def test_levels_of_devices_left_out_spread_as_the_card_says(technology_c):
     rows = {round(row["time_s"], 2): row for row in technology_c.card.validation["times"]}
     for time_s in (0.0, 0.01, 1.0, 101854.33):
         row = rows[time_s]
-        assert row["relative_error_rms"] < 0.15
+        assert row["relative_error_worst"] < 0.15
+        assert row["relative_error_worst"] < 1.2 * row["halves_worst"]
         assert row["model_spread_s"] == pytest.approx(row["spread_s"], rel=0.15)
         assert row["model_misread"] == pytest.approx(row["misread"], rel=0.15, abs=0.002)
 

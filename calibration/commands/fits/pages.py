@@ -107,7 +107,7 @@ def rram_page(path: Path, found: MeasuredFit, figure: Path) -> Path:
     card = found.card
     held = [
         [_when(row["time_s"]), format_si(row["spread_s"], "S", 3), format_si(row["model_spread_s"], "S", 3),
-         f"{100 * row['relative_error_worst']:+.0f} %",
+         *(f"{100 * row[name]:.0f} %" for name in ("relative_error_worst", "halves_worst")),
          *(f"{100 * row[name]:.3g} %" for name in ("misread", "model_misread"))]
         for row in (card.validation or {}).get("times", [])
     ]  # fmt: skip
@@ -115,11 +115,20 @@ def rram_page(path: Path, found: MeasuredFit, figure: Path) -> Path:
         [_when(at.time_s), f"{2**at.bits}", f"{100 * at.misread:.3g} %", f"{100 * max(at.by_level):.3g} %"]
         for at in card.overlap
     ]
-    heads = ["time since writing", "spread of a level", "the card's", "worst of 8", "misread", "the card's"]
+    heads = [
+        "time since writing",
+        "spread of a level",
+        "the card's",
+        "worst of 8 off by",
+        "halves differ by",
+        "misread",
+        "the card's",
+    ]
     sections = [
         Section("Measured over the card", images=[Picture(figure, "SET curve, relaxation, misread levels, noise")]),
         Section("Devices that the card did not see", "Every second device was left out and compared with a card of the "
-                "others.", tables=[_listed("", held, heads)]),
+                "others. The halves are those devices and the others, both as measured.",
+                tables=[_listed("", held, heads)]),
         Section("Levels", tables=[_listed("Read as another level, by the card",
                                           overlap, ["time since writing", "levels", "all", "worst level"])]),
         Section("Not known", tables=[_listed("", _numbered(card.unknown))]),

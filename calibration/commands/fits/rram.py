@@ -184,11 +184,13 @@ def _span(levels: str | None) -> tuple[float, float] | None:
 
 def _tried(validation: dict[str, Any]) -> Table:
     """A row a time: measured on the devices left out, and drawn from a card of the others."""
-    heads = ("spread of a level", "the card's", "worst of 8", "misread", "the card's ")
-    table = Table("time since writing", *heads, title=f"on {validation['devices']} devices that a card did not see")
+    heads = ("spread of a level", "the card's", "worst of 8 off by", "halves differ by", "misread", "the card's ")
+    which = f"{validation['devices']} devices that a card did not see, drawn {validation['splits']} times"
+    table = Table("time since writing", *heads, title=f"on {which}")
     for row in validation["times"]:
         when = format_duration(row["time_s"]) if row["time_s"] else "0"
         spreads = (format_si(row[name], "S", 3) for name in ("spread_s", "model_spread_s"))
         misread = (f"{100 * row[name]:.3g} %" for name in ("misread", "model_misread"))
-        table.add_row(when, *spreads, f"{100 * row['relative_error_worst']:+.0f} %", *misread)
+        worst = (f"{100 * row[name]:.0f} %" for name in ("relative_error_worst", "halves_worst"))
+        table.add_row(when, *spreads, *worst, *misread)
     return table

@@ -29,7 +29,13 @@ KEYS = {
     "Pund Amplitude": "amplitude_v",
     "Max. Voltage": "amplitude_v",
 }
-SUMMARY = {"Vc+": "vc_plus_v", "Vc-": "vc_minus_v", "Pr+": "pr_plus_c_m2", "Pr-": "pr_minus_c_m2"}
+SUMMARY = {
+    "Vc+": "vc_plus_v",
+    "Vc-": "vc_minus_v",
+    "Pr+": "pr_plus_c_m2",
+    "Pr-": "pr_minus_c_m2",
+    "Wloss": "w_loss_j_m2",
+}
 """The tester's numbers of the first loop."""
 TITLE = re.compile(r"(Result |Data )?Table \[?[\d, ]+\]?")
 BACKWARDS = ("3",)

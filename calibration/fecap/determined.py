@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bruno_spice.calibration.errors import FitError
-from bruno_spice.calibration.fecap.candidates import OFF, candidate, plain
+from bruno_spice.calibration.fecap.candidates import CANDIDATES, OFF, candidate, plain
 from bruno_spice.calibration.fecap.problem import Part, Problem, rms
 from bruno_spice.calibration.fecap.start import sees_leak
 from bruno_spice.calibration.fitting.least_squares import Fit, search
@@ -28,6 +28,8 @@ ASKED_FOR = 0.03
 OF_THE_LEAK = ("ej", "ja", "jact")
 FROM_FILM_TO_FILM = {"eps": 0.1, "sigma_a": 0.5, "sigma_o": 0.5, "imprint": 2.0}
 """Spread of the film's shape in the fit's scaled units: 25 %, 0.05, 0.05 MV/cm and 0.2 MV/cm."""
+FIELDS = ("sigma_o", "imprint")
+"""What of it is a field: smaller in a film that switches at lower fields."""
 HOPELESS = 4.0
 """Of its largest standard error: a parameter this loose before the fit is not tried."""
 HELD_OUT_RUNS = 16
@@ -87,6 +89,11 @@ def determined(problem: Problem) -> tuple[list[str], dict[str, str], Problem]:
     return chosen, why, problem
 
 
+def field_scale(problem: Problem) -> float:
+    """Activation field of the film where the problem stands over that of the netlist's, which is of HfO2."""
+    return problem.base["ea"] / CANDIDATES["ea"][0].start
+
+
 def _hopeless(problem: Problem, names: Sequence[str]) -> bool:
     """Whether the last of `names` is so loose where the problem stands that no fit of it will tell."""
     return bool(standard_errors(problem, names)[-1] > HOPELESS * candidate(names[-1], problem.bounds)[1])
@@ -116,9 +123,11 @@ def standard_errors(problem: Problem, names: Sequence[str], runs: bool = False) 
 def _with_spread(problem: Problem, names: Sequence[str], loose: Sequence[str]) -> Array:
     """Standard errors (p,) of `names` in scaled units where the `loose` parameters are only known to their spread.
 
-    C = (J^T J / s^2 + diag(0, spread^-2))^-1, J the slopes for all of them.
+    C = (J^T J / s^2 + diag(0, spread^-2))^-1, J the slopes for all of them; those of the loose ones are taken over the
+    whole spread, within their bounds, since a width that ended at zero has no slope there.
     """
     free = problem.free([*names, *loose])
+    count = len(names)
     at = np.array([f.scaled(f.start) for f in free])
 
     def residual(scaled: Array) -> Array:
@@ -127,7 +136,17 @@ def _with_spread(problem: Problem, names: Sequence[str], loose: Sequence[str]) -
     out = residual(at)
     variance = float(out @ out) / max(out.size - at.size, 1)
     slopes = jacobian(residual, at, 1e-5)
-    known = np.array([0.0] * len(names) + [FROM_FILM_TO_FILM[plain(name)] ** -2 for name in loose])
+    low = min(field_scale(problem), 1.0)
+    scale = [low if plain(name) in FIELDS else 1.0 for name in loose]
+    away = [
+        abs(f.scaled(CANDIDATES[plain(f.name)][0].start) - x) for f, x in zip(free[count:], at[count:], strict=True)
+    ]
+    spread = [max(FROM_FILM_TO_FILM[plain(n)], d) * s for n, d, s in zip(loose, away, scale, strict=True)]
+    for n, width in zip(range(count, len(free)), spread, strict=True):
+        ends = np.clip([at[n] - width, at[n] + width], free[n].scaled(free[n].min), free[n].scaled(free[n].max))
+        below, above = (residual(np.r_[at[:n], end, at[n + 1 :]]) for end in ends)
+        slopes[:, n] = (above - below) / (ends[1] - ends[0])
+    known = np.array([0.0] * len(names) + [each**-2 for each in spread])
     covariance = np.linalg.pinv(slopes.T @ slopes / variance + np.diag(known), hermitian=True)
     return np.sqrt(np.maximum(np.diag(covariance)[: len(names)], 0.0))
 
@@ -142,14 +161,15 @@ def _of_runs(problem: Problem, slopes: Array, out: Array, names: Sequence[str]) 
 def with_larger_errors(problem: Problem, found: Fit, undetermined: Iterable[str] = ()) -> Fit:
     """`found` with the standard errors of `standard_errors`, where they are larger; the correlations stay.
 
-    What of the film's shape is `undetermined` stands at the netlist's value, which is not this film's: it counts among
-    the errors of the others with the spread that it has from film to film (`FROM_FILM_TO_FILM`).
+    What of the film's shape is `undetermined` stands at the netlist's value, which is not this film's, and what ended
+    on a bound is not known better: both count among the errors of the others with the spread that they have from film
+    to film (`FROM_FILM_TO_FILM`), or with the way back to the netlist's value where that is longer.
     """
     names = [f.name for f in found.free if f.name in found.stderr]
     if not names or not found.matrix.size:
         return found
     here = problem.at(found.values)
-    loose = [name for name in undetermined if plain(name) in FROM_FILM_TO_FILM]
+    loose = [name for name in (*undetermined, *(f.name for f in found.held)) if plain(name) in FROM_FILM_TO_FILM]
     scaled = np.maximum(standard_errors(here, names, runs=True), _with_spread(here, names, loose))
     slopes = np.array([abs(f.slope(found.values[f.name])) for f in found.free if f.name in names])
     before = np.array([found.stderr[name] for name in names])

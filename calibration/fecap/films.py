@@ -39,6 +39,8 @@ class Asked:
     own_names: Sequence[str] = ()
     terms: Sequence[str] = ()
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    own_at_turns: bool = False
+    """Of a predicted record, `own_names` are fitted to its samples behind turning points alone."""
 
     @property
     def known(self) -> dict[str, float]:
@@ -80,7 +82,7 @@ def fit_films(
         terms=asked.terms,
         bounds=asked.bounds,
     )
-    seen = predicted(found, asked.measured[count:], own[count:], farm)
+    seen = predicted(found, asked.measured[count:], own[count:], farm, asked.own_at_turns)
     return found, list(zip(asked.names[count:], seen, strict=True))
 
 

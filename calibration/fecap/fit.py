@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from bruno_spice.calibration.errors import SimulationError
 from bruno_spice.calibration.fecap.candidates import OFF, OWN, checked_bounds, plain
-from bruno_spice.calibration.fecap.determined import Asked, asked_for, determined, with_larger_errors
+from bruno_spice.calibration.fecap.determined import Asked, asked_for, determined, field_scale, with_larger_errors
 from bruno_spice.calibration.fecap.measurement import FeCAPMeasurement
 from bruno_spice.calibration.fecap.problem import LARGEST_RMS, AfterEvaluation, Part, Problem, rms
-from bruno_spice.calibration.fecap.start import FOLLOWED, further, placed, started
+from bruno_spice.calibration.fecap.start import ELSEWHERE, FOLLOWED, further, placed, started
 from bruno_spice.calibration.fecap.terms import checked_terms, switched_on
 from bruno_spice.calibration.fitting.least_squares import Fit
 from bruno_spice.calibration.spice.farm import Farm
@@ -39,6 +39,8 @@ AS_GOOD_WITHOUT = 1.1
 """By this factor the rms may grow where terms are left out that the samples left out did not ask for."""
 BREAKS = 2.0
 """By this factor the rms may grow where the leak goes back to the netlist's value."""
+SHAPE = ("sigma_a", "sigma_o", "imprint")
+"""What says how a film's switching fields are distributed."""
 NEVER_THERE = ("ps", "ea", "eps", "tau0")
 """Parameters whose bounds are far from every film's."""
 MAX_SPICE_ROUNDS = 4
@@ -193,6 +195,8 @@ def _settled(
         return problem.names, {}, problem
     names, why, problem = determined(problem)
     back = {name: netlist[name] for name in why if name in netlist}
+    if not 1 / ELSEWHERE < field_scale(problem) < ELSEWHERE:  # the netlist's distribution is of another material
+        back = {name: value for name, value in back.items() if name not in SHAPE}
     if "j1" in back and rms(problem.at(back).residual({})) > BREAKS * rms(problem.residual({})):
         del back["j1"]  # over long times the netlist's leak is more than this film's
     problem = problem.at(back)

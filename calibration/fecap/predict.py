@@ -2,8 +2,10 @@
 
 Nothing of the film is touched. What is the record's own and not the film's is taken from the record, as in the fit: its
 zero, a tester's drift if the fit has that term, the state before it out of those that a fit tries, and what the caller
-made each record's own (``--own rs``). Coercive voltage, remanence and loss are read off both closed loops alike, and
-stand beside the tester's numbers where the file has them.
+made each record's own (``--own rs``): fitted to all of it, or only to what it does just behind its turning points,
+where nothing switches and the current takes rs C to turn round, so that the switching is left to be predicted.
+Coercive voltage, remanence and loss are read off both closed loops alike, and stand beside the tester's numbers where
+the file has them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,10 +23,16 @@ from bruno_spice.calibration.fecap.start import placed
 from bruno_spice.calibration.fitting.least_squares import search
 from bruno_spice.calibration.spice.farm import Farm
 from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.reading import printable
 
 Array = NDArray[np.float64]
 CLOSED = 0.25
 """Of the span: between the first and the last charge of a loop of which numbers can be read."""
+BEHIND = 0.9
+"""Of the largest voltage: down to here on the way back from it a sample counts as just behind a turning point."""
+AT_TURNS = ("rs",)
+"""What a record tells there."""
+FEWEST_BEHIND = 6
 NUMBERS = ("vc_plus_v", "vc_minus_v", "pr_plus_c_m2", "pr_minus_c_m2")
 
 
@@ -41,13 +49,28 @@ def predict(
     measured: Sequence[FeCAPMeasurement],
     own: Sequence[Mapping[str, float]] = (),
     farm: Farm | None = None,
+    at_turns: bool = False,
 ) -> list[Prediction]:
-    """`measured` by the film of `found`; `own` are what each of them has of its own (tempk, s0, ...)."""
+    """`measured` by the film of `found`; `own` are what each of them has of its own (tempk, s0, ...).
+
+    `at_turns`: what the caller made each record's own is fitted to it just behind its turning points alone. Raises
+    `InputError` where a record has too few samples there.
+    """
     given = [*own, *({} for _ in measured[len(own) :])]
-    return [_one(found, each, mine, farm) for each, mine in zip(measured, given, strict=True)]
+    return [_one(found, each, mine, farm, at_turns) for each, mine in zip(measured, given, strict=True)]
 
 
-def _one(found: FeCAPFit, measured: FeCAPMeasurement, own: Mapping[str, float], farm: Farm | None) -> Prediction:
+def behind_turns(measured: FeCAPMeasurement) -> NDArray[np.bool_]:
+    """The samples (n,) just behind a turning point: the voltage falls back from its largest by a tenth at most."""
+    v = measured.drive_v
+    falls = v * np.gradient(v, measured.time_s) < 0.0
+    side = np.where(v > 0.0, v.max(), -v.min())
+    return np.asarray(falls & (np.abs(v) > BEHIND * side) & (side > 0.0))
+
+
+def _one(
+    found: FeCAPFit, measured: FeCAPMeasurement, own: Mapping[str, float], farm: Farm | None, at_turns: bool
+) -> Prediction:
     known = {name: measured.known[name] for name in ("tempk", "area") if name in measured.known}
     last = found.problem.parts[-1].own
     mine = {plain(name) for name in found.problem.names} & set(last) - {"s0", "wake"}
@@ -56,7 +79,17 @@ def _one(found: FeCAPFit, measured: FeCAPMeasurement, own: Mapping[str, float], 
     problem = replace(found.problem, parts=(part,), progress=None)
     problem = placed(problem, [0])
     names = [f"{name}_1" for name in sorted(mine - set(own))]
-    fitted = search(problem.residual, problem.free(names), what="FeCAP prediction", tolerance=1e-5) if names else {}
+    seen = problem
+    if names and at_turns:
+        there = np.tile(behind_turns(measured), len(measured.signals))
+        part = replace(problem.parts[0], used=problem.parts[0].used & there)
+        if (count := int(part.used.sum())) < FEWEST_BEHIND * len(measured.signals):
+            raise InputError(
+                f"{printable(measured.source)}: {count} samples behind its turning points are too few to tell "
+                f"{', '.join(sorted(mine))} by; fit it to the whole record: leave out --own-at-turns"
+            )
+        seen = problem.with_part(0, part)
+    fitted = search(seen.residual, seen.free(names), what="FeCAP prediction", tolerance=1e-5) if names else {}
     problem = placed(problem.at(fitted), [0])
     (answer,) = problem.spice({}, farm)
     nothing = np.zeros(measured.time_s.size, dtype=bool)

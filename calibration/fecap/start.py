@@ -7,6 +7,8 @@ and the one with the fewest cycles among those that explain it best is kept.
 The other records then begin in what explains them best with that film, and the film is fitted to all of them.
 
 The charge is linear in Ps, eps and j1 (a dead layer aside), so for each start these come from linear least squares.
+Activation fields are tried around the netlist's, which is that of HfO2, and around that of a film which switches where
+the record does (`_switching_field`): PZT, say, at a tenth of it. Its offsets then are as many times smaller.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,11 +20,16 @@ from scipy.optimize import lsq_linear
 from bruno_spice.calibration.fecap.candidates import OFF, candidate, plain
 from bruno_spice.calibration.fecap.problem import LARGEST_RMS, Problem, rms
 from bruno_spice.calibration.fitting.least_squares import search
+from bruno_spice.devices.fecap.film import MV_PER_CM
 
 Array = NDArray[np.float64]
 START_STATES = (-1.0, 0.0, 1.0)
 CYCLES_BEFORE = (0, 1, 4)
 START_ACTIVATION_RATIOS = (0.5, 0.6, 0.72, 0.85, 1.0, 1.2, 1.4, 2.0)
+FIELD_TO_ACTIVATION = 1.5
+"""Activation field over the field at which a film switches within 1e5 times its attempt time: ln(1e5)^(1/n) to that."""
+ELSEWHERE = 2.0
+"""A film that switches at fields so many times higher or lower than the netlist's has starts of its own."""
 START_ENERGIES_EV = (0.0, 0.15, 0.3, 0.5, 0.8)
 """Of a leak's activation, with records at several temperatures."""
 LINEAR = {"ps": 1.0, "eps": 1.0, "j1": 100.0}
@@ -153,9 +160,31 @@ def sees_leak(problem: Problem) -> bool:
 
 def _nearest(problem: Problem) -> Problem:
     """The best of a few activation fields, with the linear parameters that suit each."""
-    ratios = START_ACTIVATION_RATIOS if "ea" in problem.names else (1.0,)
-    trials = [_linear(problem.at({"ea": problem.base["ea"] * ratio})) for ratio in ratios]
+    if "ea" not in problem.names:
+        return _linear(problem)
+    there = FIELD_TO_ACTIVATION * _switching_field(problem) / problem.base["ea"]
+    scales = (1.0,) if 1 / ELSEWHERE < there < ELSEWHERE else (1.0, there)
+    trials = []
+    for scale in scales:
+        film = {name: problem.value(name) * scale for name in ("sigma_o", "imprint") if name in problem.names}
+        trials += [_linear(problem.at(film | {"ea": problem.base["ea"] * scale * r})) for r in START_ACTIVATION_RATIOS]
     return min(trials, key=lambda trial: rms(trial.residual({})))
+
+
+def _switching_field(problem: Problem) -> float:
+    """Field in MV/cm below which half of the charge flows that the voltage drives into the film of the first record."""
+    part = problem.parts[0].measured
+    current = np.gradient(part.response, part.time_s) if part.kind == "charge" else part.response
+    charge = np.where(current * part.drive_v > 0.0, np.abs(current) * np.gradient(part.time_s), 0.0)
+    order = np.argsort(np.abs(part.drive_v))
+    flowed = np.cumsum(charge[order])
+    half = float(np.abs(part.drive_v)[order][np.searchsorted(flowed, 0.5 * flowed[-1])])
+    low, high = (candidate("ea", problem.bounds)[0].min, candidate("ea", problem.bounds)[0].max)
+    return float(
+        np.clip(
+            half / (problem.base["tfe"] * MV_PER_CM), low, high / FIELD_TO_ACTIVATION / max(START_ACTIVATION_RATIOS)
+        )
+    )
 
 
 def _linear(problem: Problem) -> Problem:

@@ -13,7 +13,8 @@ thermally activated, a resistance in series, the capacitance of the fixture:
     Ps <- Ps (1 + kps (T - 300 K)),  eps <- eps (1 + keps (T - 300 K))
     V  <- V - rs A dq/dt,  q <- q + (cfix/A) V
 
-Between samples the voltage is linear. Within a step in which E moves by at most `STEP_MV_CM`, the rates are integrated
+Between samples the voltage is linear. Within a step in which E moves by at most `STEP_MV_CM` (less where the film's
+activation field is low, `STEP_OF_ACTIVATION`), the rates are integrated
 by Simpson's rule and s_i follows its equation, which is linear in s_i, exactly: s <- s_inf + (s - s_inf) exp(-R), R
 the integral of both rates. With a dead layer E depends on P and behind a resistance on dq/dt, and each step is
 iterated (by secants) until it agrees with its own end.
@@ -31,6 +32,8 @@ from bruno_spice.devices.physics import EPS_0, K_B, Q_E
 
 Array = NDArray[np.float64]
 STEP_MV_CM = 0.02
+STEP_OF_ACTIVATION = 0.04
+"""Of the activation field: the largest step for films that switch at low fields."""
 SMOOTHING_MV_CM = 0.02
 MAX_EXPONENT = 80.0
 MV_PER_CM = 1e8
@@ -79,6 +82,7 @@ def charge_and_polarization(time_s: Array, voltage_v: Array, values: Mapping[str
         EPS_0 * eps * MV_PER_CM,
         ps * x["tfe"] / t_eff,
         leak_scale,
+        min(STEP_MV_CM, STEP_OF_ACTIVATION * float(activation @ weight)),
     )
     film_v *= t_eff * MV_PER_CM
     linear = EPS_0 * eps / t_eff * (film_v - film_v[0])
@@ -124,11 +128,13 @@ def _transient(
     linear: float,
     switched: float,
     leak_scale: float,
+    largest_step: float,
 ) -> tuple[Array, Array, Array]:
     """V/t_eff of the film (n,) in MV/cm, mean state (n,) and integral of the leak's shape (n,) dt.
 
     `applied` (n,) is V/t_eff at the electrodes in MV/cm, `series` what of it 1 A/m^2 takes away; `linear` and
-    `switched` are dq/d(V/t_eff) and dq/dP of the film, `leak_scale` the factor of the leak's shape.
+    `switched` are dq/d(V/t_eff) and dq/dP of the film, `leak_scale` the factor of the leak's shape; `largest_step` in
+    MV/cm is of the field.
     """
     groups = s.size
     longest = MAX_EXPONENT ** (1.0 / exponent)
@@ -144,7 +150,7 @@ def _transient(
         down[i] = _rate(offset[i] - field, activation[i], exponent, longest)
     for n in range(1, time_s.size):
         duration, rise = time_s[n] - time_s[n - 1], applied[n] - applied[n - 1]
-        share = 1.0 / np.ceil(max(abs(rise) / STEP_MV_CM, 1.0))
+        share = 1.0 / np.ceil(max(abs(rise) / largest_step, 1.0))
         done = 0.0
         while done < 1.0:
             share = min(share, 1.0 - done)
@@ -184,7 +190,7 @@ def _transient(
                 turn = off - off_before
                 move = off if k == 0 or turn == 0.0 else -off * (guess - before) / turn
                 before, off_before, guess = guess, off, min(max(guess + move, -1.0), 1.0)
-            if (change >= 1e-9 or abs(end - field) > 2.0 * STEP_MV_CM) and share > 1e-5:
+            if (change >= 1e-9 or abs(end - field) > 2.0 * largest_step) and share > 1e-5:
                 share *= 0.5
                 continue
             step = share * duration / 6.0

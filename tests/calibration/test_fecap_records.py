@@ -11,7 +11,7 @@ from bruno_spice.calibration.fecap.coverage import case
 from bruno_spice.calibration.fecap.drive import drive
 from bruno_spice.calibration.fecap.fit import fit_fecap
 from bruno_spice.calibration.fecap.measurement import Columns, measurement, read_measurement
-from bruno_spice.calibration.fecap.predict import predict, summary
+from bruno_spice.calibration.fecap.predict import behind_turns, predict, summary
 from bruno_spice.calibration.fecap.problem import Part
 from bruno_spice.calibration.fecap.result import notes, param_include
 from bruno_spice.calibration.measured.choice import Choice, choices
@@ -31,9 +31,9 @@ def loop(frequency_hz, amplitude_v=3.0, samples=121):
     return time, amplitude_v * np.interp(time * frequency_hz, [0, 0.25, 0.75, 1], [0, 1, -1, 0])
 
 
-def record(seed, frequency_hz=1e3, noise=1e-3, zero=0.03, side=1, cycles=0, **own):
+def record(seed, frequency_hz=1e3, noise=1e-3, zero=0.03, side=1, cycles=0, samples=121, **own):
     """A loop of the film, by the twin: noisy, with another zero, and negated where `side` is -1."""
-    time, voltage = loop(frequency_hz)
+    time, voltage = loop(frequency_hz, samples=samples)
     charge = charge_density(*drive(time, voltage, cycles), LIBRARY | TRUTH | own)[-time.size :]
     charge = charge + zero + np.random.default_rng(seed).normal(0, noise, time.size)
     return measurement(time, side * voltage, side * charge, "charge")
@@ -90,6 +90,22 @@ def test_a_third_record_is_predicted(two, farm):
     assert numbers["model"]["vc_plus_v"] == pytest.approx(numbers["measured"]["vc_plus_v"], abs=0.02)
     (wrong,) = predict(two, [third], [{"tempk": 440.0}], farm)
     assert wrong.record.rms_of_span > 5 * one.record.rms_of_span
+
+
+def test_the_resistance_of_another_range_shows_behind_the_turning_points(farm):
+    """The predicted loop is of a film that switches elsewhere, which a fit to all of it takes for resistance."""
+    known = {name: value for name, value in TRUTH.items() if name not in ("ps", "ea", "eps")}
+    known |= {"area": 1e-10, "s0": -1.0}
+    own = [{"area": 1e-10}]
+    found = fit_fecap(
+        record(7, rs=2e6, area=1e-10), known, ["ps", "ea", "eps", "rs"], farm=farm, own=own, own_names=["rs"]
+    )
+    other = record(8, noise=1e-4, rs=6e5, area=1e-10, ea=1.7, samples=401)
+    (turns,) = predict(found, [other], own, farm, at_turns=True)
+    (whole,) = predict(found, [other], own, farm)
+    assert turns.fitted_to_it["rs"] == pytest.approx(6e5, rel=0.1)
+    assert whole.fitted_to_it["rs"] > 1.3 * turns.fitted_to_it["rs"]
+    assert behind_turns(other).sum() == pytest.approx(20, abs=2)
 
 
 def test_a_loop_and_its_mirror_image_give_the_same_film(farm):
@@ -161,6 +177,7 @@ def test_the_command_says_what_it_does_not_take(bruno, tmp_path):
         (["--bound", "ps=2:1"], "not below the upper"),
         (["--own", "ps"], "cannot have that for itself"),
         (["--set", "3:tempk=400"], "there is no record 3"),
+        (["--own", "rs", "--own-at-turns"], "--own-at-turns goes with --own rs and --predict"),
     ):
         code, _, err = bruno("fit", "fecap", path, *extra, "--out", tmp_path / "out")
         assert (code, said in " ".join(err.split())) == (2, True), err

@@ -7,7 +7,7 @@ import pytest
 
 from bruno_spice.calibration.fecap.fit import _far, fit_fecap
 from bruno_spice.calibration.fecap.measurement import Columns, measurement, read_measurement
-from bruno_spice.calibration.fecap.problem import Problem
+from bruno_spice.calibration.fecap.problem import Problem, rms
 from bruno_spice.calibration.fecap.start import started
 from bruno_spice.devices.fecap.film import charge_density
 
@@ -56,6 +56,21 @@ def test_the_state_before_the_record_is_found(start):
     found = started(Problem.build([truth], KNOWN, None, None))
     assert (found.value("s0"), found.parts[0].cycles) == (pytest.approx(state, abs=0.02), cycles)
     assert found.base["ps"] == pytest.approx(0.2, rel=0.01)
+
+
+def test_a_film_that_switches_at_a_tenth_of_the_field_is_found():
+    """A square loop of PZT, 250 nm thick: the netlist's film, of HfO2, does not switch in it at all."""
+    known = {"tfe": 250e-9, "nmerz": 4.44, "tau0": 0.57e-6}
+    time = np.linspace(0, 1e-2, 301)
+    voltage = np.interp(time, np.array([0, 0.25, 0.75, 1]) * 1e-2, 9.0 * np.array([0, 1, -1, 0]))
+    film = {"ps": 0.31, "ea": 0.12, "eps": 500.0, "sigma_a": 0.03, "sigma_o": 0.01, "imprint": -0.02, "s0": -0.8}
+    empty = measurement(time, voltage, voltage, "charge")
+    charge = Problem.build([empty], known, None, None).twin(film)[0]
+    charge = charge + np.random.default_rng(4).normal(0, 2e-3, time.size)
+    found = started(Problem.build([measurement(time, voltage, charge, "charge")], known, None, None))
+    assert found.base["ea"] == pytest.approx(0.12, rel=0.02)
+    assert found.base["ps"] == pytest.approx(0.31, rel=0.02)
+    assert rms(found.residual({})) == pytest.approx(2e-3 / np.ptp(charge), rel=0.2)
 
 
 def test_a_record_that_does_not_end_where_it_began_was_not_cycled():

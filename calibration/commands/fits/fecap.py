@@ -70,6 +70,13 @@ def fit_fecap_command(
     own: Annotated[
         str | None, typer.Option(metavar="NAME,...", help="What each record has for itself: rs, cfix, imprint, j1.")
     ] = None,
+    own_at_turns: Annotated[
+        bool,
+        typer.Option(
+            "--own-at-turns",
+            help="Of predicted records, fit --own rs just behind turning points, where nothing switches.",
+        ),
+    ] = False,
     bounds: Annotated[
         list[str] | None, typer.Option("--bound", metavar="NAME=LOW:HIGH", help="Other bounds of a parameter.")
     ] = None,
@@ -106,6 +113,7 @@ def fit_fecap_command(
     from bruno_spice.calibration.fecap.candidates import MAY_BE_OWN
     from bruno_spice.calibration.fecap.films import Asked, fit_films, write_films
     from bruno_spice.calibration.fecap.measurement import read_measurement, within
+    from bruno_spice.calibration.fecap.predict import AT_TURNS
     from bruno_spice.calibration.fecap.result import notes, number_rows, parameter_rows
     from bruno_spice.calibration.measured.choice import choices
     from bruno_spice.calibration.spice.farm import Farm
@@ -123,6 +131,8 @@ def fit_fecap_command(
             raise InputError(
                 f"--own {name}: a record cannot have that for itself; choose among {', '.join(MAY_BE_OWN)}"
             )
+    if own_at_turns and (set(own_names) != set(AT_TURNS) or not others):
+        raise InputError("--own-at-turns goes with --own rs and --predict: nothing else shows behind a turning point")
     count, names = len(chosen), [str(c) for c in chosen]
     asked = Asked(
         measured,
@@ -135,6 +145,7 @@ def fit_fecap_command(
         own_names,
         _words(terms),
         _bounds(bounds),
+        own_at_turns,
     )
     known = asked.known
     if report is not None:
@@ -166,7 +177,8 @@ def fit_fecap_command(
         for name, one in seen:
             typer.echo(f"predicted {name}: rms {100 * one.record.rms_of_span:.2f} % of the span")
             for fitted, value in one.fitted_to_it.items():
-                typer.echo(f"note: {name}: its own {fitted} = {value:.4g} was fitted to it, nothing of the film")
+                where = "just behind its turning points alone" if own_at_turns else "to it"
+                typer.echo(f"note: {name}: its own {fitted} = {value:.4g} was fitted {where}, nothing of the film")
             if rows := number_rows(one.record):
                 numbers = Table("", "measured", "predicted", "the tester says")
                 for line in rows:

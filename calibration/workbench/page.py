@@ -147,6 +147,8 @@ class Page(ABC):
     intro: ClassVar[str]
     takes_files: ClassVar[str] = ""
     """What a file is good for here, in a sentence; empty where none is."""
+    preloaded: ClassVar[tuple[str, ...]] = ()
+    """Modules that take long to import and that its jobs need, where the workbench is started on this page."""
     without: ClassVar[tuple[str, ...]] = ()
     """Buttons that say nothing here."""
 

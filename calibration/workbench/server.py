@@ -27,7 +27,7 @@ from bokeh.models import Spacer
 from bokeh.resources import Resources
 from bokeh.server.server import Server
 
-from bruno_spice.calibration.workbench import PAGES, TITLES
+from bruno_spice.calibration.workbench import PAGES, TITLES, jobs
 from bruno_spice.calibration.workbench.figures import Plot, plots
 from bruno_spice.calibration.workbench.page import Page, Panel
 from bruno_spice.calibration.workbench.place import MOST_BYTES, Place
@@ -236,6 +236,7 @@ def run(place: Place, port: int, page: str, opened: Callable[[str], None]) -> No
     address_of, workbench = PAGES[page].name, Workbench(place)
     server = workbench.serve(port)
     server.start()
+    jobs.preload(PAGES[page].preloaded)
     address = workbench.address(server, address_of)
     threading.Thread(target=_warm, args=(page, place), daemon=True).start()
     loop = server.io_loop

@@ -83,7 +83,7 @@ class CardsPage(Page):
                 Panel("film", "Polarization of the film", ms, "P/Ps", low=True),
             ]
             return [
-                Panel("latency", "First spike from rest", x, "time (ms)", log_x=True, log_y=True),
+                Panel("latency", "First spike from rest", x, "time (ms)", log_x=True, log_y=True, legend="top_right"),
                 Panel("rate", "Rate of the spikes that follow", x, "rate (Hz)", log_x=True, log_y=True),
                 *(transient if second is not None else []),
             ]
@@ -163,6 +163,7 @@ def _judged(first: Card, second: Card) -> Table:
 def _flat(name: str, value: Any) -> dict[str, str]:
     """Numbers within mappings by their path; of a list the figures of merit of each stimulus in it."""
     if isinstance(value, list):
+        name = name.removesuffix(": stimuli")
         value = {
             each["stimulus"]: {key: each[key] for key in OF_STIMULUS if key in each}
             for each in value

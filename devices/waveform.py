@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from bruno_spice.devices.errors import StimulusError
@@ -68,6 +67,8 @@ class Waveform:
 
     def to_csv(self, path: Path | str) -> None:
         """Write ``time_s,<signals>,spike`` to `path` and the spike times to ``<stem>.spikes.csv`` beside it."""
+        import pandas as pd  # a third of a second, for those who write
+
         path = Path(path)
         spike = np.zeros(self.time_s.size, dtype=int)
         after = np.searchsorted(self.time_s, self.spike_times_s, side="left")

@@ -8,9 +8,9 @@ The compiled twin of the library answers the same drives (`twin_fecaps` as a ben
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from bruno_spice.calibration.circuits.around import fecap_deck, refuse_unscaled
@@ -21,6 +21,9 @@ from bruno_spice.calibration.spice.farm import Farm, run_jobs
 from bruno_spice.calibration.spice.netlist import transient_job
 from bruno_spice.devices.fecap.film import charge_and_polarization
 from bruno_spice.devices.waveform import Waveform
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FECAP_NETLIST = NETLISTS / "testbenches" / "fecap_pv.cir"
 FILM_NETLIST = NETLISTS / "testbenches" / "fecap_film.cir"
@@ -50,8 +53,8 @@ class BenchResult:
     """What a bench leaves: samples (a row each) and extracted numbers (a row for each condition)."""
 
     name: str
-    traces: pd.DataFrame
-    numbers: pd.DataFrame
+    traces: "pd.DataFrame"
+    numbers: "pd.DataFrame"
 
 
 def simulate_fecaps(
@@ -104,14 +107,25 @@ def pv_loops(
 ) -> BenchResult:
     """P-V loops at every amplitude and frequency: the second cycle of a triangle, after one that conditions."""
     conditions = [(a, f) for a in amplitudes_v for f in frequencies_hz]
-    runs = [_triangle(a, f, overrides) for a, f in conditions]
     traces, numbers = [], []
-    for (amplitude, frequency), wave in zip(conditions, engine(runs, netlist, farm), strict=True):
+    loops = pv_waves(conditions, overrides, netlist, farm, engine)
+    for (amplitude, frequency), loop in zip(conditions, loops, strict=True):
         keys = {"amplitude_v": amplitude, "frequency_hz": frequency}
-        loop = _second_cycle(wave, frequency)
-        traces.append(pd.DataFrame(keys | {"time_s": loop.time_s, **loop.signals}))
+        traces.append(_table(keys | {"time_s": loop.time_s, **loop.signals}))
         numbers.append(keys | _loop_row(loop))
-    return BenchResult("pv", pd.concat(traces, ignore_index=True), pd.DataFrame(numbers))
+    return BenchResult("pv", _stacked(traces), _table(numbers))
+
+
+def pv_waves(
+    conditions: Sequence[tuple[float, float]],
+    overrides: Mapping[str, float] | None = None,
+    netlist: Path | str = FECAP_NETLIST,
+    farm: Farm | None = None,
+    engine: Engine = simulate_fecaps,
+) -> list[Waveform]:
+    """The loops of `pv_loops`, one for each (amplitude V, frequency Hz), without a table."""
+    runs = [_triangle(a, f, overrides) for a, f in conditions]
+    return [_second_cycle(wave, f) for (_, f), wave in zip(conditions, engine(runs, netlist, farm), strict=True)]
 
 
 def minor_loops(
@@ -132,9 +146,9 @@ def minor_loops(
     for k, amplitude in enumerate(amplitudes_v):
         start, stop = time[4 * k + 2], time[4 * k + 4]
         loop = _between(wave, start, stop)
-        traces.append(pd.DataFrame({"amplitude_v": amplitude, "time_s": loop.time_s, **loop.signals}))
+        traces.append(_table({"amplitude_v": amplitude, "time_s": loop.time_s, **loop.signals}))
         numbers.append({"amplitude_v": amplitude, **_loop_row(loop)})
-    return BenchResult("minor", pd.concat(traces, ignore_index=True), pd.DataFrame(numbers))
+    return BenchResult("minor", _stacked(traces), _table(numbers))
 
 
 def pund(
@@ -156,12 +170,12 @@ def pund(
         keys = {"amplitude_v": amplitude, "width_s": width}
         refuse_unset(wave, starts[1])
         _, p, u, n, d = pulse_charges(wave.time_s, wave["charge_c_m2"], starts, ends)
-        traces.append(pd.DataFrame(keys | {"time_s": wave.time_s, **wave.signals}))
+        traces.append(_table(keys | {"time_s": wave.time_s, **wave.signals}))
         numbers.append(
             keys
             | {"p_c_m2": p, "u_c_m2": u, "n_c_m2": n, "d_c_m2": d, "p_minus_u_c_m2": p - u, "n_minus_d_c_m2": n - d}
         )
-    return BenchResult("pund", pd.concat(traces, ignore_index=True), pd.DataFrame(numbers))
+    return BenchResult("pund", _stacked(traces), _table(numbers))
 
 
 def kinetics(
@@ -197,12 +211,12 @@ def kinetics(
                 "switched_fraction": (after - before) / 2,
             }
         )
-    table = pd.DataFrame(rows)
+    table = _table(rows)
     half = [
         {"amplitude_v": a, "t_half_s": _half_time(part["width_s"], part["switched_fraction"])}
         for a, part in table.groupby("amplitude_v")
     ]
-    return BenchResult("kinetics", table, pd.DataFrame(half))
+    return BenchResult("kinetics", table, _table(half))
 
 
 def forc(
@@ -233,7 +247,7 @@ def forc(
         charge[row, above] = np.interp(grid[above], up["voltage_v"], up["charge_c_m2"])
     density = forc_density(grid, reversal, charge)
     turns, volts = np.meshgrid(reversal, grid, indexing="ij")
-    table = pd.DataFrame(
+    table = _table(
         {
             "reversal_v": turns.ravel(),
             "voltage_v": volts.ravel(),
@@ -248,7 +262,7 @@ def forc(
         "coercive_v": float((weight * (volts - turns) / 2).sum() / weight.sum()),
         "offset_v": float((weight * (volts + turns) / 2).sum() / weight.sum()),
     }
-    return BenchResult("forc", table, pd.DataFrame([numbers]))
+    return BenchResult("forc", table, _table([numbers]))
 
 
 def temperature(
@@ -264,9 +278,9 @@ def temperature(
     traces, numbers = [], []
     for t, wave in zip(temperatures_k, simulate_fecaps(runs, netlist, farm), strict=True):
         loop = _second_cycle(wave, frequency_hz)
-        traces.append(pd.DataFrame({"temperature_k": t, "time_s": loop.time_s, **loop.signals}))
+        traces.append(_table({"temperature_k": t, "time_s": loop.time_s, **loop.signals}))
         numbers.append({"temperature_k": t, **_loop_row(loop)})
-    return BenchResult("temperature", pd.concat(traces, ignore_index=True), pd.DataFrame(numbers))
+    return BenchResult("temperature", _stacked(traces), _table(numbers))
 
 
 BENCHES: dict[str, Callable[..., BenchResult]] = {
@@ -290,6 +304,18 @@ def pulses(levels: Sequence[tuple[float, float]], edge_s: float, gap_s: float) -
     times.append(times[-1] + gap_s)
     volts.append(0.0)
     return np.array(times), np.array(volts), np.array(starts)
+
+
+def _table(columns: Any) -> "pd.DataFrame":
+    import pandas as pd  # a third of a second, which a page that shows one loop does not wait for
+
+    return pd.DataFrame(columns)
+
+
+def _stacked(tables: "Sequence[pd.DataFrame]") -> "pd.DataFrame":
+    import pandas as pd
+
+    return pd.concat(tables, ignore_index=True)
 
 
 def _fine(netlist: Path | str, overrides: Mapping[str, float] | None) -> dict[str, float]:
@@ -335,7 +361,7 @@ def _loop_row(loop: Waveform) -> dict[str, float]:
     }
 
 
-def _half_time(widths_s: pd.Series, fractions: pd.Series) -> float:
+def _half_time(widths_s: "pd.Series[float]", fractions: "pd.Series[float]") -> float:
     """Pulse width that switches half the film, log-interpolated; NaN outside the measured widths."""
     widths, switched = np.log(widths_s.to_numpy()), fractions.to_numpy()
     if not switched.min() < 0.5 < switched.max():

@@ -18,8 +18,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
-from scipy.stats import t as student
 
 from bruno_spice.calibration.errors import FitError
 
@@ -79,5 +77,8 @@ def clustered(jacobian: Array, residual: Array, groups: NDArray[np.int_], names:
             name = names[int(np.argmax(np.abs(root @ right[0])))]
             raise FitError(f"{what}: one group of data alone determines '{name}': fix it or add data")
         shifts.append(root @ (right.T @ (leverage / np.sqrt(rest) * (left.T @ residual[groups == label]))) / lengths)
+    from scipy.stats import norm  # half a second, which who only asks for bounds does not wait for
+    from scipy.stats import t as student
+
     one_sigma = student.ppf(norm.cdf(1.0), labels.size - 1)
     return np.asarray(one_sigma**2 * np.transpose(shifts) @ np.array(shifts))

@@ -1,20 +1,22 @@
 """The page Cards: what a card holds and how well it is known; two of a model over each other, and what differs.
 
-The curves and the differences are those of `bruno compare` and `bruno card diff`.
+The curves and the differences are those of `bruno compare` and `bruno card diff`. A folder that `bruno calibrate` or
+`bruno fit` wrote stands for its card, so that two reports lie over each other: membranes, validation, provenance.
 """
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from bruno_spice.calibration.cards.catalogue import changes, load_any_card, remarks
 from bruno_spice.calibration.rram.levels import model_conductances
 from bruno_spice.calibration.rram.measured import drawn_s
-from bruno_spice.calibration.targets.comparison import DEVICES, latency_and_interval, span_of
+from bruno_spice.calibration.targets.comparison import DEVICES, card_sections, latency_and_interval, span_of
 from bruno_spice.calibration.workbench.page import Choice, Drawing, Knob, Line, Page, Panel, Role, Table, outline
 from bruno_spice.calibration.workbench.place import Place
 from bruno_spice.calibration.workbench.state import State
@@ -23,10 +25,24 @@ from bruno_spice.devices.cards.calibrated import calibrated_card
 from bruno_spice.devices.cards.measured import MeasuredCard
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
+from bruno_spice.devices.reading import shown
 from bruno_spice.devices.rram.filament import RRAMParameters, conductance, current_range, levels
 from bruno_spice.devices.rram.measured import MeasuredCell
 
 POINTS = 25
+ROLES: dict[str, Role] = {"A": "a", "B": "b", "difference": "left"}
+TRANSIENT = {"y": "membrane", "y2": "left", "y3": "film"}
+"""Panels by the axis of `bruno compare`'s figure of a transient."""
+
+OF_STIMULUS = ("voltage_rms_v", "first_spike_error")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `bruno compare` says of two cards: `transients` (title and lines by panel and role) and tables."""
+
+    transients: tuple[tuple[str, dict[tuple[str, Role], Line]], ...]
+    tables: tuple[Table, ...]
 
 
 class CardsPage(Page):
@@ -39,13 +55,14 @@ class CardsPage(Page):
     without: ClassVar[tuple[str, ...]] = ("fit", "best", "reset", "save")
 
     def choices(self, state: State, place: Place) -> Sequence[Choice]:
-        """Two cards; without a second one the first stands alone."""
-        first = (("neuron", "calibrated neuron"), ("rram", "calibrated RRAM"), ("card", "a file"))
+        """Two cards or folders with one; without a second one the first stands alone."""
+        first = (("neuron", "calibrated neuron"), ("rram", "calibrated RRAM"), ("card", "a card or a report"))
         named = state.choices.get("of") == "card"
         return [
             Choice("of", "A is", "neuron", first),
-            *([Choice("a", "A, a card", "", hint="my_cards/felif.json")] if named else []),
-            Choice("file", "B, a card", "", hint="none"),
+            *([Choice("a", "A", "", hint="a card or a folder with one")] if named else []),
+            Choice("file", "B", "", hint="a card or a folder; none"),
+            *_under(state, place),
         ]
 
     def knobs(self, state: State, place: Place) -> Sequence[Knob]:
@@ -55,14 +72,20 @@ class CardsPage(Page):
     def panels(self, state: State, place: Place) -> Sequence[Panel]:
         """Latency and rate of neurons; programming curve and levels of cells."""
         try:
-            first, _ = _both(state, place)
+            first, second = _both(state, place)
         except InputError:  # `model` says why
             return []
         if isinstance(first, NeuronCard):
-            x = "constant current (nA)"
+            x, ms = "constant current (nA)", "time (ms)"
+            transient = [
+                Panel("membrane", f"Membrane, {_transient(state, place)[0]}", ms, "voltage (V)"),
+                Panel("left", "B minus A", ms, "difference (V)", low=True),
+                Panel("film", "Polarization of the film", ms, "P/Ps", low=True),
+            ]
             return [
-                Panel("latency", "First spike from rest", x, "time (ms)", log_x=True, log_y=True),
+                Panel("latency", "First spike from rest", x, "time (ms)", log_x=True, log_y=True, legend="top_right"),
                 Panel("rate", "Rate of the spikes that follow", x, "rate (Hz)", log_x=True, log_y=True),
+                *(transient if second is not None else []),
             ]
         levels = Panel("levels", "Eight levels over drawn devices", "conductance (µS)", "devices")
         if isinstance(first, RRAMCard):
@@ -83,8 +106,10 @@ class CardsPage(Page):
             said += [f"{role.upper()}: {text}" for text in [*remarks(card), *card.unknown]]
             lines |= {(panel, role): line for panel, line in _curves(card).items()}
         one, other = _paths(state, place)
+        if isinstance(cards[0], NeuronCard) and other is not None:
+            lines |= _transient(state, place)[1]
         if other is not None:
-            said.append(f"as one page with membranes: {shlex.join(['bruno', 'compare', str(one), str(other)])}")
+            said.append(f"as one page: {shlex.join(['bruno', 'compare', str(one), str(other)])}")
         return Drawing(lines, said=tuple(said))
 
     def tables(self, state: State, place: Place) -> Sequence[Table]:
@@ -100,6 +125,7 @@ class CardsPage(Page):
             )  # fmt: skip
             title = "B against A" if rows else "B against A: the parameters are the same"
             found.append(Table(title, ("parameter", "unit", "A", "B", "difference", "in stderr"), rows))
+            found += [_judged(first, second), *_report_of(state, place).tables]
         head = ("parameter", "value", "unit", "stderr", "bounds", "source")
         rows = tuple(
             (name, _number(p.value), p.unit, _number(p.stderr),
@@ -116,11 +142,96 @@ class CardsPage(Page):
 def _paths(state: State, place: Place) -> tuple[Path, Path | None]:
     of = state.choices.get("of", "neuron")
     if of == "card":
-        first = place.path(state.choices.get("a", ""))
+        first = _card_in(place, state.choices.get("a", ""), Card)
     else:
         first = calibrated_card("rram" if of == "rram" else "felif")
     name = state.choices.get("file", "")
-    return first, place.path(name) if name else None
+    if not name:
+        return first, None
+    return first, _card_in(place, name, type(_loaded(first, first.stat().st_mtime_ns)))
+
+
+def _judged(first: Card, second: Card) -> Table:
+    """What fit and validation of both cards found, number by number."""
+    numbers = [{**_flat("fit", card.fit), **_flat("validation", card.validation)} for card in (first, second)]
+    rows = tuple(
+        (name, *(each.get(name, "–") for each in numbers)) for name in dict.fromkeys([*numbers[0], *numbers[1]])
+    )
+    return Table("Fit and validation", ("", "A", "B"), rows)
+
+
+def _flat(name: str, value: Any) -> dict[str, str]:
+    """Numbers within mappings by their path; of a list the figures of merit of each stimulus in it."""
+    if isinstance(value, list):
+        name = name.removesuffix(": stimuli")
+        value = {
+            each["stimulus"]: {key: each[key] for key in OF_STIMULUS if key in each}
+            for each in value
+            if isinstance(each, dict) and "stimulus" in each
+        }
+    if isinstance(value, dict):
+        return {key: text for inner, each in value.items() for key, text in _flat(f"{name}: {inner}", each).items()}
+    return {name: f"{value:.5g}"} if isinstance(value, int | float) and not isinstance(value, bool) else {}
+
+
+def _report_of(state: State, place: Place) -> Report:
+    one, other = _paths(state, place)
+    assert other is not None
+    return _report(one, one.stat().st_mtime_ns, other, other.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _report(one: Path, changed: int, other: Path, other_changed: int) -> Report:
+    sections = card_sections(_loaded(one, changed), _loaded(other, other_changed))
+    transients = []
+    for figure in (each.figure for section in sections for each in section.plotly):
+        if any(trace.yaxis == "y3" for trace in figure.data):
+            lines = {(TRANSIENT[trace.yaxis], ROLES[trace.name]): _line_of(trace) for trace in figure.data}
+            transients.append((str(figure.layout.title.text), lines))
+    tables = tuple(
+        Table(each.caption, tuple(each.header), tuple(map(tuple, each.rows)))
+        for section in sections
+        if section.heading != "Parameters"  # which the page has in its own tables
+        for each in section.tables
+    )
+    return Report(tuple(transients), tables)
+
+
+def _line_of(trace: Any) -> Line:
+    """A trace of plotly, which has `None` where nothing is to be drawn."""
+    return np.array(trace.x, dtype=np.float64), np.array(trace.y, dtype=np.float64)
+
+
+def _under(state: State, place: Place) -> list[Choice]:
+    """The currents under which two neurons are compared."""
+    try:
+        first, second = _both(state, place)
+    except InputError:  # `model` says why
+        return []
+    if second is None or not isinstance(first, NeuronCard):
+        return []
+    named = tuple((str(n), title) for n, (title, _) in enumerate(_report_of(state, place).transients, 1))
+    return [Choice("under", "Membranes under", "1", named)]
+
+
+def _transient(state: State, place: Place) -> tuple[str, dict[tuple[str, Role], Line]]:
+    """The one that is chosen; of another pair of cards there may be none of that number."""
+    transients = _report_of(state, place).transients if state.choices.get("file") else ()
+    return next((each for n, each in enumerate(transients, 1) if str(n) == state.choices.get("under", "1")), ("", {}))
+
+
+def _card_in(place: Place, name: str, kind: type[Card]) -> Path:
+    """The file `name`, or the first card of a `kind` in the folder `name`. Raises `InputError` where there is none."""
+    if not (place.root / name).is_dir():
+        return place.path(name)
+    for path in sorted((place.root / name).glob("*.json")):
+        inside = place.path(str(Path(name) / path.name))
+        try:
+            if isinstance(_loaded(inside, inside.stat().st_mtime_ns), kind):
+                return inside
+        except InputError:  # a film's or a report's numbers
+            continue
+    raise InputError(f"{shown(name)}: no card that could be compared here lies in this folder")
 
 
 def _both(state: State, place: Place) -> tuple[Card, Card | None]:

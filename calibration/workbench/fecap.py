@@ -19,10 +19,11 @@ from bruno_spice.calibration.benches.fecap import (
     Engine,
     kinetics,
     pund,
-    pv_loops,
+    pv_waves,
     simulate_fecaps,
     twin_fecaps,
 )
+from bruno_spice.calibration.circuits.measures import loop_numbers
 from bruno_spice.calibration.spice.farm import Farm
 from bruno_spice.calibration.spice.netlist import Netlist
 from bruno_spice.calibration.workbench.page import (
@@ -259,16 +260,16 @@ def _bench(view: str, values: Mapping[str, float], engine: Engine, farm: Farm, r
     film = {name: value for name, value in values.items() if name not in ("amplitude", "frequency", "width", "cycles")}
     lines: dict[tuple[str, Role], Line] = {}
     if view == "pv":
-        found = pv_loops([values["amplitude"]], [values["frequency"]], film, farm=farm, engine=engine)
-        time_s, voltage, charge = _columns(found, "time_s", "voltage_v", "charge_c_m2")
+        (loop,) = pv_waves([(values["amplitude"], values["frequency"])], film, farm=farm, engine=engine)
+        time_s, voltage, charge = loop.time_s, loop["voltage_v"], loop["charge_c_m2"]
         lines["loop", role] = (voltage, UC_CM2 * charge)
         once = np.concatenate([[True], np.diff(time_s) > 0])
         lines["current", role] = (voltage[once], 1e-4 * np.gradient(charge[once], time_s[once]))
-        row = found.numbers.iloc[0]
+        row = loop_numbers(voltage, charge)
         numbers = {
-            "Pr": f"{UC_CM2 * row['pr_c_m2']:.3f} µC/cm²",
-            "Vc+": f"{row['vc_plus_v']:.3f} V",
-            "Vc−": f"{row['vc_minus_v']:.3f} V",
+            "Pr": f"{UC_CM2 * row.pr_c_m2:.3f} µC/cm²",
+            "Vc+": f"{row.vc_plus_v:.3f} V",
+            "Vc−": f"{row.vc_minus_v:.3f} V",
         }
     elif view == "pund":
         found = pund([(values["amplitude"], values["width"])], film, farm=farm, engine=engine)

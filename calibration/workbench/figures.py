@@ -101,7 +101,7 @@ class Plot:
             grid.grid_line_color = c["grid"]
         f.legend.update(
             label_text_color=c["text"], background_fill_color=None, border_line_color=None, label_text_font_size="12px",
-            location="top_left", padding=2, spacing=0, click_policy="hide",
+            location=self.panel.legend, padding=2, spacing=0, click_policy="hide",
         )  # fmt: skip
         for renderer in f.renderers:
             role = str(renderer.data_source.name).rpartition("-")[2]

@@ -8,8 +8,7 @@ import multiprocessing
 import signal
 import threading
 import traceback
-from collections.abc import Callable
-from multiprocessing import forkserver
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -29,9 +28,9 @@ Message = tuple[str, Any]
 """``("progress", sentence)``, then ``("done", result)``, ``("error", sentence)`` or ``("ended", None)``."""
 
 
-def prepare() -> None:
-    """Start the process that jobs are forked from, unless it runs; it imports `PRELOADED` meanwhile."""
-    forkserver.ensure_running()
+def preload(modules: Sequence[str]) -> None:
+    """Have jobs find `modules` imported, too; says nothing once the first job was started."""
+    _FORKS.set_forkserver_preload([*PRELOADED, *modules])
 
 
 class Job:

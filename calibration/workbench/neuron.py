@@ -1,15 +1,17 @@
-"""The page Neuron: a card's membrane over the circuit's in SPICE, under a current that is chosen or uploaded.
+"""The page Neuron: a card's membrane over the circuit's in SPICE, or over a measured one, under one current.
 
 The model is what `bruno simulate neuron` gives for a card, SPICE what it gives with ``--engine spice``; the fit is that
-of a calibration (`calibration.neuron.fit`) on this one transient. The circuit's parameters are called ``deck.NAME``.
+of a calibration (`calibration.neuron.fit`) on this one transient, SPICE's or a measured trace. The circuit's parameters
+are called ``deck.NAME``.
 """
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -40,13 +42,17 @@ from bruno_spice.calibration.workbench.state import State
 from bruno_spice.devices.cards.base import NeuronCard
 from bruno_spice.devices.cards.calibrated import calibrated_card
 from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 from bruno_spice.devices.files import write_atomic
 from bruno_spice.devices.stimulus import Stimulus
 from bruno_spice.devices.units import format_si
 from bruno_spice.devices.waveform import Waveform, rms_difference
 
+if TYPE_CHECKING:
+    from bruno_spice.calibration.traces.reading import Trace
+
 DECK = "deck."
-DC, FILE = "dc", "file"
+DC, FILE, TRACE = "dc", "file", "trace"
 KINDS: dict[str, tuple[str, Callable[[], stimuli.Run]]] = {
     "train": ("pulse train", stimuli.pulse_train),
     "bursts": ("bursts with gaps", stimuli.bursts),
@@ -70,21 +76,33 @@ class NeuronPage(Page):
     name: ClassVar[str] = "neuron"
     title: ClassVar[str] = "Neuron"
     intro: ClassVar[str] = "A neuron: the compact model of a card over the circuit in SPICE, under one current."
-    takes_files: ClassVar[str] = "a stimulus: a CSV file with time_s,i_syn_a"
+    takes_files: ClassVar[str] = "a stimulus (a CSV file with time_s,i_syn_a) or a measured membrane trace"
 
     def choices(self, state: State, place: Place) -> Sequence[Choice]:
         """The stimulus and the card."""
-        named = ((DC, "constant current"), *((key, text) for key, (text, _) in KINDS.items()), (FILE, "a file"))
+        given = ((key, text) for key, (text, _) in KINDS.items())
+        named = ((DC, "constant current"), *given, (FILE, "a file"), (TRACE, "a measured trace"))
         found = [Choice("stimulus", "Stimulus", DC, named)]
         if state.choices.get("stimulus") == FILE:
             found.append(Choice("file", "Stimulus file", "", hint="time_s,i_syn_a"))
+        if state.choices.get("stimulus") == TRACE:
+            found += [
+                Choice("file", "Trace", "", hint="a file in this folder"),
+                Choice("record", "Record", "", hint="the only one"),
+                Choice("time", "Time column", "", hint="the only one"),
+                Choice("voltage", "Voltage column", "", hint="the only one"),
+                Choice("current", "Current", "", hint="column, 308p or a file"),
+                Choice("unit", "Units of columns", "", hint="t=us v=mV i=nA"),
+            ]
         return [*found, Choice("card", "Card", "", hint="calibrated FeLIF")]
 
     def knobs(self, state: State, place: Place) -> Sequence[Knob]:
         """Stimulus, card and circuit."""
         kind = state.choices.get("stimulus", DC)
-        given = kind in KINDS or (kind == FILE and state.choices.get("file"))
-        end = _given(kind, state, place)[1] if given else DC_END_S
+        end = DC_END_S
+        if kind in KINDS or (kind in (FILE, TRACE) and state.choices.get("file")):
+            with suppress(*([InputError] if kind == TRACE else [])):  # `model` says what has to be said of its columns
+                end = _given(kind, state, place)[1]
         drive = [*([CURRENT] if kind == DC else []), Knob("end", "s", "of the transient", end, *END_S, "Stimulus")]
         path = _card_path(state, place)
         return [*drive, *_card_knobs(path, path.stat().st_mtime_ns), *_deck_knobs()]
@@ -94,7 +112,14 @@ class NeuronPage(Page):
         x, ms = "time (ms)", 1e-3
         return [
             Panel("membrane", "Membrane", x, "voltage (V)", x_scale=ms, region="s"),
-            Panel("left", "Model minus SPICE", x, "difference (mV)", x_scale=ms, low=True),
+            Panel(
+                "left",
+                f"Model minus {'measured' if _is_trace(state) else 'SPICE'}",
+                x,
+                "difference (mV)",
+                x_scale=ms,
+                low=True,
+            ),
             Panel("film", "Polarization of the film", x, "P/Ps", x_scale=ms, low=True),
             Panel("current", "Stimulus", x, "current (nA)", x_scale=ms, low=True),
         ]
@@ -110,6 +135,13 @@ class NeuronPage(Page):
         wave = _card_wave(state, place, drive, end_s)
         lines = _lines(wave, "model")
         numbers = _spikes(wave, "model")
+        if _is_trace(state):
+            from bruno_spice.calibration.workbench.trace import against
+
+            trace = _trace(place, state)
+            over = against(trace.recording, wave, state.region, _dead_time_s(state, place))
+            both = {label: {**numbers.get(label, {}), **texts} for label, texts in over.numbers.items()}
+            return Drawing({**lines, **over.lines}, {**numbers, **both}, over.rms, trace.said)
         if spice is None or ("membrane", "spice") not in spice.lines:
             return Drawing(lines, numbers)
         circuit = _wave_of(spice)
@@ -129,21 +161,25 @@ class NeuronPage(Page):
         return Drawing(_lines(wave, "spice"), _spikes(wave, "spice"), simulator=farm.simulator)
 
     def fit(self, state: State, place: Place, folder: Path, progress: Progress) -> Fitted:
-        """The card's ticked parameters, moved to SPICE's transient; within the region, or up to the first spike."""
+        """The card's ticked parameters, moved to SPICE or a trace; in the region, or up to the first spike."""
         from bruno_spice.calibration.neuron.fit import fit_neuron, free_parameters
-        from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 
         drive, end_s = self._drive(state, place)
         start = NeuronParameters.from_card(_card(state, place).with_values(**_overrides(state)))
         free = [each for each in free_parameters(start) if each.name in state.free]
         if not free:
             raise InputError("tick the parameters of the card that the fit may move")
-        progress("SPICE runs")
-        wave = simulate_neuron(drive, end_s, NEURON_NETLIST, _overrides(state, DECK), place.farm(NEURON_NETLIST))
-        if not wave.spike_times_s.size:
-            raise InputError("the circuit does not spike under this current; a fit takes its first spike as the scale")
+        if _is_trace(state):
+            recording, who = _trace(place, state).recording, "the trace"
+        else:
+            progress("SPICE runs")
+            farm, who = place.farm(NEURON_NETLIST), "the circuit"
+            wave = simulate_neuron(drive, end_s, NEURON_NETLIST, _overrides(state, DECK), farm)
+            recording = Recording(drive, wave)
+        if not recording.spice.spike_times_s.size:
+            raise InputError(f"{who} does not spike under this current; a fit takes its first spike as the scale")
         progress(f"fitting {', '.join(each.name for each in free)}")
-        found, _ = fit_neuron([Recording(drive, wave)], start, free, region_s=state.region)
+        found, _ = fit_neuron([recording], start, free, region_s=state.region)
         errors = [f"{name} = {found.values[name]:.5g} ± {error:.2g}" for name, error in found.stderr.items()]
         doubt = (f"not to be believed: {found.doubt}",) if found.doubt else ()
         return Fitted(found.values, (*doubt, *errors, f"{found.evaluations} evaluations"), "", folder, ())
@@ -172,10 +208,13 @@ class NeuronPage(Page):
         return Saved(tuple(paths), card_line(_card_path(state, place), moved, inside) if moved else line, train)
 
     def file_chosen(self, state: State, name: str) -> State:
-        """The file as the stimulus."""
+        """The file as the stimulus, or as the trace that the card is held against."""
         kept = {"card": state.choices["card"]} if "card" in state.choices else {}
         values = {n: v for n, v in state.values.items() if n not in DRIVE}
-        return replace(state, choices={**kept, "stimulus": FILE, "file": name}, values=values, region=None)
+        from bruno_spice.calibration.workbench.trace import holds_a_trace
+
+        kind = TRACE if holds_a_trace(Path(name)) else FILE
+        return replace(state, choices={**kept, "stimulus": kind, "file": name}, values=values, region=None)
 
     def _drive(self, state: State, place: Place) -> tuple[Stimulus, float]:
         kind = chosen(self.choices(state, place), state)["stimulus"]
@@ -190,10 +229,27 @@ def _given(kind: str, state: State, place: Place) -> tuple[Stimulus, float]:
     """A stimulus that is not a constant current, and its end in s."""
     if kind in KINDS:
         return KINDS[kind][1]()
+    if kind == TRACE:
+        recording = _trace(place, state).recording
+        return recording.stimulus, recording.t_stop_s
     if kind == FILE and state.choices.get("file"):
         found = Stimulus.from_csv(place.path(state.choices["file"]))
         return found, float(min(max(found.time_s[-1], END_S[0]), END_S[1]))
     raise InputError("choose or upload a stimulus: a CSV file with time_s,i_syn_a")
+
+
+def _trace(place: Place, state: State) -> "Trace":
+    from bruno_spice.calibration.workbench.trace import measured_trace  # readers of files, for whom they are
+
+    return measured_trace(place, state)
+
+
+def _dead_time_s(state: State, place: Place) -> float:
+    return NeuronParameters.from_card(_card(state, place).with_values(**_overrides(state))).t_refractory
+
+
+def _is_trace(state: State) -> bool:
+    return state.choices.get("stimulus") == TRACE
 
 
 def _card_path(state: State, place: Place) -> Path:

@@ -95,6 +95,7 @@ class Panel:
     points: bool = False
     labels: tuple[tuple[Role, str], ...] = ()
     """What the legend calls a line here, where that is not who says it."""
+    legend: Literal["top_left", "top_right"] = "top_left"
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,8 @@ class Page(ABC):
     intro: ClassVar[str]
     takes_files: ClassVar[str] = ""
     """What a file is good for here, in a sentence; empty where none is."""
+    preloaded: ClassVar[tuple[str, ...]] = ()
+    """Modules that take long to import and that its jobs need, where the workbench is started on this page."""
     without: ClassVar[tuple[str, ...]] = ()
     """Buttons that say nothing here."""
 

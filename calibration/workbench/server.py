@@ -24,9 +24,10 @@ from bokeh.events import ConnectionLost, SelectionGeometry
 from bokeh.layouts import column
 from bokeh.model import DataModel
 from bokeh.models import Spacer
+from bokeh.resources import Resources
 from bokeh.server.server import Server
 
-from bruno_spice.calibration.workbench import PAGES, TITLES
+from bruno_spice.calibration.workbench import PAGES, TITLES, jobs
 from bruno_spice.calibration.workbench.figures import Plot, plots
 from bruno_spice.calibration.workbench.page import Page, Panel
 from bruno_spice.calibration.workbench.place import MOST_BYTES, Place
@@ -87,6 +88,10 @@ class Workbench:
         for memory in self._memories.values():
             memory.forget()
 
+    def scripts(self) -> list[str]:
+        """What a page loads of BokehJS: figures; with widgets, tables and formulas a browser would read thrice that."""
+        return list(Resources(mode="server", root_url=f"/{self.token}/", components=["bokeh"]).js_files)
+
     def _opener(self, name: str) -> Callable[[Document], None]:
         return lambda document: _View(self, PAGES[name], document).open()
 
@@ -134,7 +139,8 @@ class _View:
         document.template = workbench.template()
         document.template_variables.update(
             page=self._page, titles={name: TITLES[name] for name in PAGES}, most_bytes=MOST_BYTES,
-            root=str(workbench.place.root), out=str(workbench.place.out.relative_to(workbench.place.root)),
+            scripts=workbench.scripts(), root=str(workbench.place.root),
+            out=str(workbench.place.out.relative_to(workbench.place.root)),
         )  # fmt: skip
         document.title = f"{self._page.title} – bruno workbench"
         document.config.notify_connection_status = False
@@ -230,6 +236,7 @@ def run(place: Place, port: int, page: str, opened: Callable[[str], None]) -> No
     address_of, workbench = PAGES[page].name, Workbench(place)
     server = workbench.serve(port)
     server.start()
+    jobs.preload(PAGES[page].preloaded)
     address = workbench.address(server, address_of)
     threading.Thread(target=_warm, args=(page, place), daemon=True).start()
     loop = server.io_loop

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 from bruno_spice.calibration.workbench.jobs import Job, Message
 from bruno_spice.calibration.workbench.page import (
@@ -28,7 +29,7 @@ from bruno_spice.calibration.workbench.page import (
     value_of,
 )
 from bruno_spice.calibration.workbench.place import Place
-from bruno_spice.calibration.workbench.state import History, State, region_of
+from bruno_spice.calibration.workbench.state import MOST_LINK, History, State, region_of
 from bruno_spice.devices.errors import BrunoError, InputError
 from bruno_spice.devices.units import parse_spice_number
 
@@ -147,7 +148,13 @@ class Session:
         if name == "file":
             self._use(value)
         else:
-            self._to(self.state.with_choice(name, value))
+            self._to(self._of_this_page(self.state.with_choice(name, value)))
+
+    def _of_this_page(self, state: State) -> State:
+        """`state` without values of parameters that what is chosen does not have."""
+        names = {knob.name for knob in self.page.knobs(state, self.place)}
+        values = {name: value for name, value in state.values.items() if name in names}
+        return replace(state, values=values, free=tuple(name for name in state.free if name in names))
 
     def _do_free(self, request: Mapping[str, Any]) -> None:
         names = [knob.name for knob in self._knobs if knob.free]
@@ -182,8 +189,12 @@ class Session:
         self._to(self.memory.best[1])
 
     def _do_link(self, request: Mapping[str, Any]) -> None:
-        names = {choice.name for choice in self.page.choices(self.state, self.place)} | {"file", "record", "view"}
-        state = State.of_link(str(request["query"]), dict.fromkeys(names))
+        query = str(request["query"])[: MOST_LINK + 1]
+        names, known = {"file", "record", "view"}, State()
+        while more := {choice.name for choice in self.page.choices(known, self.place)} - names:
+            names |= more  # what is chosen brings what else is to choose
+            known = State(choices={name: text for name, text in parse_qsl(query) if name in names})
+        state = State.of_link(query, dict.fromkeys(names))
         if state != State():
             self._to(state)
 

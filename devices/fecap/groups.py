@@ -15,12 +15,13 @@ how many groups are enough is measured against a film of a thousand.
 """
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.fecap.quantiles import ndtri
 
 GROUPS_BEGIN, GROUPS_END = "* groups: begin", "* groups: end"
 DEFAULT_GROUPS = 24
@@ -33,7 +34,7 @@ Array = NDArray[np.float64]
 
 
 def _density(deviate: Array) -> Array:
-    """Of the standard normal distribution. (Importing `scipy.stats` for it takes half a second.)"""
+    """Of the standard normal distribution."""
     return np.exp(-0.5 * deviate**2) / math.sqrt(2.0 * math.pi)
 
 
@@ -42,6 +43,12 @@ def group_nodes(groups: int = DEFAULT_GROUPS) -> tuple[Array, Array, Array]:
 
     Node and mirror image stand side by side; an odd N has one more in the middle, its own image.
     """
+    z_activation, z_offset, weight = _nodes(groups)
+    return z_activation.copy(), z_offset.copy(), weight.copy()
+
+
+@lru_cache(maxsize=16)
+def _nodes(groups: int) -> tuple[Array, Array, Array]:
     pairs = np.arange(groups // 2)
     x = np.sqrt((pairs + 0.5) / max(pairs.size, 1))
     y = x * ((pairs * GOLDEN_FRACTION + 0.5) % 1.0)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
 
 from bruno_spice.devices.cards.base import NeuronCard
 from bruno_spice.devices.errors import InputError
@@ -76,6 +75,8 @@ class NeuronParameters:
         """The film's voltage where that at the membrane is `v` and sum_k w_k p_k = `polarization`."""
         if not self.model.TERMINAL:
             return v
+        from scipy.optimize import brentq  # a quarter of a second, for whom it is
+
         return float(brentq(lambda film: float(self.at_membrane(film, polarization)) - v, -FILM_V, FILM_V, xtol=1e-14))
 
     @property

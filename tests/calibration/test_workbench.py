@@ -1,8 +1,10 @@
 """What the workbench is made of, without a browser: states, steps, files, jobs, and fits of a region."""
 
+import json
 import shlex
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,12 +17,14 @@ from bruno_spice.calibration.fecap.fit import fit_fecap
 from bruno_spice.calibration.fecap.measurement import measurement, within
 from bruno_spice.calibration.neuron.fit import fit_neuron, free_parameters, with_values
 from bruno_spice.calibration.spice.farm import Farm
+from bruno_spice.calibration.targets.comparison import card_sections
 from bruno_spice.calibration.workbench import PAGES, TITLES
 from bruno_spice.calibration.workbench.fecap import LIBRARY
 from bruno_spice.calibration.workbench.jobs import Job
 from bruno_spice.calibration.workbench.page import Knob, checked
 from bruno_spice.calibration.workbench.place import MOST_BYTES, Place
 from bruno_spice.calibration.workbench.server import Workbench
+from bruno_spice.calibration.workbench.session import Memory, Session
 from bruno_spice.calibration.workbench.state import History, State
 from bruno_spice.cli import app
 from bruno_spice.devices.errors import InputError
@@ -117,6 +121,73 @@ def test_a_page_is_whole_and_refuses_what_it_does_not_have(name, place, monkeypa
         if choice.options:
             with pytest.raises(InputError, match="there is no 'nonsense'"):
                 checked(State(choices={choice.name: "nonsense"}), choices, knobs)
+
+
+def test_a_measured_trace_is_held_against_a_card_and_fitted_within_a_region(place, one_domain, monkeypatch):
+    monkeypatch.chdir(place.root)
+    page, truth = PAGES["neuron"], one_domain["alpha"]
+    simulate(NeuronParameters.from_card(one_domain), Stimulus.dc(3e-9), 6e-3, dt_s=2e-6).to_csv("trace.csv")
+    one_domain.with_values(alpha=1.05 * truth).save("moved.json")
+    state = page.file_chosen(State(choices={"card": "moved.json"}), "trace.csv")
+    before = page.model(state, place, None)
+    assert (before.lines["membrane", "measured"][1].max()) == pytest.approx(
+        before.lines["membrane", "model"][1].max(), rel=0.05
+    )
+    assert before.numbers["spikes"] == {"model": "1", "measured": "1"}
+    region = (0.5e-3, 3e-3)
+    found = page.fit(replace(state, free=("alpha",), region=region), place, place.root, lambda _: None)
+    assert found.values["alpha"] == pytest.approx(truth, rel=1e-3)
+    after = page.model(replace(state, values=found.values), place, None)
+    assert after.rms < 0.1 * before.rms
+    within = page.model(replace(state, region=region), place, None)
+    time_ms, left_mv = within.lines["left", "left"]
+    inside = (time_ms >= 1e3 * region[0]) & (time_ms <= 1e3 * region[1])
+    assert within.numbers["rms to the trace"]["model"] == f"{np.sqrt(np.mean(left_mv[inside] ** 2)):.3g} mV"
+    with pytest.raises(InputError, match="outside"):
+        page.model(state.with_choice("current", "/etc/passwd"), place, None)
+    Path("drive.csv").write_text(Stimulus.dc(1e-9).to_csv_text())
+    assert page.file_chosen(State(), "drive.csv").choices["stimulus"] == "file"
+
+
+def test_two_reports_lie_over_each_other_as_bruno_compare_has_them(place, one_domain, monkeypatch):
+    monkeypatch.chdir(place.root)
+    other = one_domain.with_values(alpha=1.05 * one_domain["alpha"])
+    for name, card in (("before", one_domain), ("after", other)):
+        card.save(Path(name) / "felif.json")
+        Path(name, "fecap.json").write_text("{}")
+    state, page = State(choices={"of": "card", "a": "before", "file": "after"}), PAGES["cards"]
+    sections = card_sections(load_any_card("before/felif.json"), load_any_card("after/felif.json"))
+    figures = [each.figure for section in sections for each in section.plotly][1:]
+    under = next(choice for choice in page.choices(state, place) if choice.name == "under")
+    assert [title for _, title in under.options] == [figure.layout.title.text for figure in figures]
+    drawn = page.model(state.with_choice("under", "2"), place, None).lines
+    for trace, panel in zip(figures[1].data, ("membrane", "film", "membrane", "film", "left"), strict=True):
+        role = {"A": "a", "B": "b", "difference": "left"}[trace.name]
+        assert drawn[panel, role][1].tolist() == list(trace.y)
+    assert {panel for panel, _ in drawn} == {panel.name for panel in page.panels(state, place)}
+    tables = {table.title: table for table in page.tables(state, place)}
+    assert ("SHA-256", *[card.provenance.sha256[:48] for card in (one_domain, other)]) in [
+        tuple(cell[:48] for cell in row) for row in tables["Where the cards come from"].rows
+    ]
+    with pytest.raises(InputError, match="no card"):
+        page.model(state.with_choice("a", "."), place, None)
+
+
+def test_a_link_holds_what_a_choice_brings_to_choose(place, monkeypatch):
+    monkeypatch.chdir(place.root)
+    shown = []
+    page, silent = PAGES["neuron"], lambda *_: None
+    session = Session(page, place, Memory(), silent, shown.append, silent, silent)
+    monkeypatch.setattr(type(page), "spice_key", lambda *_: None)  # nothing is simulated
+    state = State(choices={"stimulus": "trace", "file": "", "unit": "t=us v=mV", "current": "308p"})
+    session.ask(json.dumps({"do": "link", "query": state.link()}))
+    assert session.state.choices["unit"] == "t=us v=mV"
+    assert session.state.choices["current"] == "308p"
+    session.ask(json.dumps({"do": "choose", "name": "stimulus", "value": "dc"}))
+    session.ask(json.dumps({"do": "set", "name": "current", "text": "1n"}))
+    session.ask(json.dumps({"do": "choose", "name": "stimulus", "value": "noise"}))
+    assert session.notice == ""
+    assert "current" not in session.state.values
 
 
 def slow_but_heard(seconds, progress):

@@ -38,7 +38,7 @@ def test_the_curve_is_that_of_the_run_and_a_neuron_does_in_spice_what_it_does_in
     curves = PAGE.model(state, place, None)
     assert curves.lines["curve", "a"][0].tolist() == [1.0, 2.0]
     said: list[str] = []
-    found = PAGE.spice(state, place, said.append)
+    found = PAGE.spice(state.with_choice("window", "8"), place, said.append)
     assert found is not None
     lines = found.lines
     when, who = lines["raster", "measured"]
@@ -46,7 +46,8 @@ def test_the_curve_is_that_of_the_run_and_a_neuron_does_in_spice_what_it_does_in
     time_ms, spice_v = lines["membrane", "spice"]
     index = int(found.said[0].split()[1])
     assert found.numbers["spikes"]["measured"] == f"{np.sum(who == index)} in torch"
-    assert len(ends_ms) == 10
+    assert len(ends_ms) == 8
+    assert time_ms[-1] == pytest.approx(8.0)
     quiet = np.isin(ends_ms - 0.5, when[who == index], invert=True)
     assert np.abs(np.interp(ends_ms, time_ms, spice_v) - torch_v)[quiet].max() < 0.15
     assert PAGE.tables(state, place)[0].rows[0][0] == "runs/event"
@@ -66,7 +67,7 @@ def test_what_is_no_run_is_named(place, state, choices, said):
         PAGE.panels(State(choices=choices), place)
 
 
-@pytest.mark.parametrize(("name", "value"), [("piece", "0"), ("neuron", "7"), ("layer", "hidden.9")])
+@pytest.mark.parametrize(("name", "value"), [("piece", "0"), ("neuron", "7"), ("layer", "hidden.9"), ("window", "0")])
 def test_a_piece_or_a_neuron_that_is_not_there_is_named(place, state, name, value):
     with pytest.raises(InputError, match=r"1 to|hidden\.9"):
         PAGE.spice(State(choices={**state.choices, name: value}), place, lambda _: None)

@@ -30,8 +30,11 @@ from bruno_spice.training.runs.folder import RunFolder, whole
 
 ROLES: tuple[Role, ...] = ("a", "b", "c", "d")
 MOST_RUNS = len(ROLES)
+LONGEST = 100_000
 SHOWN_P = 0.5
 """Keys that are predicted at least so probably are drawn."""
+WINDOW = "60"
+"""Milliseconds of a piece that are simulated unless more are asked for: a second's work of a compiled simulator."""
 KEY_WIDTH = 0.8
 """Of a frame."""
 
@@ -42,6 +45,12 @@ class RunsPage(Page):
     name: ClassVar[str] = "runs"
     title: ClassVar[str] = "Runs"
     intro: ClassVar[str] = "Training runs: their curves, and what one neuron of the first run does on a test piece."
+    preloaded: ClassVar[tuple[str, ...]] = (
+        "bruno_spice.training.workbench.runs",
+        "bruno_spice.training.roundtrip.circuit",
+        "bruno_spice.training.roundtrip.recorded",
+        "bruno_spice.training.runs.evaluation",
+    )
     without: ClassVar[tuple[str, ...]] = ("fit", "best", "reset", "save")
 
     def choices(self, state: State, place: Place) -> Sequence[Choice]:
@@ -51,6 +60,7 @@ class RunsPage(Page):
             Choice("layer", "Layer", "", hint="the last with a circuit"),
             Choice("piece", "Test piece", "1"),
             Choice("neuron", "Neuron", "", hint="the most active"),
+            Choice("window", "First milliseconds", WINDOW, hint="all"),
         ]
 
     def knobs(self, state: State, place: Place) -> Sequence[Knob]:
@@ -116,13 +126,14 @@ class RunsPage(Page):
             raise InputError(f"{folder.path}: no layer of this network is a circuit, so none of its neurons is one")
         layer = choose_layer(network, state.choices.get("layer") or None)
         progress("the network hears the piece")
-        recorded = record(network, task, layer, (piece,))
+        asked = state.choices.get("window", WINDOW).strip()
+        recorded = record(network, task, layer, (piece,), _number(state, "window", 1, LONGEST) if asked else None)
         count = recorded.spikes.shape[2]
         index = _number(state, "neuron", int(np.argmax(recorded.rates_hz)) + 1, count) - 1
         steps = int(recorded.lengths[0])
         when, who = np.nonzero(recorded.spikes[:steps, 0])
         lines: dict[tuple[str, Role], Line] = {("raster", "measured"): _line(when + 0.5, who + 1.0)}
-        lines |= _roll(task, recorded, steps)
+        lines |= _roll(task, recorded)
         progress(f"neuron {index + 1} in SPICE")
         membrane, numbers, simulator = _neuron(recorded, circuit_layers(network)[layer], index, place)
         said = (f"neuron {index + 1} of {count} in {layer} on test piece {piece + 1}",)
@@ -143,7 +154,7 @@ def _line(x: Any, y: Any) -> Line:
 
 def _number(state: State, name: str, default: int, most: int) -> int:
     """A piece or a neuron, counted from 1."""
-    text = state.choices.get(name, "").strip()
+    text = state.choices.get(name, WINDOW if name == "window" else "").strip()
     number = int(text) if text.isdecimal() and len(text) < 9 else default if not text else 0
     if not 1 <= number <= most:
         raise InputError(f"{name}: write a number from 1 to {most}")
@@ -177,11 +188,12 @@ def _neuron(
     return lines, {"spikes": spikes}, farm.simulator
 
 
-def _roll(task: Any, recorded: Any, steps: int) -> dict[tuple[str, Role], Line]:
+def _roll(task: Any, recorded: Any) -> dict[tuple[str, Role], Line]:
     """True keys as points and predicted ones as bars, of a task with a lowest key."""
     lowest = getattr(task, "lowest_midi_key", None)
     if lowest is None:
         return {}
+    steps = int(recorded.batch.lengths[0])
     truth = recorded.batch.target[:steps, 0].numpy()
     predicted = torch.sigmoid(recorded.logits[:steps, 0]).numpy()
     frame, key = np.nonzero(truth > 0)

@@ -246,7 +246,7 @@ class Gradient:
 
 
 BRUNO = Gradient(fused_sequence)
-BRUNO_PUBLISHED = Gradient(fused_sequence, plan={"whole": True})
+BRUNO_PUBLISHED = Gradient(fused_sequence, plan={"published": True})
 TANGENT = Gradient(fused_sequence, plan={"exact": True}, passes_spikes=True)
 BPTT = Gradient(partial(unrolled_sequence, recompute=False), solver="euler", passes_spikes=True)
 CHECKPOINT = Gradient(partial(unrolled_sequence, recompute=True), solver="euler", passes_spikes=True)

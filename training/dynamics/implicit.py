@@ -7,11 +7,12 @@ The explicit step takes what a current brings into the membrane to stay there. O
 microseconds, which the implicit step knows, as it looks at the slopes where the millisecond ends: no clamp is needed,
 and tau need not be detached. A has one field for all domains, so that the solution is a sum over them: with
 
-    b_k = w_k V_PER_P,   s_k = dp_k'/dE,   r_k = -dp_k'/dp_k at constant field,   d_k = mu_k - b_k mu_V,   S = sum_k s_k d_k
+    b_k = w_k V_PER_P,   s_k = df_k/dE,   r_k = -df_k/dp_k at constant field
+    d_k = mu_k - b_k mu_V,   S = sum_k s_k d_k
     mu_V (1 + h l) = lam_V + h K_CAP S            l: slope of leak and inhibition by V, m by polarization
     mu_k = lam_k - h r_k d_k - h w_k (K_POL S + m mu_V)
 
-Source: implicit differentiation of backward Euler, e.g. Hairer and Wanner, *Solving ODEs II* (1996), IV.8; BRUNO itself:
+Source: backward Euler, differentiated at its end, e.g. Hairer and Wanner, *Solving ODEs II* (1996), IV.8; BRUNO itself:
 Fehlings et al., arXiv 2505.17791, whose explicit step is `training.dynamics.step_back.coarse_jacobian`.
 """
 

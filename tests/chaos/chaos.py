@@ -158,9 +158,8 @@ class Disturber(threading.Thread):
 
     def hit_flip(self) -> None:
         chosen = self.dice.choice(list(self.store.glob("??/*.*")))
-        flip(chosen, self.dice)
         kind = {".wave": "stored result", ".osdi": "compiled model"}[chosen.suffix]
-        self.outcome.done[f"flipped bit in a {kind}"] += 1
+        self.outcome.done[f"flipped bit in a {kind}"] += flip(chosen, self.dice)
 
     def hit_disk(self) -> None:
         ballast = self.store / "ballast"
@@ -175,12 +174,15 @@ class Disturber(threading.Thread):
         ballast.unlink()
 
 
-def flip(path: Path, dice: random.Random) -> None:
-    """Change one bit of the file at `path`."""
+def flip(path: Path, dice: random.Random) -> bool:
+    """Change one bit of the file at `path`; whether it has any: what a full disk left over may be empty."""
     data = bytearray(path.read_bytes())
+    if not data:
+        return False
     data[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
     with path.open("r+b") as file:
         file.write(data)
+    return True
 
 
 def disturbed(folder: Path, calm: Calm, dice: random.Random) -> Outcome:

@@ -85,7 +85,7 @@ def sweep_back(plan: Plan, tape: Tape, given: Given, shown: Shown, lam_v: Tensor
     onto = _matrix(None if given.recurrent is None else given.recurrent.T)
     arguments = (
         np.float32(1.0 if plan.limits is None else plan.limits.slope),
-        (plan.exact, plan.event, plan.through, plan.whole),
+        (plan.exact, plan.event, plan.through, plan.published),
         (surrogate.on == "charge", SHAPES.index(surrogate.shape), np.float32(surrogate.slope)),
         *_taped(tape, n, domains, True), _numpy(*(each.contiguous().view(len(each), n) for each in shown)),
         _numpy(lam[0].view(n), lam[1].view(domains, n)),

@@ -17,11 +17,15 @@ from torch import Tensor
 
 from bruno_spice.devices.models.rows import V_RESET, WEIGHT, group_of
 from bruno_spice.training.dynamics import unrolled
-from bruno_spice.training.dynamics.laws import rows_of, torch_laws
+from bruno_spice.training.dynamics.implicit import implicit_back
+from bruno_spice.training.dynamics.laws import flow, rows_of, stacked, torch_laws
 from bruno_spice.training.dynamics.logistic import logistic_torch
 from bruno_spice.training.dynamics.membrane import HAVE_KERNELS, Membrane
-from bruno_spice.training.dynamics.sequence import Plan, Tape, coarse_ms
+from bruno_spice.training.dynamics.sequence import Plan, Tape
 from bruno_spice.training.dynamics.step_back import OfStep, Shown, step_back
+
+Pairs = list[tuple[Tensor | None, Tensor | None]]
+"""What hangs on the constants, and its adjoint."""
 
 
 def compiles(plan: Plan, tape: Tape) -> bool:
@@ -82,13 +86,12 @@ class ConstantsGradient:
             distance = self.plan.surrogate.distance(seen[0], seen[1:], constants)
             weight = constants[group_of(WEIGHT, len(seen) - 1)][:, None]
             shown_p = tape.p[1].to(wide) if event else seen[1:]
-            pairs: list[tuple[Tensor | None, Tensor | None]]
+            pairs: Pairs
             pairs = [(distance, lam.distance), ((weight * shown_p).sum(0), lam.polarization),
                      (constants[V_RESET], lam.reset_v)]  # fmt: skip
             if not self.compiled:
-                end, after, release = self._exact(tape, constants) if self.plan.exact else self._coarse(tape, constants)
-                fired = tape.fired[0] > 0.0
-                pairs += [(end, lam.seen), (torch.where(fired, after, 0.0), lam.after), (release, lam.release)]
+                by = self._exact if self.plan.exact else self._published if self.plan.published else self._implicit
+                pairs += by(tape, lam, constants)
             objective = [(y * each.to(wide)).sum() for y, each in pairs if y is not None and each is not None]
             self.total += torch.autograd.grad(torch.stack(objective).sum(), constants)[0]
 
@@ -102,21 +105,45 @@ class ConstantsGradient:
         how = (plan.accuracy, plan.event, plan.through)
         return plan.solver.by_constants(plan.model, constants, state, tape.i_a[0].flatten(), *how, *lams)
 
-    def _coarse(self, tape: Tape, constants: Tensor) -> tuple[Tensor, Tensor, None]:
-        v, p, i_a = (each[0].to(constants.dtype) for each in (tape.v, tape.p, tape.i_a))
-        law, lead_ms = torch_laws(self.plan.model), coarse_ms(self.plan, tape, 0).to(constants.dtype)
-        v_end, p_end = unrolled.euler_step(law, rows_of(law, constants), v, p, i_a, lead_ms, detach_tau=True)
-        reset = unrolled.reset(v_end, p_end, torch.ones_like(v, dtype=torch.bool), constants)
-        return torch.cat([v_end[None], p_end]), torch.cat([reset[0][None], reset[1]]), None
+    def _implicit(self, tape: Tape, lam: OfStep, constants: Tensor) -> Pairs:
+        """h f(x', I) at the end of both implicit steps, to where the surrogate looks and from the last reset."""
+        law, fixed = torch_laws(self.plan.model), constants.detach()
+        i_a, fired = tape.i_a[0].to(constants.dtype), tape.fired[0] > 0.0
+        pairs: Pairs = []
+        after = lam.after.to(constants.dtype)
+        steps = [(tape.seen[0][0], tape.seen[0][1:], tape.lead[0], lam.seen.to(constants.dtype))]
+        if self.plan.event:
+            steps.append((tape.v[1], tape.p[1], torch.where(fired, tape.free[0], 0.0), after))
+        for v, p, h_ms, by in steps:
+            v, p, h_ms = (each.to(constants.dtype) for each in (v, p, h_ms))
+            mu = implicit_back(law, stacked(law, fixed[:, None]), v, p, i_a, h_ms, by[0], by[1:])
+            after = torch.cat([mu.v[None], mu.p])
+            pairs.append((h_ms * flow(law, stacked(law, constants[:, None]), v, p, i_a), after))
+        return [*pairs, (self._reset(fired, tape.seen[0], constants), after if self.plan.event else lam.after)]
 
-    def _exact(self, tape: Tape, constants: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        plan, state = self.plan, _state(tape, constants.dtype)
+    def _published(self, tape: Tape, lam: OfStep, constants: Tensor) -> Pairs:
+        v, p, i_a, lead = (each[0].to(constants.dtype) for each in (tape.v, tape.p, tape.i_a, tape.lead))
+        law, fired = torch_laws(self.plan.model), tape.fired[0] > 0.0
+        whole_ms = (lead > 0.0).to(constants.dtype)
+        v_end, p_end = unrolled.euler_step(law, rows_of(law, constants), v, p, i_a, whole_ms, detach_tau=True)
+        end = torch.cat([v_end[None], p_end])
+        return [(end, lam.seen), (self._reset(fired, end, constants), lam.after)]
+
+    def _reset(self, fired: Tensor, state: Tensor, constants: Tensor) -> Tensor:
+        """V and p after a reset (1 + K, B, N), 0 where none `fired`; `state` has their shape."""
+        none = torch.zeros_like(state, dtype=constants.dtype)
+        v, p = unrolled.reset(none[0], none[1:], fired, constants)
+        return torch.cat([v[None], p])
+
+    def _exact(self, tape: Tape, lam: OfStep, constants: Tensor) -> Pairs:
+        plan, state, fired = self.plan, _state(tape, constants.dtype), tape.fired[0] > 0.0
         how = (self.SUBSTEPS[tape.v[0].dtype], plan.event, False, plan.through)
         i_a = tape.i_a[0].to(constants.dtype)
         step = logistic_torch(plan.model, constants, state, i_a.flatten(), *how)
-        after = torch.cat([state.v[None], state.p])
+        after = torch.cat([state.v[None], state.p]).view(-1, *i_a.shape)
         release = None if step.release_ms is None else step.release_ms.view(i_a.shape)
-        return step.seen.view(-1, *i_a.shape), after.view(-1, *i_a.shape), release
+        end = step.seen.view(-1, *i_a.shape)
+        return [(end, lam.seen), (torch.where(fired, after, 0.0), lam.after), (release, lam.release)]
 
 
 def _state(tape: Tape, dtype: torch.dtype | None = None) -> Membrane:

@@ -4,11 +4,12 @@ microsecond.
     forward    (V', p') = fine integration of (V, p) over 1 ms at constant I
     backward   lam = J^T lam',      dL/dI = J_I^T lam'
 
-- ``bruno``: J of ONE explicit Euler step with tau detached (Fehlings et al., arXiv 2505.17791), clamped: dt/tau <= 1,
-  slope of leak and inhibition <= 1; the row of a domain that sits saturated is zero. dt is the part of the millisecond
-  that leads to what the surrogate sees: to its end, or to the first crossing, and not while the neuron is held.
-- ``bruno-published``: the same with dt = 1 ms wherever the crossing is. A neuron that crosses early gets the gradient
-  of a whole millisecond of current; in recurrent networks with macro reset that explodes.
+- ``bruno``: J of ONE implicit Euler step, to where the fine integration ended: the millisecond's end, or the first
+  crossing, where the surrogate looks (`training.dynamics.implicit`); not while the neuron is held.
+- ``bruno-published``: J of one explicit Euler step of 1 ms with tau detached (Fehlings et al., arXiv 2505.17791),
+  clamped: dt/tau <= 1, slope of leak and inhibition <= 1; the row of a domain that sits saturated is zero. A neuron
+  that crosses early gets the gradient of a whole millisecond of current, and what a current brings stays in V; in
+  recurrent networks with macro reset that explodes.
 - ``tangent``: J of the fine integration itself between resets, carried along by the solver. The gradient of ``bptt``
   at the memory of ``bruno``.
 - ``bptt``: autograd through all substeps. ``checkpoint``: the same, each macro step recomputed in the
@@ -246,7 +247,7 @@ class Gradient:
 
 
 BRUNO = Gradient(fused_sequence)
-BRUNO_PUBLISHED = Gradient(fused_sequence, plan={"whole": True})
+BRUNO_PUBLISHED = Gradient(fused_sequence, plan={"published": True})
 TANGENT = Gradient(fused_sequence, plan={"exact": True}, passes_spikes=True)
 BPTT = Gradient(partial(unrolled_sequence, recompute=False), solver="euler", passes_spikes=True)
 CHECKPOINT = Gradient(partial(unrolled_sequence, recompute=True), solver="euler", passes_spikes=True)

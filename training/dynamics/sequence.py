@@ -27,11 +27,11 @@ class Plan:
     delayed: bool = False
     """The reset takes the whole macro step after a spike."""
     exact: bool = False
-    """Tangents rather than the coarse step."""
+    """Tangents rather than a coarse step."""
     through: bool = False
     """Gradients pass a spike: a crossing that moves takes what follows it along."""
-    whole: bool = False
-    """The coarse step takes the whole millisecond, as published, wherever the crossing is."""
+    published: bool = False
+    """The coarse step is explicit and takes the whole millisecond, as published, wherever the crossing is."""
     substeps: int = 1000
     """Of the unrolled modes."""
     limits: CurrentLimits | None = None
@@ -153,8 +153,3 @@ class Tape:
             if (kept := getattr(self, name)) is not None:
                 setattr(one, name, fold(kept)[None])
         return one
-
-
-def coarse_ms(plan: Plan, tape: Tape, t: int) -> Tensor:
-    """Length of the coarse step (B, N): up to the crossing, or as published a millisecond unless held throughout."""
-    return (tape.lead[t] > 0.0).to(tape.lead.dtype) if plan.whole else tape.lead[t]

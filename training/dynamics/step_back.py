@@ -3,8 +3,9 @@
     lam_seen  = surrogate part + (where no spike) lam_after
     lam_start = J^T lam_seen,   dL/dI = J_I^T lam_seen + (after a spike, event reset) late^T lam_after
 
-J is stored (``tangent``) or made from the state at the start (``bruno``, `coarse_jacobian`). A gradient that is None is
-zero.
+J is stored (``tangent``), that of an implicit Euler step to the state at the end (``bruno``,
+`training.dynamics.implicit`), or of an explicit one from the state at the start (as published, `coarse_jacobian`). A
+gradient that is None is zero.
 
 Through a spike (`Plan.through`) goes what `training.dynamics.through` derives; wherever a neuron is held, lam_V is then
 the adjoint of what is left of the hold.
@@ -16,15 +17,17 @@ import torch
 from torch import Tensor
 
 from bruno_spice.devices.models.rows import DRIVE, WEIGHT, group_of
+from bruno_spice.training.dynamics.implicit import implicit_back
 from bruno_spice.training.dynamics.laws import (
     at_membrane,
     field,
     polarization,
     rows_of,
+    stacked,
     switching,
     torch_laws,
 )
-from bruno_spice.training.dynamics.sequence import Plan, Tape, coarse_ms
+from bruno_spice.training.dynamics.sequence import Plan, Tape
 from bruno_spice.training.dynamics.through import Moving, moving
 
 SATURATED = 1.0 - 1e-6
@@ -98,7 +101,8 @@ class OfStep(NamedTuple):
 def coarse_jacobian(
     law: Any, rows: list[Any], v: Tensor, p: Tensor, i_a: Tensor, lead_ms: Tensor
 ) -> tuple[Tensor, list[Tensor], Tensor]:
-    """BRUNO's clamped Jacobian of one Euler step of `lead_ms` (B, N): dV'/dV, dp_k'/dp_k (dV'/dp_k follows), dV'/dI."""
+    """The clamped Jacobian, tau detached, of one explicit Euler step of `lead_ms` (B, N): dV'/dV, dp_k'/dp_k (dV'/dp_k
+    follows), dV'/dI."""
     common = field(rows, v, p)
     kept = []
     for x, each in zip(rows, p, strict=True):
@@ -156,7 +160,7 @@ def step_back(
     if plan.event and tape.late is not None:
         by_i = by_i + (1.0 - quiet) * (tape.late[t, 0] * after_v + (tape.late[t, 1:-1] * after_p).sum(0))
     elif plan.event:
-        by_i = by_i + (1.0 - quiet) * constants[DRIVE] * tape.free[t] * after_v
+        by_i = by_i + (1.0 - quiet) * _after_reset(plan, tape, t, after_v, after_p, constants)
     let_go, by_start_v = torch.zeros_like(spiked), start_v
     if crossing is not None and tape.late is not None and tape.hold is not None:
         by_i = by_i + (1.0 - quiet) * tape.late[t, -1] * crossing.by_release
@@ -180,10 +184,22 @@ def _pull_back(
         columns = [(j[:, column] * lam).sum(0) for column in range(j.shape[1])]
         return columns[0], torch.stack(columns[1:-1]), columns[-1]
     law = torch_laws(plan.model)
-    rows = rows_of(law, constants)
-    by_v, kept, by_i = coarse_jacobian(law, rows, tape.v[t], tape.p[t], tape.i_a[t], coarse_ms(plan, tape, t))
+    if not plan.published:
+        x, end = stacked(law, constants[:, None]), tape.seen[t]
+        return tuple(implicit_back(law, x, end[0], end[1:], tape.i_a[t], tape.lead[t], seen_v, seen_p))
+    rows, whole_ms = rows_of(law, constants), (tape.lead[t] > 0.0).to(seen_v.dtype)
+    by_v, kept, by_i = coarse_jacobian(law, rows, tape.v[t], tape.p[t], tape.i_a[t], whole_ms)
     start_p = [
         seen_v * x.v_per_p * x.weight * (1.0 - kept_k) + lam * kept_k
         for x, kept_k, lam in zip(rows, kept, seen_p, strict=True)
     ]
     return seen_v * by_v, torch.stack(start_p), seen_v * by_i
+
+
+def _after_reset(plan: Plan, tape: Tape, t: int, after_v: Tensor, after_p: Tensor, constants: Tensor) -> Tensor:
+    """By I (B, N), through what it does to V and p between the last reset of macro step `t` and its end."""
+    if plan.published:
+        return constants[DRIVE] * tape.free[t] * after_v
+    law = torch_laws(plan.model)
+    x = stacked(law, constants[:, None])
+    return implicit_back(law, x, tape.v[t + 1], tape.p[t + 1], tape.i_a[t], tape.free[t], after_v, after_p).by_i

@@ -6,7 +6,8 @@
 and, through a spike, what moves with its crossing (`dynamics.step_back` derives it).
 
 Arrays are flat over n = B N neurons, float32; `constants` (R, m): neuron j has column j % m. J is read from
-`tangents`, or made from the state at the start of the step (BRUNO's clamped coarse step).
+`tangents`, or that of one implicit Euler step to the state where the surrogate looks (``bruno``), or of BRUNO's clamped
+explicit one from the state at the start, as published.
 """
 
 # mypy: allow-untyped-defs
@@ -45,12 +46,14 @@ from bruno_spice.devices.ferroelectric.lanes.rows import (
     SWING,
     V_FLOW,
     WEIGHT,
+    H,
     P,
     V,
     domain_row,
 )
 from bruno_spice.devices.ferroelectric.lanes.vector_math import LOG2_E, ONE, TWO, ZERO, F, exp, exp2, larger, smaller
 from bruno_spice.devices.ferroelectric.simd.flow import field, flow
+from bruno_spice.devices.ferroelectric.simd.implicit import implicit_back
 from bruno_spice.devices.ferroelectric.simd.macro_step import load_constants
 from bruno_spice.devices.ferroelectric.simd.substep import at_membrane
 from bruno_spice.devices.models.rows import DRIVE, P_RESET, V_FLOOR, V_PER_P, V_RESET, V_THRESHOLD
@@ -186,7 +189,7 @@ def let_go(w):
 
 
 @template(simd=True)
-def coarse_step(w, domains):
+def explicit_back(w, domains):
     """LAM = J^T LAM and BY_I for one explicit Euler step of LEAD ms, tau detached, clamped (`dynamics.step_back`)."""
     field(w, domains)
     for k in range(domains):
@@ -247,15 +250,16 @@ def through_tangents(w, tangents, domains, start, count):
 
 
 @template(simd=True)
-def after_spikes(w, late, domains, exact, through, start, count):
-    """Event reset: BY_I gains what the current does to the end of the step after a spike."""
+def only_spiked(w):
+    """NOW = lam_after_V where there was a spike."""
     for j in range(BLOCK):
-        spiked = ZERO if w[FIRED + j] == ZERO else ONE
-        w[NOW + j] *= spiked
-        if not exact:
-            w[BY_I + j] += w[DRIVE * BLOCK + j] * w[FREE + j] * w[NOW + j]
-    if not exact:
-        return
+        w[NOW + j] *= ZERO if w[FIRED + j] == ZERO else ONE
+
+
+@template(simd=True)
+def after_spikes(w, late, domains, through, start, count):
+    """Event reset: BY_I gains what the current does to the end of the step after a spike, by its tangents."""
+    only_spiked(w)
     for j in range(count):
         w[BY_I + j] += late[0, start + j] * w[NOW + j]
     for k in range(domains):
@@ -272,6 +276,33 @@ def after_spikes(w, late, domains, exact, through, start, count):
 
 
 @template(simd=True)
+def after_spikes_published(w):
+    """The same as if nothing but the current moved V."""
+    only_spiked(w)
+    for j in range(BLOCK):
+        w[BY_I + j] += w[DRIVE * BLOCK + j] * w[FREE + j] * w[NOW + j]
+
+
+@template(simd=True)
+def after_spikes_implicit(w, domains, v_after, p_after, start, count):
+    """The same by an implicit step from the last reset to the end."""
+    spikes = ZERO
+    for j in range(BLOCK):
+        spikes += w[FIRED + j]
+    if spikes == ZERO:
+        return
+    load_row(w, V, v_after, start, count)
+    for k in range(domains):
+        load_row(w, P + domain_row(k), p_after[k], start, count)
+    for j in range(BLOCK):
+        w[BY_RELEASE + j] = w[BY_I + j]
+        w[H + j] = ZERO if w[FIRED + j] == ZERO else w[FREE + j]
+    implicit_back(w, domains, NOW, AFTER_P)
+    for j in range(BLOCK):
+        w[BY_I + j] += w[BY_RELEASE + j]
+
+
+@template(simd=True)
 def adjoint_step(
     w, lanes, start, stop, fresh, constants, running, rule, surrogate_of, tape, after, tangents, late, shown, lam,
     by_current,
@@ -279,12 +310,12 @@ def adjoint_step(
     """Take `lam`, V (n,) and p (K, n), through one macro step of neurons start <= j < stop, in place, and write
     `by_current` (n,), dL/dI; that of neurons that are not `running` (n,) stays, with 0.
 
-    `rule`: exact, event, through, whole. `tape` holds the step's v, p (K, n), i_a, seen (1 + K, n), fired, lead and
+    `rule`: exact, event, through, published. `tape` holds the step's v, p (K, n), i_a, seen (1 + K, n), fired, lead and
     free, in this order; `tangents` and `late` are read where `exact`; `after` holds v, p and hold at its end and hold
-    at its start, read with event reset `through` spikes. `shown`: gradients by spikes, voltage and polarization. The
+    at its start, read with event reset. `shown`: gradients by spikes, voltage and polarization. The
     surrogate: whether it looks at the charge, else at V; its shape, a number in `SHAPES`; its slope.
     """
-    exact, event, through, whole = rule
+    exact, event, through, published = rule
     charge, shape, slope = surrogate_of
     v, p, i_a, seen, fired, lead, free = tape
     v_after, p_after, hold_after, hold = after
@@ -321,20 +352,32 @@ def adjoint_step(
             through_tangents(w, tangents, domains, first, count)
             if through and event:
                 let_go(w)
-        else:
+        elif published:
             load_row(w, V, v, first, count)
             load_row(w, I_A, i_a, first, count)
             for k in range(domains):
                 load_row(w, P + domain_row(k), p[k], first, count)
             load_row(w, LEAD, lead, first, count)
             for j in range(BLOCK):
-                w[LEAD + j] = ONE if whole and w[LEAD + j] > ZERO else w[LEAD + j]
+                w[LEAD + j] = ONE if w[LEAD + j] > ZERO else ZERO
             if law.TERMINAL:
                 at_membrane(w, domains)
-            coarse_step(w, domains)
+            explicit_back(w, domains)
+        else:
+            load_row(w, I_A, i_a, first, count)
+            load_row(w, H, lead, first, count)
+            load_row(w, V, seen[0], first, count)
+            for k in range(domains):
+                load_row(w, P + domain_row(k), seen[1 + k], first, count)
+            implicit_back(w, domains, LAM_V, LAM_P)
         if event:
             load_row(w, FREE, free, first, count)
-            after_spikes(w, late, domains, exact, through, first, count)
+            if exact:
+                after_spikes(w, late, domains, through, first, count)
+            elif published:
+                after_spikes_published(w)
+            else:
+                after_spikes_implicit(w, domains, v_after, p_after, first, count)
         for j in range(count):
             lam_v[first + j] = w[LAM_V + j] if running[first + j] else lam_v[first + j]
         for j in range(count):

@@ -265,11 +265,11 @@ def _bench(view: str, values: Mapping[str, float], engine: Engine, farm: Farm, r
         lines["loop", role] = (voltage, UC_CM2 * charge)
         once = np.concatenate([[True], np.diff(time_s) > 0])
         lines["current", role] = (voltage[once], 1e-4 * np.gradient(charge[once], time_s[once]))
-        row = loop_numbers(voltage, charge)
+        of_loop = loop_numbers(voltage, charge)
         numbers = {
-            "Pr": f"{UC_CM2 * row.pr_c_m2:.3f} µC/cm²",
-            "Vc+": f"{row.vc_plus_v:.3f} V",
-            "Vc−": f"{row.vc_minus_v:.3f} V",
+            "Pr": f"{UC_CM2 * of_loop.pr_c_m2:.3f} µC/cm²",
+            "Vc+": f"{of_loop.vc_plus_v:.3f} V",
+            "Vc−": f"{of_loop.vc_minus_v:.3f} V",
         }
     elif view == "pund":
         found = pund([(values["amplitude"], values["width"])], film, farm=farm, engine=engine)

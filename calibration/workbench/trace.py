@@ -56,7 +56,7 @@ def _read(
         time=time or ("time_s" if ours else None),
         voltage=voltage or ("v_mem_v" if ours else None),
         current=None if given else current or ("i_syn_a" if ours else None),
-        units=declared_units(OURS if ours else units.split()),
+        units=declared_units([*OURS] if ours else units.split()),
     )
     return read_trace(Chosen(path, record), columns, current if given else None)
 

@@ -17,12 +17,11 @@ from torch import Tensor
 
 from bruno_spice.devices.models.rows import V_RESET, WEIGHT, group_of
 from bruno_spice.training.dynamics import unrolled
-from bruno_spice.training.dynamics.implicit import implicit_back
 from bruno_spice.training.dynamics.laws import flow, rows_of, stacked, torch_laws
 from bruno_spice.training.dynamics.logistic import logistic_torch
 from bruno_spice.training.dynamics.membrane import HAVE_KERNELS, Membrane
 from bruno_spice.training.dynamics.sequence import Plan, Tape
-from bruno_spice.training.dynamics.step_back import OfStep, Shown, step_back
+from bruno_spice.training.dynamics.step_back import OfStep, Shown, implicit_back, step_back
 
 Pairs = list[tuple[Tensor | None, Tensor | None]]
 """What hangs on the constants, and its adjoint."""

@@ -5,7 +5,7 @@ microsecond.
     backward   lam = J^T lam',      dL/dI = J_I^T lam'
 
 - ``bruno``: J of ONE implicit Euler step, to where the fine integration ended: the millisecond's end, or the first
-  crossing, where the surrogate looks (`training.dynamics.implicit`); not while the neuron is held.
+  crossing, where the surrogate looks (`training.dynamics.step_back`); not while the neuron is held.
 - ``bruno-published``: J of one explicit Euler step of 1 ms with tau detached (Fehlings et al., arXiv 2505.17791),
   clamped: dt/tau <= 1, slope of leak and inhibition <= 1; the row of a domain that sits saturated is zero. A neuron
   that crosses early gets the gradient of a whole millisecond of current, and what a current brings stays in V; in

@@ -1,4 +1,4 @@
-"""An implicit Euler step of a block of neurons backward, in single-precision SIMD: `training.dynamics.implicit`.
+"""An implicit Euler step of a block of neurons backward, in single-precision SIMD: `training.dynamics.step_back`.
 
 mu_V (1 + h l) = lam_V + h K_CAP S,       mu_k = lam_k - h r_k d_k - h w_k (K_POL S + m mu_V)
 d_k = mu_k - b_k mu_V,   S = sum_k s_k d_k,   dL/dI = h mu_V df_V/dI

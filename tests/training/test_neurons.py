@@ -114,8 +114,8 @@ def test_bruno_is_close_to_the_exact_gradient_on_charge_and_as_published_too_lar
 
 def test_an_implicit_step_back_is_the_solution_of_its_linear_equations():
     """mu = (1 - h A)^-T lam with A by autograd; what is read out of V too is then as good as the spikes."""
-    from bruno_spice.training.dynamics.step_back import implicit_back
     from bruno_spice.training.dynamics.laws import flow, stacked
+    from bruno_spice.training.dynamics.step_back import implicit_back
 
     card = FeLIFCard.load("calibrated")
     x = stacked(torch_laws(FeLIFModel), FeLIF(card).constants()[:, None])

@@ -3,9 +3,8 @@
     lam_seen  = surrogate part + (where no spike) lam_after
     lam_start = J^T lam_seen,   dL/dI = J_I^T lam_seen + (after a spike, event reset) late^T lam_after
 
-J is stored (``tangent``), that of an implicit Euler step to the state at the end (``bruno``,
-`implicit_back`), or of an explicit one from the state at the start (as published, `coarse_jacobian`). A
-gradient that is None is zero.
+J is stored (``tangent``), that of an implicit Euler step to the state at the end (``bruno``, `implicit_back`), or of
+an explicit one from the state at the start (as published, `coarse_jacobian`). A gradient that is None is zero.
 
 The implicit step (`implicit_back`):
 
@@ -240,7 +239,8 @@ def _pull_back(
     law = torch_laws(plan.model)
     if not plan.published:
         x, end = stacked(law, constants[:, None]), tape.seen[t]
-        return tuple(implicit_back(law, x, end[0], end[1:], tape.i_a[t], tape.lead[t], seen_v, seen_p))
+        before = implicit_back(law, x, end[0], end[1:], tape.i_a[t], tape.lead[t], seen_v, seen_p)
+        return before.v, before.p, before.by_i
     rows, whole_ms = rows_of(law, constants), (tape.lead[t] > 0.0).to(seen_v.dtype)
     by_v, kept, by_i = coarse_jacobian(law, rows, tape.v[t], tape.p[t], tape.i_a[t], whole_ms)
     start_p = [

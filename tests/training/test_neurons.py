@@ -112,32 +112,6 @@ def test_bruno_is_close_to_the_exact_gradient_on_charge_and_as_published_too_lar
     assert compare(two_layers("bruno-published", surrogate="voltage", steps=12)[0], exact)[1] > 2.0
 
 
-def test_an_implicit_step_back_is_the_solution_of_its_linear_equations():
-    """mu = (1 - h A)^-T lam with A by autograd; what is read out of V too is then as good as the spikes."""
-    from bruno_spice.training.dynamics.laws import flow, stacked
-    from bruno_spice.training.dynamics.step_back import implicit_back
-
-    card = FeLIFCard.load("calibrated")
-    x = stacked(torch_laws(FeLIFModel), FeLIF(card).constants()[:, None])
-    generator = torch.Generator().manual_seed(0)
-    for i_a, h_ms in ((5e-9, 1.0), (20e-9, 0.3), (-2e-9, 0.7), (0.3e-9, 0.0)):
-        v = torch.rand(1, 1, generator=generator).double() * 2.4
-        p = torch.rand(card.domains, 1, 1, generator=generator).double() * 1.9 - 1
-        lam = torch.randn(1 + card.domains, generator=generator).double()
-        current = torch.full_like(v, i_a)
-        state = torch.cat([v[None], p]).flatten()
-
-        def f(y, current=current):
-            return flow(torch_laws(FeLIFModel), x, y[:1, None], y[1:, None, None], current).flatten()
-
-        slopes = torch.autograd.functional.jacobian(f, state)
-        truth = torch.linalg.solve((torch.eye(len(lam)).double() - h_ms * slopes).T, lam)
-        ours = implicit_back(
-            torch_laws(FeLIFModel), x, v, p, current, torch.full_like(v, h_ms), lam[:1, None], lam[1:, None, None]
-        )
-        torch.testing.assert_close(torch.cat([ours.v[None], ours.p]).flatten(), truth, rtol=1e-6, atol=1e-9)
-
-
 def test_the_coarse_forward_pass_spikes_wrongly():
     _, truth = two_layers("bruno")
     _, coarse = two_layers("coarse")

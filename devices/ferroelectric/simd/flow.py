@@ -36,6 +36,16 @@ def field(w, domains):
             w[FIELD + j] -= w[K_POL * BLOCK + j] * w[WEIGHT + row + j] * w[P + row + j]
 
 
+@template(simd=True, inline=True)
+def switching(w, row, j):
+    """sign(E_k), softened |E_k|, r_k and what is left to switch at FIELD and P."""
+    here = w[FIELD + j] - w[OFFSET + row + j]
+    sign = ONE if here >= ZERO else -ONE
+    size = larger(law.softened(abs(here), w, row, j), w[SMALLEST + row + j])
+    left = ONE - sign * w[P + row + j] - law.back(size, w, row, j)
+    return sign, size, exp(law.ln_rate(size, w, row, j)), left
+
+
 @template(simd=True)
 def flow(w, domains):
     """V_FLOW = dV/dt in V/ms and P_FLOW = dp_k/dt in 1/ms at V and P, under I_IN."""
@@ -50,10 +60,7 @@ def flow(w, domains):
     for k in range(domains):
         row = domain_row(k)
         for j in range(BLOCK):
-            here = w[FIELD + j] - w[OFFSET + row + j]
-            sign = ONE if here >= ZERO else -ONE
-            size = larger(law.softened(abs(here), w, row, j), w[SMALLEST + row + j])
-            left = ONE - sign * w[P + row + j] - law.back(size, w, row, j)
-            p_flow = sign * left * exp(law.ln_rate(size, w, row, j))
+            sign, _, rate, left = switching(w, row, j)
+            p_flow = sign * left * rate
             w[P_FLOW + row + j] = p_flow
             w[V_FLOW + j] -= w[V_PER_P * BLOCK + j] * w[WEIGHT + row + j] * p_flow

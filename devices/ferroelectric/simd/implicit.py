@@ -11,28 +11,24 @@ from bruno_spice.devices.ferroelectric.lanes.rows import (
     AT_V,
     BLOCK,
     BY_I,
-    FIELD,
     GAIN,
     I_A,
     KEPT,
-    OFFSET,
     PART,
     PER_P,
     PER_V,
     POLARIZATION,
     RATE_SUM,
     SLOPE,
-    SMALLEST,
     TAKEN,
     WEIGHT,
     WHOLE,
     H,
-    P,
     V,
     domain_row,
 )
-from bruno_spice.devices.ferroelectric.lanes.vector_math import ONE, ZERO, exp, larger
-from bruno_spice.devices.ferroelectric.simd.flow import field
+from bruno_spice.devices.ferroelectric.lanes.vector_math import ONE, ZERO, larger
+from bruno_spice.devices.ferroelectric.simd.flow import field, switching
 from bruno_spice.devices.ferroelectric.simd.substep import at_membrane
 from bruno_spice.devices.models.rows import DRIVE, K_CAP, K_POL, V_PER_P
 
@@ -58,11 +54,7 @@ def implicit_back(w, domains, lam_v, lam_p):
     for k in range(domains):
         row = domain_row(k)
         for j in range(BLOCK):
-            here = w[FIELD + j] - w[OFFSET + row + j]
-            sign = ONE if here >= ZERO else -ONE
-            size = larger(law.softened(abs(here), w, row, j), w[SMALLEST + row + j])
-            rate = exp(law.ln_rate(size, w, row, j))
-            left = ONE - sign * w[P + row + j] - law.back(size, w, row, j)
+            _, size, rate, left = switching(w, row, j)
             by_field = rate * larger(left * law.steepness(size, w, row, j) - law.back_slope(size, w, row, j), ZERO)
             held = ONE / (ONE + w[H + j] * rate)
             seen = (w[V_PER_P * BLOCK + j] + w[PER_P + j]) * w[WEIGHT + row + j] * w[WHOLE + j]

@@ -34,7 +34,7 @@ def test_a_step_back_is_the_solution_of_its_linear_equations(i_a, h_ms):
 
         slopes = torch.autograd.functional.jacobian(f, torch.cat([v[None], p]).flatten())
         truth = torch.linalg.solve((torch.eye(len(lam)).double() - h_ms * slopes).T, lam)
-        ours = implicit_back(law, x, v, p, current, torch.full_like(v, h_ms), lam[:1, None], lam[1:, None, None])
+        ours = implicit_back(law, x, v, v, p, current, torch.full_like(v, h_ms), lam[:1, None], lam[1:, None, None])
         torch.testing.assert_close(torch.cat([ours.v[None], ours.p]).flatten(), truth, rtol=1e-6, atol=1e-9)
 
 

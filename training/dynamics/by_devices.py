@@ -17,11 +17,11 @@ from torch import Tensor
 
 from bruno_spice.devices.models.rows import V_RESET, WEIGHT, group_of
 from bruno_spice.training.dynamics import unrolled
-from bruno_spice.training.dynamics.laws import flow, rows_of, stacked, torch_laws
+from bruno_spice.training.dynamics.laws import rows_of, stacked, torch_laws
 from bruno_spice.training.dynamics.logistic import logistic_torch
 from bruno_spice.training.dynamics.membrane import HAVE_KERNELS, Membrane
 from bruno_spice.training.dynamics.sequence import Plan, Tape
-from bruno_spice.training.dynamics.step_back import OfStep, Shown, implicit_back, step_back
+from bruno_spice.training.dynamics.step_back import OfStep, Shown, implicit_back, step_back, step_flow
 
 Pairs = list[tuple[Tensor | None, Tensor | None]]
 """What hangs on the constants, and its adjoint."""
@@ -110,14 +110,15 @@ class ConstantsGradient:
         i_a, fired = tape.i_a[0].to(constants.dtype), tape.fired[0] > 0.0
         pairs: Pairs = []
         after = lam.after.to(constants.dtype)
-        steps = [(tape.seen[0][0], tape.seen[0][1:], tape.lead[0], lam.seen.to(constants.dtype))]
+        steps = [(tape.v[0], tape.seen[0][0], tape.seen[0][1:], tape.lead[0], lam.seen.to(constants.dtype))]
         if self.plan.event:
-            steps.append((tape.v[1], tape.p[1], torch.where(fired, tape.free[0], 0.0), after))
-        for v, p, h_ms, by in steps:
-            v, p, h_ms = (each.to(constants.dtype) for each in (v, p, h_ms))
-            mu = implicit_back(law, stacked(law, fixed[:, None]), v, p, i_a, h_ms, by[0], by[1:])
+            reset_v = fixed[V_RESET].expand_as(i_a)
+            steps.append((reset_v, tape.v[1], tape.p[1], torch.where(fired, tape.free[0], 0.0), after))
+        for start_v, v, p, h_ms, by in steps:
+            start_v, v, p, h_ms = (each.to(constants.dtype) for each in (start_v, v, p, h_ms))
+            mu = implicit_back(law, stacked(law, fixed[:, None]), start_v, v, p, i_a, h_ms, by[0], by[1:])
             after = torch.cat([mu.v[None], mu.p])
-            pairs.append((h_ms * flow(law, stacked(law, constants[:, None]), v, p, i_a), after))
+            pairs.append((h_ms * step_flow(law, stacked(law, constants[:, None]), start_v, v, p, i_a), after))
         return [*pairs, (self._reset(fired, tape.seen[0], constants), after if self.plan.event else lam.after)]
 
     def _published(self, tape: Tape, lam: OfStep, constants: Tensor) -> Pairs:

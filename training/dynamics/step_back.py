@@ -13,7 +13,8 @@ The implicit step (`implicit_back`):
 
 The explicit step takes what a current brings into the membrane to stay there. On the plateau the film takes it within
 microseconds, which the implicit step knows, as it looks at the slopes where the millisecond ends: no clamp is needed,
-and tau need not be detached. A has one field for all domains, so that the solution is a sum over them: with
+and tau need not be detached. The leak is slow, and grows e-fold in a tenth of the way to the threshold: its slope is
+that in the middle of the step's voltage. A has one field for all domains, so that the solution is a sum over them: with
 
     b_k = w_k V_PER_P,   s_k = df_k/dE,   r_k = -df_k/dp_k at constant field
     d_k = mu_k - b_k mu_V,   S = sum_k s_k d_k
@@ -32,10 +33,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from bruno_spice.devices.models.rows import DRIVE, WEIGHT, group_of
+from bruno_spice.devices.models.rows import DRIVE, V_RESET, WEIGHT, group_of
 from bruno_spice.training.dynamics.laws import (
     at_membrane,
     field,
+    flow,
     polarization,
     rows_of,
     stacked,
@@ -123,9 +125,10 @@ class Through(NamedTuple):
 
 
 def implicit_back(
-    law: Any, x: Any, v: Tensor, p: Tensor, i_a: Tensor, h_ms: Tensor, lam_v: Tensor, lam_p: Tensor
+    law: Any, x: Any, start_v: Tensor, v: Tensor, p: Tensor, i_a: Tensor, h_ms: Tensor, lam_v: Tensor, lam_p: Tensor
 ) -> Through:
-    """From the adjoints lam (B, N) and (K, B, N) at V, p, the end of a step of `h_ms` (B, N) under `i_a` (B, N).
+    """From the adjoints lam (B, N) and (K, B, N) at V, p, the end of a step of `h_ms` (B, N) from V = `start_v` (B, N)
+    under `i_a` (B, N).
 
     `law` and `x` are those of the model, all domains at once (`training.dynamics.laws.stacked`).
     """
@@ -137,8 +140,9 @@ def implicit_back(
     by_field = rate * ((1.0 - sign * p - back) * law.steepness(size, x) - law.back_slope(size, x)).clamp(min=0.0)
 
     inhibited = i_a < 0.0
-    loss = x.drive * (law.leak_slope(here, x) - torch.where(inhibited, i_a * law.compliance_slope(here, x), 0.0))
-    loss = h_ms * loss * per_v
+    middle, per_middle = at_membrane(law, x, 0.5 * (start_v + v), turned)
+    pulled = torch.where(inhibited, i_a * law.compliance_slope(here, x), 0.0) * per_v
+    loss = h_ms * x.drive * (law.leak_slope(middle, x) * per_middle - pulled)
     passing = x.drive * torch.where(inhibited, law.compliance(here, x), 1.0)
 
     kept, held = 1.0 / (1.0 + loss), 1.0 / (1.0 + h_ms * rate)
@@ -149,6 +153,14 @@ def implicit_back(
     common = (by_field * alone).sum(0) / (1.0 + (by_field * by_all).sum(0))
     mu_v = kept * (lam_v + h_ms * x.k_cap * common)
     return Through(mu_v, alone - by_all * common + charge * mu_v, h_ms * passing * mu_v)
+
+
+def step_flow(law: Any, x: Any, start_v: Tensor, v: Tensor, p: Tensor, i_a: Tensor) -> Tensor:
+    """f (1 + K, B, N) of the implicit step: the right-hand side at its end, with the leak in the middle of its way."""
+    turned = (x.weight * p).sum(0)
+    (end, _), (middle, _) = (at_membrane(law, x, each, turned) for each in (v, 0.5 * (start_v + v)))
+    found = flow(law, x, v, p, i_a)
+    return torch.cat([(found[0] + x.drive * (law.leak(end, x) - law.leak(middle, x)))[None], found[1:]])
 
 
 def coarse_jacobian(
@@ -239,7 +251,7 @@ def _pull_back(
     law = torch_laws(plan.model)
     if not plan.published:
         x, end = stacked(law, constants[:, None]), tape.seen[t]
-        before = implicit_back(law, x, end[0], end[1:], tape.i_a[t], tape.lead[t], seen_v, seen_p)
+        before = implicit_back(law, x, tape.v[t], end[0], end[1:], tape.i_a[t], tape.lead[t], seen_v, seen_p)
         return before.v, before.p, before.by_i
     rows, whole_ms = rows_of(law, constants), (tape.lead[t] > 0.0).to(seen_v.dtype)
     by_v, kept, by_i = coarse_jacobian(law, rows, tape.v[t], tape.p[t], tape.i_a[t], whole_ms)
@@ -255,5 +267,5 @@ def _after_reset(plan: Plan, tape: Tape, t: int, after_v: Tensor, after_p: Tenso
     if plan.published:
         return constants[DRIVE] * tape.free[t] * after_v
     law = torch_laws(plan.model)
-    x = stacked(law, constants[:, None])
-    return implicit_back(law, x, tape.v[t + 1], tape.p[t + 1], tape.i_a[t], tape.free[t], after_v, after_p).by_i
+    x, end = stacked(law, constants[:, None]), (tape.v[t + 1], tape.p[t + 1])
+    return implicit_back(law, x, constants[V_RESET], *end, tape.i_a[t], tape.free[t], after_v, after_p).by_i

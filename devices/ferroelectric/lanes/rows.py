@@ -29,6 +29,7 @@ WHOLE, DECAYED, PSI, STEADY, DEPLETED, COLUMN_FIELD, COLUMN_MEAN, COLUMN_FLOW = 
 )
 # The adjoint of a macro step.
 LAM_V, BY_SPIKE, BY_SHOWN_V, BY_SHOWN_P, SWING, DISTANCE, NOW = ((DOMAINS_FROM + row) * BLOCK for row in range(38, 45))
+AT_START = (DOMAINS_FROM + 81) * BLOCK
 # A crossing that moves.
 V_FLOW, CROSSING_MOVED, HOLD_END, BY_RELEASE, BY_HOLD = ((DOMAINS_FROM + row) * BLOCK for row in range(45, 50))
 

@@ -16,6 +16,7 @@ from bruno_spice.devices.compiled import inlined
 from bruno_spice.devices.ferroelectric.bound import law, template
 from bruno_spice.devices.ferroelectric.lanes.rows import (
     AFTER_P,
+    AT_START,
     AT_V,
     BLOCK,
     BY_HOLD,
@@ -296,6 +297,7 @@ def after_spikes_implicit(w, domains, v_after, p_after, start, count):
         load_row(w, P + domain_row(k), p_after[k], start, count)
     for j in range(BLOCK):
         w[BY_RELEASE + j] = w[BY_I + j]
+        w[AT_START + j] = w[V_RESET * BLOCK + j]
         w[H + j] = ZERO if w[FIRED + j] == ZERO else w[FREE + j]
     implicit_back(w, domains, NOW, AFTER_P)
     for j in range(BLOCK):
@@ -366,6 +368,7 @@ def adjoint_step(
         else:
             load_row(w, I_A, i_a, first, count)
             load_row(w, H, lead, first, count)
+            load_row(w, AT_START, v, first, count)
             load_row(w, V, seen[0], first, count)
             for k in range(domains):
                 load_row(w, P + domain_row(k), seen[1 + k], first, count)

@@ -8,6 +8,7 @@ d_k = mu_k - b_k mu_V,   S = sum_k s_k d_k,   dL/dI = h mu_V df_V/dI
 
 from bruno_spice.devices.ferroelectric.bound import law, template
 from bruno_spice.devices.ferroelectric.lanes.rows import (
+    AT_START,
     AT_V,
     BLOCK,
     BY_I,
@@ -27,7 +28,7 @@ from bruno_spice.devices.ferroelectric.lanes.rows import (
     V,
     domain_row,
 )
-from bruno_spice.devices.ferroelectric.lanes.vector_math import ONE, ZERO, larger
+from bruno_spice.devices.ferroelectric.lanes.vector_math import ONE, ZERO, F, larger
 from bruno_spice.devices.ferroelectric.simd.flow import field, switching
 from bruno_spice.devices.ferroelectric.simd.substep import at_membrane
 from bruno_spice.devices.models.rows import DRIVE, K_CAP, K_POL, V_PER_P
@@ -35,17 +36,22 @@ from bruno_spice.devices.models.rows import DRIVE, K_CAP, K_POL, V_PER_P
 
 @template(simd=True)
 def implicit_back(w, domains, lam_v, lam_p):
-    """The rows `lam_v` and `lam_p` of adjoints at V and P, the end of a step of H ms under I_A, become those before it;
-    BY_I = dL/dI."""
+    """The rows `lam_v` and `lam_p` of adjoints at V and P, the end of a step of H ms from V = AT_START under I_A,
+    become those before it; BY_I = dL/dI."""
     if law.TERMINAL:
         at_membrane(w, domains)
     field(w, domains)
     for j in range(BLOCK):
         drive, i_a = w[DRIVE * BLOCK + j], w[I_A + j]
         v = w[AT_V + j] if law.TERMINAL else w[V + j]
-        slope = law.leak_slope(v, w, 0, j)
-        slope -= i_a * law.compliance_slope(v, w, 0, j) if i_a < ZERO else ZERO
-        loss = w[H + j] * drive * slope * (w[PER_V + j] if law.TERMINAL else ONE)
+        middle, per_middle = F(0.5) * (w[AT_START + j] + w[V + j]), ONE
+        if law.TERMINAL:
+            per_middle = law.terminal_slope(middle, w[POLARIZATION + j], w, 0, j)
+            middle = law.terminal(middle, w[POLARIZATION + j], w, 0, j)
+        slope = law.leak_slope(middle, w, 0, j) * per_middle
+        pulled = i_a * law.compliance_slope(v, w, 0, j) if i_a < ZERO else ZERO
+        slope -= pulled * (w[PER_V + j] if law.TERMINAL else ONE)
+        loss = w[H + j] * drive * slope
         w[BY_I + j] = w[H + j] * drive * (law.compliance(v, w, 0, j) if i_a < ZERO else ONE)
         w[PER_P + j] = loss * law.terminal_by_p(w[V + j], w[POLARIZATION + j], w, 0, j) if law.TERMINAL else ZERO
         w[WHOLE + j] = ONE / (ONE + loss)

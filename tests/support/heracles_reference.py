@@ -10,8 +10,8 @@
     spike where V rises through V_th; from then on V is held at 0 V for a dead time, after which P = -P_s
 
 p = 0 is polarization up (P = -P_s, Q_fix -0.0945 C/m^2), p = 1 down (P = +P_s, Q_fix +0.0945 C/m^2). States: V_fe and
-p, in which everything else is explicit; dV_fe/dt follows from the balance of charge. Method: LSODA, events at V_th; BDF for the capacitor.
-It shares the values with the netlist that is given, and no code with it.
+p, in which everything else is explicit; dV_fe/dt follows from the balance of charge. Method: LSODA, events at V_th; for
+the capacitor BDF. It shares the values with the netlist that is given, and no code with it.
 Source: Fehlings et al., arXiv 2410.07791 (IEEE TED 72(11), 2025); the circuit after arXiv 2505.17791.
 """
 

@@ -10,8 +10,8 @@
     spike where V rises through V_th; from then on V is held at 0 V for a dead time, after which P = -P_s
 
 p = 0 is polarization up (P = -P_s, Q_fix -0.0945 C/m^2), p = 1 down (P = +P_s, Q_fix +0.0945 C/m^2). States: V_fe and
-p, in which everything else is explicit; dV_fe/dt follows from the balance of charge. Method: LSODA, events at V_th.
-It shares the values with the netlist that is given, and no code with it.
+p, in which everything else is explicit; dV_fe/dt follows from the balance of charge. Method: LSODA, events at V_th; for
+the capacitor BDF. It shares the values with the netlist that is given, and no code with it.
 Source: Fehlings et al., arXiv 2410.07791 (IEEE TED 72(11), 2025); the circuit after arXiv 2505.17791.
 """
 
@@ -155,7 +155,7 @@ def simulate_neuron(
     t, y, spikes, pieces = 0.0, np.array([device.v_fe_at(0.0, p_start), p_start]), [], []
     while t < t_stop_s:
         end = next(c for c in corners if c > t)
-        found = _lsoda(slopes, (t, end), y, threshold)
+        found = _solved(slopes, (t, end), y, "LSODA", threshold)
         pieces.append((found.t, found.y))
         t, y = float(found.t[-1]), found.y[:, -1]
         if found.status == 1:
@@ -178,14 +178,14 @@ def simulate_capacitor(device: Capacitor, time_s: Sequence[float], voltage_v: Se
             by_v_fe, by_p = device.slopes(*y)
             return [(ramp - by_p * p_rate) / by_v_fe, p_rate]
 
-        found = _lsoda(slopes, (start, end), y)
+        found = _solved(slopes, (start, end), y, "BDF")  # where a layer ceases to be depleted LSODA may not go on
         pieces.append((found.t, found.y))
         y = found.y[:, -1]
     return _trace(device, pieces, [])
 
 
-def _lsoda(slopes: Callable, span: tuple[float, float], y: Array, event: Callable | None = None) -> Any:
-    found = solve_ivp(slopes, span, y, method="LSODA", events=event, **TOLERANCES)
+def _solved(slopes: Callable, span: tuple[float, float], y: Array, method: str, event: Callable | None = None) -> Any:
+    found = solve_ivp(slopes, span, y, method=method, events=event, **TOLERANCES)
     assert found.success, found.message
     return found
 

@@ -114,7 +114,7 @@ def test_levels_that_do_not_hold_are_named(card, rram_card):
     assert found[-1].misread == pytest.approx(card.overlap[-1].misread, rel=0.1)
     first, *_, last = sentences(found)
     assert first == "right after writing: all levels hold; 0 % of devices are read as another level"
-    assert last.startswith("1 d after writing: levels 1-7 of 0-7 do not hold; ")
+    assert last.startswith("1 d after writing: levels 0-7 of 0-7 do not hold; ")
     assert unknown(MeasuredDevice(card)) == ""
     assert [at.time_s for at in overlaps(Filament(rram_card), 3)] == [0.0]
     assert "how RRAM changes with time after a write was not measured" in unknown(Filament(rram_card))
@@ -156,7 +156,7 @@ def test_a_measured_card_goes_wherever_the_filaments_does(card, bruno, tmp_path,
     assert found["ages"][0]["own"] == json.loads((run / "result.json").read_text())["test"]
     assert (run / "figures" / "retention.png").is_file()
     out = bruno("program", run)[1]
-    assert "1 d after writing: levels 1-7 of 0-7 do not hold" in out
+    assert "1 d after writing: levels 0-7 of 0-7 do not hold" in out
     assert bruno("report", run)[0] == 0
     page = (run / "report.html").read_text()
     for text in ("Test score against the time since writing", "devices read as another level",

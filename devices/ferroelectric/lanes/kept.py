@@ -1,18 +1,31 @@
 """Rows of the working array put aside, one after the other, and taken back."""
 
 # mypy: allow-untyped-defs
+import llvmlite.ir as ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
 from bruno_spice.devices.compiled import part
 from bruno_spice.devices.ferroelectric.lanes.rows import BLOCK
 
-KEPT_MASK = (1 << 40) - 1
 
+@intrinsic
+def copy_row(typing_context, to, at, of, row):
+    """Copy the BLOCK numbers of `of` from `row` to `to` from `at`, which do not overlap; as vectors, where a loop over
+    two arrays, which might, becomes one number after the other."""
 
-@part
-def copy_row(to, at, of, row):
-    """Copy a row `of` to another; the masks tell the compiler that neither is negative, as in `lanes.rows`."""
-    at, row = at & KEPT_MASK, row & KEPT_MASK
-    for j in range(BLOCK):
-        to[at + j] = of[row + j]
+    def codegen(context, builder, signature, arguments):
+        ends = []
+        for array, first in ((0, 1), (2, 3)):
+            data = context.make_array(signature.args[array])(context, builder, arguments[array]).data
+            index = context.cast(builder, arguments[first], signature.args[first], types.intp)
+            ends.append(builder.gep(data, [index]))
+        count = context.get_constant(types.intp, BLOCK)
+        cgutils.raw_memcpy(builder, *ends, count, context.get_abi_sizeof(ir.FloatType()))
+        return context.get_dummy_value()
+
+    return types.void(to, at, of, row), codegen
 
 
 @part

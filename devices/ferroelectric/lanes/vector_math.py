@@ -57,6 +57,16 @@ def _to_int(typing_context, x):
     return types.int32(types.float32), codegen
 
 
+@intrinsic
+def chosen(typing_context, condition, this, that):
+    """One of two float32, both of which are there: never a branch, which LLVM might draw around what is stored."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.select(*arguments)
+
+    return types.float32(types.boolean, types.float32, types.float32), codegen
+
+
 def _fit(function, low: float, high: float, degree: int) -> NDArray[np.float32]:
     nodes = (low + high) / 2 + (high - low) / 2 * np.cos(np.pi * (np.arange(400) + 0.5) / 400)
     fitted = Chebyshev.fit(nodes, function(nodes), degree, domain=[low, high])

@@ -74,7 +74,7 @@ from bruno_spice.devices.ferroelectric.lanes.rows import (
     V,
     domain_row,
 )
-from bruno_spice.devices.ferroelectric.lanes.vector_math import ONE, ZERO, F
+from bruno_spice.devices.ferroelectric.lanes.vector_math import ONE, ZERO, F, chosen
 from bruno_spice.devices.ferroelectric.paces import INHIBITED, PACES
 from bruno_spice.devices.ferroelectric.simd.flow import flow
 from bruno_spice.devices.ferroelectric.simd.macro_step import (
@@ -256,7 +256,7 @@ def go_back(w, kept, crossings, domains, substeps, inhibited, event, through):
         driven_back(w, inhibited)
         field_back(w, domains)
         for j in range(BLOCK):
-            w[L_HOLD + j] = -w[L_H + j] if w[H + j] > ZERO else w[L_HOLD + j]
+            w[L_HOLD + j] = chosen(w[H + j] > ZERO, -w[L_H + j], w[L_HOLD + j])
     if law.TERMINAL:
         at_membrane(w, domains)
     leak_at_start_back(w)

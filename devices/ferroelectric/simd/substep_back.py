@@ -78,6 +78,7 @@ from bruno_spice.devices.ferroelectric.lanes.vector_math import (
     LN_2,
     LOG2_E,
     F,
+    chosen,
     exp2_minus_1,
     larger,
     log2,
@@ -136,9 +137,10 @@ def distribute_back(w, domains):
         for j in range(BLOCK):
             takes, by_moved = w[TAKES + j], w[L_MOVED + j]
             free = abs(w[TAKEN + j]) < w[LEFT + j] * takes
-            w[L_TAKEN + j] = by_moved / takes if free else ZERO
-            w[L_TAKES + j] = -by_moved * w[MOVED + j] / takes if free else ZERO
-            w[L_LEFT + j] = ZERO if free else by_moved
+            by_taken = chosen(free, by_moved / takes, ZERO)
+            w[L_TAKEN + j] = by_taken
+            w[L_TAKES + j] = -by_taken * w[MOVED + j]
+            w[L_LEFT + j] = chosen(free, ZERO, by_moved)
             w[L_RATE_END + j] = ZERO
         return
     for k in range(domains):
@@ -277,26 +279,24 @@ def ends_back(w, domains):
             moved = ahead - bare if rises else end - start
             far = abs(moved) > F(1e-3) * end
             lam = w[LAM + row + j]
-            by_lam = w[L_LAM + row + j] if lam > ONE else ZERO
-            by_secant = by_lam / (moved if far else ONE) if far else ZERO
+            by_lam = chosen(lam > ONE, w[L_LAM + row + j], ZERO)
+            by_secant = chosen(far, by_lam / chosen(far, moved, ONE), ZERO)
             by_moved = -by_secant * lam
             starts = w[RATE + row + j] / w[RATE_END + row + j]
             by_rate = w[L_RATE_END + row + j]
-            by_end = pull.rates(end, by_rate * (ONE - starts) + by_secant, ZERO if far else by_lam, w, row, j)
-            by_end += ZERO if rises else by_moved
+            by_end = pull.rates(end, by_rate * (ONE - starts) + by_secant, chosen(far, ZERO, by_lam), w, row, j)
+            by_end += chosen(rises, ZERO, by_moved)
             fades = faded >= kept
             reaches = (not fades) & (ahead > smallest)
-            by_ahead = by_moved if rises else ZERO
-            by_ahead += by_end if reaches else ZERO
-            w[SMALLEST + BY_DOMAIN + row + j] += ZERO if fades | reaches else by_end
-            w[L_BARE + row + j] = -by_moved if rises else ZERO
-            by_start = ZERO if rises else -by_moved
-            w[L_START + row + j] = by_start + (by_end if fades else ZERO)
+            by_ahead = chosen(rises, by_moved, ZERO) + chosen(reaches, by_end, ZERO)
+            w[SMALLEST + BY_DOMAIN + row + j] += chosen(fades | reaches, ZERO, by_end)
+            w[L_BARE + row + j] = chosen(rises, -by_moved, ZERO)
+            w[L_START + row + j] = chosen(rises, ZERO, -by_moved) + chosen(fades, by_end, ZERO)
             per_lam = ONE / w[LAM_FIRST + row + j]
-            w[L_LAM + row + j] = by_end * E_FOLDS * per_lam * per_lam if fades else ZERO
+            w[L_LAM + row + j] = chosen(fades, by_end * E_FOLDS * per_lam * per_lam, ZERO)
             w[L_LN_RATE + row + j] = by_rate * starts - by_secant
             by_went = pull.softened(went, by_ahead, w, row, j)
-            w[L_SIZE + row + j] = by_went if went > ZERO else ZERO
+            w[L_SIZE + row + j] = chosen(went > ZERO, by_went, ZERO)
     for k in range(domains):
         row = domain_row(k)
         for j in range(BLOCK):

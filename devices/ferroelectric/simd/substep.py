@@ -328,9 +328,9 @@ def distribute(w, domains):
 
 @template(simd=True)
 def advance(w, domains):
-    """V and p at the end of the substep or at the crossing; FRACTION of the substep that took place, FIRED. Returns how
-    many."""
-    count = ZERO
+    """V and p at the end of the substep or at the crossing; FRACTION of the substep that took place, FIRED. Returns
+    whether any, as a number."""
+    any_fired = ZERO
     for j in range(BLOCK):
         step = w[H + j]
         moved = w[DRIVEN + j] - w[LEAK_NOW + j] * step - w[HALF_FLOW + j]
@@ -339,8 +339,8 @@ def advance(w, domains):
         w[FRACTION + j] = ONE
         w[FIRED + j] = ONE if fired else ZERO
     for j in range(BLOCK):
-        count += w[FIRED + j]
-    if count > ZERO:
+        any_fired = larger(any_fired, w[FIRED + j])
+    if any_fired > ZERO:
         cross(w, domains)
     for j in range(BLOCK):
         threshold, v_new = w[V_THRESHOLD * BLOCK + j], w[V + j] + w[MOVED_V + j]
@@ -350,7 +350,7 @@ def advance(w, domains):
         row = domain_row(k)
         for j in range(BLOCK):
             w[P + row + j] += w[SIGN + row + j] * w[MOVED + row + j]
-    return count
+    return any_fired
 
 
 @template(simd=True)

@@ -90,6 +90,8 @@ def _work(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, 
 
     try:
         pipe.send(("done", function(*arguments, progress)))
+    except BrokenPipeError:
+        pass  # the workbench has ended
     except BrunoError as error:
         pipe.send(("error", str(error)))
     except OSError as error:

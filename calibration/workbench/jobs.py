@@ -16,7 +16,7 @@ from bruno_spice.devices.errors import BrunoError
 
 _FORKS = multiprocessing.get_context("forkserver")
 PRELOADED = (
-    "bruno_spice.cli",
+    "bruno_spice.calibration.verilog_a.vacask",
     "bruno_spice.calibration.workbench.record",
     "bruno_spice.calibration.workbench.fecap",
     "bruno_spice.calibration.workbench.neuron",

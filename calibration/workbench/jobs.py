@@ -15,15 +15,9 @@ from typing import Any
 from bruno_spice.devices.errors import BrunoError
 
 _FORKS = multiprocessing.get_context("forkserver")
-PRELOADED = (
-    "bruno_spice.calibration.verilog_a.vacask",
-    "bruno_spice.calibration.workbench.record",
-    "bruno_spice.calibration.workbench.fecap",
-    "bruno_spice.calibration.workbench.neuron",
-    "bruno_spice.calibration.workbench.rram",
-)
-"""Modules that every job finds imported."""
-_FORKS.set_forkserver_preload([*PRELOADED])
+PRELOADED = ("bruno_spice.calibration.workbench.forked",)
+"""What every job finds imported."""
+_FORKS.set_forkserver_preload(list(PRELOADED))
 Message = tuple[str, Any]
 """``("progress", sentence)``, then ``("done", result)``, ``("error", sentence)`` or ``("ended", None)``."""
 

@@ -37,7 +37,7 @@ MOST_POINTS = 4000
 
 
 class Plot:
-    """One panel as a figure; its lines are sources that `show` fills."""
+    """One panel as a figure; its lines, by role, are what `show` has drawn."""
 
     def __init__(self, panel: Panel, dark: bool, along: "Plot | None" = None) -> None:
         """The figure of `panel`; it moves with the one of `along`, which has the same horizontal axis."""
@@ -63,16 +63,7 @@ class Plot:
         )
         self.figure.toolbar.logo = None
         self.figure.toolbar.autohide = True
-        self.sources: dict[Role, ColumnDataSource] = {}
-        for role, width in WIDTHS.items():
-            source = self.sources[role] = ColumnDataSource(data=dict(EMPTY), name=f"{panel.name}-{role}")
-            colour, label = colours[role], {**LABELS, **dict(panel.labels)}[role]
-            if role == "measured" or (panel.points and role == "spice"):
-                self.figure.scatter(
-                    "x", "y", source=source, color=colour, size=9 if panel.points else 5, alpha=0.75, legend_label=label
-                )
-            else:
-                self.figure.line("x", "y", source=source, color=colour, width=width, legend_label=label)
+        self.lines: dict[Role, Any] = {}
         self.figure.add_tools(HoverTool(tooltips=[(panel.x, "$x{0.0000a}"), (panel.y, "$y{0.0000}")], mode="mouse"))
         self.region = BoxAnnotation(fill_color=colours["region"], fill_alpha=0.12, line_color=None, visible=False)
         self.figure.add_layout(self.region)
@@ -80,13 +71,34 @@ class Plot:
             select = BoxSelectTool(dimensions="width", persistent=False)
             self.figure.add_tools(select)
             self.figure.toolbar.active_drag = select
-        for renderer in self.figure.renderers:
-            renderer.nonselection_glyph = None  # a selected region is marked, not what lies outside it
-        self.figure.legend.visible = not panel.low
         self.colour(dark)
+
+    def _line(self, role: Role) -> Any:
+        """The renderer of `role`, made when it is first drawn: each one costs a page that opens some milliseconds."""
+        panel, colour = self.panel, COLOURS[self._dark][role]
+        label = {**LABELS, **dict(panel.labels)}[role]
+        source = ColumnDataSource(data=dict(EMPTY), name=f"{panel.name}-{role}")
+        if role == "measured" or (panel.points and role == "spice"):
+            size = 9 if panel.points else 5
+            line = self.figure.scatter("x", "y", source=source, color=colour, size=size, alpha=0.75, legend_label=label)
+        else:
+            line = self.figure.line("x", "y", source=source, color=colour, width=WIDTHS[role], legend_label=label)
+        line.nonselection_glyph = None  # a selected region is marked, not what lies outside it
+        if role == "spice":
+            line.level = "underlay"  # it comes after the model and lies below it
+        self.figure.legend.visible = not panel.low
+        self._colour_legend()
+        return line
+
+    def _colour_legend(self) -> None:
+        self.figure.legend.update(
+            label_text_color=COLOURS[self._dark]["text"], background_fill_color=None, border_line_color=None,
+            label_text_font_size="12px", location=self.panel.legend, padding=2, spacing=0, click_policy="hide",
+        )  # fmt: skip
 
     def colour(self, dark: bool) -> None:
         """Light or dark."""
+        self._dark = dark
         c, f = COLOURS[dark], self.figure
         f.title.text_color = c["text"]
         f.title.text_font_size = "14px"
@@ -99,15 +111,12 @@ class Plot:
             )  # fmt: skip
         for grid in f.grid:
             grid.grid_line_color = c["grid"]
-        f.legend.update(
-            label_text_color=c["text"], background_fill_color=None, border_line_color=None, label_text_font_size="12px",
-            location=self.panel.legend, padding=2, spacing=0, click_policy="hide",
-        )  # fmt: skip
-        for renderer in f.renderers:
-            role = str(renderer.data_source.name).rpartition("-")[2]
-            renderer.glyph.line_color = c[role]
-            if hasattr(renderer.glyph, "fill_color"):
-                renderer.glyph.fill_color = c[role]
+        for role, line in self.lines.items():
+            line.glyph.line_color = c[role]
+            if hasattr(line.glyph, "fill_color"):
+                line.glyph.fill_color = c[role]
+        if self.lines:
+            self._colour_legend()
         self.region.fill_color = c["region"]
 
     def show(self, drawings: Sequence[Drawing]) -> None:
@@ -116,10 +125,14 @@ class Plot:
         lines = {
             role: line for each in drawings for (panel, role), line in each.lines.items() if panel == self.panel.name
         }
-        for role, source in self.sources.items():
+        for role in WIDTHS:  # in the order in which they lie over one another
+            if role in lines and role not in self.lines:
+                self.lines[role] = self._line(role)
+        for role, line in self.lines.items():
             x, y = lines.get(role, (np.empty(0), np.empty(0)))
             step = max(1, -(-x.size // MOST_POINTS))
-            source.data = {"x": np.asarray(x[::step], dtype=np.float64), "y": np.asarray(y[::step], dtype=np.float64)}
+            if x.size or len(line.data_source.data["x"]):
+                line.data_source.data = {"x": np.asarray(x[::step], float), "y": np.asarray(y[::step], float)}
         self._legend()
 
     def entitle(self, number: str) -> None:

@@ -38,7 +38,7 @@ return Boolean(source && source.data.x && source.data.x.length > 5);
 CHANGED = """
 const source = [...Bokeh.index.roots].flatMap(v => v.child_views || []).find(v => v.model.name === arguments[0])
   .model.renderers.map(r => r.data_source).find(s => s.name === `${arguments[0]}-spice`);
-const said = source.data.y.reduce((sum, y, k) => sum + y * (1 + k % 7), 0), changed = window.spice !== said;
+const said = source && source.data.y.reduce((sum, y, k) => sum + y * (1 + k % 7), 0), changed = window.spice !== said;
 window.spice = said;
 return changed;
 """
@@ -70,7 +70,7 @@ def answers_s(window: Window, page: str, repeats: int) -> dict[str, list[float]]
     window.driver.execute_script("workbench.latencies.length = 0")
     for step in range(10 * repeats):
         window.move(of_model, 3 if step % 20 < 10 else -3, settled=False)
-        time.sleep(0.2)
+        time.sleep(0.1)  # SPICE waits for a hand that rests longer
     window.wait()
     model = [each / 1e3 for each in window.driver.execute_script("return workbench.latencies")]
     spice = []

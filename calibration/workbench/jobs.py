@@ -6,6 +6,7 @@ one that has imported what the jobs need, so that a job starts at once and a job
 
 import multiprocessing
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
@@ -78,6 +79,7 @@ class Job:
 
 def _work(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the workbench, which ends its jobs
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # what it has on the disk is removed on the way out
 
     def progress(sentence: str) -> None:
         pipe.send(("progress", sentence))

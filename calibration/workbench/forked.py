@@ -6,9 +6,8 @@ A page's own modules ask ngspice for the parameters of their netlists as they ar
 from contextlib import suppress
 
 from bruno_spice.calibration.spice.netlist import Netlist
-from bruno_spice.calibration.verilog_a import vacask  # noqa: F401
 from bruno_spice.calibration.verilog_a.choice import COMPILED
-from bruno_spice.calibration.workbench import fecap, neuron, record, rram  # noqa: F401
+from bruno_spice.calibration.workbench import fecap, neuron, rram
 from bruno_spice.devices.errors import BrunoError
 
 for netlist in (fecap.FECAP_NETLIST, neuron.NEURON_NETLIST, rram.RRAM_NETLIST):

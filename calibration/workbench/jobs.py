@@ -16,7 +16,11 @@ from typing import Any
 from bruno_spice.devices.errors import BrunoError
 
 _FORKS = multiprocessing.get_context("forkserver")
-PRELOADED = ("bruno_spice.calibration.workbench.forked",)
+PRELOADED = (
+    "bruno_spice.calibration.verilog_a.vacask",
+    "bruno_spice.calibration.workbench.record",
+    "bruno_spice.calibration.workbench.forked",
+)
 """What every job finds imported."""
 _FORKS.set_forkserver_preload(list(PRELOADED))
 Message = tuple[str, Any]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from bokeh.models import BoxAnnotation, BoxSelectTool, ColumnDataSource, HoverTool
+from bokeh.models import BoxAnnotation, BoxSelectTool, ColumnDataSource, HoverTool, Legend
 from bokeh.plotting import figure
 
 from bruno_spice.calibration.workbench.page import Drawing, Panel, Role
@@ -13,10 +13,10 @@ EMPTY: dict[str, list[float]] = {"x": [], "y": []}
 LABELS: dict[Role, str] = {"measured": "measured", "spice": "SPICE", "model": "model", "left": "left",
     "a": "A", "b": "B", "c": "C", "d": "D"}  # fmt: skip
 COLOURS: dict[bool, dict[str, str]] = {
-    False: {"text": "#1f2328", "faint": "#8b949e", "grid": "#e4e7eb", "region": "#0b6e99",
+    False: {"back": "#ffffff", "text": "#1f2328", "faint": "#8b949e", "grid": "#e4e7eb", "region": "#0b6e99",
             "measured": "#d1495b", "spice": "#9aa0a6", "model": "#0b6e99", "left": "#d1495b",
             "a": "#0b6e99", "b": "#d1495b", "c": "#6a994e", "d": "#b5651d"},
-    True: {"text": "#e6e8eb", "faint": "#6e7681", "grid": "#2b3138", "region": "#4cc2f1",
+    True: {"back": "#14171b", "text": "#e6e8eb", "faint": "#6e7681", "grid": "#2b3138", "region": "#4cc2f1",
            "measured": "#ff8b94", "spice": "#8b949e", "model": "#4cc2f1", "left": "#ff8b94",
            "a": "#4cc2f1", "b": "#ff8b94", "c": "#a3d977", "d": "#f0b27a"},
 }  # fmt: skip
@@ -56,7 +56,6 @@ class Plot:
             active_drag=None,
             name=panel.name,
             background_fill_color=None,
-            border_fill_color=None,
             outline_line_color=None,
             toolbar_location="right",
             **shared,
@@ -64,6 +63,11 @@ class Plot:
         self.figure.toolbar.logo = None
         self.figure.toolbar.autohide = True
         self.lines: dict[Role, Any] = {}
+        self.legend = Legend(
+            orientation="horizontal", visible=not panel.low, padding=0, margin=2, spacing=14, border_line_color=None,
+            background_fill_color=None, label_text_font_size="12px", click_policy="hide",
+        )  # fmt: skip
+        self.figure.add_layout(self.legend, "above")  # within, it would lie over what it names
         self.figure.add_tools(HoverTool(tooltips=[(panel.x, "$x{0.0000a}"), (panel.y, "$y{0.0000}")], mode="mouse"))
         self.region = BoxAnnotation(fill_color=colours["region"], fill_alpha=0.12, line_color=None, visible=False)
         self.figure.add_layout(self.region)
@@ -86,20 +90,13 @@ class Plot:
         line.nonselection_glyph = None  # a selected region is marked, not what lies outside it
         if role == "spice":
             line.level = "underlay"  # it comes after the model and lies below it
-        self.figure.legend.visible = not panel.low
-        self._colour_legend()
         return line
-
-    def _colour_legend(self) -> None:
-        self.figure.legend.update(
-            label_text_color=COLOURS[self._dark]["text"], background_fill_color=None, border_line_color=None,
-            label_text_font_size="12px", location=self.panel.legend, padding=2, spacing=0, click_policy="hide",
-        )  # fmt: skip
 
     def colour(self, dark: bool) -> None:
         """Light or dark."""
         self._dark = dark
         c, f = COLOURS[dark], self.figure
+        f.border_fill_color = c["back"]
         f.title.text_color = c["text"]
         f.title.text_font_size = "14px"
         f.title.text_font_style = "normal"
@@ -115,8 +112,7 @@ class Plot:
             line.glyph.line_color = c[role]
             if hasattr(line.glyph, "fill_color"):
                 line.glyph.fill_color = c[role]
-        if self.lines:
-            self._colour_legend()
+        self.legend.label_text_color = c["text"]
         self.region.fill_color = c["region"]
 
     def show(self, drawings: Sequence[Drawing]) -> None:
@@ -149,7 +145,7 @@ class Plot:
 
     def _legend(self) -> None:
         """Only what is there is named."""
-        for item in self.figure.legend.items:
+        for item in self.legend.items:
             item.visible = any(len(r.data_source.data["x"]) > 0 for r in item.renderers)
 
 

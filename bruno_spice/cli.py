@@ -1,93 +1,108 @@
-"""The command line `bruno`, put together from the commands of `calibration.commands` and `training.commands`."""
+"""The command line `bruno`, put together from the commands of `calibration.commands` and `training.commands`.
 
-from collections.abc import Callable
+A command is imported when it is asked for: what all of them import takes longer than some of them run.
+"""
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
-from bruno_spice.calibration.commands import bench as spice_bench
-from bruno_spice.calibration.commands import (
-    card,
-    confidence,
-    data,
-    netlist,
-    rram,
-    sensitivity,
-    simulate,
-    va,
-    vary,
-    workbench,
-)
-from bruno_spice.calibration.commands.calibrate import calibrate_command
-from bruno_spice.calibration.commands.fits.app import fit_app
 from bruno_spice.calibration.commands.shared import options_of_all, run
-from bruno_spice.training.commands import (
-    bench,
-    codesign,
-    compare,
-    paper,
-    program,
-    redesign,
-    runs,
-    task,
-    train,
-    validate,
-)
+
+STYLE: dict[str, Any] = {
+    "add_completion": False,
+    "rich_markup_mode": "markdown",
+    "pretty_exceptions_enable": False,
+    "no_args_is_help": True,
+}
+CALIBRATION, TRAINING = "bruno_spice.calibration.commands", "bruno_spice.training.commands"
+SIMULATE = {
+    "neuron": f"{CALIBRATION}.simulate:simulate_neuron_command",
+    "fecap": f"{CALIBRATION}.bench:simulate_fecap_command",
+    "neuron-bench": f"{CALIBRATION}.bench:simulate_neuron_bench_command",
+    "rram-bench": f"{CALIBRATION}.bench:simulate_rram_bench_command",
+    "rram": f"{CALIBRATION}.rram:simulate_rram_command",
+}
+COMMANDS = {
+    "calibrate": f"{CALIBRATION}.calibrate:calibrate_command",
+    "task": f"{TRAINING}.task:task_command",
+    "train": f"{TRAINING}.train:train_command",
+    "evaluate": f"{TRAINING}.runs:evaluate_command",
+    "validate": f"{TRAINING}.validate:validate_command",
+    "codesign": f"{TRAINING}.codesign:codesign_command",
+    "redesign": f"{TRAINING}.redesign:redesign_command",
+    "report": f"{TRAINING}.runs:report_command",
+    "compare": f"{TRAINING}.compare:compare_command",
+    "workbench": f"{CALIBRATION}.workbench:workbench_command",
+    "sweep": f"{TRAINING}.runs:sweep_command",
+    "program": f"{TRAINING}.program:program_command",
+    "confidence": f"{CALIBRATION}.confidence:confidence_command",
+    "sensitivity": f"{CALIBRATION}.sensitivity:sensitivity_command",
+    "vary": f"{CALIBRATION}.vary:vary_command",
+    "bench": f"{TRAINING}.bench:bench_command",
+    "paper": f"{TRAINING}.paper:paper_command",
+    "simulate": "bruno_spice.cli:simulate_app",
+    "cache": f"{CALIBRATION}.bench:cache_app",
+    "netlist": f"{CALIBRATION}.netlist:netlist_app",
+    "card": f"{CALIBRATION}.card:card_app",
+    "data": f"{CALIBRATION}.data:data_app",
+    "fit": f"{CALIBRATION}.fits.app:fit_app",
+    "va": f"{CALIBRATION}.va:va_app",
+}
+
+
+class Commands(Mapping[str, Any]):
+    """What the command line takes them for, by name, of functions and groups at `addresses`, ``module:NAME``."""
+
+    def __init__(self, addresses: Mapping[str, str]) -> None:
+        self._addresses, self._found = addresses, dict[str, Any]()
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._found:
+            module, _, attribute = self._addresses[name].partition(":")
+            found = getattr(import_module(module), attribute)
+            if isinstance(found, typer.Typer):
+                found.rich_markup_mode = STYLE["rich_markup_mode"]
+                command: Any = typer.main.get_group(found)
+            else:
+                alone = typer.Typer(**{**STYLE, "no_args_is_help": False})
+                alone.command(name)(found)
+                command = typer.main.get_command(alone)
+            command.name, self._found[name] = name, command
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._addresses)
+
+    def __len__(self) -> int:
+        return len(self._addresses)
+
+
+class _Simulate(TyperGroup):
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**{**given, "commands": Commands(SIMULATE)})
+
+
+class _Bruno(TyperGroup):
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**{**given, "commands": Commands(COMMANDS)})
+
 
 app = typer.Typer(
     name="bruno",
     help="From SPICE netlist to trained spiking network: simulate devices, calibrate models, train on them.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
+    cls=_Bruno,
+    **STYLE,
 )
-simulate_app = typer.Typer(
-    help="Run a device through ngspice or through its compact model: same stimulus, same CSV out.", no_args_is_help=True
-)
-
-SIMULATE: dict[str, Callable[..., None]] = {
-    "neuron": simulate.simulate_neuron_command,
-    "fecap": spice_bench.simulate_fecap_command,
-    "neuron-bench": spice_bench.simulate_neuron_bench_command,
-    "rram-bench": spice_bench.simulate_rram_bench_command,
-    "rram": rram.simulate_rram_command,
-}
-COMMANDS: dict[str, Callable[..., None]] = {
-    "calibrate": calibrate_command,
-    "task": task.task_command,
-    "train": train.train_command,
-    "evaluate": runs.evaluate_command,
-    "validate": validate.validate_command,
-    "codesign": codesign.codesign_command,
-    "redesign": redesign.redesign_command,
-    "report": runs.report_command,
-    "compare": compare.compare_command,
-    "workbench": workbench.workbench_command,
-    "sweep": runs.sweep_command,
-    "program": program.program_command,
-    "confidence": confidence.confidence_command,
-    "sensitivity": sensitivity.sensitivity_command,
-    "vary": vary.vary_command,
-    "bench": bench.bench_command,
-    "paper": paper.paper_command,
-}
-GROUPS = {
-    "simulate": simulate_app,
-    "cache": spice_bench.cache_app,
-    "netlist": netlist.netlist_app,
-    "card": card.card_app,
-    "data": data.data_app,
-    "fit": fit_app,
-    "va": va.va_app,
-}
-
 app.callback()(options_of_all)
-for name, command in COMMANDS.items():
-    app.command(name)(command)
-for name, command in SIMULATE.items():
-    simulate_app.command(name)(command)
-for name, group in GROUPS.items():
-    app.add_typer(group, name=name)
+simulate_app = typer.Typer(
+    help="Run a device through ngspice or through its compact model: same stimulus, same CSV out.",
+    cls=_Simulate,
+    **STYLE,
+)
 
 
 def main() -> None:

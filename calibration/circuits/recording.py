@@ -76,14 +76,14 @@ def refuse_early_spikes(spice: Waveform, v_threshold: float | None, label: str) 
     elsewhere, it is what three spikes or more have in common: a level and, since a comparator takes its time, a delay
     times the membrane's slope. One or two spikes that are nowhere near `v_threshold` cannot be judged.
     """
-    from scipy.stats import theilslopes
-
     reached_v, slope = _membrane_before_spikes(spice)
     if not reached_v.size:
         return
     level_v = np.nan if v_threshold is None else v_threshold
     needed_v = np.full(reached_v.size, level_v if np.median(reached_v) > NEAR * level_v else np.nan)
     if reached_v.size >= ENOUGH_SPIKES and not np.mean(reached_v >= needed_v - EARLY_V) >= 0.5:
+        from scipy.stats import theilslopes  # a second or two, which an ordinary circuit does not wait for
+
         alike = np.ptp(slope) < 0.1 * np.max(np.abs(slope))
         delay_s = 0.0 if alike else max(theilslopes(reached_v, slope).slope, 0.0)
         needed_v = np.median(reached_v - delay_s * slope) + delay_s * slope

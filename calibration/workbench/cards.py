@@ -83,7 +83,7 @@ class CardsPage(Page):
                 Panel("film", "Polarization of the film", ms, "P/Ps", low=True),
             ]
             return [
-                Panel("latency", "First spike from rest", x, "time (ms)", log_x=True, log_y=True, legend="top_right"),
+                Panel("latency", "First spike from rest", x, "time (ms)", log_x=True, log_y=True),
                 Panel("rate", "Rate of the spikes that follow", x, "rate (Hz)", log_x=True, log_y=True),
                 *(transient if second is not None else []),
             ]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from bokeh.models import BoxAnnotation, BoxSelectTool, ColumnDataSource, HoverTool
+from bokeh.models import BoxAnnotation, BoxSelectTool, ColumnDataSource, HoverTool, Legend
 from bokeh.plotting import figure
 
 from bruno_spice.calibration.workbench.page import Drawing, Panel, Role
@@ -13,10 +13,10 @@ EMPTY: dict[str, list[float]] = {"x": [], "y": []}
 LABELS: dict[Role, str] = {"measured": "measured", "spice": "SPICE", "model": "model", "left": "left",
     "a": "A", "b": "B", "c": "C", "d": "D"}  # fmt: skip
 COLOURS: dict[bool, dict[str, str]] = {
-    False: {"text": "#1f2328", "faint": "#8b949e", "grid": "#e4e7eb", "region": "#0b6e99",
+    False: {"back": "#ffffff", "text": "#1f2328", "faint": "#8b949e", "grid": "#e4e7eb", "region": "#0b6e99",
             "measured": "#d1495b", "spice": "#9aa0a6", "model": "#0b6e99", "left": "#d1495b",
             "a": "#0b6e99", "b": "#d1495b", "c": "#6a994e", "d": "#b5651d"},
-    True: {"text": "#e6e8eb", "faint": "#6e7681", "grid": "#2b3138", "region": "#4cc2f1",
+    True: {"back": "#14171b", "text": "#e6e8eb", "faint": "#6e7681", "grid": "#2b3138", "region": "#4cc2f1",
            "measured": "#ff8b94", "spice": "#8b949e", "model": "#4cc2f1", "left": "#ff8b94",
            "a": "#4cc2f1", "b": "#ff8b94", "c": "#a3d977", "d": "#f0b27a"},
 }  # fmt: skip
@@ -37,7 +37,7 @@ MOST_POINTS = 4000
 
 
 class Plot:
-    """One panel as a figure; its lines are sources that `show` fills."""
+    """One panel as a figure; its lines, by role, are what `show` has drawn."""
 
     def __init__(self, panel: Panel, dark: bool, along: "Plot | None" = None) -> None:
         """The figure of `panel`; it moves with the one of `along`, which has the same horizontal axis."""
@@ -56,23 +56,18 @@ class Plot:
             active_drag=None,
             name=panel.name,
             background_fill_color=None,
-            border_fill_color=None,
             outline_line_color=None,
             toolbar_location="right",
             **shared,
         )
         self.figure.toolbar.logo = None
         self.figure.toolbar.autohide = True
-        self.sources: dict[Role, ColumnDataSource] = {}
-        for role, width in WIDTHS.items():
-            source = self.sources[role] = ColumnDataSource(data=dict(EMPTY), name=f"{panel.name}-{role}")
-            colour, label = colours[role], {**LABELS, **dict(panel.labels)}[role]
-            if role == "measured" or (panel.points and role == "spice"):
-                self.figure.scatter(
-                    "x", "y", source=source, color=colour, size=9 if panel.points else 5, alpha=0.75, legend_label=label
-                )
-            else:
-                self.figure.line("x", "y", source=source, color=colour, width=width, legend_label=label)
+        self.lines: dict[Role, Any] = {}
+        self.legend = Legend(
+            orientation="horizontal", visible=not panel.low, padding=0, margin=2, spacing=14, border_line_color=None,
+            background_fill_color=None, label_text_font_size="12px", click_policy="hide",
+        )  # fmt: skip
+        self.figure.add_layout(self.legend, "above")  # within, it would lie over what it names
         self.figure.add_tools(HoverTool(tooltips=[(panel.x, "$x{0.0000a}"), (panel.y, "$y{0.0000}")], mode="mouse"))
         self.region = BoxAnnotation(fill_color=colours["region"], fill_alpha=0.12, line_color=None, visible=False)
         self.figure.add_layout(self.region)
@@ -80,14 +75,28 @@ class Plot:
             select = BoxSelectTool(dimensions="width", persistent=False)
             self.figure.add_tools(select)
             self.figure.toolbar.active_drag = select
-        for renderer in self.figure.renderers:
-            renderer.nonselection_glyph = None  # a selected region is marked, not what lies outside it
-        self.figure.legend.visible = not panel.low
         self.colour(dark)
+
+    def _line(self, role: Role) -> Any:
+        """The renderer of `role`, made when it is first drawn: each one costs a page that opens some milliseconds."""
+        panel, colour = self.panel, COLOURS[self._dark][role]
+        label = {**LABELS, **dict(panel.labels)}[role]
+        source = ColumnDataSource(data=dict(EMPTY), name=f"{panel.name}-{role}")
+        if role == "measured" or (panel.points and role == "spice"):
+            size = 9 if panel.points else 5
+            line = self.figure.scatter("x", "y", source=source, color=colour, size=size, alpha=0.75, legend_label=label)
+        else:
+            line = self.figure.line("x", "y", source=source, color=colour, width=WIDTHS[role], legend_label=label)
+        line.nonselection_glyph = None  # a selected region is marked, not what lies outside it
+        if role == "spice":
+            line.level = "underlay"  # it comes after the model and lies below it
+        return line
 
     def colour(self, dark: bool) -> None:
         """Light or dark."""
+        self._dark = dark
         c, f = COLOURS[dark], self.figure
+        f.border_fill_color = c["back"]
         f.title.text_color = c["text"]
         f.title.text_font_size = "14px"
         f.title.text_font_style = "normal"
@@ -99,15 +108,11 @@ class Plot:
             )  # fmt: skip
         for grid in f.grid:
             grid.grid_line_color = c["grid"]
-        f.legend.update(
-            label_text_color=c["text"], background_fill_color=None, border_line_color=None, label_text_font_size="12px",
-            location=self.panel.legend, padding=2, spacing=0, click_policy="hide",
-        )  # fmt: skip
-        for renderer in f.renderers:
-            role = str(renderer.data_source.name).rpartition("-")[2]
-            renderer.glyph.line_color = c[role]
-            if hasattr(renderer.glyph, "fill_color"):
-                renderer.glyph.fill_color = c[role]
+        for role, line in self.lines.items():
+            line.glyph.line_color = c[role]
+            if hasattr(line.glyph, "fill_color"):
+                line.glyph.fill_color = c[role]
+        self.legend.label_text_color = c["text"]
         self.region.fill_color = c["region"]
 
     def show(self, drawings: Sequence[Drawing]) -> None:
@@ -116,10 +121,14 @@ class Plot:
         lines = {
             role: line for each in drawings for (panel, role), line in each.lines.items() if panel == self.panel.name
         }
-        for role, source in self.sources.items():
+        for role in WIDTHS:  # in the order in which they lie over one another
+            if role in lines and role not in self.lines:
+                self.lines[role] = self._line(role)
+        for role, line in self.lines.items():
             x, y = lines.get(role, (np.empty(0), np.empty(0)))
             step = max(1, -(-x.size // MOST_POINTS))
-            source.data = {"x": np.asarray(x[::step], dtype=np.float64), "y": np.asarray(y[::step], dtype=np.float64)}
+            if x.size or len(line.data_source.data["x"]):
+                line.data_source.data = {"x": np.asarray(x[::step], float), "y": np.asarray(y[::step], float)}
         self._legend()
 
     def entitle(self, number: str) -> None:
@@ -136,7 +145,7 @@ class Plot:
 
     def _legend(self) -> None:
         """Only what is there is named."""
-        for item in self.figure.legend.items:
+        for item in self.legend.items:
             item.visible = any(len(r.data_source.data["x"]) > 0 for r in item.renderers)
 
 

@@ -6,6 +6,7 @@ one that has imported what the jobs need, so that a job starts at once and a job
 
 import multiprocessing
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
@@ -16,14 +17,12 @@ from bruno_spice.devices.errors import BrunoError
 
 _FORKS = multiprocessing.get_context("forkserver")
 PRELOADED = (
-    "bruno_spice.cli",
+    "bruno_spice.calibration.verilog_a.vacask",
     "bruno_spice.calibration.workbench.record",
-    "bruno_spice.calibration.workbench.fecap",
-    "bruno_spice.calibration.workbench.neuron",
-    "bruno_spice.calibration.workbench.rram",
+    "bruno_spice.calibration.workbench.forked",
 )
-"""Modules that every job finds imported."""
-_FORKS.set_forkserver_preload([*PRELOADED])
+"""What every job finds imported."""
+_FORKS.set_forkserver_preload(list(PRELOADED))
 Message = tuple[str, Any]
 """``("progress", sentence)``, then ``("done", result)``, ``("error", sentence)`` or ``("ended", None)``."""
 
@@ -84,12 +83,15 @@ class Job:
 
 def _work(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the workbench, which ends its jobs
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # what it has on the disk is removed on the way out
 
     def progress(sentence: str) -> None:
         pipe.send(("progress", sentence))
 
     try:
         pipe.send(("done", function(*arguments, progress)))
+    except BrokenPipeError:
+        pass  # the workbench has ended
     except BrunoError as error:
         pipe.send(("error", str(error)))
     except OSError as error:

@@ -75,7 +75,7 @@ class NeuronPage(Page):
 
     name: ClassVar[str] = "neuron"
     title: ClassVar[str] = "Neuron"
-    intro: ClassVar[str] = "A neuron: the compact model of a card over the circuit in SPICE, under one current."
+    intro: ClassVar[str] = "A neuron: a card under one current, over the circuit in SPICE or over a measured membrane."
     takes_files: ClassVar[str] = "a stimulus (a CSV file with time_s,i_syn_a) or a measured membrane trace"
 
     def choices(self, state: State, place: Place) -> Sequence[Choice]:

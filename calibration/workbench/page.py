@@ -95,7 +95,6 @@ class Panel:
     points: bool = False
     labels: tuple[tuple[Role, str], ...] = ()
     """What the legend calls a line here, where that is not who says it."""
-    legend: Literal["top_left", "top_right"] = "top_left"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What the workbench is made of, without a browser: states, steps, files, jobs, and fits of a region."""
 
 import json
+import os
 import shlex
 import time
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from bruno_spice.calibration.benches.fecap import pund, pv_loops, twin_fecaps
 from bruno_spice.calibration.cards.catalogue import load_any_card
+from bruno_spice.calibration.circuits.experiments import simulate_neuron
 from bruno_spice.calibration.circuits.recording import Recording
 from bruno_spice.calibration.fecap.fit import fit_fecap
 from bruno_spice.calibration.fecap.measurement import measurement, within
@@ -196,6 +198,12 @@ def slow_but_heard(seconds, progress):
     return "done"
 
 
+def simulating(folder, progress):
+    os.environ["TMPDIR"] = str(folder)
+    progress("begun")
+    simulate_neuron(Stimulus.dc(3e-9), 5.0, farm=Farm(store=None))
+
+
 def refused(progress):
     raise InputError("one sentence")
 
@@ -235,6 +243,20 @@ def test_a_job_tells_and_ends_and_a_cancelled_one_is_silent():
     job._thread.join(10)
     assert not job._thread.is_alive()
     assert heard == [("progress", "begun")]
+
+
+def test_a_job_that_is_cancelled_leaves_nothing_on_the_disk(tmp_path):
+    job, heard = _messages(simulating, tmp_path, count=1)
+    assert heard == [("progress", "begun")]
+    limit = time.monotonic() + 60
+    while not (made := list(tmp_path.iterdir())) and time.monotonic() < limit:
+        time.sleep(0.01)
+    assert made
+    time.sleep(0.5)  # in the midst of it
+    job.cancel()
+    while list(tmp_path.iterdir()) and time.monotonic() < limit:
+        time.sleep(0.01)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_twin_answers_the_benches_as_the_netlist_does(farm):

@@ -11,6 +11,7 @@ was ended it is started again, until it has run to its end.
 import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -157,8 +158,9 @@ class Disturber(threading.Thread):
             self.work.send_signal(signal.SIGCONT)
 
     def hit_flip(self) -> None:
-        chosen = self.dice.choice(list(self.store.glob("??/*.*")))
-        kind = {".wave": "stored result", ".osdi": "compiled model"}[chosen.suffix]
+        kinds = {".wave": "stored result", ".osdi": "compiled model"}
+        chosen = self.dice.choice([path for suffix in kinds for path in self.store.glob(f"??/*{suffix}")])
+        kind = kinds[chosen.suffix]
         self.outcome.done[f"flipped bit in a {kind}"] += flip(chosen, self.dice)
 
     def hit_disk(self) -> None:
@@ -212,6 +214,10 @@ def disturbed(folder: Path, calm: Calm, dice: random.Random) -> Outcome:
         with start(calm.first, len(calm.digests), store) as work:
             if not compare(work, calm.digests, outcome):
                 outcome.wrong.append("no end in peace")
+        if outcome.wrong:
+            evidence = Path(tempfile.mkdtemp(prefix="bruno-chaos-"))
+            shutil.copytree(folder, evidence, dirs_exist_ok=True)
+            print(f"  what undisturbed and disturbed jobs stored lies in {evidence}", flush=True)
     return outcome
 
 

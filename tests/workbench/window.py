@@ -24,7 +24,7 @@ range.dispatchEvent(new Event(arguments[2]));
 DATA = """
 const figure = [...Bokeh.index.roots].flatMap(v => v.child_views || []).find(v => v.model.name === arguments[0]);
 const source = figure.model.renderers.map(r => r.data_source).find(s => s.name === `${arguments[0]}-${arguments[1]}`);
-return [[...source.data.x], [...source.data.y]];
+return source ? [[...source.data.x], [...source.data.y]] : [[], []];
 """
 FIGURE = """
 return [...Bokeh.index.roots].flatMap(v => v.child_views || []).find(v => v.model.name === arguments[0]).el;

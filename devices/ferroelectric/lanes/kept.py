@@ -1,6 +1,6 @@
 """Rows of the working array put aside, one after the other, and taken back."""
 
-# mypy: allow-untyped-defs
+# mypy: allow-untyped-defs, disable-error-code="call-arg"
 import llvmlite.ir as ir
 from numba import types
 from numba.core import cgutils

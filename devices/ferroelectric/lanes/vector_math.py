@@ -58,13 +58,17 @@ def _to_int(typing_context, x):
 
 
 @intrinsic
-def chosen(typing_context, condition, this, that):
-    """One of two float32, both of which are there: never a branch, which LLVM might draw around what is stored."""
-
+def _select(typing_context, condition, this, that):
     def codegen(context, builder, signature, arguments):
         return builder.select(*arguments)
 
     return types.float32(types.boolean, types.float32, types.float32), codegen
+
+
+@inlined
+def chosen(condition, this, that):
+    """One of two float32, both of which are there: never a branch, which LLVM might draw around what is stored."""
+    return _select(condition, this, that)
 
 
 def _fit(function, low: float, high: float, degree: int) -> NDArray[np.float32]:

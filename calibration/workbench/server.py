@@ -171,10 +171,9 @@ class _View:
             self._session.close()
 
     def _tell(self, view: Mapping[str, Any]) -> None:
-        if "dark" in view:
-            self._dark = bool(view["dark"])
-            for plot in self._plots:
-                plot.colour(self._dark)
+        if "dark" in view and self._session is not None:
+            self._dark, self._panels = bool(view["dark"]), []
+            self._show(self._session)  # anew: a canvas keeps its old colour along its edges
         self._window.tell = json.dumps(view)
 
     def _later(self, call: Callable[[], None]) -> None:

@@ -4,13 +4,13 @@ A command is imported when it is asked for: what all of them import takes longer
 """
 
 from collections.abc import Iterator, Mapping
-from importlib import import_module
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from bruno_spice.calibration.commands.shared import options_of_all, run
+from bruno_spice.devices.registry import Registry
 
 STYLE: dict[str, Any] = {
     "add_completion": False,
@@ -55,15 +55,15 @@ COMMANDS = {
 
 
 class Commands(Mapping[str, Any]):
-    """What the command line takes them for, by name, of functions and groups at `addresses`, ``module:NAME``."""
+    """What the command line takes them for, by name, of the functions and groups at `addresses`."""
 
     def __init__(self, addresses: Mapping[str, str]) -> None:
-        self._addresses, self._found = addresses, dict[str, Any]()
+        self._known = Registry[Any]("command", addresses, lambda found: found)
+        self._made: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self._found:
-            module, _, attribute = self._addresses[name].partition(":")
-            found = getattr(import_module(module), attribute)
+        if name not in self._made:
+            found = self._known[name]
             if isinstance(found, typer.Typer):
                 found.rich_markup_mode = STYLE["rich_markup_mode"]
                 command: Any = typer.main.get_group(found)
@@ -71,36 +71,36 @@ class Commands(Mapping[str, Any]):
                 alone = typer.Typer(**{**STYLE, "no_args_is_help": False})
                 alone.command(name)(found)
                 command = typer.main.get_command(alone)
-            command.name, self._found[name] = name, command
-        return self._found[name]
+            command.name, self._made[name] = name, command
+        return self._made[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._addresses)
+        return iter(self._known)
 
     def __len__(self) -> int:
-        return len(self._addresses)
+        return len(self._known)
 
 
-class _Simulate(TyperGroup):
-    def __init__(self, **given: Any) -> None:
-        super().__init__(**{**given, "commands": Commands(SIMULATE)})
+def group_of(addresses: Mapping[str, str]) -> type[TyperGroup]:
+    """A kind of group that has the commands at `addresses`."""
 
+    class Group(TyperGroup):
+        def __init__(self, **given: Any) -> None:
+            super().__init__(**{**given, "commands": Commands(addresses)})
 
-class _Bruno(TyperGroup):
-    def __init__(self, **given: Any) -> None:
-        super().__init__(**{**given, "commands": Commands(COMMANDS)})
+    return Group
 
 
 app = typer.Typer(
     name="bruno",
     help="From SPICE netlist to trained spiking network: simulate devices, calibrate models, train on them.",
-    cls=_Bruno,
+    cls=group_of(COMMANDS),
     **STYLE,
 )
 app.callback()(options_of_all)
 simulate_app = typer.Typer(
     help="Run a device through ngspice or through its compact model: same stimulus, same CSV out.",
-    cls=_Simulate,
+    cls=group_of(SIMULATE),
     **STYLE,
 )
 

@@ -34,7 +34,6 @@ const figure = window.Bokeh && [...Bokeh.index.roots].flatMap(v => v.child_views
 const source = figure && figure.model.renderers.map(r => r.data_source).find(s => s.name === `${arguments[0]}-model`);
 return Boolean(source && source.data.x && source.data.x.length > 5);
 """
-
 CHANGED = """
 const source = [...Bokeh.index.roots].flatMap(v => v.child_views || []).find(v => v.model.name === arguments[0])
   .model.renderers.map(r => r.data_source).find(s => s.name === `${arguments[0]}-spice`);

@@ -53,6 +53,14 @@ def test_importing_the_package_imports_nothing_heavy(heavy):
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
+def test_a_command_imports_no_other():
+    """What one says of itself must not cost what all of them import."""
+    code = "import sys; from bruno_spice.cli import main; sys.argv = ['bruno', 'va', '--help']\n"
+    code += "try: main()\nfinally: print(*sorted(name for name in sys.modules if '.commands.' in name))"
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, **SAID).stdout.splitlines()[-1]
+    assert {name.split(".commands.")[1].split(".")[0] for name in said.split()} == {"shared", "va"}
+
+
 @pytest.mark.parametrize("name", bruno_spice.__all__)
 def test_the_reference_page_has_every_name_of_the_face(name):
     page = (ROOT / "docs" / "reference" / "python.md").read_text()

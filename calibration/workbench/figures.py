@@ -41,7 +41,7 @@ class Plot:
 
     def __init__(self, panel: Panel, dark: bool, along: "Plot | None" = None) -> None:
         """The figure of `panel`; it moves with the one of `along`, which has the same horizontal axis."""
-        self.panel, colours = panel, COLOURS[dark]
+        self.panel, self._colours = panel, COLOURS[dark]
         shared = {} if along is None else {"x_range": along.figure.x_range}
         tools: list[Any] = ["pan", "wheel_zoom", "box_zoom", "reset"]
         self.figure: Any = figure(
@@ -69,17 +69,17 @@ class Plot:
         )  # fmt: skip
         self.figure.add_layout(self.legend, "above")  # within, it would lie over what it names
         self.figure.add_tools(HoverTool(tooltips=[(panel.x, "$x{0.0000a}"), (panel.y, "$y{0.0000}")], mode="mouse"))
-        self.region = BoxAnnotation(fill_color=colours["region"], fill_alpha=0.12, line_color=None, visible=False)
+        self.region = BoxAnnotation(fill_color=self._colours["region"], fill_alpha=0.12, line_color=None, visible=False)
         self.figure.add_layout(self.region)
         if panel.region:
             select = BoxSelectTool(dimensions="width", persistent=False)
             self.figure.add_tools(select)
             self.figure.toolbar.active_drag = select
-        self.colour(dark)
+        self._colour()
 
     def _line(self, role: Role) -> Any:
         """The renderer of `role`, made when it is first drawn: each one costs a page that opens some milliseconds."""
-        panel, colour = self.panel, COLOURS[self._dark][role]
+        panel, colour = self.panel, self._colours[role]
         label = {**LABELS, **dict(panel.labels)}[role]
         source = ColumnDataSource(data=dict(EMPTY), name=f"{panel.name}-{role}")
         if role == "measured" or (panel.points and role == "spice"):
@@ -92,10 +92,8 @@ class Plot:
             line.level = "underlay"  # it comes after the model and lies below it
         return line
 
-    def colour(self, dark: bool) -> None:
-        """Light or dark."""
-        self._dark = dark
-        c, f = COLOURS[dark], self.figure
+    def _colour(self) -> None:
+        c, f = self._colours, self.figure
         f.border_fill_color = c["back"]
         f.title.text_color = c["text"]
         f.title.text_font_size = "14px"
@@ -108,32 +106,26 @@ class Plot:
             )  # fmt: skip
         for grid in f.grid:
             grid.grid_line_color = c["grid"]
-        for role, line in self.lines.items():
-            line.glyph.line_color = c[role]
-            if hasattr(line.glyph, "fill_color"):
-                line.glyph.fill_color = c[role]
         self.legend.label_text_color = c["text"]
-        self.region.fill_color = c["region"]
 
-    def show(self, drawings: Sequence[Drawing]) -> None:
-        """Draw what `drawings` have here; what they lack is taken away."""
-        self.figure.title.text = self.panel.title
+    def show(self, drawings: Sequence[Drawing], number: str = "") -> None:
+        """Draw what `drawings` have here; what they lack is taken away. The title says `number`.
+
+        The title is set once, for a browser that is sent another lays out all of the figure; of lines Bokeh sends those
+        that are others.
+        """
+        self.figure.title.text = f"{self.panel.title} ({number})" if number else self.panel.title
         lines = {
             role: line for each in drawings for (panel, role), line in each.lines.items() if panel == self.panel.name
         }
         for role in WIDTHS:  # in the order in which they lie over one another
             if role in lines and role not in self.lines:
                 self.lines[role] = self._line(role)
-        for role, line in self.lines.items():
+        for role, renderer in self.lines.items():
             x, y = lines.get(role, (np.empty(0), np.empty(0)))
             step = max(1, -(-x.size // MOST_POINTS))
-            if x.size or len(line.data_source.data["x"]):
-                line.data_source.data = {"x": np.asarray(x[::step], float), "y": np.asarray(y[::step], float)}
+            renderer.data_source.data = {"x": np.asarray(x[::step], float), "y": np.asarray(y[::step], float)}
         self._legend()
-
-    def entitle(self, number: str) -> None:
-        """Say `number` in the title."""
-        self.figure.title.text = f"{self.panel.title} ({number})"
 
     def show_region(self, region: tuple[float, float] | None) -> None:
         """Mark the region of a fit, in SI units."""

@@ -202,11 +202,11 @@ class _View:
             for plot in self._plots:
                 if plot.panel.region:
                     plot.figure.on_event(SelectionGeometry, self._selected(plot.panel))
+        share = session.model.rms
         for plot in self._plots:
-            plot.show(drawings)
+            first = plot is self._plots[0]
+            plot.show(drawings, f"rms {100 * share:.3g} %" if first and share is not None else "")
             plot.show_region(session.state.region)
-        if self._plots and (share := session.model.rms) is not None:
-            self._plots[0].entitle(f"rms {100 * share:.3g} %")
         self._figures.children = [plot.figure for plot in self._plots] or [self._nothing]
 
     def _selected(self, panel: Panel) -> Callable[[SelectionGeometry], None]:

@@ -22,8 +22,9 @@ from bruno_spice.calibration.spice.farm import Farm
 from bruno_spice.calibration.targets.comparison import card_sections
 from bruno_spice.calibration.workbench import PAGES, TITLES
 from bruno_spice.calibration.workbench.fecap import LIBRARY
+from bruno_spice.calibration.workbench.figures import Plot
 from bruno_spice.calibration.workbench.jobs import Job
-from bruno_spice.calibration.workbench.page import Knob, checked
+from bruno_spice.calibration.workbench.page import Drawing, Knob, Panel, checked
 from bruno_spice.calibration.workbench.place import MOST_BYTES, Place
 from bruno_spice.calibration.workbench.server import Workbench
 from bruno_spice.calibration.workbench.session import Memory, Session
@@ -243,6 +244,26 @@ def test_a_job_tells_and_ends_and_a_cancelled_one_is_silent():
     job._thread.join(10)
     assert not job._thread.is_alive()
     assert heard == [("progress", "begun")]
+
+
+def test_a_figure_sends_again_only_what_is_new():
+    """Under a moving slider the simulator's line stays as it is, and so does the title."""
+    x = np.linspace(0.0, 1.0, 11)
+    spice = Drawing({("loop", "spice"): (x, x)})
+    plot, sent = Plot(Panel("loop", "Loop", "x", "y"), dark=False), []
+    plot.show([Drawing({("loop", "model"): (x, x**2)}), spice], "rms 1 %")
+
+    def told(name):
+        return lambda attr, old, new: sent.append(name)
+
+    for role, line in plot.lines.items():
+        line.data_source.on_change("data", told(role))
+    plot.figure.title.on_change("text", told("title"))
+    plot.show([Drawing({("loop", "model"): (x, x**3)}), spice], "rms 1 %")
+    assert sent == ["model"]
+    plot.show([Drawing({("loop", "model"): (x, x**3)})])
+    assert sent == ["model", "title", "spice"]
+    assert len(plot.lines["spice"].data_source.data["x"]) == 0
 
 
 def test_a_job_that_is_cancelled_leaves_nothing_on_the_disk(tmp_path):

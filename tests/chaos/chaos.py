@@ -5,7 +5,9 @@ SIGSTOP, SIGINT and SIGTERM, stored results and compiled models are damaged bit 
 fills up and empties again (a small tmpfs where that can be mounted, a limit on the size of files elsewhere). Where it
 was ended it is started again, until it has run to its end.
 
-    python tests/chaos/chaos.py COUNT [SEED]
+    python tests/chaos/chaos.py COUNT [SEED [FIRST]]
+
+FIRST: the job to go on at, where an earlier run was ended; a round's chance depends on its first job alone.
 """
 
 import contextlib
@@ -55,26 +57,41 @@ def start(first: int, count: int, store: Path, *more: str) -> "subprocess.Popen[
 
 
 @dataclass
+class Pace:
+    """How long parent and worker take to start; said by each start, as other work on the machine comes and goes."""
+
+    parent_s: float = 0.0
+    worker_s: float = 0.0
+
+    def keep(self, since_s: float, said: str) -> list[str]:
+        """Take it from what a parent that was started at `since_s` says first; returns the simulators that it names."""
+        took_s, *simulators = said.split()
+        self.parent_s, self.worker_s = time.monotonic() - since_s, float(took_s)
+        return simulators
+
+    def rate_hz(self, kind: str) -> float:
+        """How often `kind` happens."""
+        return HITS_PER_START[kind] / (self.parent_s if kind == "parent" else self.worker_s)
+
+
+@dataclass
 class Calm:
-    """What undisturbed jobs from number `first` gave: the digest of each, how long parent and worker take to start."""
+    """What undisturbed jobs from number `first` gave: the digest of each, the pace, the simulators."""
 
     first: int
     digests: list[str]
-    parent_s: float
-    worker_s: float
+    pace: Pace
     simulators: list[str]
 
 
 def undisturbed(count: int, store: Path, first: int = 0) -> Calm:
-    started_s = time.monotonic()
+    pace, started_s = Pace(), time.monotonic()
     with start(first, count, store) as work:
-        about = work.stdout.readline()
-        parent_s = time.monotonic() - started_s
+        simulators = pace.keep(started_s, work.stdout.readline().removeprefix("start"))
         lines = work.stdout.read().splitlines()
     assert lines[-1:] == ["done"], lines[-1:]
     found = dict(line.split(" ", 1) for line in lines[:-1])
-    _, worker_s, *simulators = about.split()
-    return Calm(first, [found[str(number)] for number in range(count)], parent_s, float(worker_s), simulators)
+    return Calm(first, [found[str(number)] for number in range(count)], pace, simulators)
 
 
 @contextlib.contextmanager
@@ -109,17 +126,17 @@ class Disturber(threading.Thread):
     ) -> None:
         super().__init__()
         self.work, self.store, self.dice, self.outcome = work, store, dice, outcome
-        starts_s = {"parent": calm.parent_s}
-        self.rates_hz = {kind: hits / starts_s.get(kind, calm.worker_s) for kind, hits in HITS_PER_START.items()}
+        self.pace = calm.pace
         self.over = threading.Event()
 
     def run(self) -> None:
-        kinds, rates_hz = zip(*self.rates_hz.items(), strict=True)
         next_s = time.monotonic()
         while not self.over.wait(0.005 if self.outcome.owed else max(next_s - time.monotonic(), 0)):
             with contextlib.suppress(OSError, IndexError):  # whom it was meant for has gone
                 self.surely()
                 if time.monotonic() >= next_s:
+                    kinds = list(HITS_PER_START)
+                    rates_hz = [self.pace.rate_hz(kind) for kind in kinds]
                     next_s = time.monotonic() + self.dice.expovariate(sum(rates_hz))
                     getattr(self, f"hit_{self.dice.choices(kinds, rates_hz)[0]}")()
 
@@ -206,13 +223,13 @@ def disturbed(folder: Path, calm: Calm, dice: random.Random) -> Outcome:
             with start(calm.first, len(calm.digests), store, *(["512"] if limited else [])) as work:
                 disturber = Disturber(work, store, calm, dice, outcome)
                 disturber.start()
-                finished = compare(work, calm.digests, outcome)
+                finished = compare(work, calm, outcome)
                 disturber.over.set()
                 disturber.join()
         for path in sorted(store.glob("??/*.wave"))[::5]:
             flip(path, dice)
         with start(calm.first, len(calm.digests), store) as work:
-            if not compare(work, calm.digests, outcome):
+            if not compare(work, calm, outcome):
                 outcome.wrong.append("no end in peace")
         if outcome.wrong:
             evidence = Path(tempfile.mkdtemp(prefix="bruno-chaos-"))
@@ -221,27 +238,30 @@ def disturbed(folder: Path, calm: Calm, dice: random.Random) -> Outcome:
     return outcome
 
 
-def compare(work: "subprocess.Popen[str]", calm: list[str], outcome: Outcome) -> bool:
-    """Take the results of `work` as they come; whether it came to its end. Then none may be missing."""
+def compare(work: "subprocess.Popen[str]", calm: Calm, outcome: Outcome) -> bool:
+    """Take the results of `work`, just started, as they come; whether it came to its end. Then none may be missing."""
     seen = set()
-    finished = False
+    finished, started_s = False, time.monotonic()
     for line in work.stdout:
         first, _, said = line.strip().partition(" ")
-        if first.isdigit() and (len(said) == len(calm[0]) or said.startswith("lost")):  # not cut short
+        if first == "start" and len(said.split()) == 1 + len(calm.simulators):
+            calm.pace.keep(started_s, said)
+        if first.isdigit() and (len(said) == len(calm.digests[0]) or said.startswith("lost")):  # not cut short
             seen.add(int(first))
-            if said != calm[int(first)]:
+            if said != calm.digests[int(first)]:
                 outcome.wrong.append(line.strip())
         finished = first == "done"
     outcome.results += len(seen)
     if finished:
-        outcome.wrong += [f"{number} missing" for number in range(len(calm)) if number not in seen]
+        outcome.wrong += [f"{number} missing" for number in range(len(calm.digests)) if number not in seen]
     return finished
 
 
 def main() -> None:
-    count, seed = int(sys.argv[1]), int((sys.argv[2:] or ["0"])[0])
-    total, dice = Outcome(), random.Random(seed)
-    for first in range(0, count, ROUND):
+    count, seed, begin = (int(given) for given in (*sys.argv[1:], "0", "0")[:3])
+    total = Outcome()
+    for first in range(begin, count, ROUND):
+        dice = random.Random(f"{seed} {first}")
         with tempfile.TemporaryDirectory() as name:
             folder, started_s = Path(name), time.monotonic()
             calm = undisturbed(min(ROUND, count - first), folder / "calm", first)
@@ -260,7 +280,7 @@ def main() -> None:
         total.starts += outcome.starts
         total.wrong += outcome.wrong
         total.done += outcome.done
-    print(f"{count} jobs: {total.results} disturbed results in {total.starts} starts")
+    print(f"{count - begin} jobs: {total.results} disturbed results in {total.starts} starts")
     print(", ".join(f"{number} times {what}" for what, number in total.done.items()))
     print(f"{len(total.wrong)} lost or different")
     sys.exit(bool(total.wrong))

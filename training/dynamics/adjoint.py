@@ -57,7 +57,7 @@ def sweep(
         lam_hold,
         None,
         None if recurrent_a is None else swept.by_last.to(out_dtype),
-        _by_constants(plan, tape, constants, given, shown, swept) if by_devices else None,
+        ConstantsGradient(plan, tape, constants).of(given, shown, swept) if by_devices else None,
         by_recurrent,
         None,
     )
@@ -86,16 +86,3 @@ def step_by_step(plan: Plan, tape: Tape, given: Given, shown: Shown, lam_v: Tens
 
 def _at(shown: Shown, t: int) -> Shown:
     return Shown(*(y[t if len(y) > 1 else 0] for y in shown))
-
-
-def _by_constants(plan: Plan, tape: Tape, constants: Tensor, given: Given, shown: Shown, swept: Swept) -> Tensor:
-    """dL/d `constants` (R, N or 1)."""
-    found = ConstantsGradient(plan, tape, constants)
-    for t in reversed(range(len(swept.by_current))):
-        now = _at(shown, t)
-        if given.recurrent is not None and t + 1 < len(swept.by_current):
-            now = now._replace(spikes=now.spikes + swept.by_current[t + 1] @ given.recurrent.T)
-        active = None if given.lengths is None else (given.lengths > t)[:, None]
-        found.add(t, now, swept.lams[t, 0], swept.lams[t, 1:], active)
-    found.work()
-    return found.total

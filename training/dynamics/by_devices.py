@@ -6,8 +6,14 @@ Each crossing is held in time; where gradients pass a spike, `training.dynamics.
 macro step starts from the state that the tape holds, so that steps are independent and go through many at a time: with
 ``logistic`` in single precision by the compiled adjoint of its own substeps, otherwise by autograd through those of
 ``logistic`` in float64, the reference, which is a hundred times as slow.
+
+A sum over so many macro steps is known well from a share of them (`Plan.device_share`): of each stratum of 1/share rows
+of a batch one is drawn, anew each time, and stands for it, which leaves the expectation as it is,
+
+    dL/dc ~ (rows/drawn) sum over drawn rows.
 """
 
+import math
 import warnings
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -21,7 +27,7 @@ from bruno_spice.training.dynamics.laws import rows_of, stacked, torch_laws
 from bruno_spice.training.dynamics.logistic import logistic_torch
 from bruno_spice.training.dynamics.membrane import HAVE_KERNELS, Membrane
 from bruno_spice.training.dynamics.sequence import Plan, Tape
-from bruno_spice.training.dynamics.step_back import OfStep, Shown, implicit_back, step_back, step_flow
+from bruno_spice.training.dynamics.step_back import Given, OfStep, Shown, Swept, implicit_back, step_back, step_flow
 
 Pairs = list[tuple[Tensor | None, Tensor | None]]
 """What hangs on the constants, and its adjoint."""
@@ -41,7 +47,7 @@ def compiles(plan: Plan, tape: Tape) -> bool:
 
 
 class ConstantsGradient:
-    """Gradient by the constants (R, N or 1), summed over the sequence, many macro steps at a time.
+    """Gradient by the constants (R, N or 1), summed over a sequence, many macro steps at a time.
 
     ``bruno`` differentiates its coarse step, ``tangent`` the logistic method.
     """
@@ -53,31 +59,34 @@ class ConstantsGradient:
 
     def __init__(self, plan: Plan, tape: Tape, constants: Tensor) -> None:
         self.plan, self.tape, self.constants = plan, tape, constants
-        self.total = torch.zeros_like(constants)
         self.compiled = compiles(plan, tape)
-        self._first = 0
-        self._waiting: list[tuple[Shown, Tensor, Tensor, Tensor | None]] = []
 
-    def add(self, t: int, shown: Shown, lam_v: Tensor, lam_p: Tensor, active: Tensor | None) -> None:
-        """Take macro step t, the one before the last that was taken, with the adjoints at its end."""
-        self._first = t
-        self._waiting.append((shown, lam_v, lam_p, active))
-        if len(self._waiting) * lam_v.numel() >= self.AT_ONCE[self.compiled]:
-            self.work()
+    def of(self, given: Given, shown: Shown, swept: Swept) -> Tensor:
+        """dL/d `constants`, from what a sequence shows and the adjoints of its states (`Swept.lams`)."""
+        total = torch.zeros_like(self.constants)
+        count, batch, width = swept.by_current.shape
+        device = swept.by_current.device
+        until = torch.full((batch,), count) if given.lengths is None else given.lengths.cpu()
+        steps, rows = (torch.arange(count)[:, None] < until).nonzero(as_tuple=True)
+        stands_for = 1.0
+        if self.plan.device_share < 1.0:
+            drawn = drawn_of(len(steps), self.plan.device_share)
+            stands_for = len(steps) / max(len(drawn), 1)
+            steps, rows = steps[drawn], rows[drawn]
+        at_once = max(self.AT_ONCE[self.compiled] // max(width, 1), 1)
+        for t, b in zip(steps.to(device).split(at_once), rows.to(device).split(at_once), strict=True):
+            now = Shown(*(y[t if len(y) > 1 else torch.zeros_like(t), b] for y in shown))
+            if given.recurrent is not None:
+                after = (t + 1 < count)[:, None] * swept.by_current[(t + 1).clamp(max=count - 1), b]
+                now = now._replace(spikes=now.spikes + after @ given.recurrent.T)
+            total += stands_for * self._of(self.tape.at(t, b), now, swept.lams[t, :, b].movedim(0, -2))
+        return total
 
-    def work(self) -> None:
-        """Add the share of the steps that wait: flow, crossing, reset, what is shown, and the surrogate's distance."""
-        if not self._waiting:
-            return
-        taken, self._waiting = self._waiting[::-1], []
-        tape = self.tape.folded(self._first, self._first + len(taken))
-        shown = Shown(*(torch.cat(each) for each in zip(*(shown for shown, *_ in taken), strict=True)))
-        lam_v, lam_p = torch.cat([each[1] for each in taken]), torch.cat([each[2] for each in taken], 1)
-        *_, lam = step_back(self.plan, tape, 0, shown, lam_v, lam_p, self.constants.to(tape.v[0].dtype))
-        if taken[0][3] is not None:
-            lam = lam.counted(torch.cat([active for *_, active in taken if active is not None]))
-        if self.compiled:
-            self.total += self._through_kernel(tape, lam)
+    def _of(self, tape: Tape, shown: Shown, lam_after: Tensor) -> Tensor:
+        """Of macro steps, (M, N) each: flow, crossing, reset, what is shown, and the surrogate's distance."""
+        constants = self.constants.to(tape.v[0].dtype)
+        *_, lam = step_back(self.plan, tape, 0, shown, lam_after[0], lam_after[1:], constants)
+        found = self._through_kernel(tape, lam) if self.compiled else torch.zeros_like(self.constants)
         wide, event = self.constants.dtype, self.plan.event
         with torch.enable_grad():
             constants = self.constants.detach().requires_grad_()
@@ -92,7 +101,7 @@ class ConstantsGradient:
                 by = self._exact if self.plan.exact else self._published if self.plan.published else self._implicit
                 pairs += by(tape, lam, constants)
             objective = [(y * each.to(wide)).sum() for y, each in pairs if y is not None and each is not None]
-            self.total += torch.autograd.grad(torch.stack(objective).sum(), constants)[0]
+            return found + torch.autograd.grad(torch.stack(objective).sum(), constants)[0]
 
     def _through_kernel(self, tape: Tape, lam: OfStep) -> Tensor:
         plan, domains = self.plan, len(tape.p[0])
@@ -144,6 +153,12 @@ class ConstantsGradient:
         release = None if step.release_ms is None else step.release_ms.view(i_a.shape)
         end = step.seen.view(-1, *i_a.shape)
         return [(end, lam.seen), (torch.where(fired, after, 0.0), lam.after), (release, lam.release)]
+
+
+def drawn_of(count: int, share: float) -> Tensor:
+    """Numbers of the `share` of `count` rows that are drawn, ascending, one of each stratum of 1/share."""
+    strata = math.ceil(share * count)
+    return ((torch.arange(strata) + torch.rand(strata, dtype=torch.float64)) * (count / max(strata, 1))).long()
 
 
 def _state(tape: Tape, dtype: torch.dtype | None = None) -> Membrane:

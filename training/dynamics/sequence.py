@@ -35,6 +35,8 @@ class Plan:
     substeps: int = 1000
     """Of the unrolled modes."""
     limits: CurrentLimits | None = None
+    device_share: float = 1.0
+    """Of the macro steps that gradients by device parameters are summed over (`training.dynamics.by_devices`)."""
 
 
 class Sequence(NamedTuple):
@@ -139,17 +141,17 @@ class Tape:
                 kept[t].zero_()
                 kept[t][..., rows, :] = value
 
-    def folded(self, first: int, stop: int) -> "Tape":
-        """A tape of one macro step, whose batch is that of each first <= t < stop, one after the other."""
+    def at(self, steps: Tensor, rows: Tensor) -> "Tape":
+        """A tape of one macro step, whose batch is that of `steps` (M,) in batch `rows` (M,)."""
 
-        def fold(kept: Tensor, later: int = 0) -> Tensor:
-            return kept[first + later : stop + later].movedim(0, -3).flatten(-3, -2)
+        def gathered(kept: Tensor, later: int = 0) -> Tensor:
+            return kept[steps + later, ..., rows, :].movedim(0, -2)
 
         one = copy(self)
         for name in ("v", "p", "hold"):
             if (kept := getattr(self, name)) is not None:
-                setattr(one, name, [fold(kept), fold(kept, 1)])
+                setattr(one, name, [gathered(kept), gathered(kept, 1)])
         for name in ("i_a", "passing", "seen", "fired", "lead", "free", "tangents", "late"):
             if (kept := getattr(self, name)) is not None:
-                setattr(one, name, fold(kept)[None])
+                setattr(one, name, gathered(kept)[None])
         return one

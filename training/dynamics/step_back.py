@@ -109,11 +109,6 @@ class OfStep(NamedTuple):
         after, seen = torch.cat([after_v[None], self.after[1:]]), torch.cat([seen_v[None], self.seen[1:]])
         return self._replace(seen=seen, after=after, release=release, reset_v=reset_v)
 
-    def counted(self, active: Tensor) -> "OfStep":
-        """Those of the `active` (B, 1) sequences."""
-        one = active.to(self.distance.dtype)
-        return self._replace(**{name: one * each for name, each in self._asdict().items() if each is not None})
-
 
 class Through(NamedTuple):
     """Adjoints before an implicit step, (B, N) or (K, B, N)."""

@@ -1,16 +1,19 @@
 """What a gradient by device parameters costs beside the same without, in the same run on the same work.
 
 The work is 64 neurons x batch 8 x 50 ms, -0.5...5 nA, forward and backward by ``tangent``, from the sum of the spikes.
-The parameters are all that the card declares, each neuron's own or one for all. ``autograd`` is the reference through
+The parameters are all that the card declares, each neuron's own or one for all; ``a tenth``: summed over a tenth of the
+milliseconds, drawn anew each time (`device_share`), and how far off that is, per cent of the norm of the whole
+gradient, per 1 of each parameter's value, root mean square over the turns. ``autograd`` is the reference through
 torch in float64, which the compiled adjoint of the substep is held against (`training.dynamics.by_devices`).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bruno_spice.devices.cards.base import FeLIFCard, HeraclesCard, NeuronCard
 from bruno_spice.training.dynamics.solvers import LOGISTIC
@@ -19,35 +22,39 @@ from bruno_spice.training.studies.benchmarks.base import Measured, Say, clock, c
 
 AUTOGRAD = replace(LOGISTIC, by_constants=None)
 """The solver ``logistic`` without its compiled adjoint."""
-OF: dict[str, tuple[str, bool]] = {
-    "none": ("logistic", False),
-    "each neuron's": ("logistic", True),
-    "shared": ("logistic", True),
-    "shared, by autograd": (f"{__file__}:AUTOGRAD", True),
+OF: dict[str, tuple[str, float]] = {
+    "none": ("logistic", 0.0),
+    "each neuron's": ("logistic", 1.0),
+    "shared": ("logistic", 1.0),
+    "shared, a tenth": ("logistic", 0.1),
+    "shared, by autograd": (f"{__file__}:AUTOGRAD", 1.0),
 }
-"""Device parameters: the solver, and whether there are any."""
+"""Device parameters: the solver, and the share of the milliseconds."""
 RESETS: dict[str, dict[str, Any]] = {
     "macro": {"reset": "macro"},
     "event, through spikes": {"reset": "event", "through_spikes": True},
 }
 
 
-def turn(card: NeuronCard, parameters: str, reset: str, size: tuple[int, int, int]) -> Callable[[], float]:
-    """Forward and backward once more, for the `parameters` of `OF`; returns the seconds."""
-    solver, asked = OF[parameters]
-    neuron = FeLIF(card, "tangent", solver, **RESETS[reset])
-    if asked:
+def turn(
+    card: NeuronCard, parameters: str, reset: str, size: tuple[int, int, int]
+) -> Callable[[], tuple[float, list[Tensor]]]:
+    """Forward and backward once more, for the `parameters` of `OF`; returns the seconds, and the gradient by each."""
+    solver, share = OF[parameters]
+    neuron = FeLIF(card, "tangent", solver, **RESETS[reset], device_share=share or 1.0)
+    if share:
         width = 1 if parameters.startswith("shared") else size[2]
         values = {name: torch.full((width,), x.value, dtype=torch.float64) for name, x in card.parameters.items()}
         neuron.set_devices({name: nn.Parameter(value) for name, value in values.items()})
     drive = torch.rand(size, generator=torch.Generator().manual_seed(0)) * 5.5e-9 - 0.5e-9
     now = clock(torch.get_num_threads())
 
-    def once() -> float:
+    def once() -> tuple[float, list[Tensor]]:
         current_a = drive.clone().requires_grad_()
+        neuron.zero_grad()
         start = now()
         neuron(current_a)[0].spikes.sum().backward()
-        return now() - start
+        return now() - start, [each.grad * each.detach() for each in neuron.parameters() if each.grad is not None]
 
     return once
 
@@ -61,18 +68,21 @@ def devices(card: FeLIFCard, quick: bool, threads: int, say: Say) -> Measured:
     for label, each in (("FeLIF", card), ("HERACLES", HeraclesCard.published())):
         for reset in RESETS:
             turns = {parameters: turn(each, parameters, reset, size) for parameters in OF}
-            best = dict.fromkeys(turns, float("inf"))
+            best, found = dict.fromkeys(turns, float("inf")), {parameters: list[Tensor]() for parameters in turns}
             for number in range(1 + repeats):
                 for parameters, once in turns.items():
                     if number < 3 or "autograd" not in parameters:
                         say(f"devices: {label}, {reset}, {parameters}, turn {number} of {repeats}")
-                        seconds = once()
+                        seconds, gradient = once()
+                        found[parameters] += [torch.cat(gradient)] if gradient else []
                         best[parameters] = min(best[parameters], seconds) if number else best[parameters]
+            whole = found["shared"][0]
             for parameters, seconds in best.items():
-                ratio = seconds / best["none"]
-                rows.append(
-                    {"neuron": label, "reset": reset, "parameters": parameters, "ms": 1e3 * seconds, "ratio": ratio}
-                )
+                ratio, shared = seconds / best["none"], parameters.startswith("shared")
+                off = [float((each - whole).norm() / whole.norm()) for each in found[parameters]] if shared else []
+                percent = 100 * math.sqrt(sum(x * x for x in off) / len(off)) if off else None
+                row = {"neuron": label, "reset": reset, "parameters": parameters, "ms": 1e3 * seconds, "ratio": ratio}
+                rows.append({**row, "off_percent": percent})
                 key = f"{label} {reset} {parameters}".lower().replace("'", "").replace(",", "").replace(" ", "_")
                 summary[f"{key}_over_tangent"] = ratio
     title = f"ms forward and backward with gradients by all device parameters, {counted(threads, 'thread')}"

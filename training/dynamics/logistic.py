@@ -135,7 +135,8 @@ def substep(
     leak_slope = x.drive * law.leak_slope(middle, x) * per_v
     implicit = 1.0 / (1.0 + 0.5 * h * leak_slope)
     leak_now = x.drive * law.leak(middle, x) * implicit
-    by_v = by_v - h * leak_slope * implicit
+    lost = 0.5 * h * leak_slope * implicit  # of the voltage in the middle, which moves with both ends
+    by_v, by_i = by_v - lost * (1.0 + by_v), by_i - lost * by_i
     ahead = law.softened((sign * (field + rise - y)).clamp(min=0.0), x)
     end = torch.maximum(torch.maximum(ahead, x.smallest), size - FADED_E_FOLDS / lam.clamp(min=1.0))
     ln_rate_end = law.ln_rate(end, x)

@@ -110,7 +110,9 @@ def substep(x, takes_of, v, p, i_in, h, leak_now, ONE_DOMAIN: tl.constexpr):
     leak_slope = x.drive * law.leak_slope(middle, x) * per_v
     implicit = 1.0 / (1.0 + 0.5 * h * leak_slope)
     leak_now = x.drive * law.leak(middle, x) * implicit
-    by_v = by_v - h * leak_slope * implicit
+    lost = 0.5 * h * leak_slope * implicit
+    by_v = by_v - lost * (1.0 + by_v)
+    by_i = by_i - lost * by_i
     ahead = law.softened(tl.maximum(sign * (field + rise - y), 0.0), x)
     end = tl.maximum(tl.maximum(ahead, x.smallest), size - FADED_E_FOLDS / tl.maximum(lam, 1.0))
     ln_rate_end = law.ln_rate(end, x)

@@ -259,7 +259,9 @@ def correct(w, domains):
         slope = drive * law.leak_slope(v, w, 0, j) * per_v
         implicit = ONE / (ONE + HALF * w[H + j] * slope)
         w[LEAK_NOW + j] = drive * law.leak(v, w, 0, j) * implicit
-        w[BY_V + j] -= w[H + j] * slope * implicit
+        lost = HALF * w[H + j] * slope * implicit  # of the voltage in the middle, which moves with both ends
+        w[BY_V + j] -= lost * (ONE + w[BY_V + j])
+        w[BY_I + j] -= lost * w[BY_I + j]
         w[MEAN + j] -= w[TAKEN + j]
         w[PART + j] = ZERO
         w[SLOPE + j] = ZERO

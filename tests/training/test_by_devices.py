@@ -95,7 +95,7 @@ def test_a_share_of_the_milliseconds_has_the_whole_gradient_in_the_mean(gradient
 
     def drawn(share, draws):
         torch.manual_seed(1)
-        neuron = FeLIF(CARDS["K=1"], gradient, "logistic", reset="event", device_share=share)
+        neuron = FeLIF(CARDS["K=1"], gradient, "logistic", reset="event", device_gradient_share=share)
         value = torch.nn.Parameter(torch.tensor([CARDS["K=1"].parameters["area"].value] * 5, dtype=torch.float64))
         neuron.set_devices({"area": value})
         current_a = torch.rand(20, 6, 5, generator=torch.Generator().manual_seed(0)) * 6e-9
@@ -116,6 +116,6 @@ def test_a_share_of_the_milliseconds_has_the_whole_gradient_in_the_mean(gradient
 
 def test_a_share_goes_with_gradients_that_do_not_go_through_all_substeps():
     with pytest.raises(InputError, match="gradient 'bptt' goes through all substeps of euler"):
-        FeLIF(CARDS["K=1"], "bptt", device_share=0.5)
-    with pytest.raises(InputError, match="device_share must lie above 0 and up to 1, not 0"):
-        FeLIF(CARDS["K=1"], device_share=0.0)
+        FeLIF(CARDS["K=1"], "bptt", device_gradient_share=0.5)
+    with pytest.raises(InputError, match="device_gradient_share must lie above 0 and up to 1, not 0"):
+        FeLIF(CARDS["K=1"], device_gradient_share=0.0)

@@ -7,7 +7,7 @@ macro step starts from the state that the tape holds, so that steps are independ
 ``logistic`` in single precision by the compiled adjoint of its own substeps, otherwise by autograd through those of
 ``logistic`` in float64, the reference, which is a hundred times as slow.
 
-A sum over so many macro steps is known well from a share of them (`Plan.device_share`): of each stratum of 1/share rows
+A sum over so many macro steps is known well from a share of them (`Plan.device_gradient_share`): of each stratum of 1/share rows
 of a batch one is drawn, anew each time, and stands for it, which leaves the expectation as it is,
 
     dL/dc ~ (rows/drawn) sum over drawn rows.
@@ -69,8 +69,8 @@ class ConstantsGradient:
         until = torch.full((batch,), count) if given.lengths is None else given.lengths.cpu()
         steps, rows = (torch.arange(count)[:, None] < until).nonzero(as_tuple=True)
         stands_for = 1.0
-        if self.plan.device_share < 1.0:
-            drawn = drawn_of(len(steps), self.plan.device_share)
+        if self.plan.device_gradient_share < 1.0:
+            drawn = drawn_of(len(steps), self.plan.device_gradient_share)
             stands_for = len(steps) / max(len(drawn), 1)
             steps, rows = steps[drawn], rows[drawn]
         at_once = max(self.AT_ONCE[self.compiled] // max(width, 1), 1)

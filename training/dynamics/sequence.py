@@ -35,7 +35,7 @@ class Plan:
     substeps: int = 1000
     """Of the unrolled modes."""
     limits: CurrentLimits | None = None
-    device_share: float = 1.0
+    device_gradient_share: float = 1.0
     """Of the macro steps that gradients by device parameters are summed over (`training.dynamics.by_devices`)."""
 
 

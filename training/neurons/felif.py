@@ -85,7 +85,7 @@ class FeLIF(CircuitLayer):
     - `limit_slope`: the clamp's derivative beyond the limits, from 0, exact, to 1, straight-through.
     - `through_spikes`: whether gradients pass a spike, with the instant of its crossing, in ``tangent``, ``bptt`` and
       ``checkpoint`` (docs/explanation/gradients.md).
-    - `device_share`: of the milliseconds that gradients by device parameters are summed over; below 1 drawn anew each
+    - `device_gradient_share`: of the milliseconds that gradients by device parameters are summed over; below 1 drawn anew each
       time, without bias, in every gradient that does not go through all substeps (`training.dynamics.by_devices`).
 
     When called:
@@ -116,7 +116,7 @@ class FeLIF(CircuitLayer):
         current_limits: str | abc.Sequence[float | str] = "none",
         limit_slope: float = 0.0,
         through_spikes: bool = False,
-        device_share: float = 1.0,
+        device_gradient_share: float = 1.0,
     ) -> None:
         super().__init__()
         if reset not in RESETS:
@@ -132,11 +132,13 @@ class FeLIF(CircuitLayer):
             raise InputError(f"gradient '{gradient}' goes through {needed}'s steps, not those of {solver}")
         if through_spikes and not self._gradient.passes_spikes:
             raise InputError(f"gradient '{gradient}' stops at a reset; through_spikes goes with {_passing()}")
-        if not 0.0 < device_share <= 1.0:
-            raise InputError(f"device_share must lie above 0 and up to 1, not {device_share!r}")
-        if device_share < 1.0 and needed is not None:
-            raise InputError(f"gradient '{gradient}' goes through all substeps of {needed}; leave device_share at 1")
-        self.through_spikes, self.device_share = through_spikes, device_share
+        if not 0.0 < device_gradient_share <= 1.0:
+            raise InputError(f"device_gradient_share must lie above 0 and up to 1, not {device_gradient_share!r}")
+        if device_gradient_share < 1.0 and needed is not None:
+            raise InputError(
+                f"gradient '{gradient}' goes through all substeps of {needed}; leave device_gradient_share at 1"
+            )
+        self.through_spikes, self.device_gradient_share = through_spikes, device_gradient_share
         self.card: NeuronCard = card if isinstance(card, NeuronCard) else NeuronCard.load(card)
         self.model: Any = self.card.NEURON
         self._domain_weight = NeuronParameters.from_card(self.card).shares
@@ -275,7 +277,7 @@ class FeLIF(CircuitLayer):
         accuracy = chosen if self.accuracy is None else self.accuracy
         event, delayed = self.reset == "event", self.reset == "delayed"
         settings = {"substeps": int(accuracy), "through": self.through_spikes, **self._gradient.plan}
-        settings |= {"limits": self.limits, "device_share": self.device_share}
+        settings |= {"limits": self.limits, "device_gradient_share": self.device_gradient_share}
         return Plan(self.model, solver, accuracy, self.surrogate, event, delayed, **settings)
 
     def _check_envelope(self, current_a: Tensor) -> None:

@@ -2,7 +2,7 @@
 
 The work is 64 neurons x batch 8 x 50 ms, -0.5...5 nA, forward and backward by ``tangent``, from the sum of the spikes.
 The parameters are all that the card declares, each neuron's own or one for all; ``a tenth``: summed over a tenth of the
-milliseconds, drawn anew each time (`device_share`), and how far off that is, per cent of the norm of the whole
+milliseconds, drawn anew each time (`device_gradient_share`), and how far off that is, per cent of the norm of the whole
 gradient, per 1 of each parameter's value, root mean square over the turns. ``autograd`` is the reference through
 torch in float64, which the compiled adjoint of the substep is held against (`training.dynamics.by_devices`).
 """
@@ -41,7 +41,7 @@ def turn(
 ) -> Callable[[], tuple[float, list[Tensor]]]:
     """Forward and backward once more, for the `parameters` of `OF`; returns the seconds, and the gradient by each."""
     solver, share = OF[parameters]
-    neuron = FeLIF(card, "tangent", solver, **RESETS[reset], device_share=share or 1.0)
+    neuron = FeLIF(card, "tangent", solver, **RESETS[reset], device_gradient_share=share or 1.0)
     if share:
         width = 1 if parameters.startswith("shared") else size[2]
         values = {name: torch.full((width,), x.value, dtype=torch.float64) for name, x in card.parameters.items()}

@@ -119,3 +119,23 @@ def test_a_share_goes_with_gradients_that_do_not_go_through_all_substeps():
         FeLIF(CARDS["K=1"], "bptt", device_gradient_share=0.5)
     with pytest.raises(InputError, match="device_gradient_share must lie above 0 and up to 1, not 0"):
         FeLIF(CARDS["K=1"], device_gradient_share=0.0)
+
+
+@pytest.mark.parametrize("gradient", ["bruno", "tangent"])
+def test_what_follows_a_sequence_counts_for_nothing(gradient):
+    """Neither padding nor a step behind the last: recurrent sequences together, padded, and each alone."""
+
+    def found(current_a, lengths=None):
+        neuron = FeLIF(CARDS["K=1"], gradient, "logistic", reset="event")
+        value = torch.nn.Parameter(torch.tensor([CARDS["K=1"].parameters["area"].value], dtype=torch.float64))
+        neuron.set_devices({"area": value})
+        recurrent = torch.randn(5, 5, generator=torch.Generator().manual_seed(1)) * 1e-9
+        neuron(current_a, recurrent_a=recurrent, lengths=lengths)[0].voltage_v.sum(0)[:, 0].sum().backward()
+        return value.grad * value.detach()
+
+    current_a = torch.rand(12, 2, 5, generator=torch.Generator().manual_seed(0)) * 12e-9
+    alone = found(current_a[:12, :1]) + found(current_a[:7, 1:])
+    padded = torch.where(torch.arange(12)[:, None, None] < torch.tensor([12, 7])[:, None], current_a, 9e-9)
+    out = found(padded, torch.tensor([12, 7]))
+    assert alone.abs() > 0.0
+    torch.testing.assert_close(out, alone, rtol=1e-4, atol=0.0)

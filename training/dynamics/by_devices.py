@@ -7,8 +7,8 @@ macro step starts from the state that the tape holds, so that steps are independ
 ``logistic`` in single precision by the compiled adjoint of its own substeps, otherwise by autograd through those of
 ``logistic`` in float64, the reference, which is a hundred times as slow.
 
-A sum over so many macro steps is known well from a share of them (`Plan.device_gradient_share`): of each stratum of 1/share rows
-of a batch one is drawn, anew each time, and stands for it, which leaves the expectation as it is,
+A sum over so many macro steps is known well from a share of them (`Plan.device_gradient_share`): of each stratum of
+1/share rows of a batch one is drawn, anew each time, and stands for it, which leaves the expectation as it is,
 
     dL/dc ~ (rows/drawn) sum over drawn rows.
 """

@@ -85,8 +85,9 @@ class FeLIF(CircuitLayer):
     - `limit_slope`: the clamp's derivative beyond the limits, from 0, exact, to 1, straight-through.
     - `through_spikes`: whether gradients pass a spike, with the instant of its crossing, in ``tangent``, ``bptt`` and
       ``checkpoint`` (docs/explanation/gradients.md).
-    - `device_gradient_share`: of the milliseconds that gradients by device parameters are summed over; below 1 drawn anew each
-      time, without bias, in every gradient that does not go through all substeps (`training.dynamics.by_devices`).
+    - `device_gradient_share`: of the milliseconds that gradients by device parameters are summed over; below 1 drawn
+      anew each time, without bias, in every gradient that does not go through all substeps
+      (`training.dynamics.by_devices`).
 
     When called:
 

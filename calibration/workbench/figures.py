@@ -112,7 +112,7 @@ class Plot:
         """Draw what `drawings` have here; what they lack is taken away. The title says `number`.
 
         The title is set once, for a browser that is sent another lays out all of the figure; of lines Bokeh sends those
-        that are others.
+        that are others. Where there is nothing to draw the last lines are only hidden, for an axis without data is none.
         """
         self.figure.title.text = f"{self.panel.title} ({number})" if number else self.panel.title
         lines = {
@@ -122,6 +122,9 @@ class Plot:
             if role in lines and role not in self.lines:
                 self.lines[role] = self._line(role)
         for role, renderer in self.lines.items():
+            renderer.visible = bool(lines)
+            if not lines:
+                continue
             x, y = lines.get(role, (np.empty(0), np.empty(0)))
             step = max(1, -(-x.size // MOST_POINTS))
             renderer.data_source.data = {"x": np.asarray(x[::step], float), "y": np.asarray(y[::step], float)}
@@ -138,14 +141,14 @@ class Plot:
     def _legend(self) -> None:
         """Only what is there is named."""
         for item in self.legend.items:
-            item.visible = any(len(r.data_source.data["x"]) > 0 for r in item.renderers)
+            item.visible = any(r.visible and len(r.data_source.data["x"]) > 0 for r in item.renderers)
 
 
-def plots(panels: Sequence[Panel], dark: bool) -> list[Plot]:
-    """The figures of `panels`; those with the same horizontal axis move together."""
-    found: dict[str, Plot] = {}
-    made = []
+def plots(panels: Sequence[Panel], dark: bool, shown: Sequence[Plot] = ()) -> list[Plot]:
+    """The figures of `panels`, those that are `shown` already as they are; on one horizontal axis they move together."""
+    made: list[Plot] = []
     for panel in panels:
-        made.append(Plot(panel, dark, found.get(panel.x)))
-        found.setdefault(panel.x, made[-1])
+        same = next((plot for plot in shown if plot.panel == panel), None)
+        along = next((plot for plot in (*shown, *made) if plot.panel.x == panel.x), None)
+        made.append(same or Plot(panel, dark, along))
     return made

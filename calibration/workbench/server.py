@@ -130,7 +130,6 @@ class _View:
         self._figures = column(self._nothing, name="figures", sizing_mode="stretch_width")
         self._session: Session | None = None
         self._plots: list[Plot] = []
-        self._panels: list[Panel] = []
         self._dark = False
         self._rest: Any = None
 
@@ -172,7 +171,7 @@ class _View:
 
     def _tell(self, view: Mapping[str, Any]) -> None:
         if "dark" in view and self._session is not None:
-            self._dark, self._panels = bool(view["dark"]), []
+            self._dark, self._plots = bool(view["dark"]), []
             self._show(self._session)  # anew: a canvas keeps its old colour along its edges
         self._window.tell = json.dumps(view)
 
@@ -193,15 +192,16 @@ class _View:
             self._rest = self._document.add_timeout_callback(now, REST_MS)
 
     def _show(self, session: Session) -> None:
-        """The panels that hold a line: of an axis without data browsers complain; one that comes back starts anew."""
+        """The panels that hold a line, or will hold one again: making a figure takes longer than drawing in it."""
         drawings = session.drawings
         there = {panel for drawing in drawings for panel, _ in drawing.lines}
-        panels = [panel for panel in session.panels if panel.name in there]
-        if panels != self._panels:
-            self._panels, self._plots = panels, plots(panels, self._dark)
-            for plot in self._plots:
-                if plot.panel.region:
-                    plot.figure.on_event(SelectionGeometry, self._selected(plot.panel))
+        if session.waiting:
+            there |= {plot.panel.name for plot in self._plots}
+        shown = self._plots
+        self._plots = plots([panel for panel in session.panels if panel.name in there], self._dark, shown)
+        for plot in self._plots:
+            if plot.panel.region and plot not in shown:
+                plot.figure.on_event(SelectionGeometry, self._selected(plot.panel))
         share = session.model.rms
         for plot in self._plots:
             first = plot is self._plots[0]

@@ -80,6 +80,8 @@ class Session:
         self.model = Drawing()
         self.simulated = Drawing()
         self._simulated_key: object = None
+        self.waiting = False
+        """Whether the simulator's answer to what is shown is to come."""
         self._shown: Mapping[str, str] = {}
         self._jobs: dict[str, Job] = {}
         self._asked: dict[str, Any] = {}
@@ -292,11 +294,12 @@ class Session:
     def _simulate(self, key: object) -> None:
         """The simulator's answer to the shown state, unless it is there or under way; while a slider moves, later."""
         self._at_rest(None)
+        self.waiting = key != self._simulated_key and type(self.page).spice is not Page.spice
         if "spice" in self._jobs:
             if self._asked["spice"] == key:
                 return
             self._stop("spice")
-        if key == self._simulated_key or type(self.page).spice is Page.spice:
+        if not self.waiting:
             return
         if self.memory.history.moving:
             self._at_rest(self._simulate_now)

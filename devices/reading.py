@@ -1,9 +1,9 @@
-"""Reading text that came from elsewhere: one strict reader of YAML and one of JSON, bounded in size, depth and digits.
+"""Reading text that came from elsewhere: one strict reader of JSON, and what `devices.reading_yaml` shares with it.
 
 Both give plain dictionaries, lists, text, numbers, true, false and null and nothing else. Refused, each in one
 sentence with its line where there is one: what is no regular file, no UTF-8 or too large; nesting deeper than
 `MOST_DEEP`; a key that comes twice; a whole number beyond 64 bits; text with control characters, which could steer a
-terminal. YAML has no tags, anchors or aliases here, and a date is text.
+terminal.
 """
 
 import json
@@ -13,11 +13,8 @@ import stat
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bruno_spice.devices.errors import InputError
 
-MOST_YAML_BYTES = 200_000
 MOST_JSON_BYTES = 20_000_000
 MOST_DEEP = 40
 MOST_SHOWN = 60
@@ -92,80 +89,6 @@ def read_text(
         raise error(f"{printable(str(path))}: not UTF-8 text ({place}); save it as UTF-8") from None
 
 
-def load_yaml(path: Path | str, missing: str = "no such file", error: type[InputError] = InputError) -> Any:
-    """What the YAML file at `path` holds. Raises `error`; see the module's text."""
-    return parse_yaml(read_text(path, MOST_YAML_BYTES, missing, error), printable(str(path)), error)
-
-
-def parse_yaml(text: str, where: str, error: type[InputError] = InputError) -> Any:
-    """What the YAML `text` holds; `where` names its origin in messages. Raises `error`."""
-    loader = None
-    try:
-        loader = _PlainLoader(text)
-        content = loader.get_single_data()
-    except yaml.YAMLError as failure:
-        place = getattr(failure, "problem_mark", None)
-        line = f" in line {place.line + 1}" if place else ""
-        problem = getattr(failure, "problem", None) or " ".join(str(failure).split())
-        raise error(f"{where}: not valid YAML{line} ({printable(problem)})") from None
-    except (ValueError, RecursionError) as failure:
-        raise error(f"{where}: not valid YAML ({printable(str(failure))})") from None
-    finally:
-        if loader is not None:
-            loader.dispose()
-    _check(content, where, error)
-    return content
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """YAML's plain kinds; refuses tags, anchors, aliases, deep nesting and keys that are no text or come twice."""
-
-    depth = 0
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        event: Any = self.peek_event()
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise _refused("anchors and aliases (& and *) are not read here; write the value out", event)
-        if getattr(event, "tag", None) is not None:
-            raise _refused(f"the tag {shown(event.tag)} is not read here; write a plain value", event)
-        self.depth += 1
-        if self.depth > MOST_DEEP:
-            raise _refused(f"nested more than {MOST_DEEP} deep", event)
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = set()
-        for key, _ in node.value:
-            if key.tag != "tag:yaml.org,2002:str":
-                raise _refused("a key must be text; put quotes around it", key)
-            if key.value in keys:
-                raise _refused(f"the key {shown(key.value)} comes twice", key)
-            keys.add(key.value)
-        return dict(super().construct_mapping(node, deep))
-
-
-_WHOLE, _DECIMAL = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
-_KEPT = ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:null")
-_PlainLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in kinds if tag in _KEPT]
-    for first, kinds in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_PlainLoader.add_implicit_resolver(_WHOLE, re.compile(r"^[-+]?(0|[1-9][0-9]*)$"), list("-+0123456789"))
-_PlainLoader.add_implicit_resolver(
-    _DECIMAL,
-    re.compile(r"^([-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+][0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"),
-    list("-+.0123456789"),
-)
-_PlainLoader.add_constructor(_WHOLE, lambda _, node: _whole(node.value))
-_PlainLoader.add_constructor(_DECIMAL, lambda _, node: float(re.sub(r"(?i)\.(?=inf|nan)", "", node.value)))
-
-
-def _refused(problem: str, at: Any) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)
-
-
 def load_json(path: Path | str, missing: str = "no such file", error: type[InputError] = InputError) -> Any:
     """What the JSON file at `path` holds. Raises `error`; see the module's text."""
     return parse_json(read_text(path, MOST_JSON_BYTES, missing, error), printable(str(path)), error)
@@ -174,12 +97,12 @@ def load_json(path: Path | str, missing: str = "no such file", error: type[Input
 def parse_json(text: str, where: str, error: type[InputError] = InputError) -> Any:
     """What the JSON `text` holds; `where` names its origin in messages. Raises `error`."""
     try:
-        content = json.loads(text, object_pairs_hook=_without_doubles, parse_int=_whole)
+        content = json.loads(text, object_pairs_hook=_without_doubles, parse_int=whole)
     except (ValueError, RecursionError) as failure:
         deep = isinstance(failure, RecursionError)
         reason = f"nested more than {MOST_DEEP} deep" if deep else printable(str(failure))
         raise error(f"{where}: not valid JSON ({reason})") from None
-    _check(content, where, error)
+    check_plain(content, where, error)
     return content
 
 
@@ -192,14 +115,15 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def _whole(digits: str) -> int:
+def whole(digits: str) -> int:
+    """The number of `digits`. Raises `ValueError` beyond 64 bits."""
     value = int(digits) if len(digits) <= len(str(LARGEST_WHOLE)) + 1 else math.inf
     if abs(value) > LARGEST_WHOLE:
         raise ValueError(f"the whole number {shown(digits)} is too large")
     return int(value)
 
 
-def _check(content: Any, where: str, error: type[InputError]) -> None:
+def check_plain(content: Any, where: str, error: type[InputError]) -> None:
     """Raise `error` for what is nested too deep, and text that is not printable."""
     level = [content]
     for _ in range(MOST_DEEP + 1):

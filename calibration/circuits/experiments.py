@@ -213,8 +213,7 @@ def rram_timing(deck: Netlist, farm: Farm | None = None) -> RRAMTiming:
     """When `deck` sets, resets and reads its cell, in a run of the whole deck with its own parameters."""
     deck.element("Vcell")
     raw = run_jobs([transient_job(deck, RRAM_VECTORS, deck.t_stop_s(), f"{deck.path.name} (as it is)")], farm)[0]
-    vread = deck.params["vread"].value if "vread" in deck.params else None
-    return find_timing(raw, vread, str(deck.path))
+    return find_timing(raw, deck.value("vread"), str(deck.path))  # all of `params` would ask ngspice for each
 
 
 def rram_jobs(runs: Sequence[RRAMRun], timing: RRAMTiming, netlist: Path | str = RRAM_NETLIST) -> list[Job]:

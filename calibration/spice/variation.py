@@ -34,7 +34,7 @@ from bruno_spice.calibration.errors import NetlistError, unknown_name
 from bruno_spice.calibration.spice.netlist import Netlist
 from bruno_spice.devices.cards.parts import Strict
 from bruno_spice.devices.errors import InputError
-from bruno_spice.devices.reading import load_yaml
+from bruno_spice.devices.reading_yaml import load_yaml
 from bruno_spice.devices.units import parse_spice_number
 
 Array = NDArray[np.float64]

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from bruno_spice.devices.errors import CardError, InputError
-from bruno_spice.devices.reading import MOST_YAML_BYTES, load_json, load_yaml, parse_json, parse_yaml, read_bytes, shown
+from bruno_spice.devices.reading import load_json, parse_json, read_bytes, shown
+from bruno_spice.devices.reading_yaml import MOST_YAML_BYTES, load_yaml, parse_yaml
 
 ODD_YAML = {
     "deep flow": ("[" * 100_000, "nested more than"),

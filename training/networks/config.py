@@ -22,7 +22,8 @@ from pydantic import (
 
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.files import ROOT, is_file
-from bruno_spice.devices.reading import load_yaml, parse_yaml, short, shown
+from bruno_spice.devices.reading import short, shown
+from bruno_spice.devices.reading_yaml import load_yaml, parse_yaml
 from bruno_spice.devices.registry import Registry, is_code
 from bruno_spice.devices.units import parse_duration, parse_spice_number
 from bruno_spice.training.dynamics import GRADIENTS

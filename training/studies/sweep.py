@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 
 from bruno_spice.devices.errors import BrunoError, InputError
 from bruno_spice.devices.files import cell, write_atomic
-from bruno_spice.devices.reading import load_yaml
+from bruno_spice.devices.reading_yaml import load_yaml
 from bruno_spice.training.networks.config import (
     Number,
     RunConfig,

@@ -23,7 +23,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bruno_spice.devices.errors import InputError
-from bruno_spice.devices.reading import load_yaml
+from bruno_spice.devices.reading_yaml import load_yaml
 
 PLAN = Path(__file__).with_name("paper.yaml")
 

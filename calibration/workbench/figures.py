@@ -112,7 +112,7 @@ class Plot:
         """Draw what `drawings` have here; what they lack is taken away. The title says `number`.
 
         The title is set once, for a browser that is sent another lays out all of the figure; of lines Bokeh sends those
-        that are others. Where there is nothing to draw the last lines are only hidden, for an axis without data is none.
+        that are others. Where there is nothing to draw the last lines are hidden: an axis without data is none.
         """
         self.figure.title.text = f"{self.panel.title} ({number})" if number else self.panel.title
         lines = {
@@ -145,7 +145,7 @@ class Plot:
 
 
 def plots(panels: Sequence[Panel], dark: bool, shown: Sequence[Plot] = ()) -> list[Plot]:
-    """The figures of `panels`, those that are `shown` already as they are; on one horizontal axis they move together."""
+    """The figures of `panels`, of which some are `shown` already; those with the same horizontal axis move together."""
     made: list[Plot] = []
     for panel in panels:
         same = next((plot for plot in shown if plot.panel == panel), None)

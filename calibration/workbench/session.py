@@ -82,6 +82,7 @@ class Session:
         self._simulated_key: object = None
         self.waiting = False
         """Whether the simulator's answer to what is shown is to come."""
+        self._drawn = False
         self._shown: Mapping[str, str] = {}
         self._jobs: dict[str, Job] = {}
         self._asked: dict[str, Any] = {}
@@ -136,6 +137,10 @@ class Session:
         for job in self._jobs.values():
             job.cancel()
         self._jobs.clear()
+
+    def _do_drawn(self, _: Mapping[str, Any]) -> None:
+        """The window has its first figures; a simulation before would have kept them from it."""
+        self._drawn = True
 
     def _do_set(self, request: Mapping[str, Any]) -> None:
         knob = self._knob(str(request["name"]))
@@ -299,7 +304,7 @@ class Session:
             if self._asked["spice"] == key:
                 return
             self._stop("spice")
-        if not self.waiting:
+        if not (self.waiting and self._drawn):
             return
         if self.memory.history.moving:
             self._at_rest(self._simulate_now)

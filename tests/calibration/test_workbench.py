@@ -22,9 +22,9 @@ from bruno_spice.calibration.spice.farm import Farm
 from bruno_spice.calibration.targets.comparison import card_sections
 from bruno_spice.calibration.workbench import PAGES, TITLES
 from bruno_spice.calibration.workbench.fecap import LIBRARY
-from bruno_spice.calibration.workbench.figures import Plot
+from bruno_spice.calibration.workbench.figures import Plot, plots
 from bruno_spice.calibration.workbench.jobs import Job
-from bruno_spice.calibration.workbench.page import Drawing, Knob, Panel, checked
+from bruno_spice.calibration.workbench.page import Drawing, Knob, Page, Panel, checked
 from bruno_spice.calibration.workbench.place import MOST_BYTES, Place
 from bruno_spice.calibration.workbench.server import Workbench
 from bruno_spice.calibration.workbench.session import Memory, Session
@@ -191,6 +191,60 @@ def test_a_link_holds_what_a_choice_brings_to_choose(place, monkeypatch):
     session.ask(json.dumps({"do": "choose", "name": "stimulus", "value": "noise"}))
     assert session.notice == ""
     assert "current" not in session.state.values
+
+
+class Pulses(Page):
+    """A page whose simulator can be waited for: a model at once, what SPICE says and the difference later."""
+
+    name, title, intro = "pulses", "Pulses", "A page of a test."
+
+    def choices(self, state, place):
+        return []
+
+    def knobs(self, state, place):
+        return [Knob("rate", "Hz", "", 1.0, 0.5, 2.0)]
+
+    def panels(self, state, place):
+        return [Panel("curve", "Curve", "time (ms)", "V"), Panel("left", "Difference", "time (ms)", "V", low=True)]
+
+    def model(self, state, place, spice):
+        line = np.arange(3.0), np.full(3, state.values.get("rate", 1.0))
+        return Drawing({("curve", "model"): line} | ({} if spice is None else {("left", "left"): line}))
+
+    def spice(self, state, place, progress):
+        return Drawing({("curve", "spice"): (np.arange(3.0), np.ones(3))})
+
+
+def test_a_simulation_waits_until_the_window_has_drawn_and_what_it_brings_is_waited_for(place, monkeypatch):
+    begun, silent = [], lambda *_: None
+    monkeypatch.setattr("bruno_spice.calibration.workbench.session.Job", lambda *given: begun.append(given))
+    session = Session(Pulses(), place, Memory(), silent, silent, silent, silent)
+    session.start(0)
+    assert (session.waiting, begun) == (True, [])
+    session.ask(json.dumps({"do": "drawn"}))
+    assert (session.waiting, len(begun)) == (True, 1)
+    session._hear("spice", session._jobs["spice"], ("done", Pulses().spice(None, None, silent)))
+    assert not session.waiting
+    assert ("left", "left") in session.model.lines
+
+
+def test_figures_that_are_there_stay_and_hide_what_they_lack():
+    panels = Pulses().panels(None, None)
+    shown = plots(panels, dark=False)
+    line = np.arange(3.0), np.ones(3)
+    for plot in shown:
+        plot.show([Drawing({("curve", "model"): line, ("left", "left"): line})])
+    again = plots(panels, False, shown)
+    assert [a is b for a, b in zip(again, shown, strict=True)] == [True, True]
+    again[1].show([Drawing({("curve", "model"): line})])
+    left = again[1].lines["left"]
+    assert (left.visible, len(left.data_source.data["x"])) == (False, 3)
+    again[1].show([Drawing({("left", "left"): line})])
+    assert left.visible
+    first, second = plots([panels[0], replace(panels[1], title="Another")], False, shown)
+    assert first is shown[0]
+    assert second is not shown[1]
+    assert second.figure.x_range is first.figure.x_range
 
 
 def slow_but_heard(seconds, progress):

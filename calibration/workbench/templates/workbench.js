@@ -170,6 +170,7 @@
     for (const id of ["fit", "save", "reset", "best", "undo", "redo"]) $(id).hidden = (v.without || []).includes(id);
     exportsRow();
     show(v.link);
+    if (workbench.views === 1) ask({ do: "drawn" });
     pump();
   };
 

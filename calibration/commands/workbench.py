@@ -1,5 +1,6 @@
 """``bruno workbench``: the page to tune, look and compare."""
 
+import gc
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,9 @@ import typer
 from bruno_spice.calibration.commands.shared import SimulatorOption, messages
 from bruno_spice.calibration.workbench import PAGES
 from bruno_spice.devices.errors import InputError
+
+SELDOM = 50_000, 20, 50
+"""When garbage is looked for: what modules make stays, and going through it as they come is a tenth of the start."""
 
 
 def workbench_command(
@@ -26,6 +30,7 @@ def workbench_command(
     """
     import webbrowser
 
+    gc.set_threshold(*SELDOM)
     from bruno_spice.calibration.workbench.place import Place
     from bruno_spice.calibration.workbench.server import run
 

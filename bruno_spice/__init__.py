@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bruno_spice.calibration.targets.calibrate import calibrate
-    from bruno_spice.devices.cards.base import FeLIFCard, RRAMCard
+    from bruno_spice.devices.cards.base import FeLIFCard
     from bruno_spice.devices.cards.measured import MeasuredCard
+    from bruno_spice.devices.cards.rram import RRAMCard
     from bruno_spice.devices.ferroelectric.scalar.transient import simulate
     from bruno_spice.devices.stimulus import Stimulus
     from bruno_spice.devices.waveform import Waveform
@@ -46,7 +47,7 @@ _HOMES = {
     "FeLIF": "bruno_spice.training.neurons.felif",
     "FeLIFCard": "bruno_spice.devices.cards.base",
     "MeasuredCard": "bruno_spice.devices.cards.measured",
-    "RRAMCard": "bruno_spice.devices.cards.base",
+    "RRAMCard": "bruno_spice.devices.cards.rram",
     "RRAMLinear": "bruno_spice.training.synapses.rram",
     "Stimulus": "bruno_spice.devices.stimulus",
     "Waveform": "bruno_spice.devices.waveform",

@@ -11,7 +11,8 @@ import bruno_spice.devices.files as files
 from bruno_spice.calibration.commands.shared import run
 from bruno_spice.calibration.spice.store import Store
 from bruno_spice.cli import app
-from bruno_spice.devices.cards.base import FeLIFCard, RRAMCard
+from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.cards.rram import RRAMCard
 from tests.support.cards import one_domain_card
 
 ROOT = Path(__file__).resolve().parents[1]

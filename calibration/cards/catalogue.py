@@ -9,8 +9,9 @@ from typing import cast
 
 import numpy as np
 
-from bruno_spice.devices.cards.base import NEURON_CARDS, Card, RRAMCard, load_card_json
+from bruno_spice.devices.cards.base import NEURON_CARDS, Card, load_card_json
 from bruno_spice.devices.cards.measured import MeasuredCard
+from bruno_spice.devices.cards.rram import RRAMCard
 from bruno_spice.devices.errors import CardError, InputError
 from bruno_spice.devices.reading import shown
 

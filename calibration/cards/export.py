@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Literal
 
 from bruno_spice.calibration.cards.export_va import MODULES
-from bruno_spice.devices.cards.base import Card, FeLIFCard, HeraclesCard, NeuronCard, RRAMCard
+from bruno_spice.devices.cards.base import Card, FeLIFCard, HeraclesCard, NeuronCard
+from bruno_spice.devices.cards.rram import RRAMCard
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 from bruno_spice.devices.files import write_atomic

@@ -18,7 +18,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bruno_spice.devices.cards.base import Card, FeLIFCard, HeraclesCard, NeuronCard, RRAMCard
+from bruno_spice.devices.cards.base import Card, FeLIFCard, HeraclesCard, NeuronCard
+from bruno_spice.devices.cards.rram import RRAMCard
 from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 from bruno_spice.devices.models.heracles import MOST_LN_RATE, THINNEST_M
 from bruno_spice.devices.physics import EPS_0, K_B, PLANCK, Q_E

@@ -12,8 +12,9 @@ from rich.text import Text
 from bruno_spice.calibration.cards.catalogue import Change, card_type, changes, load_any_card, remarks
 from bruno_spice.calibration.commands.shared import JsonOption, keep_to_this_command, parse_overrides, print_json
 from bruno_spice.calibration.presentation.terminal import output
-from bruno_spice.devices.cards.base import Card, NeuronCard, RRAMCard
+from bruno_spice.devices.cards.base import Card, NeuronCard
 from bruno_spice.devices.cards.parts import Parameter
+from bruno_spice.devices.cards.rram import RRAMCard
 from bruno_spice.devices.files import write_atomic
 from bruno_spice.devices.reading import printable
 from bruno_spice.devices.rram.filament import CUT_SIGMA, remaining_sigma

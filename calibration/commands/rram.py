@@ -18,8 +18,8 @@ from bruno_spice.calibration.commands.shared import (
     refuse_other_engine,
     simulator_for,
 )
-from bruno_spice.devices.cards.base import RRAMCard
 from bruno_spice.devices.cards.calibrated import calibrated_card
+from bruno_spice.devices.cards.rram import RRAMCard
 from bruno_spice.devices.errors import EnvelopeError, InputError
 from bruno_spice.devices.units import format_si
 

@@ -39,8 +39,8 @@ from bruno_spice.calibration.rram.levels import LevelSamples, level_distribution
 from bruno_spice.calibration.spice.farm import Farm, run_jobs
 from bruno_spice.calibration.spice.netlist import Netlist
 from bruno_spice.calibration.spice.variation import Samples, Variation
-from bruno_spice.devices.cards.base import RRAMCard
 from bruno_spice.devices.cards.parts import Parameter
+from bruno_spice.devices.cards.rram import RRAMCard
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.rram.filament import Levels, RRAMParameters, current_range, levels
 

@@ -15,7 +15,7 @@ from bruno_spice.calibration.presentation.style import (
 from bruno_spice.calibration.rram.calibrate import RRAMCalibration
 from bruno_spice.calibration.rram.fit import SetSweep
 from bruno_spice.calibration.rram.levels import midpoints, model_conductances
-from bruno_spice.devices.cards.base import RRAMCard
+from bruno_spice.devices.cards.rram import RRAMCard
 from bruno_spice.devices.rram.filament import RRAMParameters, conductance
 from bruno_spice.devices.rram.reset import ResetParameters, reset_conductance
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy.linalg import block_diag
 
 from bruno_spice.calibration.fitting.least_squares import Fit, Free, belief, best_fit
-from bruno_spice.devices.cards.base import LevelDistributions, RRAMCard
 from bruno_spice.devices.cards.parts import Covariance, Parameter, Provenance, Range
+from bruno_spice.devices.cards.rram import LevelDistributions, RRAMCard
 from bruno_spice.devices.rram.filament import RRAMParameters, conductance
 from bruno_spice.devices.rram.reset import ResetParameters, reset_conductance
 

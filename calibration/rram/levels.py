@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bruno_spice.devices.cards.base import LevelDistributions, LevelOverlap, ProgrammedLevel
+from bruno_spice.devices.cards.rram import LevelDistributions, LevelOverlap, ProgrammedLevel
 from bruno_spice.devices.rram.filament import (
     Levels,
     RRAMParameters,

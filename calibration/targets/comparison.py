@@ -21,8 +21,9 @@ from bruno_spice.calibration.presentation.style import MODEL_COLOUR, SECOND_COLO
 from bruno_spice.calibration.rram.levels import model_conductances
 from bruno_spice.calibration.rram.measured import drawn_s
 from bruno_spice.calibration.targets.report import layout
-from bruno_spice.devices.cards.base import Card, NeuronCard, RRAMCard
+from bruno_spice.devices.cards.base import Card, NeuronCard
 from bruno_spice.devices.cards.measured import MeasuredCard
+from bruno_spice.devices.cards.rram import RRAMCard
 from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.reading import short

@@ -20,9 +20,10 @@ from bruno_spice.calibration.targets.comparison import DEVICES, card_sections, l
 from bruno_spice.calibration.workbench.page import Choice, Drawing, Knob, Line, Page, Panel, Role, Table, outline
 from bruno_spice.calibration.workbench.place import Place
 from bruno_spice.calibration.workbench.state import State
-from bruno_spice.devices.cards.base import Card, NeuronCard, RRAMCard
+from bruno_spice.devices.cards.base import Card, NeuronCard
 from bruno_spice.devices.cards.calibrated import calibrated_card
 from bruno_spice.devices.cards.measured import MeasuredCard
+from bruno_spice.devices.cards.rram import RRAMCard
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 from bruno_spice.devices.reading import shown

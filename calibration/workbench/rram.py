@@ -40,9 +40,10 @@ from bruno_spice.calibration.workbench.page import (
 )
 from bruno_spice.calibration.workbench.place import Place
 from bruno_spice.calibration.workbench.state import State
-from bruno_spice.devices.cards.base import Card, RRAMCard
+from bruno_spice.devices.cards.base import Card
 from bruno_spice.devices.cards.calibrated import calibrated_card
 from bruno_spice.devices.cards.measured import MeasuredCard
+from bruno_spice.devices.cards.rram import RRAMCard
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.files import write_atomic
 from bruno_spice.devices.rram.filament import RRAMParameters, conductance, current_range, levels

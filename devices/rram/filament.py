@@ -25,7 +25,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bruno_spice.devices.cards.base import RRAMCard
+from bruno_spice.devices.cards.rram import RRAMCard
 from bruno_spice.devices.errors import EnvelopeError
 from bruno_spice.devices.units import format_si
 
@@ -41,7 +41,7 @@ Numbers = Any
 
 @dataclass(frozen=True)
 class RRAMParameters:
-    """The card's values, same names, SI units (see `devices.cards.base.RRAMCard`)."""
+    """The card's values, same names, SI units (see `devices.cards.rram.RRAMCard`)."""
 
     r_series: float
     r_area: float

@@ -23,7 +23,7 @@ from typing import Self
 
 import numpy as np
 
-from bruno_spice.devices.cards.base import RRAMCard
+from bruno_spice.devices.cards.rram import RRAMCard
 from bruno_spice.devices.errors import EnvelopeError
 from bruno_spice.devices.rram.filament import (
     LENGTH_REFERENCE_M,

@@ -16,8 +16,9 @@ import yaml
 from pydantic import BaseModel
 
 from bruno_spice.cli import app
-from bruno_spice.devices.cards.base import FeLIFCard, RRAMCard
+from bruno_spice.devices.cards.base import FeLIFCard
 from bruno_spice.devices.cards.measured import MeasuredCard
+from bruno_spice.devices.cards.rram import RRAMCard
 from bruno_spice.training.networks import config
 
 MARKER = re.compile(r"^\{\{ ([a-z ]+) \}\}$", re.MULTILINE)

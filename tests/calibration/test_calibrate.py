@@ -44,7 +44,8 @@ from bruno_spice.calibration.spice.netlist import Netlist
 from bruno_spice.calibration.targets import TARGETS
 from bruno_spice.calibration.targets.calibrate import save_card
 from bruno_spice.calibration.targets.report import write_report
-from bruno_spice.devices.cards.base import FeLIFCard, RRAMCard
+from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.cards.rram import RRAMCard
 from bruno_spice.devices.ferroelectric.neuron import FeLIFParameters
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.stimulus import Stimulus

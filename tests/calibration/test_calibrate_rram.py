@@ -10,7 +10,7 @@ from bruno_spice.calibration.rram import calibrate as calibration_of_rram
 from bruno_spice.calibration.rram.figures import rram_figure
 from bruno_spice.calibration.rram.fit import SetSweep, fit_filament, relative_error
 from bruno_spice.calibration.rram.levels import corner_margin, overlapping
-from bruno_spice.devices.cards.base import RRAMCard
+from bruno_spice.devices.cards.rram import RRAMCard
 from bruno_spice.devices.rram.filament import (
     Levels,
     RRAMParameters,

@@ -5,9 +5,10 @@ import json
 import jsonschema
 import pytest
 
-from bruno_spice.devices.cards.base import SCHEMA_VERSION, FeLIFCard, RRAMCard
+from bruno_spice.devices.cards.base import SCHEMA_VERSION, FeLIFCard
 from bruno_spice.devices.cards.migration import migrate
 from bruno_spice.devices.cards.parts import Parameter
+from bruno_spice.devices.cards.rram import RRAMCard
 from bruno_spice.devices.cards.schema import card_schema
 from bruno_spice.devices.errors import CardError
 

@@ -9,7 +9,8 @@ from browser import assert_readable, console_errors, empty_plots, open_page
 
 from bruno_spice.calibration.commands.shared import run as run_command
 from bruno_spice.calibration.targets.comparison import card_sections
-from bruno_spice.devices.cards.base import FeLIFCard, RRAMCard
+from bruno_spice.devices.cards.base import FeLIFCard
+from bruno_spice.devices.cards.rram import RRAMCard
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.stimulus import Stimulus

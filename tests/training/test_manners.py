@@ -7,7 +7,8 @@ import time
 import pytest
 import torch
 
-from bruno_spice.devices.cards.base import FeLIFCard, NeuronCard, RRAMCard
+from bruno_spice.devices.cards.base import FeLIFCard, NeuronCard
+from bruno_spice.devices.cards.rram import RRAMCard
 from bruno_spice.devices.errors import BrunoError, InputError
 from bruno_spice.training.networks.config import RunConfig, parse_config
 from bruno_spice.training.networks.network import build_network

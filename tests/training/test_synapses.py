@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bruno_spice.devices.cards.base import RRAMCard
+from bruno_spice.devices.cards.rram import RRAMCard
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.rram.filament import RRAMParameters, conductance, levels, read_noise
 from bruno_spice.training.synapses.base import FloatLinear, Synapse

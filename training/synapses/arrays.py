@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bruno_spice.devices.cards.base import RRAMCard
 from bruno_spice.devices.cards.measured import MeasuredCard
+from bruno_spice.devices.cards.rram import RRAMCard
 from bruno_spice.devices.errors import InputError
 from bruno_spice.training.synapses.kinds import MakeSynapse
 from bruno_spice.training.synapses.rram import RRAMLinear

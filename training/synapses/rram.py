@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from bruno_spice.devices.cards.base import Card, RRAMCard
+from bruno_spice.devices.cards.base import Card
 from bruno_spice.devices.cards.measured import MeasuredCard
+from bruno_spice.devices.cards.rram import RRAMCard
 from bruno_spice.devices.rram.filament import (
     CUT_SIGMA,
     RRAMParameters,

@@ -6,7 +6,7 @@
 
 A registry is a mapping; what is assigned to a name is there from then on. Such a file is run, and may do anything: one
 that the user names is the user's own, one that a received configuration names is refused unless trusted
-(`training.networks.config.refuse_code`).
+(`training.networks.config_file.refuse_code`).
 """
 
 import difflib

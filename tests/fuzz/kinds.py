@@ -104,7 +104,7 @@ def _yamls(*patterns: str) -> list[bytes]:
 
 
 def _config(folder: Path, data: bytes, rng: random.Random) -> Outcome:
-    from bruno_spice.training.networks.config import load_config
+    from bruno_spice.training.networks.config_file import load_config
     from bruno_spice.training.runs.folder import Cards
 
     path = written(folder, "config.yaml", data)

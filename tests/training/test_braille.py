@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bruno_spice.training.networks.config import default_config
+from bruno_spice.training.networks.config_file import default_config
 from bruno_spice.training.runs.evaluation import make_network
 from bruno_spice.training.runs.folder import Cards
 from bruno_spice.training.runs.trainer import train

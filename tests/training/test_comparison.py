@@ -14,7 +14,7 @@ from bruno_spice.devices.cards.rram import RRAMCard
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.stimulus import Stimulus
-from bruno_spice.training.networks.config import default_config
+from bruno_spice.training.networks.config_file import default_config
 from bruno_spice.training.reports.comparison import write_comparison
 from bruno_spice.training.runs.folder import RunFolder
 from bruno_spice.training.runs.trainer import train

@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 
 from bruno_spice.devices.errors import InputError
-from bruno_spice.training.networks.config import (
+from bruno_spice.training.networks.config import RunConfig, parse_config
+from bruno_spice.training.networks.config_file import (
     CONFIG_FOLDER,
-    RunConfig,
     changed,
     default_config,
     load_config,
-    parse_config,
     parse_settings,
 )
 

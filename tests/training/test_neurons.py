@@ -8,7 +8,7 @@ from bruno_spice.devices.cards.parts import Range
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.models.felif import FeLIFModel
 from bruno_spice.training.dynamics.laws import rows_of, torch_laws
-from bruno_spice.training.networks.config import default_config
+from bruno_spice.training.networks.config_file import default_config
 from bruno_spice.training.networks.network import build_network
 from bruno_spice.training.neurons.felif import FeLIF
 from bruno_spice.training.neurons.lif import LIF

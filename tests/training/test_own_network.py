@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from bruno_spice.devices.errors import InputError
-from bruno_spice.training.networks.config import RunConfig, load_config, parse_config
+from bruno_spice.training.networks.config import RunConfig, parse_config
+from bruno_spice.training.networks.config_file import load_config
 from bruno_spice.training.networks.network import build_network
 from bruno_spice.training.networks.own import build_own
 from bruno_spice.training.networks.shapes import BatchFirst, PerFrame

@@ -9,7 +9,8 @@ import yaml
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.registry import Registry
 from bruno_spice.training.dynamics import GRADIENTS, SOLVERS
-from bruno_spice.training.networks.config import RunConfig, load_config, parse_config
+from bruno_spice.training.networks.config import RunConfig, parse_config
+from bruno_spice.training.networks.config_file import load_config
 from bruno_spice.training.networks.network import build_network
 from bruno_spice.training.neurons import NEURONS
 from bruno_spice.training.neurons.felif import FeLIF

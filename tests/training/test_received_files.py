@@ -8,7 +8,8 @@ import pytest
 from bruno_spice.calibration.cards.catalogue import load_any_card, remarks
 from bruno_spice.calibration.spice.variation import Variation
 from bruno_spice.devices.errors import BrunoError, CardError, InputError
-from bruno_spice.training.networks.config import RunConfig, load_config
+from bruno_spice.training.networks.config import RunConfig
+from bruno_spice.training.networks.config_file import load_config
 from bruno_spice.training.reports.run import write_run_report
 from bruno_spice.training.runs.evaluation import evaluate
 from bruno_spice.training.runs.folder import RunFolder

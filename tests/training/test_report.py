@@ -7,7 +7,7 @@ from browser import assert_readable, broken_images, console_errors, open_page
 from selenium.webdriver.common.by import By
 
 from bruno_spice.devices.errors import CardError, InputError
-from bruno_spice.training.networks.config import default_config
+from bruno_spice.training.networks.config_file import default_config
 from bruno_spice.training.reports.run import write_run_report
 from bruno_spice.training.runs.trainer import train
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from bruno_spice.calibration.targets import TARGETS
-from bruno_spice.training.networks.config import load_config
+from bruno_spice.training.networks.config_file import load_config
 
 
 @pytest.fixture

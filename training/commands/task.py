@@ -23,7 +23,7 @@ def task_command(
     same recording in both parts, as it is or varied. Of a task with classes only.
     Examples: `bruno task braille7`, `bruno task my_task.py:load --set trials=60`
     """
-    from bruno_spice.training.networks.config import parse_settings
+    from bruno_spice.training.networks.config_file import parse_settings
     from bruno_spice.training.studies.twins import twins
     from bruno_spice.training.tasks import load_task
     from bruno_spice.training.tasks.classification import Classification

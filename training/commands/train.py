@@ -47,7 +47,7 @@ def train_command(
     With both --resume and --overwrite, goes on where the folder holds this very run with these very cards.
     Leaves in the run folder: config.yaml, cards/, metrics.jsonl, checkpoints, result.json, figures/.
     """
-    from bruno_spice.training.networks.config import changed, default_config, load_config, parse_settings
+    from bruno_spice.training.networks.config_file import changed, default_config, load_config, parse_settings
     from bruno_spice.training.parallel import rank
     from bruno_spice.training.progress import ConsoleReporter
     from bruno_spice.training.runs.folder import RunFolder

@@ -18,7 +18,8 @@ from bruno_spice.devices.errors import CardError, InputError
 from bruno_spice.devices.files import folder_lock, write_atomic
 from bruno_spice.devices.reading import MOST_JSON_BYTES, load_json, parse_json, read_bytes, read_text, shown
 from bruno_spice.devices.registry import Registry, is_code
-from bruno_spice.training.networks.config import MAY_CHANGE_ON_RESUME, RunConfig, load_config
+from bruno_spice.training.networks.config import RunConfig
+from bruno_spice.training.networks.config_file import MAY_CHANGE_ON_RESUME, load_config
 from bruno_spice.training.neurons import NEURONS
 from bruno_spice.training.neurons.shared import SharedDevices
 from bruno_spice.training.synapses import SYNAPSES
@@ -152,7 +153,7 @@ class RunFolder:
             card.save(self.path / "cards" / f"{name}.json")
 
     def load_config(self, trust_code: bool = False, chosen: Collection[str] = ()) -> RunConfig:
-        """The run's configuration. Raises `InputError` where there is no run, and as `networks.config.load_config`."""
+        """The run's configuration. Raises `InputError` where there is no run, and what `config_file.load_config` does."""
         if not (self.path / "config.yaml").is_file():
             raise InputError(
                 f"{self.path}: no run here (config.yaml is missing); give a folder that `bruno train` wrote"

@@ -18,7 +18,8 @@ from torch.nn.utils import get_total_norm
 
 from bruno_spice.devices.errors import BrunoError, InputError
 from bruno_spice.training.memory import settle
-from bruno_spice.training.networks.config import RunConfig, TrainingConfig, difference
+from bruno_spice.training.networks.config import RunConfig, TrainingConfig
+from bruno_spice.training.networks.config_file import difference
 from bruno_spice.training.networks.network import AnyNetwork
 from bruno_spice.training.parallel import Process, own_device, processes
 from bruno_spice.training.progress import (

@@ -30,15 +30,8 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 from bruno_spice.devices.errors import BrunoError, InputError
 from bruno_spice.devices.files import cell, write_atomic
 from bruno_spice.devices.reading_yaml import load_yaml
-from bruno_spice.training.networks.config import (
-    Number,
-    RunConfig,
-    changed,
-    default_config,
-    load_config,
-    refuse_code,
-    sentence,
-)
+from bruno_spice.training.networks.config import Number, RunConfig, sentence
+from bruno_spice.training.networks.config_file import changed, default_config, load_config, refuse_code
 from bruno_spice.training.progress import Interrupted, Reporter, Silent
 from bruno_spice.training.runs.checkpoint import check_kept
 from bruno_spice.training.runs.folder import Cards, RunFolder, whole

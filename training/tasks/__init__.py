@@ -1,6 +1,6 @@
 """Tasks by name. A task of your own is ``path/to/file.py:function``, a function that returns a `Task`.
 
-Such a file is run. Where a configuration that was received names one, `networks.config` refuses it unless told.
+Such a file is run. Where a configuration that was received names one, `networks.config_file` refuses it unless told.
 """
 
 import inspect

@@ -29,9 +29,10 @@ from bokeh.server.server import Server
 
 from bruno_spice.calibration.workbench import PAGES, TITLES, jobs
 from bruno_spice.calibration.workbench.figures import Plot, plots
+from bruno_spice.calibration.workbench.memory import Memory
 from bruno_spice.calibration.workbench.page import Page, Panel
 from bruno_spice.calibration.workbench.place import MOST_BYTES, Place
-from bruno_spice.calibration.workbench.session import Memory, Session
+from bruno_spice.calibration.workbench.session import Session
 from bruno_spice.calibration.workbench.state import State
 from bruno_spice.devices.errors import BrunoError, InputError
 

@@ -6,15 +6,15 @@ asked at once. The simulator and the fit are jobs (`jobs.Job`); a job whose stat
 
 import json
 import logging
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
 from bruno_spice.calibration.workbench.jobs import Job, Message
+from bruno_spice.calibration.workbench.memory import Memory
 from bruno_spice.calibration.workbench.page import (
     Choice,
     Drawing,
@@ -23,39 +23,18 @@ from bruno_spice.calibration.workbench.page import (
     Page,
     Panel,
     Role,
-    Saved,
     Table,
     checked,
     value_of,
 )
 from bruno_spice.calibration.workbench.place import Place
-from bruno_spice.calibration.workbench.state import MOST_LINK, History, State, region_of
+from bruno_spice.calibration.workbench.state import MOST_LINK, State, region_of
 from bruno_spice.devices.errors import BrunoError, InputError
 from bruno_spice.devices.units import parse_spice_number
 
 log = logging.getLogger(__name__)
 NEAR = 1.0 + 1e-9
 """A better state than the best so far is better by more than rounding."""
-
-
-@dataclass
-class Memory:
-    """What a window keeps over a reload, and the server as long as it runs: steps, the best so far, the last fit."""
-
-    history: History = field(default_factory=History)
-    best: tuple[float, State] | None = None
-    fitting: State | None = None
-    """What is being fitted: a window that comes back goes on with it."""
-    fitted: tuple[State, Fitted] | None = None
-    saved: Saved | None = None
-    said: tuple[str, ...] = ()
-    folder: Path | None = None
-    owner: object = None
-
-    def forget(self) -> None:
-        """Remove what lies on the disk for it."""
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Session:

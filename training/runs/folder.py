@@ -153,7 +153,7 @@ class RunFolder:
             card.save(self.path / "cards" / f"{name}.json")
 
     def load_config(self, trust_code: bool = False, chosen: Collection[str] = ()) -> RunConfig:
-        """The run's configuration. Raises `InputError` where there is no run, and what `config_file.load_config` does."""
+        """The run's configuration. Raises `InputError` where there is no run, and as `config_file.load_config`."""
         if not (self.path / "config.yaml").is_file():
             raise InputError(
                 f"{self.path}: no run here (config.yaml is missing); give a folder that `bruno train` wrote"

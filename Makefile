@@ -47,7 +47,7 @@ validate: setup $(if $(wildcard $(RUN)/result.json),,train) ## 20 neurons of the
 report: setup ## figures and one HTML page: SPICE over model, training, predictions
 	$(BRUNO) report $(RUN)
 
-paper: setup ## docs/paper.md from its result files (RERUN=1 computes them again: hours; QUICK=1 a small version)
+paper: setup ## docs/paper.md and where.md from their result files (RERUN=1 computes them again: hours; QUICK=1 a small version)
 	$(BRUNO) paper $(if $(RERUN),--rerun --jobs 2) $(if $(QUICK),--quick --jobs 2)
 
 docs: setup ## the documentation as site/index.html

@@ -1,4 +1,4 @@
-"""docs/paper.md: not stale, traceable to commits, computed anew by one command that can be stopped."""
+"""docs/paper.md and docs/where.md: not stale, traceable to commits, computed anew by one command that stops well."""
 
 import json
 import re
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
+import scipy.stats
 
 from bruno_spice.calibration.presentation import style
 from bruno_spice.devices.errors import BrunoError, InputError
@@ -18,15 +19,17 @@ from bruno_spice.training.studies import results as paper_results
 from bruno_spice.training.studies.benchmarks import figures as benchmark_plots
 from bruno_spice.training.studies.paper import figures as paper_figures
 from bruno_spice.training.studies.paper import run as paper_run
-from bruno_spice.training.studies.paper.plan import Experiment, load_plan
-from bruno_spice.training.studies.paper.render import DOCUMENT, figures, stamp, text
+from bruno_spice.training.studies.paper.paired import NLL, Comparison, difference
+from bruno_spice.training.studies.paper.plan import Experiment, PaperPlan, load_plan
+from bruno_spice.training.studies.paper.render import DOCUMENTS, figures, stamp, text
 from bruno_spice.training.studies.paper.run import Runner
-from bruno_spice.training.studies.results import git, load_results
+from bruno_spice.training.studies.paper.values import Values
+from bruno_spice.training.studies.results import Results, Run, git, load_results
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 FILES = sorted((DOCS / "results").glob("*.json"))
-TEMPLATE = (ROOT / "training" / "studies" / "paper" / "templates" / "paper.md.j2").read_text()
+TEMPLATES = sorted((ROOT / "training" / "studies" / "paper" / "templates").glob("*.j2"))
 
 COMMAND_LINE = '''
 """Stands in for bruno: counts its calls, prints the seed, makes a run folder, fails or waits where told to."""
@@ -77,7 +80,8 @@ def calls(checkout):
 def test_the_committed_document_is_what_its_result_files_say():
     plan = load_plan()
     drawn = figures(plan, DOCS)
-    assert (DOCS / DOCUMENT).read_text() == text(plan, DOCS, set(drawn)), "run: make paper"
+    for document in DOCUMENTS:
+        assert (DOCS / document).read_text() == text(plan, DOCS, set(drawn), document), "run: make paper"
     for name, (_, digest) in drawn.items():
         assert stamp(DOCS / "figures" / f"paper_{name}.png") == digest
 
@@ -118,10 +122,32 @@ def test_every_result_file_names_the_clean_commit_that_made_it(path):
         assert ancestor.returncode == 0, f"{file.commit} is not in this history"
 
 
-def test_the_template_holds_no_result():
-    prose = re.sub(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", "", TEMPLATE, flags=re.DOTALL)
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
+def test_a_template_holds_no_result(path):
+    prose = re.sub(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", "", path.read_text(), flags=re.DOTALL)
     assert not re.findall(r"\d+\.\d+|\d+ ?%", prose)
     assert not re.findall(r"\d+ ?(?:us|ms|s|mV|MB|GB|MiB)\b", prose)
+
+
+def test_two_networks_are_held_against_each_other_seed_by_seed(tmp_path):
+    scores = {"a": {0: 8.41, 1: 8.46, 2: 8.44, 5: 9.9}, "b": {0: 8.52, 1: 8.55, 2: 8.61}, "c": {1: 8.0}, "d": {}}
+    for name, found in scores.items():
+        made = Results(
+            name, "", "", False, {}, {}, [Run(s, "", "", 1.0, {"test": {"nll": x}}) for s, x in found.items()]
+        )
+        made.save(tmp_path / "results")
+    values = Values(PaperPlan({name: Experiment(name, "", [0, 1, 2, 5]) for name in scores}, {}), tmp_path)
+
+    def apart(first, second):
+        return difference(values, Comparison("", "", "", first, second, NLL))
+
+    found = apart("a", "b")
+    pairs = [[scores[name][seed] for seed in (0, 1, 2)] for name in ("b", "a")]
+    interval = scipy.stats.ttest_rel(*pairs).confidence_interval(0.95)
+    assert (found.mean, found.low, found.high) == pytest.approx((0.37 / 3, interval.low, interval.high), rel=1e-9)
+    assert (found.seeds, found.verdict, apart("b", "a").verdict) == (3, "**better**", "worse")
+    assert (apart("a", "c").seeds, apart("a", "c").verdict) == (1, "not told")
+    assert apart("a", "d") is None
 
 
 def test_every_experiment_has_its_first_seed_before_any_has_its_second(checkout):
@@ -277,8 +303,8 @@ def test_the_quick_version_runs_from_plan_to_document(bruno, data_folder, tmp_pa
     chosen = ("card-*", "chorales-felif-3", "bench-accuracy")
     code, out, err = bruno("paper", *chosen, "--quick", "--jobs", 2)
     assert code == 0, err
-    assert str(tmp_path / DOCUMENT) in out
-    document = (tmp_path / DOCUMENT).read_text()
+    assert str(tmp_path / "paper.md") in out
+    document = (tmp_path / "paper.md").read_text()
     for name in ("card-felif", "card-rram", "chorales-felif-3", "bench-accuracy"):
         assert f"(results/{name}.json)" in document
     assert "(figures/paper_chorales.png)" in document

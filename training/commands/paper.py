@@ -1,4 +1,4 @@
-"""``bruno paper``: docs/paper.md from its result files, and the experiments that make them."""
+"""``bruno paper``: docs/paper.md and docs/where.md from their result files, and the experiments that make them."""
 
 import fnmatch
 from functools import partial
@@ -21,13 +21,13 @@ def paper_command(
     rerun: Annotated[bool, typer.Option("--rerun", help="Run again what this very code did not make.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="A small version, in runs/paper-quick.")] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time; measurements of time run alone.")] = 1,
-    out: Annotated[Path | None, typer.Option(help="Folder of paper.md, results/ and figures/.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of paper.md, where.md, results/ and figures/.")] = None,
     allow_dirty: Annotated[bool, typer.Option("--allow-dirty", help="Run code that is not committed.")] = False,
     show: Annotated[
         bool, typer.Option("--list", help="List the experiments, what is done of them, and their commands.")
     ] = False,
 ) -> None:
-    """Write docs/paper.md: the paper's figures and tables beside what this code gives.
+    """Write docs/paper.md, the paper's figures beside what this code gives, and docs/where.md, FeLIF beside its rivals.
 
     Without a name, only from the result files that are there. Stopped runs go on with the same command.
     Examples: `bruno paper`, `bruno paper 'braille7-*' --jobs 2`, `bruno paper --rerun --jobs 2`

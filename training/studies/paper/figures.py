@@ -1,4 +1,4 @@
-"""The figures of docs/paper.md. Each function takes the results and returns a figure, or None where they lack."""
+"""The figures of docs/paper.md and docs/where.md, each from the results; None where these lack."""
 
 import statistics
 from collections.abc import Callable
@@ -16,10 +16,12 @@ from bruno_spice.calibration.presentation.style import (
 )
 from bruno_spice.training.studies.benchmarks.base import Measured
 from bruno_spice.training.studies.benchmarks.figures import DRAWINGS
+from bruno_spice.training.studies.paper.paired import ACCURACY, COMPARISONS, NLL, difference
 
 if TYPE_CHECKING:
     from bruno_spice.training.studies.paper.values import Values
 
+RIVAL_COLOURS = {"LIF": THIRD_COLOUR, "recurrent LIF": SECOND_COLOUR, "GRU": "#555555", "LSTM": "#555555"}
 BITS = (32, 8, 4, 3)
 TASKS = ("braille27", "braille7")
 NEURONS = {
@@ -98,6 +100,25 @@ def chorales_figure(values: "Values") -> Figure | None:
     return figure
 
 
+def where_figure(values: "Values") -> Figure | None:
+    """By how much FeLIF is better than each rival, with its interval: a panel for the chorales, one for the letters."""
+    found = [(each, difference(values, each)) for each in COMPARISONS]
+    rows = [(each, apart) for each, apart in found if apart is not None and apart.seeds > 1]
+    parts = [[row for row in rows if (row[0].score is score)] for score in (NLL, ACCURACY)]
+    if not all(parts):
+        return None
+    figure = new_figure(2, 1, size=(9.0, 1.6 + 0.3 * len(rows)), gridspec_kw={"height_ratios": [len(p) for p in parts]})
+    for axes, part in zip(figure.axes, parts, strict=True):
+        for y, (each, apart) in enumerate(part):
+            colour = RIVAL_COLOURS[each.rival]
+            axes.errorbar(apart.mean, y, xerr=apart.high - apart.mean, fmt="o", color=colour, capsize=4)
+        axes.axvline(0.0, color=SPICE_COLOUR, lw=1.2)
+        axes.set_yticks(range(len(part)), [f"{e.task}, {e.weights}: {e.rival}" for e, _ in part], fontsize="small")
+        axes.set_ylim(len(part) - 0.4, -0.6)
+        axes.set_xlabel(f"FeLIF better by ({part[0][0].score.unit})")
+    return figure
+
+
 def bench_figure(bench: str) -> Callable[["Values"], Figure | None]:
     """The picture that ``bruno bench`` itself draws of `bench`, from its rows."""
 
@@ -115,5 +136,6 @@ def bench_figure(bench: str) -> Callable[["Values"], Figure | None]:
 FIGURES: dict[str, Callable[["Values"], Figure | None]] = {
     "bits": bits_figure,
     "chorales": chorales_figure,
+    "where": where_figure,
     **{bench: bench_figure(bench) for bench in ("growth", "fused", "scale", "frameworks")},
 }

@@ -1,6 +1,6 @@
-"""docs/paper.md and its figures, drawn from the plan's result files; a number without a file reads "not run".
+"""docs/paper.md, docs/where.md and their figures, from the plan's result files; one that lacks reads "not run".
 
-The text stands in templates/paper.md.j2, which holds no result: it asks `Values` for each by experiment and path.
+The texts stand in templates, which hold no result: they ask `Values` for each by experiment and path.
 """
 
 import hashlib
@@ -14,10 +14,12 @@ from PIL import Image
 
 from bruno_spice.calibration.presentation import style
 from bruno_spice.devices.files import write_atomic
+from bruno_spice.training.studies.paper.paired import BITS_COST, COMPARISONS
 from bruno_spice.training.studies.paper.plan import PaperPlan
 from bruno_spice.training.studies.paper.values import Values
 
 DOCUMENT = "paper.md"
+DOCUMENTS = (DOCUMENT, "where.md")
 STAMP = "Description"
 """PNG text that holds the SHA-256 of a figure's numbers and of the modules that draw figures."""
 
@@ -41,8 +43,8 @@ def figures(plan: PaperPlan, folder: Path) -> dict[str, tuple[Figure, str]]:
     return drawn
 
 
-def text(plan: PaperPlan, folder: Path, drawn: set[str]) -> str:
-    """The document, with the figures in `drawn`. Raises `InputError` for a number that a result file lacks."""
+def text(plan: PaperPlan, folder: Path, drawn: set[str], document: str = DOCUMENT) -> str:
+    """The `document`, with the figures in `drawn`. Raises `InputError` for a number that a result file lacks."""
     values = Values(plan, folder)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("bruno_spice.training.studies.paper"),
@@ -52,9 +54,9 @@ def text(plan: PaperPlan, folder: Path, drawn: set[str]) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["num"] = number
-    return environment.get_template(f"{DOCUMENT}.j2").render(
+    return environment.get_template(f"{document}.j2").render(
         values=values, ours=values.ours, mark=values.mark, link=values.link, results=values.results,
-        ref=plan.references, drawn=drawn,
+        ref=plan.references, drawn=drawn, told=values.told, comparisons=COMPARISONS, costs=BITS_COST,
         machines=sorted({file.machine["processor"] for file in values.files.values()}),
     )  # fmt: skip
 
@@ -68,10 +70,11 @@ def stamp(path: Path) -> str:
 
 
 def write_paper(plan: PaperPlan, folder: Path) -> Path:
-    """Write ``paper.md`` and its figures into `folder`; figures that would not change stay as they are."""
+    """Write `DOCUMENTS` and their figures into `folder`; figures that would not change stay as they are. The first."""
     drawn = figures(plan, folder)
     for name, (figure, digest) in drawn.items():
         path = folder / "figures" / f"paper_{name}.png"
         if stamp(path) != digest:
             style.save(figure, path, {STAMP: digest})
-    return write_atomic(folder / DOCUMENT, text(plan, folder, set(drawn)))
+    first, *_ = [write_atomic(folder / each, text(plan, folder, set(drawn), each)) for each in DOCUMENTS]
+    return first

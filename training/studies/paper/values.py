@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bruno_spice.devices.errors import InputError
+from bruno_spice.training.studies.paper.paired import Comparison, difference
 from bruno_spice.training.studies.paper.plan import PaperPlan
 from bruno_spice.training.studies.results import Results, load_results
 
@@ -33,6 +34,25 @@ class Values:
         numbers = [float(len(each) if isinstance(each, list) else each) for each in found]
         self.read.append([name, path, numbers])
         return numbers
+
+    def by_seed(self, name: str, path: str) -> dict[int, float]:
+        """The number at the dotted `path` by seed."""
+        found = self.numbers(name, path)
+        return dict(zip(self.files[name].seeds, found, strict=True)) if found else {}
+
+    def told(self, asked: Comparison) -> dict[str, str]:
+        """`asked` in words: the difference with its interval, what it says, and both sizes; each "not run" without."""
+        found = difference(self, asked)
+        if found is None:
+            return dict.fromkeys(("better by", "so", "parameters"), NOT_RUN)
+        form = asked.score.form
+        between = f" ({found.low:{form}} … {found.high:{form}}; {found.seeds})" if found.seeds > 1 else " (1)"
+        sizes = [f"{self.numbers(name, 'parameters')[0]:,.0f}" for name in (asked.first, asked.second)]
+        return {
+            "better by": f"{found.mean:{form}}{between}",
+            "so": found.verdict,
+            "parameters": f"{self.link(asked.first, sizes[0])}, {self.link(asked.second, sizes[1])}",
+        }
 
     def ours(self, name: str, path: str, form: str = ".3f", scale: float = 1.0) -> str:
         """Mean ± standard deviation (number of seeds) of the number at `path` times `scale`, linked to its file."""

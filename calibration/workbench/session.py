@@ -218,6 +218,9 @@ class Session:
 
     def _do_stop(self, _: Mapping[str, Any]) -> None:
         self.memory.fitting = None
+        if "spice" in self._jobs:
+            self._unanswered()
+            self.notice = "stopped; SPICE runs again as soon as something of it is moved"
         for name in list(self._jobs):
             self._stop(name)
 
@@ -298,6 +301,10 @@ class Session:
         self._asked["spice"], self.progress["spice"] = key, "SPICE begins"
         self._jobs["spice"] = Job(self._deliver("spice"), self.page.spice, self.state, self.place)
 
+    def _unanswered(self) -> None:
+        """There is no answer to what the simulator was asked, and it is not asked the same again."""
+        self.simulated, self._simulated_key = Drawing(), self._asked["spice"]
+
     def _stop(self, name: str) -> None:
         if (job := self._jobs.pop(name, None)) is not None:
             job.cancel()
@@ -322,7 +329,7 @@ class Session:
         elif kind == "done" and self.memory.fitting is not None:
             self._fitted(self.memory.fitting, content)
         elif name == "spice":
-            self.simulated, self._simulated_key = Drawing(), self._asked["spice"]
+            self._unanswered()
         if name == "fit":
             self.memory.fitting = None
         if kind == "error":

@@ -229,6 +229,26 @@ def test_a_simulation_waits_until_the_window_has_drawn_and_what_it_brings_is_wai
     assert ("left", "left") in session.model.lines
 
 
+def test_a_simulation_that_was_stopped_does_not_begin_again_until_something_is_moved(place, monkeypatch):
+    begun, ended, silent = [], [], lambda *_: None
+
+    class Endless:
+        def __init__(self, *given):
+            begun.append(self)
+
+        def cancel(self):
+            ended.append(self)
+
+    monkeypatch.setattr("bruno_spice.calibration.workbench.session.Job", Endless)
+    session = Session(Pulses(), place, Memory(), silent, silent, silent, silent)
+    for request in ({"do": "drawn"}, {"do": "stop"}, {"do": "region", "text": ""}):
+        session.ask(json.dumps(request))
+    assert (len(begun), ended, session.waiting, session.progress) == (1, begun, False, {})
+    session.ask(json.dumps({"do": "set", "name": "rate", "text": "1.5"}))
+    assert len(begun) == 2
+    session.close()
+
+
 def test_figures_that_are_there_stay_and_hide_what_they_lack():
     panels = Pulses().panels(None, None)
     shown = plots(panels, dark=False)

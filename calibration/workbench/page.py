@@ -6,6 +6,7 @@ answers while a slider moves; `spice` and `fit` run in a process of their own an
 
 import math
 import shlex
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bruno_spice.calibration.workbench.place import Place
-from bruno_spice.calibration.workbench.state import State
+from bruno_spice.calibration.workbench.state import History, State
 from bruno_spice.devices.errors import InputError
 
 Array = NDArray[np.float64]
@@ -137,6 +138,26 @@ class Saved:
     paths: tuple[Path, ...]
     command: str
     then: str = ""
+
+
+@dataclass
+class Memory:
+    """What a window keeps over a reload, and the server as long as it runs: steps, the best so far, the last fit."""
+
+    history: History = field(default_factory=History)
+    best: tuple[float, State] | None = None
+    fitting: State | None = None
+    """What is being fitted: a window that comes back goes on with it."""
+    fitted: tuple[State, Fitted] | None = None
+    saved: Saved | None = None
+    said: tuple[str, ...] = ()
+    folder: Path | None = None
+    owner: object = None
+
+    def forget(self) -> None:
+        """Remove what lies on the disk for it."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Page(ABC):

@@ -29,8 +29,7 @@ from bokeh.server.server import Server
 
 from bruno_spice.calibration.workbench import PAGES, TITLES, jobs
 from bruno_spice.calibration.workbench.figures import Plot, plots
-from bruno_spice.calibration.workbench.memory import Memory
-from bruno_spice.calibration.workbench.page import Page, Panel
+from bruno_spice.calibration.workbench.page import Memory, Page, Panel
 from bruno_spice.calibration.workbench.place import MOST_BYTES, Place
 from bruno_spice.calibration.workbench.session import Session
 from bruno_spice.calibration.workbench.state import State

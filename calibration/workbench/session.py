@@ -14,12 +14,12 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from bruno_spice.calibration.workbench.jobs import Job, Message
-from bruno_spice.calibration.workbench.memory import Memory
 from bruno_spice.calibration.workbench.page import (
     Choice,
     Drawing,
     Fitted,
     Knob,
+    Memory,
     Page,
     Panel,
     Role,

@@ -24,8 +24,7 @@ from bruno_spice.calibration.workbench import PAGES, TITLES
 from bruno_spice.calibration.workbench.fecap import LIBRARY
 from bruno_spice.calibration.workbench.figures import Plot, plots
 from bruno_spice.calibration.workbench.jobs import Job
-from bruno_spice.calibration.workbench.memory import Memory
-from bruno_spice.calibration.workbench.page import Drawing, Knob, Page, Panel, checked
+from bruno_spice.calibration.workbench.page import Drawing, Knob, Memory, Page, Panel, checked
 from bruno_spice.calibration.workbench.place import MOST_BYTES, Place
 from bruno_spice.calibration.workbench.server import Workbench
 from bruno_spice.calibration.workbench.session import Session

@@ -19,12 +19,11 @@ from bruno_spice.training.studies import results as paper_results
 from bruno_spice.training.studies.benchmarks import figures as benchmark_plots
 from bruno_spice.training.studies.paper import figures as paper_figures
 from bruno_spice.training.studies.paper import run as paper_run
-from bruno_spice.training.studies.paper.paired import NLL, Comparison, difference
-from bruno_spice.training.studies.paper.plan import Experiment, PaperPlan, load_plan
+from bruno_spice.training.studies.paper.paired import difference
+from bruno_spice.training.studies.paper.plan import Experiment, load_plan
 from bruno_spice.training.studies.paper.render import DOCUMENTS, figures, stamp, text
 from bruno_spice.training.studies.paper.run import Runner
-from bruno_spice.training.studies.paper.values import Values
-from bruno_spice.training.studies.results import Results, Run, git, load_results
+from bruno_spice.training.studies.results import git, load_results
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -129,25 +128,16 @@ def test_a_template_holds_no_result(path):
     assert not re.findall(r"\d+ ?(?:us|ms|s|mV|MB|GB|MiB)\b", prose)
 
 
-def test_two_networks_are_held_against_each_other_seed_by_seed(tmp_path):
-    scores = {"a": {0: 8.41, 1: 8.46, 2: 8.44, 5: 9.9}, "b": {0: 8.52, 1: 8.55, 2: 8.61}, "c": {1: 8.0}, "d": {}}
-    for name, found in scores.items():
-        made = Results(
-            name, "", "", False, {}, {}, [Run(s, "", "", 1.0, {"test": {"nll": x}}) for s, x in found.items()]
-        )
-        made.save(tmp_path / "results")
-    values = Values(PaperPlan({name: Experiment(name, "", [0, 1, 2, 5]) for name in scores}, {}), tmp_path)
-
-    def apart(first, second):
-        return difference(values, Comparison("", "", "", first, second, NLL))
-
-    found = apart("a", "b")
-    pairs = [[scores[name][seed] for seed in (0, 1, 2)] for name in ("b", "a")]
+def test_two_networks_are_held_against_each_other_seed_by_seed():
+    one, other = {0: 8.41, 1: 8.46, 2: 8.44, 5: 9.9}, {0: 8.52, 1: 8.55, 2: 8.61}
+    found = difference(one, other, -1.0)
+    pairs = [[scores[seed] for seed in (0, 1, 2)] for scores in (other, one)]
     interval = scipy.stats.ttest_rel(*pairs).confidence_interval(0.95)
     assert (found.mean, found.low, found.high) == pytest.approx((0.37 / 3, interval.low, interval.high), rel=1e-9)
-    assert (found.seeds, found.verdict, apart("b", "a").verdict) == (3, "**better**", "worse")
-    assert (apart("a", "c").seeds, apart("a", "c").verdict) == (1, "not told")
-    assert apart("a", "d") is None
+    assert (found.seeds, found.verdict, difference(other, one, -1.0).verdict) == (3, "**better**", "worse")
+    alone = difference(one, {1: 8.0}, -1.0)
+    assert (alone.seeds, alone.verdict) == (1, "not told")
+    assert difference(one, {}, -1.0) is None
 
 
 def test_every_experiment_has_its_first_seed_before_any_has_its_second(checkout):

@@ -16,7 +16,7 @@ from bruno_spice.calibration.presentation.style import (
 )
 from bruno_spice.training.studies.benchmarks.base import Measured
 from bruno_spice.training.studies.benchmarks.figures import DRAWINGS
-from bruno_spice.training.studies.paper.paired import ACCURACY, COMPARISONS, NLL, difference
+from bruno_spice.training.studies.paper.paired import ACCURACY, COMPARISONS, NLL
 
 if TYPE_CHECKING:
     from bruno_spice.training.studies.paper.values import Values
@@ -102,7 +102,7 @@ def chorales_figure(values: "Values") -> Figure | None:
 
 def where_figure(values: "Values") -> Figure | None:
     """By how much FeLIF is better than each rival, with its interval: a panel for the chorales, one for the letters."""
-    found = [(each, difference(values, each)) for each in COMPARISONS]
+    found = [(each, values.difference(each)) for each in COMPARISONS]
     rows = [(each, apart) for each, apart in found if apart is not None and apart.seeds > 1]
     parts = [[row for row in rows if (row[0].score is score)] for score in (NLL, ACCURACY)]
     if not all(parts):

@@ -9,11 +9,8 @@ from are not the same.
 
 import math
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from bruno_spice.training.studies.paper.values import Values
 
 
 @dataclass(frozen=True)
@@ -81,12 +78,9 @@ BITS_COST = [
 """Each kind on 3-bit RRAM against itself with float weights."""
 
 
-def difference(values: "Values", asked: Comparison) -> Difference | None:
-    """`asked` over the seeds that both were run with; None where there is none."""
-    found = values.by_seed(asked.first, asked.score.path), values.by_seed(asked.second, asked.score.path)
-    apart = [
-        asked.score.scale * (found[0][seed] - found[1][seed]) for seed in sorted(found[0].keys() & found[1].keys())
-    ]
+def difference(first: Mapping[int, float], second: Mapping[int, float], scale: float) -> Difference | None:
+    """Of scores by seed, `scale` times their difference over the seeds that both have; None where there is none."""
+    apart = [scale * (first[seed] - second[seed]) for seed in sorted(first.keys() & second.keys())]
     if not apart:
         return None
     mean = statistics.mean(apart)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bruno_spice.devices.errors import InputError
-from bruno_spice.training.studies.paper.paired import Comparison, difference
+from bruno_spice.training.studies.paper.paired import Comparison, Difference, difference
 from bruno_spice.training.studies.paper.plan import PaperPlan
 from bruno_spice.training.studies.results import Results, load_results
 
@@ -40,9 +40,14 @@ class Values:
         found = self.numbers(name, path)
         return dict(zip(self.files[name].seeds, found, strict=True)) if found else {}
 
+    def difference(self, asked: Comparison) -> Difference | None:
+        """By how much the first of `asked` is better than the second; None where no seed was run of both."""
+        first, second = (self.by_seed(name, asked.score.path) for name in (asked.first, asked.second))
+        return difference(first, second, asked.score.scale)
+
     def told(self, asked: Comparison) -> dict[str, str]:
         """`asked` in words: the difference with its interval, what it says, and both sizes; each "not run" without."""
-        found = difference(self, asked)
+        found = self.difference(asked)
         if found is None:
             return dict.fromkeys(("better by", "so", "parameters"), NOT_RUN)
         form = asked.score.form

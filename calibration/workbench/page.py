@@ -1,7 +1,8 @@
 """What a page of the workbench declares: its parameters, its panels, and who answers, fits and saves.
 
 A page holds no state of its own: everything is a function of a `State` and of the `Place` in which files lie. `model`
-answers while a slider moves; `spice` and `fit` run in a process of their own and say how far they are.
+answers while a slider moves; `spice` and `fit` run in a process of their own and say how far they are. What a window
+keeps of it over a reload is a `Memory`.
 """
 
 import math

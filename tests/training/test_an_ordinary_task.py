@@ -91,8 +91,11 @@ def gain(card, gradient, drive_a, dtype=torch.float32, **options):
 def test_a_crossing_early_in_the_millisecond_has_as_little_gradient_as_by_tangents(
     one_domain, reset, solver, dtype, drive_a
 ):
-    ours, exact = (gain(one_domain, name, drive_a, dtype, reset=reset, solver=solver) for name in ("bruno", "tangent"))
-    # 300 nA are ten times what a card answers for: there a single substep of the logistic solver holds the crossing,
-    # and its tangent, in which the leak resists the current from the substep's middle on, is itself off by a fifth
-    assert ours == pytest.approx(exact, rel=0.03 if drive_a > 100e-9 else 0.02)
+    # at ten times a card's currents the crossing lies early in the first of the default substeps: finer ones
+    fine = {"accuracy": 16} if solver == "logistic" and drive_a > 100e-9 else {}
+    options = {"reset": reset, "solver": solver, **fine}
+    ours, exact = (gain(one_domain, name, drive_a, dtype, **options) for name in ("bruno", "tangent"))
+    assert ours == pytest.approx(exact, rel=0.02)
+    adaptive = gain(one_domain, "tangent", drive_a, torch.float64, reset=reset, solver="rosenbrock")
+    assert exact == pytest.approx(adaptive, rel=0.15)
     assert gain(one_domain, "bruno-published", drive_a, dtype, reset=reset, solver=solver) > 0.6

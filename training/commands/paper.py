@@ -59,4 +59,4 @@ def paper_command(
     finally:
         from bruno_spice.training.studies.paper.render import write_paper
 
-        typer.echo(f"wrote {write_paper(plan, folder)}")
+        typer.echo(f"wrote {' and '.join(map(str, write_paper(plan, folder)))}")

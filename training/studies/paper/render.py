@@ -69,12 +69,11 @@ def stamp(path: Path) -> str:
         return str(image.info.get(STAMP, ""))
 
 
-def write_paper(plan: PaperPlan, folder: Path) -> Path:
-    """Write `DOCUMENTS` and their figures into `folder`; figures that would not change stay as they are. The first."""
+def write_paper(plan: PaperPlan, folder: Path) -> list[Path]:
+    """Write `DOCUMENTS` and their figures into `folder`; figures that would not change stay as they are."""
     drawn = figures(plan, folder)
     for name, (figure, digest) in drawn.items():
         path = folder / "figures" / f"paper_{name}.png"
         if stamp(path) != digest:
             style.save(figure, path, {STAMP: digest})
-    first, *_ = [write_atomic(folder / each, text(plan, folder, set(drawn), each)) for each in DOCUMENTS]
-    return first
+    return [write_atomic(folder / each, text(plan, folder, set(drawn), each)) for each in DOCUMENTS]

@@ -26,3 +26,14 @@ def simulate_card(
                 f"{format_si(span.max, 'A')}, for which {where} was calibrated; use --engine spice or recalibrate"
             )
     return simulate(card.with_values(**overrides), drive, end_s)
+
+
+def first_spike_s(card: NeuronCard, current_a: float, samples: int = 200, rtol: float = 1e-7) -> float | None:
+    """First spike in s of the compact model at a constant current; None where leaks keep it from ever spiking.
+
+    It is waited for until four times the charge that switches the film has flowed in, in so many `samples`.
+    """
+    charge_c = 2 * (4.0 * card["area"] * card["saturation_polarization"] + 10.0 * card["v_threshold"] * 1e-12)
+    end_s = charge_c / current_a
+    spikes = simulate(card, Stimulus.dc(current_a), end_s, dt_s=end_s / samples, rtol=rtol).spike_times_s
+    return float(spikes[0]) if spikes.size else None

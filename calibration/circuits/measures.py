@@ -9,10 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bruno_spice.devices.cards.base import NeuronCard
 from bruno_spice.devices.errors import InputError
-from bruno_spice.devices.ferroelectric.scalar.transient import simulate
-from bruno_spice.devices.stimulus import Stimulus
 
 Array = NDArray[np.float64]
 
@@ -99,17 +96,6 @@ def forc_density(voltage_v: ArrayLike, reversal_v: ArrayLike, charge_c_m2: Array
     """
     slope = np.gradient(np.asarray(charge_c_m2), np.asarray(voltage_v), axis=1)
     return -0.5 * np.gradient(slope, np.asarray(reversal_v), axis=0)
-
-
-def first_spike_s(card: NeuronCard, current_a: float, samples: int = 200, rtol: float = 1e-7) -> float | None:
-    """First spike in s of the compact model at a constant current; None where leaks keep it from ever spiking.
-
-    It is waited for until four times the charge that switches the film has flowed in, in so many `samples`.
-    """
-    charge_c = 2 * (4.0 * card["area"] * card["saturation_polarization"] + 10.0 * card["v_threshold"] * 1e-12)
-    end_s = charge_c / current_a
-    spikes = simulate(card, Stimulus.dc(current_a), end_s, dt_s=end_s / samples, rtol=rtol).spike_times_s
-    return float(spikes[0]) if spikes.size else None
 
 
 def _crossing(x: Array, y: Array) -> float:

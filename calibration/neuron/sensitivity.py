@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from bruno_spice.calibration.circuits.measures import first_spike_s
+from bruno_spice.calibration.cards.simulated import first_spike_s
 from bruno_spice.devices.cards.base import NeuronCard
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.units import format_si

@@ -19,7 +19,6 @@ from bruno_spice.calibration.circuits.measures import forc_density, loop_numbers
 from bruno_spice.calibration.errors import SimulationError
 from bruno_spice.calibration.spice.farm import Farm, run_jobs
 from bruno_spice.calibration.spice.netlist import transient_job
-from bruno_spice.devices.fecap.film import charge_and_polarization
 from bruno_spice.devices.waveform import Waveform
 
 if TYPE_CHECKING:
@@ -80,6 +79,8 @@ def twin_fecaps(
 
     Signals: ``voltage_v``, ``charge_c_m2``, ``polarization``; samples as dense as the run's longest step.
     """
+    from bruno_spice.devices.fecap.film import charge_and_polarization  # compiled: for whom it is
+
     known = {name: float(p.value) for name, p in fecap_deck(netlist).params.items() if p.value is not None}
     waves = []
     for run in runs:

@@ -30,7 +30,10 @@ def workbench_command(
     """
     import webbrowser
 
+    from bruno_spice.calibration.spice.reading import begin
+
     gc.set_threshold(*SELDOM)
+    begin()  # every page asks ngspice for parameters; it starts while the rest is imported
     from bruno_spice.calibration.workbench.place import Place
     from bruno_spice.calibration.workbench.server import run
 

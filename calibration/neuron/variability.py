@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bruno_spice.calibration.cards.simulated import first_spike_s
 from bruno_spice.calibration.circuits.deck import neuron_deck
 from bruno_spice.calibration.circuits.experiments import NEURON_NETLIST, NeuronRun, simulate_neurons
-from bruno_spice.calibration.cards.simulated import first_spike_s
 from bruno_spice.calibration.circuits.recording import Recording, measure_spikes
 from bruno_spice.calibration.circuits.stimuli import Drive
 from bruno_spice.calibration.errors import FitError

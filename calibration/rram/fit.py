@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import block_diag
 
 from bruno_spice.calibration.fitting.least_squares import Fit, Free, belief, best_fit
 from bruno_spice.devices.cards.parts import Covariance, Parameter, Provenance, Range
@@ -191,6 +190,8 @@ def _joined(fits: Sequence[Fit]) -> Covariance:
     names = [name for each in fits for name in each.covariance().names]
     if not all(each.matrix.size for each in fits):
         return Covariance()
+    from scipy.linalg import block_diag
+
     return Covariance(names=names, matrix=block_diag(*(each.matrix for each in fits)).tolist())
 
 

@@ -11,6 +11,7 @@ import os
 import re
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 
@@ -38,6 +39,16 @@ def numbers(statements: Sequence[Statement], asked: Sequence[tuple[str, Line]]) 
     sources = [replace(line, text=f"V{i} n{i} 0 {_braced(text)}") for i, (text, line) in enumerate(asked)]
     lines = (Line("* what ngspice reads"), *definitions, *sources, Line(".tran 1 1"), Line(".end"))
     return [closer(text, value) for (text, _), value in zip(asked, _answers(lines, len(asked)), strict=True)]
+
+
+def begin() -> None:
+    """Start the process that answers `numbers` beside what its caller does next; what fails is said to who asks."""
+
+    def start() -> None:
+        with _one_at_a_time, suppress(SimulationError):
+            _worker(os.getpid()).start()
+
+    threading.Thread(target=start, daemon=True).start()
 
 
 def plain_number(text: str) -> float | None:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from bruno_spice.calibration.spice.farm import Farm
 from bruno_spice.calibration.spice.netlist import Netlist
-from bruno_spice.calibration.verilog_a.choice import settled
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.files import is_file, write_atomic
 from bruno_spice.devices.reading import printable, shown
@@ -30,6 +29,8 @@ class Place:
 
     def farm(self, netlist: Path) -> Farm:
         """What runs `netlist`: in the simulator that was asked for or found."""
+        from bruno_spice.calibration.verilog_a.choice import settled  # translators: only jobs need them
+
         if self.found:
             return Farm(simulator=self.found)
         return settled(Farm(simulator=self.simulator), [Netlist.load(netlist)], lambda _: None)

@@ -18,8 +18,6 @@ from bruno_spice.calibration.circuits.around import rram_deck
 from bruno_spice.calibration.circuits.experiments import RRAM_NETLIST, RRAMRun, program_rrams
 from bruno_spice.calibration.rram.fit import FREE, SetSweep, fit_filament
 from bruno_spice.calibration.rram.levels import model_conductances
-from bruno_spice.calibration.rram.measured import drawn_s, fit_measured
-from bruno_spice.calibration.rram.tables import read_cells
 from bruno_spice.calibration.workbench.page import (
     Array,
     Choice,
@@ -192,6 +190,9 @@ def _loaded(path: Path, _changed: int) -> Card:
 
 @lru_cache(maxsize=8)
 def _of_table(path: Path, _changed: int) -> MeasuredCard:
+    from bruno_spice.calibration.rram.measured import fit_measured
+    from bruno_spice.calibration.rram.tables import read_cells
+
     return fit_measured([read_cells(path, None, None)]).card
 
 
@@ -268,6 +269,8 @@ def _levels(card: RRAMCard) -> Drawing:
 
 def _measured(card: MeasuredCard, view: str) -> Drawing:
     """A card of measured cells."""
+    from bruno_spice.calibration.rram.measured import drawn_s  # scipy's optimizers, for whom they are
+
     cell = MeasuredCell(card)
     said = tuple(card.unknown)
     at_levels = np.linspace(*cell.g_range_s, 8)

@@ -192,13 +192,8 @@ class _View:
             self._rest = self._document.add_timeout_callback(now, REST_MS)
 
     def _show(self, session: Session) -> None:
-        """The panels that hold a line, or will hold one again: making a figure takes longer than drawing in it."""
-        drawings = session.drawings
-        there = {panel for drawing in drawings for panel, _ in drawing.lines}
-        if session.waiting:
-            there |= {plot.panel.name for plot in self._plots}
-        shown = self._plots
-        self._plots = plots([panel for panel in session.panels if panel.name in there], self._dark, shown)
+        drawings, shown = session.drawings, self._plots
+        self._plots = plots(session.wanted({plot.panel.name for plot in shown}), self._dark, shown)
         for plot in self._plots:
             if plot.panel.region and plot not in shown:
                 plot.figure.on_event(SelectionGeometry, self._selected(plot.panel))

@@ -7,7 +7,7 @@ asked at once. The simulator and the fit are jobs (`jobs.Job`); a job whose stat
 import json
 import logging
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,8 @@ class Session:
         self._simulated_key: object = None
         self.waiting = False
         """Whether the simulator's answer to what is shown is to come."""
-        self._drawn = False
+        self.drawn = False
+        """Whether the window has its first figure: what else is made would keep it waiting."""
         self._shown: Mapping[str, str] = {}
         self._jobs: dict[str, Job] = {}
         self._asked: dict[str, Any] = {}
@@ -83,6 +84,15 @@ class Session:
     def drawings(self) -> list[Drawing]:
         """What is drawn: the model's lines and the simulator's last, until the next take their place."""
         return [self.model, self.simulated]
+
+    def wanted(self, shown: Container[str]) -> list[Panel]:
+        """The panels that hold a line, or are `shown` and will hold one again: making a figure takes longer than that.
+
+        For a window that has drawn nothing yet only the first: it is seen before the others are made.
+        """
+        there = {panel for drawing in self.drawings for panel, _ in drawing.lines}
+        found = [panel for panel in self.panels if panel.name in there or (self.waiting and panel.name in shown)]
+        return found if self.drawn else found[:1]
 
     def start(self, seen: int) -> None:
         """Show the state as it is, in answer to request number `seen`."""
@@ -118,8 +128,7 @@ class Session:
         self._jobs.clear()
 
     def _do_drawn(self, _: Mapping[str, Any]) -> None:
-        """The window has its first figures; a simulation before would have kept them from it."""
-        self._drawn = True
+        self.drawn = True
 
     def _do_set(self, request: Mapping[str, Any]) -> None:
         knob = self._knob(str(request["name"]))
@@ -286,7 +295,7 @@ class Session:
             if self._asked["spice"] == key:
                 return
             self._stop("spice")
-        if not (self.waiting and self._drawn):
+        if not (self.waiting and self.drawn):
             return
         if self.memory.history.moving:
             self._at_rest(self._simulate_now)

@@ -1,8 +1,12 @@
+import os
+import time
+
 import numpy as np
 import pytest
 
 from bruno_spice.calibration.circuits.experiments import NETLISTS, NEURON_NETLIST, RRAM_NETLIST
 from bruno_spice.calibration.errors import NetlistError
+from bruno_spice.calibration.spice import reading
 from bruno_spice.calibration.spice.lines import split_comment
 from bruno_spice.calibration.spice.netlist import Netlist
 
@@ -33,6 +37,19 @@ def test_params_have_values_units_comments_and_places(deck):
     assert params["vth"].where == f"{deck}:3"
     assert params["inner"].where == f"{deck.parent / 'sub.lib'}:2"
     assert params["c"].where == f"{deck}:5"
+
+
+def test_a_process_that_was_begun_before_answers_for_the_parameters(deck):
+    reading._worker.cache_clear()
+    reading.begin()
+    worker = reading._worker(os.getpid())
+    limit_s = time.monotonic() + 60
+    while not (worker.process and worker._ngspice.version):
+        assert time.monotonic() < limit_s
+        time.sleep(0.01)
+    begun = worker.process
+    assert Netlist.load(deck).params["b"].value == 5.0
+    assert worker.process is begun
 
 
 def test_an_override_changes_the_rendered_text_and_never_the_file(deck):

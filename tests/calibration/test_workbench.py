@@ -228,6 +228,22 @@ def test_a_simulation_waits_until_the_window_has_drawn_and_what_it_brings_is_wai
     assert ("left", "left") in session.model.lines
 
 
+class Two(Pulses):
+    def model(self, state, place, spice):
+        line = np.arange(3.0), np.ones(3)
+        return Drawing({("curve", "model"): line, ("left", "left"): line})
+
+
+def test_a_window_gets_its_first_figure_before_the_others_are_made(place, monkeypatch):
+    silent = lambda *_: None  # noqa: E731
+    monkeypatch.setattr("bruno_spice.calibration.workbench.session.Job", lambda *_: None)
+    asked = []
+    session = Session(Two(), place, Memory(), lambda it: asked.append(it.wanted(())), silent, silent, silent)
+    session.start(0)
+    session.ask(json.dumps({"do": "drawn"}))
+    assert [[panel.name for panel in panels] for panels in asked] == [["curve"], ["curve", "left"]]
+
+
 def test_a_simulation_that_was_stopped_does_not_begin_again_until_something_is_moved(place, monkeypatch):
     begun, ended, silent = [], [], lambda *_: None
 

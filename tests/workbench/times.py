@@ -2,10 +2,10 @@
 
 python tests/workbench/times.py [--repeats N]
 
-Three times are taken on each page that simulates: the start (``bruno workbench`` as a new process, its page opened in a
-browser that runs already, until a model's curve is drawn), a slider that is dragged (until the page has drawn the model
-for it) and a slider that is let go (until SPICE's curve has changed). Prints JSON with medians and all values. Other
-work on the machine makes them longer: nothing else may run.
+Three times are taken on each page that simulates: the start (``bruno workbench PAGE`` as a new process, its page opened
+in a browser that runs already, until a model's curve is drawn), a slider that is dragged (until the page has drawn the
+model for it) and a slider that is let go (until SPICE's curve has changed). Prints JSON with medians and all values.
+Other work on the machine makes them longer: nothing else may run.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def until(true: Any, limit_s: float = 60.0) -> float:
 def start_s(driver: Any, page: str, folder: Path) -> float:
     """From the command to the first curve of `page`."""
     started = time.monotonic()
-    with serving(folder, folder.parent / "log.txt") as server:
+    with serving(folder, folder.parent / "log.txt", page) as server:
         driver.get(server.address(page))
         until(lambda: driver.execute_script(FIRST, SLIDERS[page][0]))
         return time.monotonic() - started

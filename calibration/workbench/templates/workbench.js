@@ -6,9 +6,9 @@
   const page = document.body.dataset.page;
   const address = new URL(location.href);
   const root = document.documentElement;
-  let bridge = null, seen = 0, waiting = false, lost = false, last = null, shape = "", held = null;
+  let bridge = null, seen = 0, waiting = false, lost = false, drawn = false, last = null, shape = "", held = null;
   const queue = [];
-  window.workbench = { views: 0, answered: 0, latencies: [], last: () => last, idle: () => !waiting && !queue.length };
+  window.workbench = { views: 0, answered: 0, latencies: [], last: () => last, idle: () => drawn && !waiting && !queue.length };
 
   const ask = (request) => {
     const moving = request.do === "set" && !request.settled;
@@ -168,9 +168,9 @@
     $("regions").firstElementChild.textContent = `Region of the fit (${v.regions})`;
     if (document.activeElement !== $("region")) $("region").value = v.region;
     for (const id of ["fit", "save", "reset", "best", "undo", "redo"]) $(id).hidden = (v.without || []).includes(id);
-    exportsRow();
     show(v.link);
-    if (workbench.views === 1) ask({ do: "drawn" });
+    clearTimeout(painting);
+    painted(50);
     pump();
   };
 
@@ -206,6 +206,19 @@
       element("button", { "data-export": `${f.model.name}.csv`, onclick: () => csv(f) }, "CSV"),
     ]);
     $("exports").replaceChildren(...made);
+  };
+
+  // A view comes before the browser has painted its figures.
+  let painting = 0;
+  const painted = (left) => {
+    const wanted = Bokeh.documents[0].get_model_by_name("figures").children.filter((m) => m.type === "Figure").length;
+    const there = figures();
+    if (left && !(there.length === wanted && there.every((f) => f.has_finished()))) {
+      painting = setTimeout(painted, 20, left - 1);
+      return;
+    }
+    exportsRow();
+    if (!drawn) { drawn = true; ask({ do: "drawn" }); }
   };
 
   const send = async (file) => {

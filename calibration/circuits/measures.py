@@ -5,6 +5,7 @@ loop; a coercive voltage is where that charge crosses zero; remanence is where t
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from bruno_spice.devices.errors import InputError
 
 Array = NDArray[np.float64]
+PULSE = 0.05
+"""Of the largest voltage: below it a pulse has not begun, or is over."""
+PAUSE = 5.0
+"""Steps in one: there a tester has taken no samples between two pulses."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,48 @@ def loop_numbers(voltage_v: ArrayLike, charge_c_m2: ArrayLike, between_tips: boo
     )
 
 
+@dataclass(frozen=True)
+class PundNumbers:
+    """Of a pulse sequence, in C/m^2: relaxed remanences, and what a pulse that switches moves beyond one that does not.
+
+    `prrel_plus_c_m2` is the charge from which the first pulse after a positive one starts, `prrel_minus_c_m2` that
+    after a negative one. From its start to its end, both at 0 V, a positive pulse after a negative one moves
+    `p_minus_u_c_m2` more than one after a positive one, a negative pulse likewise `n_minus_d_c_m2`. None: no such pair.
+    """
+
+    prrel_plus_c_m2: float | None
+    prrel_minus_c_m2: float | None
+    p_minus_u_c_m2: float | None
+    n_minus_d_c_m2: float | None
+
+
+def pund_numbers(time_s: ArrayLike, voltage_v: ArrayLike, charge_c_m2: ArrayLike) -> PundNumbers:
+    """Numbers of pulses (n,), each of which stands out by a twentieth of the largest voltage.
+
+    It starts and ends where, on the way down from there on either side, the voltage is nearest to 0, or a pause of the
+    samples is.
+    """
+    steps = np.diff(np.asarray(time_s, dtype=np.float64))
+    voltage, charge = np.asarray(voltage_v, dtype=np.float64), np.asarray(charge_c_m2, dtype=np.float64)
+    signs = np.sign(voltage) * (np.abs(voltage) > PULSE * np.abs(voltage).max())
+    edges = np.flatnonzero(np.diff(signs, prepend=0.0, append=0.0)).tolist()
+    size, pauses = np.abs(voltage), steps > PAUSE * np.median(steps)
+    runs = [
+        (signs[a], _foot(size, pauses, a, -1), _foot(size, pauses, b - 1, 1)) for a, b in pairwise(edges) if signs[a]
+    ]
+    starts: dict[float, float] = {}
+    moved: dict[tuple[float, float], float] = {}
+    for (before, _, _), (sign, first, last) in pairwise(runs):
+        starts.setdefault(before, float(charge[first]))
+        moved.setdefault((before, sign), float(sign * (charge[last] - charge[first])))
+
+    def beyond(sign: float) -> float | None:
+        pair = (-sign, sign), (sign, sign)
+        return moved[pair[0]] - moved[pair[1]] if all(each in moved for each in pair) else None
+
+    return PundNumbers(starts.get(1.0), starts.get(-1.0), beyond(1.0), beyond(-1.0))
+
+
 def pulse_charges(time_s: Array, charge_c_m2: Array, starts_s: ArrayLike, ends_s: ArrayLike) -> NDArray[np.float64]:
     """Charge (pulses,) that flowed from each pulse's start to its end, both at 0 V."""
     at = np.interp(np.stack([np.asarray(starts_s), np.asarray(ends_s)]), time_s, charge_c_m2)
@@ -96,6 +143,13 @@ def forc_density(voltage_v: ArrayLike, reversal_v: ArrayLike, charge_c_m2: Array
     """
     slope = np.gradient(np.asarray(charge_c_m2), np.asarray(voltage_v), axis=1)
     return -0.5 * np.gradient(slope, np.asarray(reversal_v), axis=0)
+
+
+def _foot(size: Array, pauses: NDArray[np.bool_], at: int, step: int) -> int:
+    """Where `size` (n,) has fallen to from index `at` on in steps of `step`, without a pause (n - 1,) between."""
+    while 0 <= at + step < size.size and size[at + step] < size[at] and not pauses[min(at, at + step)]:
+        at += step
+    return at
 
 
 def _crossing(x: Array, y: Array) -> float:

@@ -4,17 +4,17 @@ Nothing of the film is touched. What is the record's own and not the film's is t
 zero, a tester's drift if the fit has that term, the state before it out of those that a fit tries, and what the caller
 made each record's own (``--own rs``): fitted to all of it, or only to what it does just behind its turning points,
 where nothing switches and the current takes rs C to turn round, so that the switching is left to be predicted.
-Coercive voltage, remanence and loss are read off both closed loops alike, and stand beside the tester's numbers where
-the file has them.
+Coercive voltage, remanence and loss are read off both closed loops alike, relaxed remanences and what switches off both
+pulse sequences, and stand beside the tester's numbers where the file has them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bruno_spice.calibration.circuits.measures import LoopNumbers, loop_numbers
+from bruno_spice.calibration.circuits.measures import LoopNumbers, loop_numbers, pund_numbers
 from bruno_spice.calibration.fecap.candidates import plain
 from bruno_spice.calibration.fecap.fit import FeCAPFit, FittedRecord, fitted_record
 from bruno_spice.calibration.fecap.measurement import FeCAPMeasurement
@@ -116,15 +116,25 @@ def loss(voltage_v: Array, charge: Array) -> float:
 
 
 def summary(record: FittedRecord) -> dict[str, dict[str, float]]:
-    """Vc, Pr and loss of the record: as measured, by the model, and by the tester, as far as each is there."""
+    """Of a closed loop Vc, Pr and loss, of pulses what they switch: as measured, by the model, and by the tester.
+
+    As far as each is there.
+    """
     if record.measured.kind != "charge":
         return {}
     of = {"measured": record.measured.response, "model": record.model}
-    read = {who: numbers(record.measured.voltage_v, charge) for who, charge in of.items()}
-    out = {
-        who: {name: float(getattr(found, name)) for name in NUMBERS}
-        | {"w_loss_j_m2": loss(record.measured.voltage_v, of[who])}
-        for who, found in read.items()
-        if found
-    }
-    return out | ({"tester": dict(record.measured.summary)} if record.measured.summary else {})
+    out = {who: read_off(record.measured, charge) for who, charge in of.items()}
+    out["tester"] = dict(record.measured.summary)
+    return {who: found for who, found in out.items() if found}
+
+
+def read_off(measured: FeCAPMeasurement, charge: Array) -> dict[str, float]:
+    """Numbers of a `charge` (n,) in C/m^2 under its voltage; none of what is neither a closed loop nor pulses."""
+    voltage_v = measured.voltage_v
+    pulses = pund_numbers(measured.time_s, measured.drive_v, charge)
+    if pulses.p_minus_u_c_m2 is not None or pulses.n_minus_d_c_m2 is not None:
+        return {name: value for name, value in asdict(pulses).items() if value is not None}
+    loop = numbers(voltage_v, charge)
+    if loop is None:
+        return {}
+    return {name: float(getattr(loop, name)) for name in NUMBERS} | {"w_loss_j_m2": loss(voltage_v, charge)}

@@ -194,10 +194,12 @@ def parameter_rows(found: FeCAPFit) -> list[tuple[str, str, str]]:
 
 
 def number_rows(record: FittedRecord) -> list[tuple[str, ...]]:
-    """Vc, Pr and loss of a record: what it is, and its value as measured, by the model and by the tester."""
+    """Vc, Pr and loss of a loop, or what pulses switch: name, and value as measured, by the model and by the tester."""
     shown = {"vc_plus_v": ("Vc+", 1.0, "V"), "vc_minus_v": ("Vc-", 1.0, "V")}
     shown |= {"pr_plus_c_m2": ("Pr+", 100.0, "uC/cm2"), "pr_minus_c_m2": ("Pr-", 100.0, "uC/cm2")}
     shown |= {"w_loss_j_m2": ("Wloss", 100.0, "uJ/cm2")}
+    shown |= {"prrel_plus_c_m2": ("Prrel+", 100.0, "uC/cm2"), "prrel_minus_c_m2": ("Prrel-", 100.0, "uC/cm2")}
+    shown |= {"p_minus_u_c_m2": ("P - U", 100.0, "uC/cm2"), "n_minus_d_c_m2": ("N - D", 100.0, "uC/cm2")}
     of = summary(record)
     return [
         (

@@ -11,7 +11,7 @@ from bruno_spice.calibration.fecap.coverage import case
 from bruno_spice.calibration.fecap.drive import drive
 from bruno_spice.calibration.fecap.fit import fit_fecap
 from bruno_spice.calibration.fecap.measurement import Columns, measurement, read_measurement
-from bruno_spice.calibration.fecap.predict import behind_turns, predict, summary
+from bruno_spice.calibration.fecap.predict import behind_turns, predict, read_off, summary
 from bruno_spice.calibration.fecap.problem import Part
 from bruno_spice.calibration.fecap.result import notes, param_include
 from bruno_spice.calibration.measured.choice import Choice, choices
@@ -162,6 +162,10 @@ def test_pulses_count_by_charge_and_by_current(data_folder):
     assert part.target.size == 2 * found.time_s.size
     flowed = np.trapezoid(found.current_a_m2[:401], found.time_s[:401])
     assert flowed == pytest.approx(found.response[400] - found.response[0], rel=0.05)
+    ours = read_off(found, found.response)
+    assert {name: ours[name] for name in found.summary} == pytest.approx(found.summary, rel=1e-5)
+    between = found.summary["prrel_plus_c_m2"] - found.summary["prrel_minus_c_m2"]
+    assert ours["p_minus_u_c_m2"] == pytest.approx(between, rel=2e-3)
 
 
 def test_the_command_says_what_it_does_not_take(bruno, tmp_path):

@@ -7,6 +7,7 @@ from bruno_spice.calibration.circuits.measures import (
     forc_density,
     loop_numbers,
     pulse_charges,
+    pund_numbers,
 )
 from bruno_spice.devices.errors import InputError
 
@@ -53,3 +54,19 @@ def test_forc_density_of_a_single_hysteron_family_is_the_density_that_made_it():
     charge = -rho * (voltage[None, :] - reversal[:, None]) ** 2 * -1.0
     inner = forc_density(voltage, reversal, charge)[1:-1, 1:-1]
     np.testing.assert_allclose(inner, rho, rtol=1e-6)
+
+
+def test_pulses_give_relaxed_remanences_and_what_switches_beside_what_does_not():
+    """X U N D P of triangles without samples between; each remanence relaxes by a tenth in the pause before a pulse."""
+    ramp = np.concatenate([np.linspace(0, 2, 51), np.linspace(2, 0, 51)[1:]])
+    signs, states = [1, 1, -1, -1, 1], [(-0.9, 1.0), (0.9, 1.0), (0.9, -1.0), (-0.9, -1.0), (-0.9, 1.0)]
+    share = np.clip(np.linspace(0, 2, 101), 0, 1)
+    time = np.concatenate([10.0 * k + np.linspace(0, 1, 101) for k in range(5)])
+    voltage = np.concatenate([sign * ramp + 1e-4 for sign in signs])
+    charge = np.concatenate([a + (b - a) * share + 0.2 * s * ramp for s, (a, b) in zip(signs, states, strict=True)])
+    found = pund_numbers(time, voltage, charge)
+    assert found.prrel_plus_c_m2 == pytest.approx(0.9)
+    assert found.prrel_minus_c_m2 == pytest.approx(-0.9)
+    assert found.p_minus_u_c_m2 == pytest.approx(1.9 - 0.1)
+    assert found.n_minus_d_c_m2 == pytest.approx(1.9 - 0.1)
+    assert pund_numbers(time[:202], voltage[:202], charge[:202]).p_minus_u_c_m2 is None

@@ -91,7 +91,7 @@ def fecap_page(
         Section("Records over the model", "Measured in grey, ngspice with the fitted film in blue; below what is left.",
                 images=[Picture(figure, "Measured over the model, with residuals") for figure in figures],
                 tables=[Table("What is left", ["record", "rms", "of the span", "correlation of neighbours"], records)]),
-        Section("Measured, model and tester", "Read off closed loops alike; the tester's where its file has them.",
+        Section("Measured, model and tester", "Read off loops or pulses alike; the tester's where its file has them.",
                 tables=[_listed("", numbers, ["record", "", "measured", "model", "the tester says"])]),
         Section("Parameters", tables=[
             Table("Fitted", ["parameter", "value", "stderr", "goes with"], with_partner),

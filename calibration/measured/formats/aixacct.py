@@ -37,6 +37,8 @@ SUMMARY = {
     "Wloss": "w_loss_j_m2",
 }
 """The tester's numbers of the first loop."""
+PULSE_SUMMARY = {"Prrel+": "prrel_plus_c_m2", "Prrel-": "prrel_minus_c_m2"}
+"""Those of pulses: the charge before the first one after a positive, and after a negative one."""
 TITLE = re.compile(r"(Result |Data )?Table \[?[\d, ]+\]?")
 BACKWARDS = ("3",)
 """Loops under V-."""
@@ -129,7 +131,8 @@ def _record(
     title = ", ".join(filter(None, (block.title, name)))
     known = text.stated(block.stated, KEYS)
     full = f"{title}: {sample}" if sample else title
-    summary = text.summary(block.stated, SUMMARY) if name in ("", "loop 1") else {}
+    own = PULSE_SUMMARY if kind == "pulses" else SUMMARY if name in ("", "loop 1") else {}
+    summary = text.summary(block.stated, own)
     return Record(kind, full, f"line {block.header}", tuple(columns), **known, notes=notes, summary=summary)
 
 

@@ -10,6 +10,7 @@ from bruno_spice.calibration.spice.ngspice import MEMORY_LIMIT_BYTES, TIME_LIMIT
 from bruno_spice.calibration.spice.worker_process import own_folder
 from bruno_spice.calibration.verilog_a import openvaf
 from bruno_spice.calibration.verilog_a.module import Module
+from bruno_spice.devices.files import write_atomic
 
 
 def translation_identity(*modules: str) -> str:
@@ -49,6 +50,6 @@ class CompiledWorker(Worker):
         for module in modules:
             name = f"{hashlib.sha256(module.text.encode()).hexdigest()[:32]}.osdi"
             if not (folder / name).is_file():
-                (folder / name).write_bytes(openvaf.compiled(module.text))
+                write_atomic(folder / name, openvaf.compiled(module.text))  # a part of one must not pass for it
             found[module.name] = name
         return found

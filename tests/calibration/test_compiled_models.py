@@ -1,6 +1,7 @@
 """OpenVAF under what may happen to it: a model comes out whatever kills or stops it, and is compiled once for all."""
 
 import os
+import resource
 import signal
 import stat
 from pathlib import Path
@@ -13,6 +14,8 @@ from bruno_spice.calibration.spice import worker_process
 from bruno_spice.calibration.spice.farm import Farm, run_jobs
 from bruno_spice.calibration.spice.netlist import Netlist, transient_job
 from bruno_spice.calibration.verilog_a import openvaf
+from bruno_spice.calibration.verilog_a.compiled import CompiledWorker
+from bruno_spice.calibration.verilog_a.module import Module
 
 MODULE = """`include "disciplines.vams"
 module m(a, b); inout a, b; electrical a, b;
@@ -93,3 +96,19 @@ def test_decks_that_differ_by_parameters_share_one_compiled_model(monkeypatch, t
     else:
         batches(Farm(workers=2, store=None, simulator="vacask"))
     assert len(seen) == len(set(seen)) == 2
+
+
+def test_a_part_of_a_compiled_model_never_passes_for_it(monkeypatch):
+    """The disk is full while the first is written."""
+    model = bytes(range(256)) * 64
+    monkeypatch.setattr(openvaf, "compiled", lambda _: model)
+    film, limits = Module("film", (), {}, {}, "text"), resource.getrlimit(resource.RLIMIT_FSIZE)
+    with CompiledWorker() as worker:
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+            with pytest.raises(OSError, match="too large"):
+                worker.files([film])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        (name,) = worker.files([film]).values()
+        assert (worker.own_folder() / name).read_bytes() == model

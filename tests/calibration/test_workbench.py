@@ -1,9 +1,7 @@
 """What the workbench is made of, without a browser: states, steps, files, jobs, and fits of a region."""
 
 import json
-import os
 import shlex
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +11,6 @@ from typer.testing import CliRunner
 
 from bruno_spice.calibration.benches.fecap import pund, pv_loops, twin_fecaps
 from bruno_spice.calibration.cards.catalogue import load_any_card
-from bruno_spice.calibration.circuits.experiments import simulate_neuron
 from bruno_spice.calibration.circuits.recording import Recording
 from bruno_spice.calibration.fecap.fit import fit_fecap
 from bruno_spice.calibration.fecap.measurement import measurement, within
@@ -23,7 +20,6 @@ from bruno_spice.calibration.targets.comparison import card_sections
 from bruno_spice.calibration.workbench import PAGES, TITLES
 from bruno_spice.calibration.workbench.fecap import LIBRARY
 from bruno_spice.calibration.workbench.figures import Plot, plots
-from bruno_spice.calibration.workbench.jobs import Job
 from bruno_spice.calibration.workbench.page import Drawing, Knob, Memory, Page, Panel, checked
 from bruno_spice.calibration.workbench.place import MOST_BYTES, Place
 from bruno_spice.calibration.workbench.server import Workbench
@@ -283,31 +279,6 @@ def test_figures_that_are_there_stay_and_hide_what_they_lack():
     assert second.figure.x_range is first.figure.x_range
 
 
-def slow_but_heard(seconds, progress):
-    progress("begun")
-    time.sleep(seconds)
-    return "done"
-
-
-def simulating(folder, progress):
-    os.environ["TMPDIR"] = str(folder)
-    progress("begun")
-    simulate_neuron(Stimulus.dc(3e-9), 5.0, farm=Farm(store=None))
-
-
-def refused(progress):
-    raise InputError("one sentence")
-
-
-def _messages(job_function, *arguments, count):
-    heard = []
-    job = Job(lambda _, message: heard.append(message), job_function, *arguments)
-    limit = time.monotonic() + 60
-    while len(heard) < count and time.monotonic() < limit:
-        time.sleep(0.01)
-    return job, heard
-
-
 @pytest.mark.parametrize(
     ("name", "moved"), [("neuron", {"alpha": 4.4, "area": 2.6e-11}), ("rram", {"r_series": 700.5})]
 )
@@ -324,16 +295,6 @@ def test_what_a_page_saves_is_what_the_command_that_it_shows_writes(name, moved,
     assert said.exit_code == 0, said.output
     assert card.read_bytes() == mine
     assert {n: load_any_card(card)[n] for n in moved} == moved
-
-
-def test_a_job_tells_and_ends_and_a_cancelled_one_is_silent():
-    assert _messages(slow_but_heard, 0.0, count=2)[1] == [("progress", "begun"), ("done", "done")]
-    assert _messages(refused, count=1)[1] == [("error", "one sentence")]
-    job, heard = _messages(slow_but_heard, 60.0, count=1)
-    job.cancel()
-    job._thread.join(10)
-    assert not job._thread.is_alive()
-    assert heard == [("progress", "begun")]
 
 
 def test_a_figure_sends_again_only_what_is_new():
@@ -354,20 +315,6 @@ def test_a_figure_sends_again_only_what_is_new():
     plot.show([Drawing({("loop", "model"): (x, x**3)})])
     assert sent == ["model", "title", "spice"]
     assert len(plot.lines["spice"].data_source.data["x"]) == 0
-
-
-def test_a_job_that_is_cancelled_leaves_nothing_on_the_disk(tmp_path):
-    job, heard = _messages(simulating, tmp_path, count=1)
-    assert heard == [("progress", "begun")]
-    limit = time.monotonic() + 60
-    while not (made := list(tmp_path.iterdir())) and time.monotonic() < limit:
-        time.sleep(0.01)
-    assert made
-    time.sleep(0.5)  # in the midst of it
-    job.cancel()
-    while list(tmp_path.iterdir()) and time.monotonic() < limit:
-        time.sleep(0.01)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_twin_answers_the_benches_as_the_netlist_does(farm):

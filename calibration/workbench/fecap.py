@@ -132,6 +132,10 @@ class FeCAPPage(Page):
             Panel("left", "Model minus measured", axis, f"difference ({record.unit})", x_scale=scale, low=True),
         ]  # fmt: skip
 
+    def opens_with(self, place: Place) -> Sequence[str] | None:
+        """The netlist."""
+        return [Netlist.load(FECAP_NETLIST).sha256()]
+
     def model(self, state: State, place: Place, spice: Drawing | None) -> Drawing:
         """By the compiled twin."""
         values, view = self._values(state, place)

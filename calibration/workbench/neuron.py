@@ -129,6 +129,10 @@ class NeuronPage(Page):
         values = {n: v for n, v in state.values.items() if n.startswith(DECK) or n in DRIVE}
         return values, {n: v for n, v in state.choices.items() if n != "card"}
 
+    def opens_with(self, place: Place) -> Sequence[str] | None:
+        """The card."""
+        return [_card_path(State(), place).read_text()]
+
     def model(self, state: State, place: Place, spice: Drawing | None) -> Drawing:
         """The card's answer, and how far SPICE's is from it."""
         drive, end_s = self._drive(state, place)

@@ -8,18 +8,21 @@ keeps of it over a reload is a `Memory`.
 import math
 import shlex
 import shutil
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bruno_spice.calibration.fitting.memo import remembered
 from bruno_spice.calibration.workbench.place import Place
 from bruno_spice.calibration.workbench.state import History, State
-from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.errors import BrunoError, InputError
 
 Array = NDArray[np.float64]
 Line = tuple[Array, Array]
@@ -190,6 +193,10 @@ class Page(ABC):
     def model(self, state: State, place: Place, spice: Drawing | None) -> Drawing:
         """The compact model's answer, and what was measured; `spice` is the simulator's last answer to this state."""
 
+    def opens_with(self, place: Place) -> Sequence[str] | None:
+        """What the model's first answer depends on, beside the program; `None` where it needs no kernels."""
+        return None
+
     def spice(self, state: State, place: Place, progress: Progress) -> Drawing | None:
         """The simulator's answer; `None` where the page has nothing to simulate."""
         return None
@@ -213,6 +220,32 @@ class Page(ABC):
     def file_chosen(self, state: State, name: str) -> State:
         """`state` with the file `name` in use."""
         raise InputError(f"the page {self.title} takes no files")
+
+
+def answer(page: Page, state: State, place: Place, spice: Drawing | None) -> Drawing:
+    """What `page` says by its model; remembered as it opens, for kernels take longer to load than all that it shows."""
+    inputs = page.opens_with(place) if state == State() and spice is None else None
+    if inputs is None:
+        return page.model(state, place, spice)
+
+    def as_json() -> dict[str, Any]:
+        found = page.model(state, place, None)
+        lines = [(*where, x.tolist(), y.tolist()) for where, (x, y) in found.lines.items()]
+        return {"lines": lines, "numbers": found.numbers, "rms": found.rms, "said": found.said}
+
+    kept = remembered(["opening", page.name, *inputs], as_json)
+    lines = {(panel, role): (np.array(x), np.array(y)) for panel, role, x, y in kept["lines"]}
+    return Drawing(lines, kept["numbers"], kept["rms"], tuple(kept["said"]))
+
+
+def load_kernels(page: Page, place: Place) -> None:
+    """Have ready, beside what goes on, what a slider's first move needs."""
+
+    def load() -> None:
+        with suppress(BrunoError):  # the page will say it
+            page.model(State(), place, None)
+
+    threading.Thread(target=load, daemon=True).start()
 
 
 def value_of(knobs: Sequence[Knob], state: State) -> dict[str, float]:

@@ -29,7 +29,7 @@ from bokeh.server.server import Server
 
 from bruno_spice.calibration.workbench import PAGES, TITLES, jobs
 from bruno_spice.calibration.workbench.figures import Plot, plots
-from bruno_spice.calibration.workbench.page import Memory, Page, Panel
+from bruno_spice.calibration.workbench.page import Memory, Page, Panel, answer
 from bruno_spice.calibration.workbench.place import MOST_BYTES, Place
 from bruno_spice.calibration.workbench.session import Session
 from bruno_spice.calibration.workbench.state import State
@@ -219,10 +219,10 @@ def _free_port() -> int:
         return int(trial.getsockname()[1])
 
 
-def _warm(page: str, place: Place) -> None:
-    """Have the page ready that the browser is about to ask for; what its jobs are forked from would be in its way."""
+def _answered(page: str, place: Place) -> None:
+    """Have ready what the page shows first, while the browser opens it."""
     with suppress(BrunoError):  # the page will say it
-        PAGES[page].model(State(), place, None)
+        answer(PAGES[page], State(), place, None)
 
 
 def run(place: Place, port: int, page: str, opened: Callable[[str], None]) -> None:
@@ -232,7 +232,7 @@ def run(place: Place, port: int, page: str, opened: Callable[[str], None]) -> No
     server.start()
     jobs.preload(PAGES[page].preloaded)
     address = workbench.address(server, address_of)
-    threading.Thread(target=_warm, args=(page, place), daemon=True).start()
+    threading.Thread(target=_answered, args=(page, place), daemon=True).start()
     loop = server.io_loop
     loop.add_callback(lambda: opened(address))
     for ending in (signal.SIGINT, signal.SIGTERM):

@@ -24,7 +24,9 @@ from bruno_spice.calibration.workbench.page import (
     Panel,
     Role,
     Table,
+    answer,
     checked,
+    load_kernels,
     value_of,
 )
 from bruno_spice.calibration.workbench.place import Place
@@ -86,10 +88,7 @@ class Session:
         return [self.model, self.simulated]
 
     def wanted(self, shown: Container[str]) -> list[Panel]:
-        """The panels that hold a line, or are `shown` and will hold one again: making a figure takes longer than that.
-
-        For a window that has drawn nothing yet only the first: it is seen before the others are made.
-        """
+        """The panels that hold a line, or are `shown` and will again; for a window without figures the first alone."""
         there = {panel for drawing in self.drawings for panel, _ in drawing.lines}
         found = [panel for panel in self.panels if panel.name in there or (self.waiting and panel.name in shown)]
         return found if self.drawn else found[:1]
@@ -129,6 +128,7 @@ class Session:
 
     def _do_drawn(self, _: Mapping[str, Any]) -> None:
         self.drawn = True
+        load_kernels(self.page, self.place)
 
     def _do_set(self, request: Mapping[str, Any]) -> None:
         knob = self._knob(str(request["name"]))
@@ -274,7 +274,8 @@ class Session:
             self._knobs = list(self.page.knobs(self.state, self.place))
             self.panels = list(self.page.panels(self.state, self.place))
             self._simulate(key)
-            self.model = self.page.model(self.state, self.place, self.simulated if key == self._simulated_key else None)
+            simulated = self.simulated if key == self._simulated_key else None
+            self.model = answer(self.page, self.state, self.place, simulated)
             self._tables = list(self.page.tables(self.state, self.place))
             rms, best = self.model.rms, self.memory.best
             if rms is not None and (best is None or rms * NEAR < best[0]):

@@ -20,7 +20,7 @@ from bruno_spice.calibration.targets.comparison import card_sections
 from bruno_spice.calibration.workbench import PAGES, TITLES
 from bruno_spice.calibration.workbench.fecap import LIBRARY
 from bruno_spice.calibration.workbench.figures import Plot, plots
-from bruno_spice.calibration.workbench.page import Drawing, Knob, Memory, Page, Panel, checked
+from bruno_spice.calibration.workbench.page import Drawing, Knob, Memory, Page, Panel, answer, checked
 from bruno_spice.calibration.workbench.place import MOST_BYTES, Place
 from bruno_spice.calibration.workbench.server import Workbench
 from bruno_spice.calibration.workbench.session import Session
@@ -238,6 +238,27 @@ def test_a_window_gets_its_first_figure_before_the_others_are_made(place, monkey
     session.start(0)
     session.ask(json.dumps({"do": "drawn"}))
     assert [[panel.name for panel in panels] for panels in asked] == [["curve"], ["curve", "left"]]
+
+
+@pytest.mark.parametrize("name", ["fecap", "neuron"])
+def test_a_page_opens_with_what_its_model_says_and_remembers_it(name, place, monkeypatch, tmp_path):
+    monkeypatch.setenv("BRUNO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(place.root)
+    page, state = PAGES[name], State()
+    said = page.model(state, place, None)
+    for count in (1, 1):
+        first = answer(page, state, place, None)
+        assert len(list((tmp_path / "cache").rglob("*.fit"))) == count
+        assert {where: (x.tolist(), y.tolist()) for where, (x, y) in first.lines.items()} == {
+            where: (x.tolist(), y.tolist()) for where, (x, y) in said.lines.items()
+        }
+        assert (first.numbers, first.rms, first.said) == (said.numbers, said.rms, said.said)
+    monkeypatch.setattr(type(page), "model", lambda *_: Drawing(said=("anew",)))
+    assert answer(page, state, place, None).said == said.said
+    assert answer(page, State(values={"area": 2e-11}), place, None).said == ("anew",)
+    assert answer(page, state, place, Drawing()).said == ("anew",)
+    monkeypatch.setattr(type(page), "opens_with", lambda *_: ["another card, another netlist"])
+    assert answer(page, state, place, None).said == ("anew",)
 
 
 def test_a_simulation_that_was_stopped_does_not_begin_again_until_something_is_moved(place, monkeypatch):

@@ -29,11 +29,18 @@ SLIDERS = {
 }
 """Of each page a figure, and the parameters that move the curves of model and SPICE there."""
 FIRST = """
-const figure = window.Bokeh && [...Bokeh.index.roots].flatMap(v => v.child_views || [])
-  .find(v => v.model.name === arguments[0]);
-const source = figure && figure.model.renderers.map(r => r.data_source).find(s => s.name === `${arguments[0]}-model`);
-return Boolean(source && source.data.x && source.data.x.length > 5);
+(() => {
+  const drawn = setInterval(() => {
+    const figures = window.Bokeh ? [...Bokeh.index.roots].flatMap(v => v.child_views || []) : [];
+    const figure = figures.find(v => v.model.name === "PANEL");
+    const source = figure && figure.model.renderers.map(r => r.data_source).find(s => s.name === "PANEL-model");
+    if (!source || source.data.x.length <= 5 || !figure.has_finished()) return;
+    clearInterval(drawn);
+    requestAnimationFrame(() => setTimeout(() => { window.firstCurve = performance.timeOrigin + performance.now(); }));
+  }, 20);
+})();
 """
+"""A page notes by itself when it has painted its first curve: being asked all the time it would take longer."""
 CHANGED = """
 const source = [...Bokeh.index.roots].flatMap(v => v.child_views || []).find(v => v.model.name === arguments[0])
   .model.renderers.map(r => r.data_source).find(s => s.name === `${arguments[0]}-spice`);
@@ -43,23 +50,27 @@ return changed;
 """
 
 
-def until(true: Any, limit_s: float = 60.0) -> float:
-    """Seconds until `true()` holds."""
+def until(true: Any, pause_s: float = 0.01, limit_s: float = 60.0) -> float:
+    """Seconds until `true()` holds, asked every `pause_s`."""
     started = time.monotonic()
     while not true():
         if time.monotonic() - started > limit_s:
             raise TimeoutError(f"nothing came within {limit_s:g} s")
-        time.sleep(0.01)
+        time.sleep(pause_s)
     return time.monotonic() - started
 
 
 def start_s(driver: Any, page: str, folder: Path) -> float:
     """From the command to the first curve of `page`."""
-    started = time.monotonic()
+    note = {"source": FIRST.replace("PANEL", SLIDERS[page][0])}
+    note = driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", note)
+    started_s = time.time()
     with serving(folder, folder.parent / "log.txt", page) as server:
         driver.get(server.address(page))
-        until(lambda: driver.execute_script(FIRST, SLIDERS[page][0]))
-        return time.monotonic() - started
+        until(lambda: driver.execute_script("return window.firstCurve"), pause_s=0.25)
+        drawn_s = float(driver.execute_script("return window.firstCurve")) / 1e3
+    driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", note)
+    return drawn_s - started_s
 
 
 def answers_s(window: Window, page: str, repeats: int) -> dict[str, list[float]]:
@@ -91,6 +102,7 @@ def main() -> None:
         folder = Path(name) / "start"
         folder.mkdir()
         with chromium(Path(name) / "profile", THIS_MACHINE) as driver:
+            driver.execute_cdp_cmd("Page.enable", {})
             for page in SLIDERS:
                 found[page] = {"start": [start_s(driver, page, folder) for _ in range(repeats)]}
             server = Server(folder, folder.parent / "log.txt")

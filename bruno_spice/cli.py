@@ -45,7 +45,7 @@ COMMANDS = {
     "bench": f"{TRAINING}.bench:bench_command",
     "paper": f"{TRAINING}.paper:paper_command",
     "simulate": "bruno_spice.cli:simulate_app",
-    "cache": f"{CALIBRATION}.bench:cache_app",
+    "cache": f"{CALIBRATION}.cache:cache_app",
     "netlist": f"{CALIBRATION}.netlist:netlist_app",
     "card": f"{CALIBRATION}.card:card_app",
     "data": f"{CALIBRATION}.data:data_app",

@@ -10,8 +10,9 @@ import contextlib
 import hashlib
 import json
 import os
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.files import ROOT, write_atomic
 
 MARK = b"bruno-spice kept 1 "
+LEFT_S = 3600.0
+"""A part of a file that nobody has written to for so long is left over."""
 
 
 def default_folder() -> Path:
@@ -29,6 +32,23 @@ def default_folder() -> Path:
     if (ROOT / "pyproject.toml").exists():
         return ROOT / ".cache" / "spice"
     return Path.home() / ".cache" / "bruno-spice"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that is kept, for a listing, with what its owner says `about` it, unverified."""
+
+    key: str
+    size_bytes: int
+    written_at: float
+    path: Path
+    about: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        """What its owner calls it, fit to be printed."""
+        label = self.about.get("label")
+        return "".join(c if c.isprintable() else "?" for c in label) if isinstance(label, str) else "damaged"
 
 
 @dataclass(frozen=True)
@@ -84,22 +104,45 @@ class Kept:
             return False
         return True
 
-    def paths(self) -> Iterator[Path]:
-        """The files of all entries."""
-        return self.folder.glob(f"??/*{self.suffix}")
-
-    def about(self, path: Path) -> dict[str, Any]:
-        """What the entry at `path` says of itself, unverified, for a listing; nothing where that cannot be read."""
-        try:
-            with path.open("rb") as file:
-                file.readline(200)
-                return _said(file.readline(10_000))
-        except OSError:
-            return {}
+    def entries(self) -> list[Entry]:
+        """All that is here, newest first."""
+        found = []
+        for path in self.folder.glob(f"??/*{self.suffix}"):
+            with contextlib.suppress(FileNotFoundError):
+                stat = path.stat()
+                found.append(Entry(path.stem, stat.st_size, stat.st_mtime, path, _about(path)))
+        return sorted(found, key=lambda entry: -entry.written_at)
 
     def path(self, key: str) -> Path:
         """Where the entry under `key` lies."""
         return self.folder / key[:2] / f"{key}{self.suffix}"
+
+
+def prune(kept: Sequence[Kept], older_than_s: float = 0.0, keep_bytes: int = 0) -> list[Entry]:
+    """Remove what is older than `older_than_s`, oldest first, until at most `keep_bytes` remain of all; return it."""
+    entries = sorted((entry for each in kept for entry in each.entries()), key=lambda entry: entry.written_at)
+    total = sum(entry.size_bytes for entry in entries)
+    removed = []
+    for entry in entries:
+        if total <= keep_bytes or time.time() - entry.written_at < older_than_s:
+            break
+        entry.path.unlink(missing_ok=True)
+        total -= entry.size_bytes
+        removed.append(entry)
+    for part in {part for each in kept for part in each.folder.rglob(".*.part")}:  # of commands that were killed
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - part.stat().st_mtime > LEFT_S:
+                part.unlink()
+    return removed
+
+
+def _about(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            file.readline(200)
+            return _said(file.readline(10_000))
+    except OSError:
+        return {}
 
 
 def _said(head: bytes) -> dict[str, Any]:

@@ -1,7 +1,6 @@
-"""Commands of the SPICE bench: ``simulate fecap | neuron-bench | rram-bench``, ``cache``."""
+"""Commands of the SPICE bench: ``simulate fecap | neuron-bench | rram-bench``."""
 
 import json
-import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,7 +12,6 @@ from bruno_spice.calibration.commands.shared import (
     SetOption,
     SimulatorOption,
     announce,
-    number_option,
     one_of,
     parse_overrides,
     print_json,
@@ -21,8 +19,6 @@ from bruno_spice.calibration.commands.shared import (
 )
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.files import refuse_folder, write_atomic
-
-cache_app = typer.Typer(help="Stored simulation results: list and prune.", no_args_is_help=True)
 
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="Worker processes (default: one a core).")]
 DaskOption = Annotated[str | None, typer.Option(metavar="tcp://HOST:PORT", help="Run on a Dask cluster instead.")]
@@ -199,37 +195,3 @@ def run_bench(
     else:
         typer.echo(result.numbers.to_string(index=False, float_format=lambda x: f"{x:.4g}"))
         typer.echo(f"wrote {out}, {numbers}" + (f", {figure}" if figure else ""))
-
-
-@cache_app.command("list")
-def cache_list_command(as_json: JsonOption = False) -> None:
-    """List the stored simulation results, newest first. Example: `bruno cache list`."""
-    from bruno_spice.calibration.spice.store import Store
-
-    store = Store.default()
-    entries = list(store.entries())
-    if as_json:
-        keys = ("key", "label", "points", "size_bytes", "written_at")
-        print_json([{name: getattr(entry, name) for name in keys} for entry in entries])
-        return
-    for entry in entries:
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.written_at))
-        typer.echo(
-            f"{entry.key[:12]}  {when}  {entry.size_bytes / 1e3:9.1f} kB  {entry.points:7d} points  {entry.label}"
-        )
-    total = sum(entry.size_bytes for entry in entries)
-    typer.echo(f"{len(entries)} results, {total / 1e6:.1f} MB in {store.path}")
-
-
-@cache_app.command("prune")
-def cache_prune_command(
-    older_than: Annotated[float, number_option("Only what is older than this many days.")] = 0.0,
-    keep: Annotated[float, number_option("Keep at most this many bytes, e.g. 500meg.")] = 0.0,
-) -> None:
-    """Remove stored results, oldest first. Examples: `bruno cache prune`, `bruno cache prune --keep 500meg`."""
-    from bruno_spice.calibration.spice.store import Store
-
-    if older_than < 0 or keep < 0:
-        raise InputError("--older-than and --keep must not be negative")
-    removed = Store.default().prune(older_than * 86400, int(keep))
-    typer.echo(f"removed {len(removed)} results, {sum(entry.size_bytes for entry in removed) / 1e6:.1f} MB")

@@ -22,17 +22,22 @@ CODE = (ROOT / "calibration", ROOT / "devices")
 LIBRARIES = ("numpy", "scipy", "lmfit", "numba")
 
 
-def remembered(inputs: Iterable[Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def fits() -> Kept:
+    """Where every command keeps what it computed."""
+    return Kept(default_folder() / "fits", ".fit")
+
+
+def remembered(inputs: Iterable[Any], compute: Callable[[], dict[str, Any]], label: str = "fit") -> dict[str, Any]:
     """The result of `compute`, as JSON gives it back, from disk where it was computed before with the same code.
 
-    `inputs` are arrays, or things whose repr says all. `compute` is told apart by them alone.
+    `inputs` are arrays, or things whose repr says all. `compute` is told apart by them alone; `label` is for listings.
     """
-    kept = Kept(default_folder() / "fits", ".fit")
+    kept = fits()
     key = _key(inputs)
     found = kept.get(key)
     if found is None:
         content = json.dumps(compute()).encode()
-        kept.put(key, content)
+        kept.put(key, content, label=label)
     else:
         content = found[1]
     return dict(json.loads(content))

@@ -313,7 +313,8 @@ def fit_domains(
         values = {name: np.asarray(value).tolist() for name, value in asdict(parameters).items()}
         return {"fit": asdict(numbers), "parameters": values, "spike_time_scale": scales.spike_time}
 
-    found = remembered(["neuron", *arrays, domains, start, *([] if tau_0_s is None else [tau_0_s])], compute)
+    inputs = ["neuron", *arrays, domains, start, *([] if tau_0_s is None else [tau_0_s])]
+    found = remembered(inputs, compute, "fit of a neuron's card")
     free, held = (tuple(Free(**f) for f in found["fit"][kind]) for kind in ("free", "held"))
     numbers = {name: np.array(found["fit"][name]) for name in ("matrix", "residual")}
     result = Fit(**{**found["fit"], "free": free, "held": held, **numbers})

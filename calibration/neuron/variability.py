@@ -122,7 +122,7 @@ def fit_devices(card: NeuronCard, devices: Sequence[Sequence[Recording]]) -> Dev
     each = [(r.spice, r.stimulus) for recordings in devices for r in recordings]
     arrays = [a for w, _ in each for a in (w.time_s, w["v_mem_v"], w["polarization"], w.spike_times_s)]
     arrays += [a for _, stimulus in each for a in (stimulus.time_s, stimulus.i_syn_a)]
-    found = remembered(["devices", *arrays, nominal, free], compute)
+    found = remembered(["devices", *arrays, nominal, free], compute, "fit of a sampled neuron")
     return DeviceFits((*(f.name for f in free), *MEASURED), np.array(found["values"]))
 
 

@@ -89,12 +89,17 @@ def processor() -> str:
     return f"{platform.system()} {platform.machine()} {abilities}"
 
 
+def compiled_models() -> Kept:
+    """Where every command keeps what it compiled."""
+    return Kept(default_folder(), ".osdi")
+
+
 def compiled(source: str, kept: Kept | None = None) -> bytes:
     """The model that `source`, a whole file of Verilog-A, compiles to; from `kept` where it was compiled before.
 
     Raises `CompileError` where OpenVAF refuses it, `SimulationError` where it is not installed or fails.
     """
-    kept = kept or Kept(default_folder(), ".osdi")
+    kept = kept or compiled_models()
     key = hashlib.sha256(json.dumps(["1", source, installed().identity, processor()]).encode()).hexdigest()
     with _one_at_a_time:
         found = kept.get(key)

@@ -233,7 +233,7 @@ def answer(page: Page, state: State, place: Place, spice: Drawing | None) -> Dra
         lines = [(*where, x.tolist(), y.tolist()) for where, (x, y) in found.lines.items()]
         return {"lines": lines, "numbers": found.numbers, "rms": found.rms, "said": found.said}
 
-    kept = remembered(["opening", page.name, *inputs], as_json)
+    kept = remembered(["opening", page.name, *inputs], as_json, f"what the page {page.title} opens with")
     lines = {(panel, role): (np.array(x), np.array(y)) for panel, role, x, y in kept["lines"]}
     return Drawing(lines, kept["numbers"], kept["rms"], tuple(kept["said"]))
 

@@ -17,7 +17,7 @@ from bruno_spice.calibration.spice.farm import Farm, run_jobs, try_jobs
 from bruno_spice.calibration.spice.netlist import Netlist, transient_job
 from bruno_spice.calibration.spice.ngspice import Worker, installed_ngspice
 from bruno_spice.calibration.spice.store import Store
-from bruno_spice.devices.kept import Kept
+from bruno_spice.devices.kept import Kept, prune
 
 RC = "* rc\n.param r=1k ; [Ohm] load\nR1 in out {r}\nC1 out 0 1n\nV1 in 0 PWL(0 0 1n 1)\n.tran 10n 5u 0 10n\n"
 
@@ -50,7 +50,7 @@ def test_a_second_run_is_read_from_the_store(own, monkeypatch):
 @pytest.mark.parametrize("damage", ["sample", "header", "mark", "cut", "longer", "empty", "text", "renamed"])
 def test_a_damaged_entry_is_simulated_again(own, damage):
     first = run_jobs(rc_jobs([1e3]), own)[0]
-    path = next(own.store.entries()).path
+    path = own.store.entries()[0].path
     data = path.read_bytes()
     path.write_bytes(
         {
@@ -313,6 +313,6 @@ def test_entries_are_listed_and_pruned_oldest_first(own):
         time.sleep(0.02)
     entries = list(own.store.entries())
     assert [entry.label for entry in entries] == ["rc.cir"] * 3
-    removed = own.store.prune(keep_bytes=entries[0].size_bytes)
+    removed = prune([own.store.kept], keep_bytes=entries[0].size_bytes)
     assert [entry.key for entry in removed] == [entries[2].key, entries[1].key]
     assert [entry.key for entry in own.store.entries()] == [entries[0].key]

@@ -19,6 +19,7 @@ from bruno_spice.training.runs.checkpoint import Progress, load_checkpoint, save
 from bruno_spice.training.runs.evaluation import evaluate, load_run
 from bruno_spice.training.runs.folder import RunFolder
 from bruno_spice.training.runs.monitor import Rates, rate_warnings
+from bruno_spice.training.runs.optimizer import rescale
 from bruno_spice.training.runs.trainer import epoch_batches, schedule_factor, train
 from bruno_spice.training.synapses.rram import RRAMLinear
 
@@ -254,6 +255,39 @@ def test_updates_without_a_finite_gradient_are_left_out_and_counted(
         assert row["gradient_norm"] is None
         assert row["gradient_norms"]["hidden.0.synapse.weight"] is None
         assert row["valid"] == history(tmp_path / "run")[0]["valid"]
+
+
+def test_updates_without_a_finite_gradient_can_be_rescaled_and_applied(
+    small_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every weight's gradient is multiplied by 1e38, and so is infinite in float32."""
+
+    def steep(self: RRAMLinear) -> torch.Tensor:
+        return self.weight + 1e38 * (1e38 * (self.weight - self.weight.detach()))
+
+    monkeypatch.setattr(RRAMLinear, "effective_weight", steep)
+    config = small_config.with_values(
+        training__most_broken_updates=1000, training__average_decay=0.0, training__broken_updates="rescale"
+    )
+    told = Collects()
+    result = train(config, tmp_path / "run", reporter=told)
+    assert result["broken_updates"] == result["updates"] > 20
+    assert any(line.endswith("is not finite; the update is rescaled") for line in told.lines)
+    rows = history(tmp_path / "run")
+    assert all(0 < row["gradient_norm"] < 1e4 for row in rows)
+    assert rows[-1]["valid"] != rows[0]["valid"]
+
+
+def test_a_gradient_beyond_numbers_is_rescaled_to_its_signs() -> None:
+    for given, expected in (
+        ([3e38, -3e38, 0.0], [1.0, -1.0, 0.0]),
+        ([torch.inf, -torch.inf, 5.0], [1.0, -1.0, 0.0]),
+        ([torch.nan, 2.0, -1.0], [0.0, 1.0, -0.5]),
+        ([torch.nan, torch.nan, 0.0], [0.0, 0.0, 0.0]),
+    ):
+        first, second = torch.tensor(given[:1]), torch.tensor(given[1:])
+        rescale([first, second])
+        assert torch.cat([first, second]).tolist() == expected
 
 
 def test_batches_hold_every_sequence_once_and_follow_from_seed_and_epoch(small_config: RunConfig) -> None:

@@ -306,7 +306,9 @@ class TrainingConfig(_Strict):
     gradient_clip: float | None = Field(default=1.0, gt=0)
     """Largest norm of the gradient of all weights together."""
     most_broken_updates: int = Field(default=20, ge=1)
-    """Updates in one epoch whose gradient is not finite, and which are left out, before training gives up."""
+    """Updates in one epoch whose gradient is not finite before training gives up."""
+    broken_updates: Literal["leave_out", "rescale"] = "leave_out"
+    """What becomes of one: left out, or applied with its largest value brought to 1, whatever that is worth."""
     average_decay: float = Field(default=0.0, ge=0, lt=1)
     """Share of the running average of the weights that an update keeps (such as 0.99). The average is what is validated
     and kept; 0: the weights themselves."""

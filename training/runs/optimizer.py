@@ -1,5 +1,6 @@
 """The optimiser of a run: weights and, where they are trained too, device parameters, each at its own rate and clip."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -42,3 +43,16 @@ def descend(optimizer: torch.optim.Optimizer, network: AnyNetwork, clip: float |
     optimizer.step()
     if network.shared is not None:
         network.shared.keep_within()
+
+
+def rescale(gradients: Sequence[torch.Tensor]) -> None:
+    """Bring gradients that are beyond what numbers hold, or whose norm is, to a largest value of 1.
+
+    Beside an infinite value, which keeps its sign, a finite one is nothing; NaN has no direction and becomes 0.
+    """
+    largest = max(
+        float(each.nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf).abs().max()) for each in gradients
+    )
+    for each in gradients:
+        infinite = torch.where(each.isinf(), each.sign(), torch.zeros_like(each))
+        each.copy_(infinite if largest == torch.inf else each.nan_to_num(nan=0.0) / (largest or 1.0))

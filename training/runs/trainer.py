@@ -44,7 +44,7 @@ from bruno_spice.training.runs.checkpoint import (
 from bruno_spice.training.runs.evaluation import card_notes, changed_parts, make_network, score_part
 from bruno_spice.training.runs.folder import Cards, RunFolder, sealed
 from bruno_spice.training.runs.monitor import broken_gradients, gradient_norms, rate_warnings
-from bruno_spice.training.runs.optimizer import descend, make_optimizer
+from bruno_spice.training.runs.optimizer import descend, make_optimizer, rescale
 from bruno_spice.training.runs.result import result_of
 from bruno_spice.training.tasks import Batch, Example, Task, load_task
 
@@ -180,22 +180,26 @@ class Trainer:
         whole = self.process.total(weight)
         self.optimizer.zero_grad()
         (loss * (self.process.world_size / whole)).backward()
-        parameters = [each for each in self.network.parameters() if each.grad is not None]
-        norm = get_total_norm([each.grad for each in parameters if each.grad is not None])
+        gradients = [each.grad for each in self.network.parameters() if each.grad is not None]
+        norm = get_total_norm(gradients)
+        if not torch.isfinite(norm):
+            self._broken_step()
+            if settings.broken_updates == "rescale":
+                rescale(gradients)
+                norm = get_total_norm(gradients)
         if torch.isfinite(norm):
             descend(self.optimizer, self.network, settings.gradient_clip)
             if self.average is not None:
                 self.average.update(self.progress.step)
             _add(sums, gradient_norm=float(norm), updates=1.0)
-        else:
-            self._broken_step()
         _add(sums, loss=self.process.total(float(loss.detach())), weight=whole)
 
     def _broken_step(self) -> None:
         sums = self.progress.sums
         names = ", ".join(broken_gradients(self.network)) or "all weights together (it overflows)"
         if not sums.get("broken"):
-            self.reporter.line(f"warning: the gradient of {names} is not finite; the update is left out")
+            done = "left out" if self.config.training.broken_updates == "leave_out" else "rescaled"
+            self.reporter.line(f"warning: the gradient of {names} is not finite; the update is {done}")
         _add(sums, broken=1.0)
         if sums["broken"] >= self.config.training.most_broken_updates:
             raise BrunoError(

@@ -57,7 +57,7 @@ docs: setup ## the documentation as site/index.html
 browser:
 	@bash tests/install_browser.sh
 
-bench: setup ## speed, accuracy, memory, gradients and their growth on this machine (20 minutes on 2 cores)
+bench: setup ## speed, accuracy, memory, gradients and their growth on this machine (half an hour on 2 cores)
 	$(BRUNO) bench --out reports/bench
 
 test: setup browser ## the whole test suite (15 minutes on 2 cores)

@@ -8,7 +8,9 @@ import shlex
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,18 @@ def refuse_folder(path: Path) -> None:
         raise InputError(f"{path} is a folder; name a file")
 
 
+@lru_cache(maxsize=1)
+def _umask() -> int:
+    """What this process takes off the rights of a new file; asked once, for it is asked by setting it."""
+    with _asking:
+        umask = os.umask(0)
+        os.umask(umask)
+    return umask
+
+
+_asking = threading.Lock()
+
+
 def write_atomic(path: Path | str, content: str | bytes) -> Path:
     """Write `content` beside `path` and rename it into place: the old file or the new one, never a part.
 
@@ -57,9 +71,7 @@ def write_atomic(path: Path | str, content: str | bytes) -> Path:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
+        Path(temporary).chmod(0o666 & ~_umask())
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -51,7 +51,7 @@ def loop_numbers(voltage_v: ArrayLike, charge_c_m2: ArrayLike, between_tips: boo
 
     The charge is counted from the middle of its extremes or, as testers do of leaky films, `between_tips`: from that of
     its values at the largest and the smallest voltage.
-    Raises `InputError` if a branch never crosses zero.
+    Raises `InputError` if a branch never crosses zero, or has no samples on the way down to tell its slope.
     """
     voltage = np.asarray(voltage_v, dtype=np.float64)
     charge = np.asarray(charge_c_m2, dtype=np.float64)
@@ -60,6 +60,10 @@ def loop_numbers(voltage_v: ArrayLike, charge_c_m2: ArrayLike, between_tips: boo
     ends = (charge[top], charge[int(np.argmin(voltage))]) if between_tips else (charge.max(), charge.min())
     charge = charge - (ends[0] + ends[1]) / 2
     linear = (voltage[down] > 0.3 * voltage[top]) & (voltage[down] < 0.6 * voltage[top])
+    if np.unique(voltage[down][linear]).size < 2:
+        raise InputError(
+            "the loop has no samples between 0.3 and 0.6 of its top on the way down; sample it more densely"
+        )
     line = np.polyfit(voltage[down][linear], charge[down][linear], 1)
     return LoopNumbers(
         pr_plus_c_m2=_crossing(voltage[down], charge[down]),

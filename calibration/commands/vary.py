@@ -111,7 +111,7 @@ def _summary(rows: Rows, currents_a: list[float]) -> list[dict[str, Any]]:
                     "quantity": quantity,
                     "devices": int(values.size),
                     "mean": float(values.mean()),
-                    "relative_sigma": float(values.std() / values.mean()),
+                    "relative_sigma": float(values.std(ddof=min(1, values.size - 1)) / values.mean()),
                     "min": float(values.min()),
                     "max": float(values.max()),
                 }

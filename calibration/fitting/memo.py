@@ -6,10 +6,13 @@ the same form (`devices.kept`): a damaged one is fitted again, and a folder that
 """
 
 import hashlib
+import inspect
 import json
+import sys
 from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,9 +50,15 @@ def _key(inputs: Iterable[Any]) -> str:
     digest = hashlib.sha256(code_identity().encode())
     for item in inputs:
         array = isinstance(item, np.ndarray)
-        content = np.ascontiguousarray(item).tobytes() if array else repr(item).encode()
+        with np.printoptions(precision=17, threshold=sys.maxsize):
+            content = np.ascontiguousarray(item).tobytes() if array else repr(item).encode()
         digest.update(f"{(item.dtype.str, item.shape) if array else 'repr'} {len(content)}\n".encode() + content)
     return digest.hexdigest()
+
+
+def code_of(model: type) -> str:
+    """The text of the file that says what `model` is: of a user's own it is no part of the code of the packages."""
+    return Path(inspect.getfile(model)).read_text()
 
 
 @cache

@@ -4,9 +4,11 @@ Numbers are strict: every cell of a block is a finite decimal number, or the fil
 file beyond `MOST_BYTES`, packed or not, a line beyond what a table may have, and control characters.
 """
 
+import math
 import re
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -161,7 +163,9 @@ class Text:
             si, factor = UNITS.get(unit_of_file(unit), ("", 0.0))
             what = keys.get(name)
             if what and NUMBER.fullmatch(said.value) and si in ends and what.endswith(ends[si]):
-                found[what] = factor * float(said.value)
+                with suppress(ValueError):  # 1,5
+                    value = factor * float(said.value)
+                    found |= {what: value} if math.isfinite(value) else {}
         return found
 
 

@@ -21,7 +21,7 @@ from bruno_spice.calibration.circuits.experiments import NEURON_NETLIST, NeuronR
 from bruno_spice.calibration.circuits.recording import Recording, SpikeMeasures, measure_spikes
 from bruno_spice.calibration.circuits.stimuli import Drive
 from bruno_spice.calibration.fitting.least_squares import Fit, Free, belief
-from bruno_spice.calibration.fitting.memo import remembered
+from bruno_spice.calibration.fitting.memo import code_of, remembered
 from bruno_spice.calibration.neuron.fit import fit_in_stages
 from bruno_spice.calibration.neuron.inhibition import Inhibition, measure_inhibition
 from bruno_spice.calibration.neuron.validation import NetworkScore, NeuronComparison, network_score, validate_neuron
@@ -313,7 +313,7 @@ def fit_domains(
         values = {name: np.asarray(value).tolist() for name, value in asdict(parameters).items()}
         return {"fit": asdict(numbers), "parameters": values, "spike_time_scale": scales.spike_time}
 
-    inputs = ["neuron", *arrays, domains, start, *([] if tau_0_s is None else [tau_0_s])]
+    inputs = ["neuron", code_of(start.model), *arrays, domains, start, *([] if tau_0_s is None else [tau_0_s])]
     found = remembered(inputs, compute, "fit of a neuron's card")
     free, held = (tuple(Free(**f) for f in found["fit"][kind]) for kind in ("free", "held"))
     numbers = {name: np.array(found["fit"][name]) for name in ("matrix", "residual")}

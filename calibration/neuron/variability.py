@@ -27,7 +27,7 @@ from bruno_spice.calibration.circuits.recording import Recording, measure_spikes
 from bruno_spice.calibration.circuits.stimuli import Drive
 from bruno_spice.calibration.errors import FitError
 from bruno_spice.calibration.fitting.least_squares import Free, search
-from bruno_spice.calibration.fitting.memo import remembered
+from bruno_spice.calibration.fitting.memo import code_of, remembered
 from bruno_spice.calibration.neuron.fit import Scales, first_spike_residual
 from bruno_spice.calibration.spice.farm import Farm
 from bruno_spice.calibration.spice.variation import Samples, Variation
@@ -122,7 +122,7 @@ def fit_devices(card: NeuronCard, devices: Sequence[Sequence[Recording]]) -> Dev
     each = [(r.spice, r.stimulus) for recordings in devices for r in recordings]
     arrays = [a for w, _ in each for a in (w.time_s, w["v_mem_v"], w["polarization"], w.spike_times_s)]
     arrays += [a for _, stimulus in each for a in (stimulus.time_s, stimulus.i_syn_a)]
-    found = remembered(["devices", *arrays, nominal, free], compute, "fit of a sampled neuron")
+    found = remembered(["devices", code_of(nominal.model), *arrays, nominal, free], compute, "fit of a sampled neuron")
     return DeviceFits((*(f.name for f in free), *MEASURED), np.array(found["values"]))
 
 

@@ -57,6 +57,8 @@ def set_curve(table: CellTable) -> tuple[SetCurve, list[str]]:
     for setting in settings[whole]:
         here = table.setting == setting
         g_s, device = table.g_s[here], table.device[here]
+        if not g_s.mean() > 0.0:
+            raise InputError(f"{printable(str(table.path))}: every cell reads 0 S at the setting {setting:g}")
         parts, known = spread(g_s, device), quantiles(g_s)
         rows.append((float(np.median(g_s)), parts, known, device_share(known, parts.device**2)))
     devices, writes = np.unique(
@@ -109,7 +111,10 @@ def writes(table: CellTable) -> tuple[Writes, list[str]]:
     time_s = np.zeros(len(table.g_s)) if table.time_s is None else table.time_s
     if np.any(time_s < 0.0):
         raise InputError(f"{where}: a time before the write, {time_s.min():g} s")
-    keys, index = np.unique(np.stack([table.device.astype(float), table.level]), axis=1, return_inverse=True)
+    keys = np.stack([table.device.astype(float), table.level])
+    index = np.arange(keys.shape[1])  # without times each reading is of a write of its own
+    if table.time_s is not None:
+        keys, index = np.unique(keys, axis=1, return_inverse=True)
     with np.errstate(divide="ignore"):
         decade = np.where(time_s > 0.0, np.round(PER_DECADE * np.log10(time_s)), -np.inf)
     bins, when = np.unique(decade, return_inverse=True)
@@ -125,6 +130,8 @@ def writes(table: CellTable) -> tuple[Writes, list[str]]:
     times_s = np.exp(logs[1:] / count.sum(axis=1)[1:])
     there = count[0] > 0
     said = [] if there.all() else [f"{np.sum(~there)} writes were not read right after writing, and are left out"]
+    if (several := int(np.sum(count[0] > 1))) > 0:
+        said.append(f"{several} pairs of device and level were read several times right after writing, and count once")
     level_s = _level_conductance(keys[1], g_s[0], table.level_in_s)
     _, of_level, sizes = np.unique(keys[1][there], return_inverse=True, return_counts=True)
     enough = there.copy()

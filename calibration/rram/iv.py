@@ -28,6 +28,7 @@ from bruno_spice.calibration.spice.farm import Farm, run_jobs
 from bruno_spice.calibration.spice.netlist import Netlist, transient_job
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.reading import printable
+from bruno_spice.devices.units import parse_spice_number
 
 WITHIN = 3.0
 """Factor around the deck's value that a parameter may move by where the caller says no more."""
@@ -91,8 +92,8 @@ def free_parameters(asked: Sequence[str], deck: Netlist) -> list[Free]:
         low, high = start / WITHIN, start * WITHIN
         if bounds:
             try:
-                low, high = (float(each) for each in bounds.split(":"))
-            except ValueError:
+                low, high = (parse_spice_number(each) for each in bounds.split(":"))
+            except (ValueError, InputError):
                 raise InputError(f"--free {text}: write NAME=LOW:HIGH with two numbers") from None
         if not 0.0 < low < start < high:
             raise InputError(f"--free {text}: the deck's {start:g} must lie between two bounds above 0")

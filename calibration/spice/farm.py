@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bruno_spice.calibration.errors import CalibrationError, ConvergenceError, SimulationError
+from bruno_spice.calibration.errors import CalibrationError, ConvergenceError, NetlistError, SimulationError
 from bruno_spice.calibration.spice import SIMULATORS
 from bruno_spice.calibration.spice.ngspice import (
     MEMORY_LIMIT_BYTES,
@@ -111,6 +111,10 @@ def _attempt(worker: Worker, job: Job) -> Attempt:
         return run_with_retry(worker, job)
     except CalibrationError as error:
         return error
+    except InputError as error:  # a model that does not compile
+        return NetlistError(str(error))
+    except OSError as error:  # a full disk
+        return SimulationError(f"{job.label}: {error.filename or 'the system says'}: {error.strerror or error}")
 
 
 def batches(todo: dict[str, Job], at_most: int, workers: int) -> list[list[str]]:
@@ -227,7 +231,13 @@ def simulate_on_dask(todo: dict[str, Job], farm: Farm) -> Iterator[tuple[str, At
             name = hashlib.sha256("".join(keys).encode()).hexdigest()
             futures[client.submit(run_remotely, [todo[key] for key in keys], *limits, key=f"bruno-{name}")] = keys
         for future in dask_as_completed(futures, loop=client.loop):
-            yield from zip(futures[future], future.result(), strict=True)
+            keys = futures[future]
+            try:
+                found = future.result()
+            except Exception as error:  # of the cluster: its workers were killed, it was closed
+                lost = f"its Dask worker was lost ({type(error).__name__}: {error})"
+                found = [SimulationError(f"{todo[key].label}: {lost}") for key in keys]
+            yield from zip(keys, found, strict=True)
     finally:
         client.close()
 

@@ -19,7 +19,7 @@ from itertools import pairwise
 from bruno_spice.calibration.errors import NetlistError, unknown_name
 from bruno_spice.calibration.spice.lines import Line
 from bruno_spice.calibration.spice.ngspice import Model
-from bruno_spice.calibration.spice.statements import Statement, assignments, option_pairs
+from bruno_spice.calibration.spice.statements import PARAM_FUNCTION, Statement, assignments, option_pairs
 from bruno_spice.calibration.verilog_a.circuit import Deck, Scope, head_words, refuse
 from bruno_spice.calibration.verilog_a.expressions import Expression, ExpressionError, evaluate, node
 from bruno_spice.calibration.verilog_a.module import Module, element_module, subcircuit_module
@@ -120,6 +120,11 @@ def _subcircuit(codes: tuple[str, ...], name: str, deck: "_Held") -> Module:
     return subcircuit_module(deck.deck, name, f"x_{name}")
 
 
+def _defines(statement: Statement) -> bool:
+    """Whether a statement of the deck says what a subcircuit is: its frame, or a function."""
+    return statement.card in (".subckt", ".ends", ".func") or bool(PARAM_FUNCTION.match(statement.code))
+
+
 @dataclass(frozen=True, eq=True)
 class _Held:
     """A deck that counts as equal to any other, for a cache that knows it by its codes."""
@@ -146,7 +151,7 @@ class Placed:
         inner = self.numbers.instance(statement)
         name = inner.definition.name
         if name not in self.modules:
-            codes = tuple(s.code for s in self.deck.statements if s.scope or s.card in (".subckt", ".ends", ".func"))
+            codes = tuple(s.code for s in self.deck.statements if s.scope or _defines(s))
             self.modules[name] = _subcircuit((*codes, *self.top.own), name, _Held(self.deck))
         module = self.modules[name]
         values = {}
@@ -233,7 +238,7 @@ class _Translator(Placed):
             refuse(statement.line, f"i({probed[0]}) in an element of the deck itself")
         outer = {p: e.text for p, e in symbols.given.items() if e in leaves(element.law)}
         module = element_module(element, outer, names)
-        self.modules[element.path] = module
+        self.modules[module.name] = module
         line = statement.line
         values = {called: _value(self.numbers.name(p, line), line) for p, called in outer.items()}
         yield from self._of_module(statement, module, values, module.ports)

@@ -8,6 +8,7 @@ What ngspice evaluates otherwise, or draws at random, is refused. Source: inpptr
 
 import math
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -51,8 +52,13 @@ class Expression:
 
 
 def node(op: str, args: tuple[Expression, ...] = (), text: str = "", nodes: tuple[str, ...] = ()) -> Expression:
-    """The one expression of these parts."""
-    return _one(op, args, text, nodes)
+    """The one expression of these parts; of threads that translate the same deck too."""
+    with _one_at_a_time:
+        return _one(op, args, text, nodes)
+
+
+_one_at_a_time = threading.Lock()
+"""`lru_cache` gives a thread an object of its own where another one makes the same just then."""
 
 
 @lru_cache(maxsize=1 << 16)

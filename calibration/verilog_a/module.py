@@ -71,7 +71,7 @@ def subcircuit_module(
 def element_module(element: Element, outer: Mapping[str, str], names: Names) -> Module:
     """One element of the deck itself as a module; `outer` are the deck's parameters that its law names."""
     ports = tuple(dict.fromkeys([n for n in element.nodes if n != "0"] + list(_nodes([element]))))
-    return _module(f"x_{element.path}", ports, [element], dict(outer), dict.fromkeys(outer, ZERO), names, {}, "")
+    return _module(f"law_{element.path}", ports, [element], dict(outer), dict.fromkeys(outer, ZERO), names, {}, "")
 
 
 def _nodes(elements: Iterable[Element]) -> Iterator[str]:

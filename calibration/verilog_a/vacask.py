@@ -50,6 +50,8 @@ class VacaskWorker(CompiledWorker):
             request = self._request([translation])
             header, payload = self._again_where_lost(lambda: self._exchange(request), job.label)
         samples = read_raw(payload, translation.vectors) if header["status"] == "done" else None
+        if header["status"] == "done" and samples is None:
+            raise SimulationError(f"{job.label}: VACASK's result cannot be read; is the disk of temporary files full?")
         return self.believed(header, samples, job)
 
     def run_together(self, jobs: Sequence[Job]) -> list[Waveform | None]:

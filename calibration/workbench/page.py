@@ -238,6 +238,11 @@ def answer(page: Page, state: State, place: Place, spice: Drawing | None) -> Dra
     return Drawing(lines, kept["numbers"], kept["rms"], tuple(kept["said"]))
 
 
+def spice_key(page: Page, state: State, place: Place) -> object:
+    """What the simulator's answer depends on: what `page` says of `state`, and the chosen files as they are now."""
+    return page.spice_key(state), place.versions(state.choices.values())
+
+
 def load_kernels(page: Page, place: Place) -> None:
     """Have ready, beside what goes on, what a slider's first move needs."""
 

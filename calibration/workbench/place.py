@@ -1,5 +1,7 @@
 """Where files lie: the folder in which the workbench was started, below which it reads, and the one it writes into."""
 
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +52,14 @@ class Place:
         if not is_file(found):
             raise InputError(f"{shown(name)}: there is no such file in {printable(str(self.root))}")
         return Path(name)
+
+    def versions(self, names: Iterable[str]) -> tuple[int, ...]:
+        """When each of `names` that is a file here was changed last, in ns: an edited one is another."""
+        found = []
+        for name in filter(None, names):
+            with suppress(InputError, OSError):
+                found.append((self.root / self.path(name)).stat().st_mtime_ns)
+        return tuple(found)
 
     def listing(self, suffixes: frozenset[str]) -> list[str]:
         """Files below the root with one of `suffixes`, at most two folders down, hidden ones left out."""

@@ -27,6 +27,7 @@ from bruno_spice.calibration.workbench.page import (
     answer,
     checked,
     load_kernels,
+    spice_key,
     value_of,
 )
 from bruno_spice.calibration.workbench.place import Place
@@ -266,7 +267,7 @@ class Session:
     def _refresh(self) -> None:
         """Ask the model, start the simulator where its answer is of another state, and show."""
         self.problem = ""
-        key = self.page.spice_key(self.state)
+        key = spice_key(self.page, self.state, self.place)
         if self._shown != self.state.choices:  # what was simulated is of something else
             self._shown, self.simulated, self._simulated_key = self.state.choices, Drawing(), None
         try:
@@ -304,7 +305,7 @@ class Session:
             self._start_simulation(key)
 
     def _simulate_now(self) -> None:
-        self._start_simulation(self.page.spice_key(self.state))
+        self._start_simulation(spice_key(self.page, self.state, self.place))
         self._tell({"progress": self.progress})
 
     def _start_simulation(self, key: object) -> None:
@@ -363,7 +364,10 @@ class Session:
         values = value_of(knobs, state)
         roles: tuple[Role, ...] = ("model", "spice", "measured")
         rows: dict[str, dict[Role, str]] = {}
-        for drawing in (self.model, self.simulated if self._simulated_key == self.page.spice_key(state) else Drawing()):
+        for drawing in (
+            self.model,
+            self.simulated if self._simulated_key == spice_key(self.page, state, self.place) else Drawing(),
+        ):
             for label, texts in drawing.numbers.items():
                 rows.setdefault(label, {}).update(texts)
         return {

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import bruno_spice.devices.kept
-from bruno_spice.calibration.errors import ConvergenceError, NetlistError
+from bruno_spice.calibration.errors import ConvergenceError, NetlistError, SimulationError
 from bruno_spice.calibration.spice.farm import Farm, run_jobs, try_jobs
 from bruno_spice.calibration.spice.netlist import Netlist, transient_job
 from bruno_spice.calibration.spice.ngspice import Worker, installed_ngspice
@@ -316,3 +316,18 @@ def test_entries_are_listed_and_pruned_oldest_first(own):
     removed = prune([own.store.kept], keep_bytes=entries[0].size_bytes)
     assert [entry.key for entry in removed] == [entries[2].key, entries[1].key]
     assert [entry.key for entry in own.store.entries()] == [entries[0].key]
+
+
+def test_what_a_full_disk_or_a_model_breaks_is_one_job_s_outcome(own, monkeypatch):
+    run = Worker.run
+
+    def broken(self, job):
+        if "r=2000" in job.deck.replace(" ", ""):
+            raise OSError(errno.ENOSPC, "No space left on device", "model.osdi")
+        return run(self, job)
+
+    monkeypatch.setattr(Worker, "run", broken)
+    first, second, third = try_jobs(rc_jobs([1e3, 2e3, 3e3]), own)
+    assert isinstance(second, SimulationError)
+    assert "model.osdi: No space left on device" in str(second)
+    assert first["v(out)"][-1] > third["v(out)"][-1] > 0

@@ -286,3 +286,17 @@ def test_three_bit_levels_of_technology_c_are_misread_as_often_as_they_were(tech
         share = overlapping(g_s, Levels(levels_s, levels_s)).mean(axis=0)
         assert of_all / 1.5 <= share.mean() <= 1.5 * of_all
         assert worst / 1.5 <= share.max() <= 1.5 * worst
+
+
+def test_repeated_writes_of_a_device_are_writes_without_a_time_and_told_with_one(made_up):
+    g_s = np.tile([9e-6, 10e-6, 11e-6], 30)
+    device, level = np.repeat(np.arange(9), 10), np.full(90, 10e-6)
+    table = replace(made_up.tables[1], device=device, g_s=g_s, level=level, time_s=None, level_in_s=True)
+    found, said = writes(table)
+    assert found.written_s.size == 90
+    assert found.written_s.std() == pytest.approx(g_s.std())
+    assert said == []
+    several = replace(table, device=np.repeat(np.arange(30), 3), time_s=np.zeros(90))
+    found, said = writes(several)
+    assert found.written_s.size == 30
+    assert said == ["30 pairs of device and level were read several times right after writing, and count once"]

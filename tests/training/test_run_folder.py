@@ -24,6 +24,7 @@ from bruno_spice.training.runs.evaluation import evaluate
 from bruno_spice.training.runs.folder import RunFolder, sealed
 from bruno_spice.training.runs.trainer import train
 from bruno_spice.training.studies.sweep import SweepConfig, sweep
+from bruno_spice.training.tasks import Task
 
 CONFIG = RunConfig.model_validate(
     {
@@ -149,6 +150,12 @@ def test_a_sweep_trains_a_damaged_run_anew_and_says_so_once(tmp_path, monkeypatc
     told.clear()
     assert scores(sweep(plan, tmp_path / "s", Told(told))) == rows
     assert not any("anew" in line for line in told)
+    hashes = Task.data_hashes
+    monkeypatch.setattr(Task, "data_hashes", lambda task: {**hashes(task), "train": "0" * 64})
+    with pytest.raises(InputError, match="the train data have changed since; put them back, or name another --out"):
+        sweep(plan, tmp_path / "s", Told(told))
+    assert first.is_file()
+    assert second.is_file()
 
 
 class Told:

@@ -16,7 +16,8 @@ from bruno_spice.training.synapses import SYNAPSES
 
 def train_command(
     task: Annotated[
-        str | None, typer.Option(help="chorales, braille7, braille27, oxford, pulses, or file.py:function.")
+        str | None,
+        typer.Option(help="chorales, braille7, braille27, oxford, delayed_match, pulses, or file.py:function."),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML; by default the task's own.")] = None,
     neuron: Annotated[str | None, typer.Option(help=f"Kind of the hidden layers: {NEURONS.choices}.")] = None,

@@ -122,7 +122,8 @@ class NetworkConfig(_Strict):
     with spikes), ``current-lif`` (a synaptic time constant), ``learned-lif`` (trained time constants), ``gru`` or
     ``lstm`` (torch's, with the same readout); or your own as ``file.py:Layer``."""
     recurrent: bool | None = None
-    """Whether spikes come back to their own layer a millisecond later; by default so for felif. An rlif always is."""
+    """Whether spikes come back to their own layer a millisecond later; by default so for neuron models (felif, or
+    your own). An rlif always is."""
     readout: list[Feature] = Field(default=["spikes", "trace", "voltage"], min_length=1, max_length=3)
     """What the output layer reads of the last hidden layer."""
     input_skip: bool = True
@@ -322,7 +323,7 @@ class RunConfig(_Strict):
     """One training run."""
 
     task: str = "chorales"
-    """chorales, braille7, braille27, oxford (precise spikes), pulses (made up, no data), or your own as
+    """chorales, braille7, braille27, oxford (precise spikes), delayed_match and pulses (made up), or your own as
     ``file.py:function``."""
     task_options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the task, for example `trials` of `training/tasks/own_example.py`."""

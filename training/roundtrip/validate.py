@@ -165,7 +165,8 @@ def _follow_circuit(network: AnyNetwork) -> list[str]:
     if not changed:
         return []
     return [
-        f"{' and '.join(changed)} was trained with reset=macro, which no circuit follows; validated with reset=event "
+        f"{' and '.join(changed)} was trained with a reset at the end of the millisecond, which no circuit follows; "
+        "validated with reset=event "
         "(train with neuron.options: {reset: event} for a network that knows it)"
     ]
 

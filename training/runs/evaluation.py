@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bruno_spice.devices.errors import CardError
@@ -138,6 +139,14 @@ def evaluate(
     return result
 
 
+def deviation(values: NDArray[np.float64], axis: int | None = None) -> Any:
+    """Standard deviation of what `values` are samples of; 0 of a single one."""
+    return np.std(values, axis=axis, ddof=min(1, (values.size if axis is None else values.shape[axis]) - 1))
+
+
+MEASURES: dict[str, Callable[..., Any]] = {"mean": np.mean, "std": deviation, "min": np.min, "max": np.max}
+
+
 def over_chips(network: AnyNetwork, task: Task, chips: int, seed: int, reporter: Reporter) -> dict[str, Any]:
     """Mean, standard deviation and range of the test scores over `chips` chips; the network keeps the last one."""
     rows = []
@@ -148,9 +157,8 @@ def over_chips(network: AnyNetwork, task: Task, chips: int, seed: int, reporter:
             rows.append(score_part(network, task, "test", seed + 1 + chip)[0])
             reporter.advance()
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    measures: dict[str, Callable[[Any], Any]] = {"mean": np.mean, "std": np.std, "min": np.min, "max": np.max}
     table = {
         measure: {name: float(function(values)) for name, values in columns.items()}
-        for measure, function in measures.items()
+        for measure, function in MEASURES.items()
     }
     return {"n": chips, **table}

@@ -5,7 +5,7 @@ Ages beyond what was measured are drawn on along its last straight line, and mar
 nothing to say but the moment of writing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,10 @@ from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.units import format_duration
 from bruno_spice.training.networks.network import AnyNetwork
 from bruno_spice.training.progress import Reporter, Silent, threads
-from bruno_spice.training.runs.evaluation import load_run, score_part
+from bruno_spice.training.runs.evaluation import MEASURES, load_run, score_part
 from bruno_spice.training.synapses.device import DeviceLinear
 from bruno_spice.training.synapses.retention import of_array, unknown
 from bruno_spice.training.tasks import Task
-
-MEASURES: dict[str, Callable[[Any], Any]] = {"mean": np.mean, "std": np.std, "min": np.min, "max": np.max}
 
 
 def arrays_of(network: AnyNetwork, where: Path | str) -> list[DeviceLinear]:

@@ -34,8 +34,10 @@ from bruno_spice.training.networks.config import Number, RunConfig, sentence
 from bruno_spice.training.networks.config_file import changed, default_config, load_config, refuse_code
 from bruno_spice.training.progress import Interrupted, Reporter, Silent
 from bruno_spice.training.runs.checkpoint import check_kept
+from bruno_spice.training.runs.evaluation import changed_parts
 from bruno_spice.training.runs.folder import Cards, RunFolder, whole
 from bruno_spice.training.runs.trainer import train
+from bruno_spice.training.tasks import load_task
 
 Value = bool | int | float | str | list[int] | list[str] | None
 
@@ -198,7 +200,7 @@ def sweep(plan: SweepConfig, out_dir: Path | str, reporter: Reporter | None = No
         raise kind(f"every run broke; the first one: {rows[0]['broken']}")
     key = next(name for row in rows for name in row if name.startswith("valid_") and name.endswith("_mean"))
     sign = -1.0 if higher[0] else 1.0
-    rows.sort(key=lambda row: ("broken" in row, sign * row.get(key, math.inf)))
+    rows.sort(key=lambda row: ("broken" in row, key not in row, sign * row.get(key, 0.0)))
     write_atomic(out / "table.csv", table_csv(rows))
     return rows
 
@@ -273,10 +275,16 @@ def _run(base: RunConfig, settings: Mapping[str, Any], seed: int, out: Path, rep
     folder = RunFolder(out / name)
     if folder.result.is_file():
         try:
-            return _kept(config, folder)
+            result = _kept(config, folder)
         except InputError as error:
             reporter.line(f"trains anew: {error}")
             folder.result.unlink()
+        else:
+            if other := changed_parts(result.get("data") or {}, load_task(config.task, config.task_options)):
+                raise InputError(
+                    f"{folder.path}: the {other} data have changed since; put them back, or name another --out"
+                )
+            return result
     reporter.line(f"{_label(settings)}, seed {seed}: {folder.path}")
     return train(config, folder.path, resume=True, overwrite=True, reporter=reporter)
 

@@ -74,7 +74,7 @@ def _check_row(text: Text, run: _Run, line: int, cells: list[str]) -> None:
     if len(cells) != len(run.names) or not run.names:
         raise text.fault(line, f"{len(cells)} numbers where DataName names {len(run.names)} columns")
     for name, cell in zip(run.names, cells, strict=True):
-        if not NUMBER.fullmatch(cell):
+        if not NUMBER.fullmatch(cell) or "," in cell:
             raise text.fault(line, f"{shown(cell)} in column {shown(name)} is not a finite number")
 
 

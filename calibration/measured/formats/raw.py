@@ -39,7 +39,7 @@ class _Plot:
             end = _aligned(raw, line_end, at, 2 if wide else 1, start)
             if end < 0 or len(lines) > MOST_COLUMNS + 100:
                 raise InputError(f"{where}: the header that begins at byte {start} has no 'Binary:' and no 'Values:'")
-            lines.append(raw[at:end].decode("utf-16-le" if wide else "latin-1").rstrip("\r"))
+            lines.append(raw[at:end].decode("utf-16-le" if wide else "latin-1", "replace").rstrip("\r"))
             at = end + len(line_end)
             self.binary = {"binary:": True, "values:": False}.get(lines[-1].strip().lower())
         self.body = at
@@ -112,7 +112,7 @@ class _Plot:
 
     def _text(self, raw: bytes) -> tuple[Array, int]:
         end = self._next(raw, self.body)
-        words = raw[self.body : end].decode("utf-16-le" if self.wide else "latin-1").split()
+        words = raw[self.body : end].decode("utf-16-le" if self.wide else "latin-1", "replace").split()
         width = len(self.variables) + 1
         if len(words) != width * self.points:
             raise InputError(

@@ -56,7 +56,7 @@
         const step = { ArrowLeft: -10, ArrowDown: -10, ArrowRight: 10, ArrowUp: 10 }[e.key];
         if (!step || !e.shiftKey) return;
         e.preventDefault();
-        e.target.value = Number(e.target.value) + 10 * step;
+        e.target.value = Number(e.target.value) + step;
         move(e, true);
       },
     });

@@ -18,6 +18,7 @@ import logging
 import os
 import resource
 import select
+import shutil
 import signal
 import struct
 import sys
@@ -264,12 +265,16 @@ def main() -> None:
     except (OSError, ImportError) as error:
         ready = {"status": "not available", "log": str(error)}
     os.dup2(null, 2)
+    folder = ""
     with contextlib.suppress(BrokenPipeError):  # the parent has gone
         channel.write(frame(ready))
         channel.flush()
         while ready["status"] == "ready" and (request := read_frame(jobs)):
+            folder = request[0].get("folder", "")
             channel.write(frame(*run_in_fork(ngspice, request[0], log_fd, channel.fileno())))
             channel.flush()
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)  # of compiled models; a parent that was killed cannot
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ compiled models, and ends with this process.
 import contextlib
 import os
 import resource
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -76,12 +77,16 @@ def main() -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     jobs = os.fdopen(0, "rb", closefd=False)
+    folder = ""
     with contextlib.suppress(BrokenPipeError):  # the parent has gone
         channel.write(frame({"status": "ready"}))
         channel.flush()
         while request := read_frame(jobs):
+            folder = request[0]["folder"]
             channel.write(frame(*run_program(request[0], channel.fileno())))
             channel.flush()
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)  # a parent that was killed cannot
 
 
 if __name__ == "__main__":

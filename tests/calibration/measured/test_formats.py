@@ -1,6 +1,7 @@
 """Each format of a tester gives the records that stand in the file, in SI units; what is broken ends with its line."""
 
 import gzip
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -323,3 +324,22 @@ def test_blocks_without_end_are_refused(tmp_path, monkeypatch):
     (tmp_path / "a.mdm").write_bytes((CASES / "iccap.mdm").read_bytes() + b"BEGIN_DB\n#VD ID\n1 2\nEND_DB\n" * 3)
     with pytest.raises(InputError, match="more than 3 blocks"):
         read_file(tmp_path / "a.mdm")
+
+
+def test_what_is_no_number_to_a_reader_is_said_with_its_line_or_left_out(tmp_path):
+    easy = (CASES / "easyexpert.csv").read_bytes()
+    (tmp_path / "comma").write_bytes(easy.replace(b"DataValue, 0.5, 1,", b'DataValue, "0,5", 1,', 1))
+    with pytest.raises(InputError, match=r"line 17: '0,5' in column 'Vd' is not a finite number"):
+        read_file(tmp_path / "comma")
+    loops = (CASES / "aixacct_dhm.dat").read_bytes()
+    start = loops.index(b"Vc+ [V]: ")
+    end = loops.index(b"\r\n", start)
+    for stated in (b"1,5", b"1e999"):
+        (tmp_path / "stated").write_bytes(loops[:start] + b"Vc+ [V]: " + stated + loops[end:])
+        assert "vc_plus_v" not in read_file(tmp_path / "stated").records[0].summary
+    raw = (CASES / "ltspice.raw").read_bytes()
+    broken = raw.replace("Plotname".encode("utf-16-le"), b"P\x00l\x00\x00\xd8t\x00n\x00a\x00m\x00e\x00", 1)
+    assert broken != raw
+    (tmp_path / "broken.raw").write_bytes(broken)
+    with suppress(InputError):  # a sentence, or the waves without that key
+        read_file(tmp_path / "broken.raw")

@@ -9,6 +9,7 @@ import hashlib
 import inspect
 import json
 import sys
+import uuid
 from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.metadata import version
@@ -57,8 +58,14 @@ def _key(inputs: Iterable[Any]) -> str:
 
 
 def code_of(model: type) -> str:
-    """The text of the file that says what `model` is: of a user's own it is no part of the code of the packages."""
-    return Path(inspect.getfile(model)).read_text()
+    """The text of the file that says what `model` is: of a user's own it is no part of the code of the packages.
+
+    Of one without a file, a word that is never the same: nothing is remembered of it.
+    """
+    try:
+        return Path(inspect.getfile(model)).read_text()
+    except (OSError, TypeError):
+        return uuid.uuid4().hex
 
 
 @cache

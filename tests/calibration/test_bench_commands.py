@@ -41,7 +41,7 @@ def test_cache_commands_list_and_prune_what_was_simulated(bruno, tmp_path, own_s
     code, printed, _ = bruno("cache", "list", "--json")
     assert code == 0
     assert len(json.loads(printed)) == 6, "five capacitances and the deck as it is"
-    assert "removed 6 results" in bruno("cache", "prune")[1]
+    assert "removed 6 entries" in bruno("cache", "prune")[1]
     assert "0 results" in bruno("cache", "list")[1]
 
 

@@ -185,10 +185,10 @@ def _store(folder: Path, data: bytes, rng: random.Random) -> Outcome:
     keys = ["a" * 64, "b" * 64]
     for key in keys:
         store.put(key, wave, "a job")
-    path = store._kept.path(keys[0])
+    path = store.kept.path(keys[0])
     path.write_bytes(mutated(path.read_bytes(), rng, [], os.environ["FUZZ_CANARY"]))
     if rng.random() < 0.2:
-        shutil.copy(store._kept.path(keys[1]), path)
+        shutil.copy(store.kept.path(keys[1]), path)
     list(store.entries())
     found = store.get(keys[0])
     if found is not None and not (

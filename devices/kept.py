@@ -47,7 +47,7 @@ class Entry:
     @property
     def label(self) -> str:
         """What its owner calls it, fit to be printed."""
-        label = self.about.get("label")
+        label = self.about.get("label", "without a name" if "key" in self.about else None)
         return "".join(c if c.isprintable() else "?" for c in label) if isinstance(label, str) else "damaged"
 
 

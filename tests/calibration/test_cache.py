@@ -38,6 +38,13 @@ def test_results_models_and_fits_are_listed(bruno, kept):
     assert "1 result, 1 model, 1 fit" in bruno("cache", "list")[1]
 
 
+def test_what_has_no_name_or_cannot_be_read_is_listed_as_that(bruno, kept):
+    fits().put("c" * 64, b"{}")
+    kept[0].write_bytes(b"cut")
+    labels = {each["label"] for each in json.loads(bruno("cache", "list", "--json")[1])}
+    assert labels == {"damaged", "compiled model", "fit of a test", "without a name"}
+
+
 def test_the_oldest_goes_first_and_without_a_bound_all_goes(bruno, kept):
     both = sum(path.stat().st_size for path in kept[1:])
     assert "removed 1 entry" in bruno("cache", "prune", "--keep", str(both))[1]

@@ -12,7 +12,7 @@ import queue
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -209,9 +209,9 @@ def simulate_on_dask(todo: dict[str, Job], farm: Farm) -> Iterator[tuple[str, At
     Raises `InputError` if Dask is not installed or the scheduler does not answer.
     """
     try:
-        from distributed import Client
+        from distributed import Client, KilledWorker
         from distributed import as_completed as dask_as_completed
-        from distributed.comm import connect
+        from distributed.comm import CommClosedError, connect
         from distributed.security import Security
     except ImportError:
         raise InputError("--dask needs Dask; install it with pip install 'bruno-spice[cluster]'") from None
@@ -234,7 +234,7 @@ def simulate_on_dask(todo: dict[str, Job], farm: Farm) -> Iterator[tuple[str, At
             keys = futures[future]
             try:
                 found = future.result()
-            except Exception as error:  # of the cluster: its workers were killed, it was closed
+            except (KilledWorker, CommClosedError, CancelledError) as error:
                 lost = f"its Dask worker was lost ({type(error).__name__}: {error})"
                 found = [SimulationError(f"{todo[key].label}: {lost}") for key in keys]
             yield from zip(keys, found, strict=True)

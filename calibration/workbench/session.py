@@ -275,8 +275,8 @@ class Session:
             self._knobs = list(self.page.knobs(self.state, self.place))
             self.panels = list(self.page.panels(self.state, self.place))
             self._simulate(key)
-            simulated = self.simulated if key == self._simulated_key else None
-            self.model = answer(self.page, self.state, self.place, simulated)
+            spice = self.simulated if key == self._simulated_key else None
+            self.model = answer(self.page, self.state, self.place, spice)
             self._tables = list(self.page.tables(self.state, self.place))
             rms, best = self.model.rms, self.memory.best
             if rms is not None and (best is None or rms * NEAR < best[0]):
@@ -364,10 +364,8 @@ class Session:
         values = value_of(knobs, state)
         roles: tuple[Role, ...] = ("model", "spice", "measured")
         rows: dict[str, dict[Role, str]] = {}
-        for drawing in (
-            self.model,
-            self.simulated if self._simulated_key == spice_key(self.page, state, self.place) else Drawing(),
-        ):
+        answered = self._simulated_key == spice_key(self.page, state, self.place)
+        for drawing in (self.model, self.simulated if answered else Drawing()):
             for label, texts in drawing.numbers.items():
                 rows.setdefault(label, {}).update(texts)
         return {

@@ -2,12 +2,14 @@ import dataclasses
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from test_farm import rc_jobs
 
-from bruno_spice.calibration.errors import NetlistError
+from bruno_spice.calibration.errors import NetlistError, SimulationError
+from bruno_spice.calibration.spice import farm
 from bruno_spice.calibration.spice.farm import Farm, run_jobs, try_jobs
 from bruno_spice.calibration.spice.store import Store
 from bruno_spice.devices.errors import InputError
@@ -43,6 +45,20 @@ def test_a_local_cluster_gives_the_same_results(tmp_path, simulator):
             [good], Farm(dask=cluster.scheduler_address, store=None, simulator=simulator, time_limit_s=0)
         )
         assert "no result within 0 s" in str(late)
+
+
+def test_workers_of_the_cluster_that_are_lost_are_the_outcome_of_their_jobs(monkeypatch):
+    def killed(jobs, *_):
+        raise distributed.KilledWorker("bruno", SimpleNamespace(address="tcp://there:1"), 3)
+
+    monkeypatch.setattr(farm, "run_remotely", killed)
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None,
+        scheduler_kwargs={"dashboard_address": ":0"},
+    ) as cluster:  # fmt: skip
+        (lost,) = try_jobs(rc_jobs([1e3]), Farm(dask=cluster.scheduler_address, store=None))
+    assert isinstance(lost, SimulationError)
+    assert "its Dask worker was lost (KilledWorker" in str(lost)
 
 
 def test_a_scheduler_in_another_process_gives_the_same_results(tmp_path):

@@ -6,6 +6,8 @@ calls, for one model. Triton reads sources, so that what is made here leaves its
 modules.
 """
 
+# mypy: allow-untyped-defs
+
 import ast
 import inspect
 import linecache
@@ -36,14 +38,14 @@ def template(function: Any) -> Any:
 
 
 @triton.jit
-def expm1(x):  # type: ignore[no-untyped-def]  # Triton types it
+def expm1(x):
     """e^x - 1, to single precision at small x too."""
     series = x * (1.0 + x * (0.5 + x * (1.0 / 6.0 + x * (1.0 / 24.0 + x * (1.0 / 120.0 + x / 720.0)))))
     return tl.where(tl.abs(x) < 0.25, series, tl.exp(x) - 1.0)
 
 
 @triton.jit
-def log1p(x):  # type: ignore[no-untyped-def]
+def log1p(x):
     """ln(1 + x); what 1 + x rounds off is put back in proportion (Kahan)."""
     grown = 1.0 + x
     kept = grown - 1.0
@@ -51,7 +53,7 @@ def log1p(x):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def tanh(x):  # type: ignore[no-untyped-def]
+def tanh(x):
     """(e^2x - 1)/(e^2x + 1), by |x|."""
     faded = expm1(-2.0 * tl.abs(x))
     size = -faded / (2.0 + faded)
@@ -59,37 +61,37 @@ def tanh(x):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def power(base, exponent):  # type: ignore[no-untyped-def]
+def power(base, exponent):
     """base^exponent, base > 0."""
     return tl.exp2(exponent * tl.log2(base))
 
 
 @triton.jit
-def exp(x):  # type: ignore[no-untyped-def]
+def exp(x):
     """e^x."""
     return tl.exp(x)
 
 
 @triton.jit
-def absolute(x):  # type: ignore[no-untyped-def]
+def absolute(x):
     """|x|."""
     return tl.abs(x)
 
 
 @triton.jit
-def where(condition, this, that):  # type: ignore[no-untyped-def]
+def where(condition, this, that):
     """`this` or `that`."""
     return tl.where(condition, this, that)
 
 
 @triton.jit
-def maximum(a, b):  # type: ignore[no-untyped-def]
+def maximum(a, b):
     """The larger one."""
     return tl.maximum(a, b)
 
 
 @triton.jit
-def minimum(a, b):  # type: ignore[no-untyped-def]
+def minimum(a, b):
     """The smaller one."""
     return tl.minimum(a, b)
 

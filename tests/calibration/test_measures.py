@@ -57,12 +57,15 @@ def test_forc_density_of_a_single_hysteron_family_is_the_density_that_made_it():
 
 
 def test_pulses_give_relaxed_remanences_and_what_switches_beside_what_does_not():
-    """X U N D P of triangles without samples between; each remanence relaxes by a tenth in the pause before a pulse."""
+    """X U N D P of triangles without samples between; each remanence relaxes by a tenth in the pause before a pulse.
+
+    A pulse ends nearer to 0 V than the next one begins.
+    """
     ramp = np.concatenate([np.linspace(0, 2, 51), np.linspace(2, 0, 51)[1:]])
     signs, states = [1, 1, -1, -1, 1], [(-0.9, 1.0), (0.9, 1.0), (0.9, -1.0), (-0.9, -1.0), (-0.9, 1.0)]
     share = np.clip(np.linspace(0, 2, 101), 0, 1)
     time = np.concatenate([10.0 * k + np.linspace(0, 1, 101) for k in range(5)])
-    voltage = np.concatenate([sign * ramp + 1e-4 for sign in signs])
+    voltage = np.concatenate([sign * (ramp + np.linspace(2e-3, 1e-3, 101)) for sign in signs])
     charge = np.concatenate([a + (b - a) * share + 0.2 * s * ramp for s, (a, b) in zip(signs, states, strict=True)])
     found = pund_numbers(time, voltage, charge)
     assert found.prrel_plus_c_m2 == pytest.approx(0.9)

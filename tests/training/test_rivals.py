@@ -197,13 +197,14 @@ def test_rivals_are_tuned_by_the_same_search_and_the_table_says_what_was_spent(t
         SweepConfig.model_validate({"grid": {"seed": [0]}, "each": {"network.neuron": ["lif"]}})
 
 
-def test_a_setting_of_which_every_run_broke_comes_after_one_of_which_some_did(tmp_path, monkeypatch):
+@pytest.mark.parametrize("higher", [True, False])
+def test_a_setting_of_which_every_run_broke_comes_after_one_of_which_some_did(higher, tmp_path, monkeypatch):
     def run(base, settings, seed, *_):
         bits = settings["synapse.bits"]
         if bits == 2 or (bits == 3 and seed == 0):
             raise BrunoError(f"{bits} bits break")
         score = {"accuracy": 0.5 + 0.1 * bits}
-        return {"metric": "accuracy", "higher_is_better": True, "valid": score, "test": score}
+        return {"metric": "accuracy", "higher_is_better": higher, "valid": score, "test": score}
 
     monkeypatch.setattr("bruno_spice.training.studies.sweep._run", run)
     (tmp_path / "base.yaml").write_text("task: pulses\n")

@@ -3,8 +3,9 @@
 A node that an ideal voltage holds against ground, and whose current nobody asks for, is no unknown: its voltage is
 written in the place of ``V(node)``. Variables are written before they are read at every evaluation, so none keeps
 anything from one to the next. A source of a plain 0 V carries its value as a parameter: OpenVAF collapses a branch of
-a literal 0, and the current in it would read 0. What ``.ic`` sets within a subcircuit holds at time 0, so that a state
-starts where it is told in any simulator.
+a literal 0, and the current in it would read 0; a source beside an element that loads the same nodes has a branch of
+its own, which that element's current would else turn into a current. What ``.ic`` sets within a subcircuit holds at
+time 0, so that a state starts where it is told in any simulator.
 """
 
 import textwrap
@@ -136,7 +137,11 @@ def _module(
     kept = [n for e in elements for n in (*e.nodes, *_nodes([e])) if n != "0" and n not in held and n not in nets]
     states = {n: names.new(n) for n in dict.fromkeys(kept)}
     nets |= states
-    branches = {path: names.new(f"br_{path}") for path, e in sources.items() if path in probed or e.quantity == "flux"}
+    loaded = {frozenset(_ends(e.nodes, held)) for e in elements if e.quantity in ("current", "charge")}
+    branches = {
+        path: names.new(f"br_{path}") for path, e in sources.items()
+        if path in probed or e.quantity == "flux" or frozenset(_ends(e.nodes, held)) in loaded - {frozenset()}
+    }  # fmt: skip
     ends = {path: _ends(sources[path].nodes, held) for path in branches}
     backwards = frozenset(path for path in branches if ends[path][:1] != (sources[path].nodes[0],))
     writer = Writer(names, nets, branches, backwards, held)

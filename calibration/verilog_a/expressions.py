@@ -9,10 +9,10 @@ What ngspice evaluates otherwise, or draws at random, is refused. Source: inpptr
 import math
 import re
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any
 
 from bruno_spice.devices.errors import InputError
@@ -52,18 +52,18 @@ class Expression:
 
 
 def node(op: str, args: tuple[Expression, ...] = (), text: str = "", nodes: tuple[str, ...] = ()) -> Expression:
-    """The one expression of these parts; of threads that translate the same deck too."""
+    """The one expression of these parts: as long as anybody has it, and of threads that translate the same deck too."""
+    parts = (op, args, text, nodes)
     with _one_at_a_time:
-        return _one(op, args, text, nodes)
+        found = _alive.get(parts)
+        if found is None:
+            found = _alive[parts] = Expression(*parts)
+        return found
 
 
 _one_at_a_time = threading.Lock()
-"""`lru_cache` gives a thread an object of its own where another one makes the same just then."""
-
-
-@lru_cache(maxsize=1 << 16)
-def _one(*parts: Any) -> Expression:
-    return Expression(*parts)
+_alive: "weakref.WeakValueDictionary[tuple[Any, ...], Expression]" = weakref.WeakValueDictionary()
+"""No cache of a size: from one, what is in use would drop out, and its like would be another object."""
 
 
 def number(value: float) -> Expression:

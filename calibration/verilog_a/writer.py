@@ -1,7 +1,8 @@
 """The analog block of a module as it is written: names given away once, and variables for what is shared.
 
 A variable is written in front of the statement that reads it, once in each branch of the flow, so that none is read
-before it is written; what depends on parameters alone stands in front of everything.
+before it is written; what depends on parameters alone stands in front of everything. The power in min(x**n, c) is
+taken only where it is below c: half of those of a ferroelectric's rates are not, and powers are what they cost.
 """
 
 import re
@@ -9,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from bruno_spice.calibration.verilog_a.expressions import Expression, node, written
+from bruno_spice.calibration.verilog_a.expressions import Expression, node, number, written
 
 _WORDS = """
     above abs absdelay access acos acosh ac_stim aliasparam always analog analysis and asin asinh assert atan atan2
@@ -87,6 +88,8 @@ class Writer:
             return self._choice(e)
         if e.op == "v" and any(n in self.held for n in e.nodes):
             return self._held(e)
+        if _is_capped_power(e):
+            return self._capped_power(e)
         return node(e.op, tuple(self._prepared(arg) for arg in e.args), e.text, e.nodes) if e.args else e
 
     def _held(self, e: Expression) -> Expression:
@@ -95,6 +98,15 @@ class Writer:
             for n in e.nodes
         ]
         return parts[0] if len(parts) == 1 else node("-", tuple(parts))
+
+    def _capped_power(self, e: Expression) -> Expression:
+        power, cap = e.args
+        base = node("name", text=self._variable(power.args[0], "base"))
+        exponent = self._prepared(power.args[1])
+        least = node("call", (exponent, number(SMALL_EXPONENT)), "max")
+        root = node("*", (number(BEYOND), node("**", (cap, node("/", (number(1.0), least))))))
+        below = node("<", (node("call", (base,), "abs"), node("name", text=self._variable(root, "capped"))))
+        return node("?", (below, node("call", (node("**", (base, exponent)), cap), "min"), cap))
 
     def _choice(self, e: Expression) -> Expression:
         if all(_is_cheap(arg, self.held) for arg in e.args[1:]):
@@ -123,7 +135,7 @@ class Writer:
         if e in self._constants:
             return self._constants[e]
         if e not in self._memo:
-            if all(leaf.op in ("number", "name") and leaf.text != "$abstime" for leaf in leaves(e)):
+            if all(_of_parameters(leaf) for leaf in leaves(e)):
                 return self._constant(e, wanted)
             text = self.text(e)
             if e.is_leaf and not any(n in self.held for n in e.nodes):
@@ -157,6 +169,24 @@ class Writer:
             sign = "-" if e.text in self.backwards else ""
             return f"({sign}I({self.branches[e.text]}))" if sign else f"I({self.branches[e.text]})"
         return e.text
+
+
+SMALL_EXPONENT = 1e-3
+"""Below it, negative ones among them, a power is always taken: with a cap above 1 the bound overflows."""
+BEYOND = 1.000001
+"""How far above the cap's root no rounding can bring the power below the cap."""
+
+
+def _is_capped_power(e: Expression) -> bool:
+    """Whether `e` is min(x**n, c) with a number c above 1 and an n of parameters alone."""
+    if e.op != "call" or e.text != "min" or e.args[0].op != "**" or e.args[1].op != "number":
+        return False
+    exponent = e.args[0].args[1]
+    return float(e.args[1].text) > 1 and all(_of_parameters(leaf) for leaf in leaves(exponent))
+
+
+def _of_parameters(leaf: Expression) -> bool:
+    return leaf.op in ("number", "name") and leaf.text != "$abstime"
 
 
 def _is_cheap(e: Expression, held: Mapping[str, Expression]) -> bool:

@@ -3,7 +3,8 @@
     i_syn_n = min(max(sum_arrays gain sum_m V_m (G+_nm - G-_nm) + i_bias_n, i_min), i_max)
 
 Rows m carry voltages that step once a millisecond, `circuits/crossbar.lib` makes the currents, and each neuron is a
-copy of the one in the testbench. A row at 0 V throughout carries no current into the grounded columns and is left out.
+copy of the one in the testbench. A row is a subcircuit with its 2 N resistors, which simulators of compiled models
+take as one device. A row at 0 V throughout carries no current into the grounded columns and is left out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -62,7 +63,7 @@ def crossbar_deck(run: CrossbarRun, netlist: Path | str = NEURON_NETLIST) -> Net
     """The deck of `run` around the neuron of the testbench `netlist`. Raises `NetlistError` where it has none."""
     deck = tightened(neuron_deck(netlist)).with_params(run.overrides)
     instance = _instance(deck)
-    lines: list[str] = []
+    lines = _row_lines(len(run.bias_a))
     for array in run.arrays:
         lines += _array_lines(array)
     for n, bias_a in enumerate(run.bias_a, 1):
@@ -94,7 +95,11 @@ def simulate_crossbar(
 ) -> list[Waveform]:
     """A waveform for each neuron, as `simulate_neuron` gives; ``i_syn_a`` is the current that the mirrors gave it."""
     job = crossbar_job(run, netlist)
-    raw = run_jobs([job], farm)[0]
+    return crossbar_waveforms(run, job, run_jobs([job], farm)[0])
+
+
+def crossbar_waveforms(run: CrossbarRun, job: Job, raw: Waveform) -> list[Waveform]:
+    """Each neuron's waveform in what the `job` of `run` brought back. Raises `SimulationError` for an early spike."""
     waves = []
     for n in range(1, len(run.bias_a) + 1):
         signals = {
@@ -107,16 +112,33 @@ def simulate_crossbar(
     return waves
 
 
+def _columns(count: int) -> list[str]:
+    """The column lines of `count` neurons, a plus and a minus line each."""
+    return [f"{side}{n}" for n in range(1, count + 1) for side in "pm"]
+
+
+def _row_lines(count: int) -> list[str]:
+    """The subcircuit of a row that crosses the columns of `count` neurons."""
+    columns = _columns(count)
+    return [
+        f".subckt crossbar_row row {' '.join(columns)} {' '.join(f'r{column}=1' for column in columns)}",
+        *(f"R{column} row {column} {{r{column}}}" for column in columns),
+        ".ends crossbar_row",
+    ]
+
+
 def _array_lines(array: CrossbarArray) -> list[str]:
     lines = []
+    columns = _columns(len(array.plus_s))
     for m in np.flatnonzero(np.any(array.rows_v != 0.0, axis=0)):
         drive = Stimulus.steps(array.rows_v[:, m])
         points = " ".join(f"{t:.12g} {v:.9g}" for t, v in zip(*_corners(drive), strict=True))
         row = f"{array.name}{m + 1}"
         lines.append(f"V{row} {row} 0 PWL({points})")
-        for n in range(len(array.plus_s)):
-            for side, g_s in (("p", array.plus_s[n, m]), ("m", array.minus_s[n, m])):
-                lines.append(f"R{row}{side}{n + 1} {row} {array.name}{side}{n + 1} {1 / g_s:.12g}")
+        crossings_s = np.column_stack((array.plus_s[:, m], array.minus_s[:, m])).ravel()
+        resistors = " ".join(f"r{column}={1 / g_s:.12g}" for column, g_s in zip(columns, crossings_s, strict=True))
+        pins = " ".join(f"{array.name}{column}" for column in columns)
+        lines.append(f"X{row} {row} {pins} crossbar_row {resistors}")
     for n in range(1, len(array.plus_s) + 1):
         columns = f"{array.name}p{n} {array.name}m{n} sum{n}"
         lines.append(f"X{array.name}{n} {columns} column_pair gain={array.gain:.12g}")

@@ -6,7 +6,7 @@ it was. A device of its own (`neuron.spread`) scales the netlist's parameters by
 card's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from bruno_spice.calibration.benches.neuron import LEVELS
 from bruno_spice.calibration.circuits.deck import neuron_deck
 from bruno_spice.calibration.circuits.experiments import NeuronRun, neuron_jobs, neuron_waveform
 from bruno_spice.calibration.errors import CalibrationError, SimulationError
-from bruno_spice.calibration.spice.farm import Farm, try_jobs
+from bruno_spice.calibration.spice.farm import Farm, Job, try_jobs
 from bruno_spice.devices.cards.base import NeuronCard
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
@@ -114,9 +114,15 @@ def stimulus(recorded: Recorded, place: int, index: int) -> Stimulus:
 
 
 def run_trials(
-    recorded: Recorded, neuron: CircuitLayer, overrides: Mapping[int, Mapping[str, float]], netlist: Path, farm: Farm
-) -> tuple[dict[int, list[Trial]], dict[int, list[str]]]:
-    """Trials of each neuron of `overrides` on every piece, and what ngspice said of decks that it could not do.
+    recorded: Recorded,
+    neuron: CircuitLayer,
+    overrides: Mapping[int, Mapping[str, float]],
+    netlist: Path,
+    farm: Farm,
+    beside: Sequence[Job] = (),
+) -> tuple[dict[int, list[Trial]], dict[int, list[str]], list[Waveform | CalibrationError]]:
+    """Trials of each neuron of `overrides` on every piece, what ngspice said of decks that it could not do, and what
+    the jobs `beside` brought, which are simulated at the same time.
 
     Raises `NetlistError` where the netlist is at fault.
     """
@@ -129,7 +135,8 @@ def run_trials(
     trials: dict[int, list[Trial]] = {index: [] for index in overrides}
     failures: dict[int, list[str]] = {index: [] for index in overrides}
     jobs = neuron_jobs(runs, netlist)
-    for (index, place), run, job, raw in zip(keys, runs, jobs, try_jobs(jobs, farm), strict=True):
+    outcomes = try_jobs([*beside, *jobs], farm)
+    for (index, place), run, job, raw in zip(keys, runs, jobs, outcomes[len(beside) :], strict=True):
         if isinstance(raw, CalibrationError):
             if isinstance(raw, InputError):
                 raise raw
@@ -141,7 +148,7 @@ def run_trials(
             failures[index].append(str(error))
             continue
         trials[index].append(trial(recorded, place, index, run, parameters[index], spice))
-    return trials, failures
+    return trials, failures, outcomes[: len(beside)]
 
 
 def felif_parameters(neuron: CircuitLayer, index: int) -> NeuronParameters:

@@ -14,14 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bruno_spice.calibration.circuits.crossbar import CrossbarArray, CrossbarRun, simulate_crossbar
+from bruno_spice.calibration.circuits.crossbar import CrossbarArray, CrossbarRun
 from bruno_spice.calibration.neuron.validation import matched_fraction
-from bruno_spice.calibration.spice.farm import Farm
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.stimulus import Stimulus
+from bruno_spice.devices.waveform import Waveform
 from bruno_spice.training.networks.network import AnyNetwork, Network, SpikingLayer
 from bruno_spice.training.neurons.base import CircuitLayer
-from bruno_spice.training.roundtrip.circuit import Circuit, felif_parameters
+from bruno_spice.training.roundtrip.circuit import felif_parameters
 from bruno_spice.training.roundtrip.compare import STEP_S, Trial, root_mean, score_trial
 from bruno_spice.training.roundtrip.recorded import Recorded, circuit_layers, run_network, spread_over_ranks
 from bruno_spice.training.synapses.device import MINUS, PLUS, DeviceLinear
@@ -101,14 +101,14 @@ def crossbar_array(name: str, synapse: Any, inputs: Array, neurons: Sequence[int
 
 
 def compare_crossbar(
-    run: CrossbarRun, neurons: Sequence[int], recorded: Recorded, neuron: CircuitLayer, circuit: Circuit, farm: Farm
+    run: CrossbarRun, waves: Sequence[Waveform], neurons: Sequence[int], recorded: Recorded, neuron: CircuitLayer
 ) -> tuple[dict[str, Any], list[Trial]]:
-    """Figures of the deck beside torch's, with a row for each neuron, and the trials. Raises `CalibrationError`."""
+    """Figures of SPICE's `waves` of `run` beside torch's, with a row for each of `neurons`, and the trials."""
     steps = len(run.arrays[0].rows_v)
     middles_s = (np.arange(steps) + 0.5) * STEP_S
     rows: list[dict[str, Any]] = []
     trials: list[Trial] = []
-    for index, wave in zip(neurons, simulate_crossbar(run, circuit.netlist, farm), strict=True):
+    for index, wave in zip(neurons, waves, strict=True):
         current_a = recorded.current_a[:steps, 0, index]
         drive = Stimulus.steps(current_a, name=f"neuron {index} in the crossbar")
         parameters = felif_parameters(neuron, index)

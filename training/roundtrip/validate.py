@@ -17,16 +17,18 @@ from typing import Any
 import numpy as np
 from pydantic_core import to_jsonable_python
 
-from bruno_spice.calibration.circuits.crossbar import crossbar_job
+from bruno_spice.calibration.circuits.crossbar import CrossbarRun, crossbar_job, crossbar_waveforms
 from bruno_spice.calibration.circuits.deck import neuron_deck
 from bruno_spice.calibration.errors import CalibrationError
 from bruno_spice.calibration.neuron.validation import matched_fraction, rate_error
-from bruno_spice.calibration.spice.farm import Farm, version_of
+from bruno_spice.calibration.spice.farm import Farm, Job, version_of
 from bruno_spice.calibration.targets.inspection import taken
 from bruno_spice.calibration.verilog_a.choice import settled
 from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.waveform import Waveform
 from bruno_spice.training.networks.config import RunConfig
 from bruno_spice.training.networks.network import AnyNetwork
+from bruno_spice.training.neurons.base import CircuitLayer
 from bruno_spice.training.progress import threads
 from bruno_spice.training.reports.validation import weights_sha256
 from bruno_spice.training.roundtrip.circuit import Circuit, deck_overrides, felif_parameters, find_circuit, run_trials
@@ -120,16 +122,18 @@ def validate_run(
         for note in notes:
             tell(note)
         overrides = {index: deck_overrides(circuit, neuron, index) for index in chosen}
-        trials, failures = run_trials(recorded, neuron, overrides, circuit.netlist, farm)
+        few = choose(recorded, chosen)
+        array = _crossbar_run(network, recorded, few, circuit, tell) if options.crossbar else None
+        job = array and crossbar_job(array, circuit.netlist)
+        trials, failures, beside = run_trials(recorded, neuron, overrides, circuit.netlist, farm, [job] if job else [])
         known = KnownError.of(neuron.card)
         scores = {n: [score_trial(t, felif_parameters(neuron, n)) for t in trials[n]] for n in chosen}
         rows = [summarise(n, recorded, scores[n], known, failures[n]) for n in chosen]
         decision = decisions(network, task, recorded, trials)
         crossbar: dict[str, Any] | None = None
         crossbar_trials: list[Trial] = []
-        crossbar_deck = ""
-        if options.crossbar:
-            crossbar, crossbar_trials, crossbar_deck = _crossbar(network, recorded, chosen, circuit, farm, tell)
+        if array and job:
+            crossbar, crossbar_trials = _crossbar(array, job, beside[0], few, recorded, neuron, tell)
     figures = {
         "run": str(run_dir),
         "weights_sha256": weights_sha256(RunFolder(Path(run_dir))),
@@ -147,7 +151,7 @@ def validate_run(
         "wall_time_s": time.monotonic() - started,
         "versions": versions(),
     }
-    return RoundTrip(figures, rows, trials, circuit.netlist, overrides, crossbar_trials, crossbar_deck)
+    return RoundTrip(figures, rows, trials, circuit.netlist, overrides, crossbar_trials, job.deck if job else "")
 
 
 def _pieces(task: Task, count: int) -> tuple[int, ...]:
@@ -184,23 +188,34 @@ def _remarks(recorded: Recorded, asked: int) -> list[str]:
     return notes
 
 
-def _crossbar(
-    network: AnyNetwork, recorded: Recorded, chosen: list[int], circuit: Circuit, farm: Farm, tell: Tell
-) -> tuple[dict[str, Any] | None, list[Trial], str]:
-    """Figures, trials and the deck's text."""
+def _crossbar_run(
+    network: AnyNetwork, recorded: Recorded, few: list[int], circuit: Circuit, tell: Tell
+) -> CrossbarRun | None:
     if reason := why_not(network, recorded.layer):
         tell(f"no crossbar deck: {reason}")
-        return None, [], ""
-    few = choose(recorded, chosen)
-    run = crossbar_run(network, recorded, few, circuit.overrides)
-    deck = crossbar_job(run, circuit.netlist).deck
+        return None
+    return crossbar_run(network, recorded, few, circuit.overrides)
+
+
+def _crossbar(
+    run: CrossbarRun,
+    job: Job,
+    outcome: Waveform | CalibrationError,
+    few: list[int],
+    recorded: Recorded,
+    neuron: CircuitLayer,
+    tell: Tell,
+) -> tuple[dict[str, Any], list[Trial]]:
+    """Figures and trials of what the crossbar's `job` brought."""
     try:
-        return *compare_crossbar(run, few, recorded, circuit_layers(network)[recorded.layer], circuit, farm), deck
+        if isinstance(outcome, CalibrationError):
+            raise outcome
+        return compare_crossbar(run, crossbar_waveforms(run, job, outcome), few, recorded, neuron)
     except CalibrationError as error:
         if isinstance(error, InputError):
             raise
         tell(f"the crossbar deck failed: {error}")
-        return {"failed": str(error)}, [], deck
+        return {"failed": str(error)}, []
 
 
 def _overall(rows: list[NeuronRow]) -> dict[str, Any]:

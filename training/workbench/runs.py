@@ -170,7 +170,7 @@ def _neuron(
     circuit = find_circuit(neuron.card)
     farm = place.farm(circuit.netlist)
     overrides = {index: deck_overrides(circuit, neuron, index)}
-    trials, failures = run_trials(recorded, neuron, overrides, circuit.netlist, farm)
+    trials, failures, _ = run_trials(recorded, neuron, overrides, circuit.netlist, farm)
     if failures[index]:
         raise InputError(failures[index][0])
     (trial,) = trials[index]

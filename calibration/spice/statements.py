@@ -9,6 +9,7 @@ models of ngspice 39.
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from bruno_spice.calibration.errors import NetlistError, unknown_name
 from bruno_spice.calibration.spice.lines import Line
@@ -18,6 +19,8 @@ MAX_STATEMENT = 4 << 20
 """Characters of one statement with its continuation lines."""
 GOES_ON = "\\\\"
 """At the end of a line: the next one belongs to it."""
+KNOWN = 1024
+"""Statements that are remembered: decks of a sweep have all but a few in common."""
 PARAM_FUNCTION = re.compile(r"\.param \w+ ?\(", re.IGNORECASE)
 """``.param f(x)={...}`` is ``.func``."""
 _FUNCTION = re.compile(r"\.(?:func|param) (\w+) ?\(")
@@ -63,13 +66,19 @@ def _refuse_chance(statements: Sequence[Statement]) -> None:
     """ngspice draws anew in each run: the numbers shown would not be those simulated, and one draw would be kept."""
     own = {(s.scope, match[1]) for s in statements if (match := _FUNCTION.match(s.code.lower()))}
     for statement in statements:
-        for found in _RANDOM.finditer(_MODEL_TYPE.sub("", statement.code.lower())):
-            if own.isdisjoint({("", found[1]), (statement.scope, found[1])}):
+        for name in _of_random_names(statement.code):
+            if own.isdisjoint({("", name), (statement.scope, name)}):
                 raise NetlistError(
-                    f"{statement.line.where}: {found[1]} draws at random, so no two runs would agree; write the "
+                    f"{statement.line.where}: {name} draws at random, so no two runs would agree; write the "
                     "nominal value, and the spread into NAME.variation.yaml for `bruno vary`, which can draw the same "
                     "again"
                 )
+
+
+@lru_cache(maxsize=KNOWN)
+def _of_random_names(code: str) -> tuple[str, ...]:
+    """Functions called in `code` that have the name of one that draws."""
+    return tuple(found[1] for found in _RANDOM.finditer(_MODEL_TYPE.sub("", code.lower())))
 
 
 def _refuse_redefinitions(statements: Sequence[Statement]) -> None:
@@ -118,7 +127,10 @@ def _passed(lines: Sequence[Line]) -> Iterator[Statement]:
         code = " ".join(text for part in parts if (text := part.removeprefix("+").strip()))
         if len(code) > MAX_STATEMENT:
             raise NetlistError(f"{line.where}: a statement of more than {MAX_STATEMENT >> 20} MiB")
-        if passed := _through_the_door(code, line):
+        passed, fault = _through_the_door(code)
+        if fault:
+            raise NetlistError(f"{line.where}: {fault}")
+        if passed:
             yield Statement(passed, first, end, "", line)
 
 
@@ -141,29 +153,30 @@ def _spans(lines: Sequence[Line]) -> Iterator[tuple[int, int]]:
         yield first, last + 1
 
 
-def _through_the_door(code: str, line: Line) -> str:
-    """`code` as it may go to ngspice, empty where it is left out. Raises `NetlistError` for what may not."""
+@lru_cache(maxsize=KNOWN)
+def _through_the_door(code: str) -> tuple[str, str]:
+    """`code` as it may go to ngspice, empty where it is left out, and why it may not, empty where it may."""
     head = code.split(" ", 1)[0].lower()
     word = re.sub(r"(?<=\w)\W.*", "", head) if head.startswith(".") else head
     if word.startswith("."):
         if word in LEFT_OUT:
-            return ""
+            return "", ""
         if word not in KEPT:
-            raise NetlistError(f"{line.where}: {_unknown_card(word)}")
+            return "", _unknown_card(word)
         code = f"{KEPT[word]} {code[len(word) :].lstrip()}".rstrip()
         if KEPT[word] == ".options":
-            code = _options(code, line)
+            code, fault = _options(code)
+            if fault:
+                return "", fault
         elif KEPT[word] == ".param":
             code = _params(code)
     elif not ("a" <= word[:1] <= "z"):
-        raise NetlistError(f"{line.where}: an element's name begins with a letter, not with '{word[:1]}'")
+        return "", f"an element's name begins with a letter, not with '{word[:1]}'"
     elif len(code.split()) < (2 if word[0] == "x" else 3):  # ngspice takes what is not there for nodes without a word
-        raise NetlistError(f"{line.where}: '{word}' has too few nodes")
+        return "", f"'{word}' has too few nodes"
     if "`" in code:
-        raise NetlistError(f"{line.where}: a back quote, with which ngspice runs commands; delete it")
-    if fault := _CHECKS.get(KEPT.get(word, ""), lambda _: "")(code):
-        raise NetlistError(f"{line.where}: {fault}")
-    return code
+        return "", "a back quote, with which ngspice runs commands; delete it"
+    return code, _CHECKS.get(KEPT.get(word, ""), lambda _: "")(code)
 
 
 def _unknown_card(word: str) -> str:
@@ -187,17 +200,15 @@ def _model_fault(code: str) -> str:
 _CHECKS = {".subckt": _subckt_fault, ".model": _model_fault}
 
 
-def _options(code: str, line: Line) -> str:
-    """`code` without what only concerns printing and saving. Raises `NetlistError` for an option that is not known."""
+def _options(code: str) -> tuple[str, str]:
+    """`code` without what only concerns printing and saving, and what is wrong with it: an option that is not known."""
     kept = []
     for name, text in option_pairs(code):
         if name in OPTIONS:
             kept.append(f"{name}={text}" if text else name)
         elif name not in OPTIONS_LEFT_OUT:
-            raise NetlistError(
-                f"{line.where}: {unknown_name(name, dict.fromkeys(sorted(OPTIONS)), 'there is no option')}"
-            )
-    return f".options {' '.join(kept)}" if kept else ""
+            return "", unknown_name(name, dict.fromkeys(sorted(OPTIONS)), "there is no option")
+    return f".options {' '.join(kept)}" if kept else "", ""
 
 
 def _params(code: str) -> str:
@@ -255,7 +266,7 @@ def rendered(statements: Sequence[Statement]) -> tuple[Line, ...]:
     """The deck that ngspice reads, a line a statement, each with the place it came from."""
     return (
         Line("* bruno"),
-        *(replace(s.line, text=s.code) for s in statements),
+        *(s.line if s.line.text == s.code else replace(s.line, text=s.code) for s in statements),
         Line(".end"),
     )
 

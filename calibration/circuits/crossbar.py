@@ -138,10 +138,10 @@ def _array_lines(array: CrossbarArray) -> list[str]:
         crossings_s = np.column_stack((array.plus_s[:, m], array.minus_s[:, m])).ravel()
         resistors = " ".join(f"r{column}={1 / g_s:.12g}" for column, g_s in zip(columns, crossings_s, strict=True))
         pins = " ".join(f"{array.name}{column}" for column in columns)
-        lines.append(f"X{row} {row} {pins} crossbar_row {resistors}")
+        lines.append(f"Xrow_{row} {row} {pins} crossbar_row {resistors}")
     for n in range(1, len(array.plus_s) + 1):
-        columns = f"{array.name}p{n} {array.name}m{n} sum{n}"
-        lines.append(f"X{array.name}{n} {columns} column_pair gain={array.gain:.12g}")
+        pins = f"{array.name}p{n} {array.name}m{n} sum{n}"
+        lines.append(f"X{array.name}{n} {pins} column_pair gain={array.gain:.12g}")
     return lines
 
 

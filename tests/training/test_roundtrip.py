@@ -105,7 +105,7 @@ def test_a_silent_row_is_left_out_of_the_crossbar():
     rows_v = np.array([[0.2, 0.0]])
     g_s = np.full((1, 2), 1e-4)
     text = crossbar_deck(CrossbarRun([CrossbarArray("in", rows_v, g_s, g_s, 1e-4)], np.zeros(1))).text
-    assert "Xin1 in1 inp1 inm1 crossbar_row" in text
+    assert "Xrow_in1 in1 inp1 inm1 crossbar_row" in text
     assert "in2" not in text
 
 

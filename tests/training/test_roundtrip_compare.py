@@ -86,6 +86,25 @@ def test_a_spike_that_only_the_kernel_lacks_is_the_kernels_doing(felif_card):
     assert (parting.spiked, parting.cause, parting.silent) == ("spice", "kernel", "torch")
 
 
+def test_a_spike_that_only_the_cards_equations_lack_is_judged_by_its_charge_and_not_by_what_follows(felif_card):
+    """Torch and SPICE spike, the model 1.7 ms later: between the two the film is written in one of them alone."""
+    parameters, known = FeLIFParameters.from_card(felif_card), KnownError.of(felif_card)
+    trial = trial_of([0, 1, 0, 0, 0], [3.2e-3], [1.5e-3])
+    written = (trial.spice.time_s > 1.5e-3) & (trial.spice.time_s < 3.2e-3)
+    trial.spice.signals["polarization"][written] = -1.0
+    for model_v, verdict in ((parameters.v_threshold - 0.01, "ok"), (-3.0, "flagged")):
+        trial.model.signals["v_mem_v"][:] = trial.spice.signals["v_mem_v"][:] = model_v
+        score = score_trial(trial, parameters)
+        assert (score.matched, score.partings) == (1, [])
+        assert score.polarization_squares == score.voltage_squares == 0.0 < score.samples
+        (parting,) = score.card_partings
+        assert (parting.time_s, parting.spiked, parting.silent) == (1.5e-3, "spice", "model")
+        small = RmsErrors(0.01, 0.001, 0.01)
+        told = judge([], small, np.array([0.0, 8e-9]), known, [], score.card_partings)
+        assert told[0] == verdict
+        assert ("where the model lacks" in told[1]) == (verdict == "flagged")
+
+
 def test_a_kernel_that_stays_at_reset_is_flagged_and_one_just_short_of_the_spike_explained(felif_card):
     parameters, known = FeLIFParameters.from_card(felif_card), KnownError.of(felif_card)
     for state, charge, verdict in (

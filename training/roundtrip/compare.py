@@ -17,6 +17,7 @@ silent side lacked the charge
 to a spike of its own. Of torch only the ends of milliseconds are known; between them its current stands still, so that
 it came nearest to the spike at one of the two around it. The card's known error in V and in p (rms of its validation
 against SPICE) is worth the charge x_known in the same formula; a parting with x <= x_known is explained by it.
+Model and SPICE part in the same way, whatever torch does, and their voltages are compared only where they have not.
 """
 
 from dataclasses import dataclass, replace
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bruno_spice.calibration.neuron.validation import MATCH_WINDOW_S, between_spikes
+from bruno_spice.calibration.neuron.validation import GUARD_S, MATCH_WINDOW_S, between_spikes
 from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 from bruno_spice.devices.stimulus import Stimulus
 from bruno_spice.devices.waveform import Waveform, match_spikes
@@ -120,7 +121,7 @@ class Parting:
     piece: int
     time_s: float
     spiked: str
-    """torch or spice."""
+    """torch, spice or, where only the card's equations are held against SPICE, model."""
     cause: str
     """card, or kernel where the card's equations side with SPICE."""
     missing_charge: float
@@ -128,7 +129,7 @@ class Parting:
     @property
     def silent(self) -> str:
         """Who lacked the charge: spice; model, or torch where the kernel missed what the card's equations have."""
-        return "spice" if self.spiked == "torch" else "model" if self.cause == "card" else "torch"
+        return "spice" if self.spiked != "spice" else "model" if self.cause == "card" else "torch"
 
 
 def fresh_starts(trial: Trial, matching: Matching, parameters: NeuronParameters) -> list[float]:
@@ -153,25 +154,47 @@ def fresh_starts(trial: Trial, matching: Matching, parameters: NeuronParameters)
 
 def partings(trial: Trial, matching: Matching, parameters: NeuronParameters) -> list[Parting]:
     """The spikes at which the trains part; those that follow until both start anew do not count."""
-    common = fresh_starts(trial, matching, parameters)
-    lonely_torch, lonely_spice = matching.lonely()
-    events = (
-        [(t, "common") for t in common] + [(t, "torch") for t in lonely_torch] + [(t, "spice") for t in lonely_spice]
-    )
-    found, together = [], True
-    for time_s, kind in sorted(events):
-        if kind == "common":
-            together = True
-        elif together:
-            found.append(_parting(trial, float(time_s), kind, parameters))
-            together = False
+    torch_s, spice_s = matching.lonely()
+    found = []
+    for time_s, spiked in _first_lonely(
+        fresh_starts(trial, matching, parameters), {"torch": torch_s, "spice": spice_s}
+    ):
+        near = np.abs(trial.model.spike_times_s - time_s) <= MATCH_WINDOW_S
+        cause = "card" if bool(near.any()) == (spiked == "torch") else "kernel"
+        found.append(_with_charge(trial, Parting(trial.piece, time_s, spiked, cause, 0.0), parameters))
     return found
 
 
-def _parting(trial: Trial, time_s: float, spiked: str, parameters: NeuronParameters) -> Parting:
-    near = np.abs(trial.model.spike_times_s - time_s) <= MATCH_WINDOW_S
-    cause = "card" if bool(near.any()) == (spiked == "torch") else "kernel"
-    parting = Parting(trial.piece, time_s, spiked, cause, 0.0)
+def card_partings(trial: Trial, parameters: NeuronParameters) -> tuple[list[float], list[Parting]]:
+    """As `fresh_starts` and `partings`, of the card's equations and SPICE: where both have the same history again, and
+    where they part."""
+    model, spice = trial.model, trial.spice
+    pairs = match_spikes(model.spike_times_s, spice.spike_times_s, MATCH_WINDOW_S)
+    starts = []
+    for i, j in pairs:
+        time_s = float(max(model.spike_times_s[i], spice.spike_times_s[j]))
+        after = [min(time_s + parameters.t_refractory + GUARD_S, trial.t_stop_s)]
+        states = (wave.resampled(after) for wave in (model, spice))
+        mine, theirs = (missing_charge(at["v_mem_v"][0], at["polarization"][0], parameters) for at in states)
+        if abs(mine - theirs) <= APART:
+            starts.append(time_s)
+    lonely = Matching(model.spike_times_s, spice.spike_times_s, pairs).lonely()
+    found = _first_lonely(starts, dict(zip(("model", "spice"), lonely, strict=True)))
+    return starts, [_with_charge(trial, Parting(trial.piece, t, who, "card", 0.0), parameters) for t, who in found]
+
+
+def _first_lonely(starts: list[float], lonely: dict[str, Array]) -> list[tuple[float, str]]:
+    """The first spike without a partner after each of `starts` and from the beginning: its time, and whose it is."""
+    events = [(t, "") for t in starts] + [(float(t), who) for who, times in lonely.items() for t in times]
+    found, together = [], True
+    for time_s, who in sorted(events):
+        if who and together:
+            found.append((time_s, who))
+        together = not who
+    return found
+
+
+def _with_charge(trial: Trial, parting: Parting, parameters: NeuronParameters) -> Parting:
     missing = missing_charge(*_silent_state(trial, parting), parameters)
     return replace(parting, missing_charge=float(max(missing.min(), 0.0)))
 
@@ -219,6 +242,8 @@ class TrialScore:
     card_matched: int
     """Model and SPICE, within 1 ms."""
     partings: list[Parting]
+    card_partings: list[Parting]
+    """Of model and SPICE."""
     voltage_squares: float
     """Of model - SPICE where both have the same history, between spikes."""
     polarization_squares: float
@@ -232,15 +257,14 @@ def score_trial(trial: Trial, parameters: NeuronParameters) -> TrialScore:
     """Compare the three."""
     matching = match_trial(trial)
     found = partings(trial, matching, parameters)
+    of_card = card_partings(trial, parameters)
     steps = trial.torch.counts.size
     model_s, spice_s = trial.model.spike_times_s, trial.spice.spike_times_s
     dead_s = parameters.t_refractory
 
     time_s = np.arange(0.0, trial.t_stop_s, SAMPLE_S)
     spikes = np.concatenate([model_s, spice_s])
-    time_s = time_s[
-        between_spikes(time_s, spikes, dead_s) & together(time_s, fresh_starts(trial, matching, parameters), found)
-    ]
+    time_s = time_s[between_spikes(time_s, spikes, dead_s) & together(time_s, *of_card)]
     model, spice = trial.model.resampled(time_s), trial.spice.resampled(time_s)
 
     ends_s = np.arange(1, steps + 1, dtype=np.float64) * STEP_S
@@ -256,6 +280,7 @@ def score_trial(trial: Trial, parameters: NeuronParameters) -> TrialScore:
         kernel_matched=int(np.minimum(trial.torch.counts, per_step(model_s, steps)).sum()),
         card_matched=len(match_spikes(model_s, spice_s, MATCH_WINDOW_S)),
         partings=found,
+        card_partings=of_card[1],
         voltage_squares=float(np.sum((model["v_mem_v"] - spice["v_mem_v"]) ** 2)),
         polarization_squares=float(np.sum((model["polarization"] - spice["polarization"]) ** 2)),
         samples=time_s.size,

@@ -3,10 +3,11 @@
 ok          every spike of torch is one of SPICE and the other way round
 explained   the trains part, but only where the silent side was short of a spike by no more charge than the card's
             known error (`KnownError`)
-flagged     anything else: a larger error of the card or of the training kernel, currents that the card does not cover,
-            a deck that ngspice could not do
+flagged     anything else: a larger error of the card or of the training kernel, in voltage or at a spike that one of
+            them alone has, currents that the card does not cover, a deck that ngspice could not do
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -55,6 +56,8 @@ class NeuronRow:
     current_min_a: float
     current_max_a: float
     partings: list[dict[str, Any]]
+    card_partings: list[dict[str, Any]]
+    """Of the model and SPICE."""
     verdict: str
     """ok, explained or flagged."""
     reason: str
@@ -105,9 +108,10 @@ def summarise(
     total = {
         field.name: sum(getattr(score, field.name) for score in scores)
         for field in fields(TrialScore)
-        if field.name not in ("piece", "partings")
+        if field.name not in ("piece", "partings", "card_partings")
     }
     found = [parting for score in scores for parting in score.partings]
+    of_card = [parting for score in scores for parting in score.card_partings]
     currents = recorded.currents_a(neuron)
 
     def share(matched: str, *of: str) -> float | None:
@@ -118,7 +122,7 @@ def summarise(
         root_mean(total["polarization_squares"], total["samples"]),
         root_mean(total["kernel_squares"], total["kernel_samples"]),
     )
-    verdict, reason = judge(found, errors, currents, known, _failed(failures, decks))
+    verdict, reason = judge(found, errors, currents, known, _failed(failures, decks), of_card)
     return NeuronRow(
         neuron=neuron,
         rate_hz=float(recorded.rates_hz[neuron]),
@@ -138,17 +142,23 @@ def summarise(
         current_min_a=float(currents.min()),
         current_max_a=float(currents.max()),
         partings=[asdict(parting) for parting in found],
+        card_partings=[asdict(parting) for parting in of_card],
         verdict=verdict,
         reason=reason,
     )
 
 
 def judge(
-    found: list[Parting], errors: RmsErrors, currents_a: Array, known: KnownError, failures: list[str]
+    found: list[Parting],
+    errors: RmsErrors,
+    currents_a: Array,
+    known: KnownError,
+    failures: list[str],
+    of_card: Sequence[Parting] = (),
 ) -> tuple[str, str]:
-    """The verdict and its reason in one sentence."""
+    """The verdict and its reason in one sentence; `of_card` are partings of the card's equations and SPICE."""
     faults = [*failures, *_too_far(errors, known), *_beyond_envelope(currents_a, known)]
-    large = [parting for parting in found if parting.missing_charge > known.charge]
+    large = [parting for parting in [*found, *of_card] if parting.missing_charge > known.charge]
     if large:
         worst = max(large, key=lambda parting: parting.missing_charge)
         faults.append(

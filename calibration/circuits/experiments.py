@@ -19,7 +19,7 @@ from bruno_spice.calibration.circuits.deck import neuron_deck
 from bruno_spice.calibration.circuits.recording import refuse_double_spikes, refuse_early_spikes
 from bruno_spice.calibration.circuits.rram_reads import RRAM_VECTORS, RRAMTiming, find_timing, read_cell
 from bruno_spice.calibration.circuits.spike_output import rests_high, spike_times
-from bruno_spice.calibration.errors import DoubtfulSpikesError, NetlistError
+from bruno_spice.calibration.errors import CalibrationError, DoubtfulSpikesError, NetlistError
 from bruno_spice.calibration.spice.farm import Farm, Job, run_jobs
 from bruno_spice.calibration.spice.netlist import Netlist, transient_job
 from bruno_spice.devices.stimulus import Stimulus
@@ -195,12 +195,32 @@ def read_rrams(
     Raises `NetlistError` for a deck that lacks a parameter or a read, `SimulationError` where ngspice failed or a cell
     is not at its read voltage.
     """
-    timing = rram_timing(rram_deck(netlist).with_params(shared_overrides(runs)), farm)
-    raw = run_jobs(rram_jobs(runs, timing, netlist), farm)
+    timing, raw = _timed(runs, netlist, farm)
     reads = [timing.read(run.v_reset_v is not None) for run in runs]
     return np.array(
         [read_cell(w, read, timing.read_voltage_v, timing.where) for w, read in zip(raw, reads, strict=True)]
     )
+
+
+def _timed(runs: Sequence[RRAMRun], netlist: Path | str, farm: Farm | None) -> tuple[RRAMTiming, list[Waveform]]:
+    """When the deck of `runs` reads, and what they brought up to there.
+
+    What they override seldom moves the reads, so they run beside the deck that tells, up to the reads of the deck as it
+    lies there, and again only where those are others.
+    """
+    deck = rram_deck(netlist)
+    own = deck.with_params(shared_overrides(runs))
+    if own.text == deck.text:
+        timing = rram_timing(deck, farm)
+        return timing, run_jobs(rram_jobs(runs, timing, netlist), farm)
+    try:
+        ends = rram_jobs(runs, rram_timing(deck, farm), netlist)
+    except CalibrationError:
+        ends = []
+    told, *raw = run_jobs([_whole(own), *ends], farm)
+    timing = _timing_in(told, own)
+    jobs = rram_jobs(runs, timing, netlist)
+    return timing, raw if jobs == ends else run_jobs(jobs, farm)
 
 
 def shared_overrides(runs: Sequence[RRAMRun]) -> dict[str, float]:
@@ -211,8 +231,15 @@ def shared_overrides(runs: Sequence[RRAMRun]) -> dict[str, float]:
 
 def rram_timing(deck: Netlist, farm: Farm | None = None) -> RRAMTiming:
     """When `deck` sets, resets and reads its cell, in a run of the whole deck with its own parameters."""
+    return _timing_in(run_jobs([_whole(deck)], farm)[0], deck)
+
+
+def _whole(deck: Netlist) -> Job:
     deck.element("Vcell")
-    raw = run_jobs([transient_job(deck, RRAM_VECTORS, deck.t_stop_s(), f"{deck.path.name} (as it is)")], farm)[0]
+    return transient_job(deck, RRAM_VECTORS, deck.t_stop_s(), f"{deck.path.name} (as it is)")
+
+
+def _timing_in(raw: Waveform, deck: Netlist) -> RRAMTiming:
     return find_timing(raw, deck.value("vread"), str(deck.path))  # all of `params` would ask ngspice for each
 
 

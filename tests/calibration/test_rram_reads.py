@@ -60,6 +60,17 @@ def test_a_longer_set_is_read_after_its_end_as_ngspice_itself_measures_it(deck, 
     assert cycled == pytest.approx(set_by_100_ua, rel=5e-3), "the cycles take the deck's pulse length"
 
 
+def test_an_override_that_moves_the_reads_is_read_where_they_are_then(deck, farm):
+    """Runs go up to where the deck reads as it lies there; where an override moves that, they must go again."""
+    later = re.sub(r"(\b[1-3]\.\d+)u", r"{\1u+wait}", PULSES)
+    fixed = deck((PULSES, SLOW_PULSES), (".tran 5n 2.4u", ".tran 5n 3.4u"))
+    expected = read_rrams([RRAMRun(50e-6), RRAMRun(100e-6)], fixed.rename(fixed.with_name("fixed.cir")), farm)
+    slow = deck((PULSES, later), (".tran 5n 2.4u", ".tran 5n 3.4u"), (".param vread", ".param wait=0\n.param vread"))
+    runs = [RRAMRun(i, overrides={"wait": 1e-6}) for i in (50e-6, 100e-6)]
+    np.testing.assert_allclose(read_rrams(runs, slow, farm), expected, rtol=1e-6)
+    assert (np.abs(read_rrams([RRAMRun(50e-6)], slow, farm) / expected[0] - 1) > 1e-3).any()
+
+
 def test_the_project_s_decks_are_read_where_their_own_measurements_stand(farm):
     for netlist in (RRAM_NETLIST, RRAM_1T1R_NETLIST):
         timing = rram_timing(Netlist.load(netlist), farm)

@@ -253,6 +253,21 @@ def test_validate_from_run_to_report(bruno, run_folder):
     assert "of an earlier training" in (run_folder / "report.html").read_text()
 
 
+def test_trained_device_parameters_are_those_of_every_deck(bruno, run_folder, tmp_path):
+    """Of the crossbar's too, or it would hold the untrained circuit against the trained neuron."""
+    config = load_run(run_folder)[0].with_values(neuron__train={"v_threshold": None}, training__learning_rate=0.05)
+    run = tmp_path / "trained"
+    train(config, run)
+    code, out, err = bruno("validate", run, "--neurons", 2, "--pieces", 2, "--simulator", "auto", "--json")
+    assert code == 0, err
+    assert json.loads(out)["crossbar"]["current_error_a"] < 1e-6 * 30e-9
+    thresholds = {
+        re.search(r"^\.param vth=(\S+)", path.read_text(), re.MULTILINE)[1] for path in (run / "spice").glob("*.cir")
+    }
+    assert len(thresholds) == 1
+    assert float(thresholds.pop()) != 2.5
+
+
 def test_a_layer_without_a_spike_is_refused_before_any_deck(bruno, run_folder, tmp_path, monkeypatch):
     run = tmp_path / "silent"
     silent = {"network__unit_current_a": 1e-15, "network__bias_std": 0.0}

@@ -123,7 +123,7 @@ def validate_run(
             tell(note)
         overrides = {index: deck_overrides(circuit, neuron, index) for index in chosen}
         few = choose(recorded, chosen)
-        array = _crossbar_run(network, recorded, few, circuit, tell) if options.crossbar else None
+        array = _crossbar_run(network, recorded, few, overrides[few[0]], tell) if options.crossbar else None
         job = array and crossbar_job(array, circuit.netlist)
         trials, failures, beside = run_trials(recorded, neuron, overrides, circuit.netlist, farm, [job] if job else [])
         known = KnownError.of(neuron.card)
@@ -189,12 +189,12 @@ def _remarks(recorded: Recorded, asked: int) -> list[str]:
 
 
 def _crossbar_run(
-    network: AnyNetwork, recorded: Recorded, few: list[int], circuit: Circuit, tell: Tell
+    network: AnyNetwork, recorded: Recorded, few: list[int], overrides: dict[str, float], tell: Tell
 ) -> CrossbarRun | None:
     if reason := why_not(network, recorded.layer):
         tell(f"no crossbar deck: {reason}")
         return None
-    return crossbar_run(network, recorded, few, circuit.overrides)
+    return crossbar_run(network, recorded, few, overrides)
 
 
 def _crossbar(

@@ -6,7 +6,7 @@
     flux      V(a,b) = d(law I)/dt    L
 
 Laws are expressions (`calibration.verilog_a.expressions`) whose names are parameters and whose nodes carry the path of
-the instance they are in (``xfe_x0_s``). What a ``.param`` or a ``.func`` of the deck stands for is a ``shared``
+the instance they are in (``xfe.x0.s``). What a ``.param`` or a ``.func`` of the deck stands for is a ``shared``
 expression, to be written once. Anything else, and anything that has a memory, is refused by file and line.
 """
 
@@ -31,6 +31,7 @@ from bruno_spice.calibration.verilog_a.expressions import (
     number,
     read,
 )
+from bruno_spice.calibration.verilog_a.writer import leaves
 
 GROUND = ("0", "gnd")
 NO_EFFECT = (".ends", ".subckt", ".param", ".func", ".save", ".tran", ".options", ".ic", ".model", ".nodeset")
@@ -150,6 +151,11 @@ def head_words(statement: Statement) -> list[str]:
     return head.replace("(", " ").replace(")", " ").lower().split()
 
 
+def start_names(statement: Statement) -> list[str]:
+    """The nodes that an ``.ic`` card sets, lower-case."""
+    return [match[1].lower() for match in _START.finditer(statement.code)]
+
+
 @dataclass
 class Scope:
     """One instance of a definition: its parameters and nodes, bound to those of what it stands in."""
@@ -185,6 +191,12 @@ class Scope:
             self._known[name] = shared(self.bound(own[0], own[1]), f"{self.path}{name}")
             self._open.discard(name)
         return self._known[name]
+
+    def _known_here(self, name: str) -> Expression | None:
+        """What `name` means to an instance within: as in ngspice, what it means where the instance stands."""
+        if name in self.given or name in self.definition.own:
+            return self.name(name, self.definition.line)
+        return self.outside(name)
 
     def bound(self, text: str, line: Line) -> Expression:
         """The expression `text` of `line`, its names and nodes those of the whole."""
@@ -280,9 +292,9 @@ class Scope:
         if len(nodes) != len(definition.pins):
             few = "few" if len(nodes) < len(definition.pins) else "many"
             raise NetlistError(f"{statement.line.where}: too {few} pins for subcircuit '{definition.name}'")
-        path = f"{self.path}{statement.card}_"
+        path = f"{self.path}{statement.card}."
         inner = Scope(self.deck, definition, path, dict(zip(definition.pins, nodes, strict=True)))
-        inner.outside = self.outside
+        inner.outside = self._known_here
         set_here = {n.lower(): statement.code[i:j] for n, i, j in assignments(statement.code)}
         for name in set_here:
             if name not in definition.given:
@@ -317,6 +329,8 @@ class Scope:
             return Element(path, quantity, nodes, self.bound(match["text"], line), line)
         if kind in "rcl":
             value = self.bound(self._only_value(statement, kind), line)
+            if kind in "cl" and any(leaf.op in ("v", "i") or leaf.text == "$abstime" for leaf in leaves(value)):
+                refuse(line, f"{statement.card}, whose value moves,")
             law = {"r": node("/", (across, value)), "c": node("*", (value, across)), "l": value}[kind]
             return Element(path, {"r": "current", "c": "charge", "l": "flux"}[kind], nodes, law, line)
         if kind in "vi":

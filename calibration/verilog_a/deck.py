@@ -21,7 +21,7 @@ from bruno_spice.calibration.errors import NetlistError, unknown_name
 from bruno_spice.calibration.spice.lines import Line
 from bruno_spice.calibration.spice.ngspice import Model
 from bruno_spice.calibration.spice.statements import PARAM_FUNCTION, Statement, assignments, option_pairs
-from bruno_spice.calibration.verilog_a.circuit import Deck, Scope, head_words, refuse
+from bruno_spice.calibration.verilog_a.circuit import Deck, Scope, head_words, refuse, start_names
 from bruno_spice.calibration.verilog_a.expressions import Expression, ExpressionError, evaluate, node
 from bruno_spice.calibration.verilog_a.module import Module, element_module, subcircuit_module
 from bruno_spice.calibration.verilog_a.writer import Names, leaves
@@ -141,6 +141,12 @@ class Placed:
         self.modules: dict[str, Module] = {}
         self.numbers = Scope(deck, self.top)
         self.numbers.outside = self._deck_number
+
+        instances = {statement.card for statement in self.top.elements if statement.card.startswith("x")}
+        for statement in self.top.starts:
+            for name in start_names(statement):
+                if name.partition(".")[0] in instances:
+                    refuse(statement.line, f"an initial condition of the deck within an instance, v({name}),")
 
     def _deck_number(self, name: str) -> Expression | None:
         return self.numbers.name(name, self.top.own[name][1]) if name in self.top.own else None

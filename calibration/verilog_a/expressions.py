@@ -273,6 +273,8 @@ def _value(e: Expression, value: Callable[[Expression], float], known: Mapping[s
     if e.op == "?":
         return value(e.args[1] if value(e.args[0]) != 0 else e.args[2])
     if e.op == "call":
+        if e.text in ("pow", "pwr") and value(e.args[0]) < 0:
+            raise ExpressionError(f"{e.text} of a negative number is one thing in a parameter and another in a source")
         return FUNCTIONS[e.text].value(*(value(arg) for arg in e.args))
     if e.op == "shared":
         return value(e.args[0])

@@ -3,12 +3,13 @@
 A node that an ideal voltage holds against ground, and whose current nobody asks for, is no unknown: its voltage is
 written in the place of ``V(node)``. Variables are written before they are read at every evaluation, so none keeps
 anything from one to the next. A source of a plain 0 V carries its value as a parameter: OpenVAF collapses a branch of
-a literal 0, and the current in it would read 0; a source beside an element that loads the same nodes has a branch of
-its own, which that element's current would else turn into a current. What ``.ic`` sets within a subcircuit holds at
-time 0, so that a state starts where it is told in any simulator.
+a literal 0, and the current in it would read 0. A source beside another element over the same nodes has a branch of its
+own, which that one's current would else turn into a current, and another source's voltage would add to. What ``.ic``
+sets within a subcircuit holds at time 0, so that a state starts where it is told in any simulator.
 """
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -137,10 +138,12 @@ def _module(
     kept = [n for e in elements for n in (*e.nodes, *_nodes([e])) if n != "0" and n not in held and n not in nets]
     states = {n: names.new(n) for n in dict.fromkeys(kept)}
     nets |= states
-    loaded = {frozenset(_ends(e.nodes, held)) for e in elements if e.quantity in ("current", "charge")}
+    loaded = Counter(frozenset(_ends(e.nodes, held)) for e in elements)
+    loaded.update(frozenset((net,)) for net, _ in starts)
+    alone = {frozenset(): 1, **{pair: count for pair, count in loaded.items() if count == 1 and pair}}
     branches = {
         path: names.new(f"br_{path}") for path, e in sources.items()
-        if path in probed or e.quantity == "flux" or frozenset(_ends(e.nodes, held)) in loaded - {frozenset()}
+        if path in probed or e.quantity == "flux" or frozenset(_ends(e.nodes, held)) not in alone
     }  # fmt: skip
     ends = {path: _ends(sources[path].nodes, held) for path in branches}
     backwards = frozenset(path for path in branches if ends[path][:1] != (sources[path].nodes[0],))
@@ -233,13 +236,14 @@ def _contribute(element: Element, writer: Writer) -> None:
         writer.say(f"I({_pair(ends, writer.nets)}) <+ {writer.text(law)};")
         return
     branch = writer.branches.get(element.path) or _pair(ends, writer.nets)
+    behind = [writer.text(voltage(n)) for n in (a, b) if n in writer.held]
     if element.quantity == "flux":
-        writer.say(f"V({branch}) <+ ddt({writer.text(element.law)}*I({branch}));")
+        writer.say(f"V({branch}) <+ {' + '.join([f'ddt({writer.text(element.law)}*I({branch}))', *behind])};")
         return
-    terms = [law, *(voltage(n) for n in (a, b) if n in writer.held)]
+    terms = [law]
     if all(leaf.op == "number" for leaf in leaves(law)):
         terms = [ZERO_V] if law is ZERO else [law, ZERO_V]
-    writer.say(f"V({branch}) <+ {' + '.join(writer.text(term) for term in terms)};")
+    writer.say(f"V({branch}) <+ {' + '.join([*(writer.text(term) for term in terms), *behind])};")
 
 
 def _ends(nodes: Sequence[str], held: Mapping[str, Expression]) -> tuple[str, ...]:

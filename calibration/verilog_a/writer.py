@@ -70,6 +70,7 @@ class Writer:
     variables: list[str] = field(default_factory=list)
     _constants: dict[Expression, str] = field(default_factory=dict)
     _memo: dict[Expression, str] = field(default_factory=dict)
+    _memo_of_constants: dict[Expression, str] = field(default_factory=dict)
     _depth: int = 2
 
     def say(self, text: str) -> None:
@@ -148,13 +149,14 @@ class Writer:
     def _constant(self, e: Expression, wanted: str) -> str:
         if e.is_leaf:
             return e.text
-        (here, depth), (self.lines, self._depth) = (self.lines, self._depth), (self.constants, 2)
+        before = self.lines, self._depth, self._memo
+        self.lines, self._depth, self._memo = self.constants, 2, self._memo_of_constants
         try:
             text = self.text(e)
             self._constants[e] = self._declared(wanted)
             self.say(f"{self._constants[e]} = {text};")
         finally:
-            self.lines, self._depth = here, depth
+            self.lines, self._depth, self._memo = before
         return self._constants[e]
 
     def _declared(self, wanted: str) -> str:

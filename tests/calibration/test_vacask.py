@@ -221,6 +221,37 @@ def test_every_kind_of_element_acts_as_in_ngspice(vacask, ngspice, tmp_path):
         np.testing.assert_allclose(found[name], there, atol=1e-3 * np.ptp(expected[name]) + 1e-12, err_msg=name)
 
 
+LIKE_NGSPICE = {
+    "an ammeter behind a held node": ".subckt s p\nBa a 0 V = 5*V(p)\nVam a b 0\nR1 b 0 1k\nF1 p 0 Vam 1\n.ends",
+    "a level shift behind a held node": ".subckt s p\nBa a 0 V = 5*V(p)\nVx b a 0.3\nR1 b p 1k\n.ends",
+    "a level shift the other way": ".subckt s p\nBa a 0 V = 5*V(p)\nVx a b 0.3\nR1 b p 1k\n.ends",
+    "an inductor behind a held node": ".subckt s p\nBa a 0 V = 5*V(p)\nL1 a q 1m\nR1 q p 1k\n.ends",
+    "a held node behind an inductor": ".subckt s p\nBa a 0 V = 5*V(p)\nL1 q a 1m\nR1 q p 1k\n.ends",
+    "a parameter of the instance around": (
+        ".param w=1\n.subckt s p\n.param w=5\nX2 p inner\n.ends\n.subckt inner p\nR1 p 0 {w*1k}\n.ends"
+    ),
+    "a node called as another one within an instance": (
+        ".subckt s p\nX1 p x1_out inv\nR1 x1_out 0 1k\n.ends\n.subckt inv a y\nR1 a out 1k\nR2 out y 1k\n.ends"
+    ),
+    "a start of a node that a source drives": ".subckt s p\nE1 q 0 p 0 2\nR1 q p 1k\nC1 q 0 1n\n.ic v(q)=0.5\n.ends",
+    "a constant that shares a choice with a law": (
+        ".subckt s p w=2\n.param k2={(w>1 ? exp(w) : 2)*3}\nB1 p 0 I = (V(p)*(w>1 ? exp(w) : 2) + k2)/1k\n.ends"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", LIKE_NGSPICE)
+def test_a_subcircuit_is_the_same_circuit_as_in_ngspice(compiled, ngspice, tmp_path, what):
+    text = f"one\nV1 a 0 PWL(0 0 0.5m 1 1m -1)\nR0 a x 100\nXs x s\n{LIKE_NGSPICE[what]}\n"
+    text += ".options reltol=1e-6 vntol=1e-9 abstol=1e-12\n.tran 1u 1m 0 2u\n.end\n"
+    job = transient_job(Netlist.from_text(text, tmp_path / "one.cir"), ("v(x)", "i(v1)"), None)
+    found, expected = (run_jobs([job], each)[0] for each in (compiled, ngspice))
+    times = np.linspace(0.01e-3, 0.99e-3, 200)
+    for name in ("v(x)", "i(v1)"):
+        there = expected.resampled(times)[name]
+        np.testing.assert_allclose(found.resampled(times)[name], there, atol=1e-3 * np.ptp(there), err_msg=name)
+
+
 @pytest.mark.parametrize("exponent", [4.44, 0.5, 1e-4, 0.0, -2.0])
 @pytest.mark.parametrize("cap", [80.0, 0.5])
 def test_a_power_under_a_cap_is_that_power_whatever_its_exponent(compiled, tmp_path, exponent, cap):
@@ -256,6 +287,9 @@ def deck(*lines, vectors=("v(a)",)):
         ("R9 a 0 0", "a resistance of 0 Ohm"),
         (".options cshunt=1f", "the option cshunt has no translation"),
         (".temp 50", ".temp has no translation"),
+        ("Xi a moving\n.subckt moving p\nC1 p 0 C={1p*(1+V(p))}\n.ends", "c1, whose value moves, has no translation"),
+        ("Xi a rc\n.subckt rc p\nR1 p m 1k\nC1 m 0 1n\n.ends\n.ic v(xi.m)=1", "within an instance, v(xi.m), has no"),
+        ("R9 a 0 {pow(-2,3)+pwr(2,3)}", "pow of a negative number is one thing in a parameter"),
     ],
 )
 def test_what_cannot_be_translated_is_refused_by_line(vacask, line, said):

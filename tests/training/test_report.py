@@ -1,5 +1,6 @@
 """The report of a run, made from a short run on a task that makes its own data."""
 
+import json
 import shutil
 
 import pytest
@@ -9,6 +10,7 @@ from selenium.webdriver.common.by import By
 from bruno_spice.devices.errors import CardError, InputError
 from bruno_spice.training.networks.config_file import default_config
 from bruno_spice.training.reports.run import write_run_report
+from bruno_spice.training.runs.folder import RunFolder, sealed
 from bruno_spice.training.runs.trainer import train
 
 
@@ -59,6 +61,26 @@ def test_a_damaged_file_is_named_with_what_renews_it(run, tmp_path, name, comman
     (broken / f"{name}.json").write_text(content, encoding="latin-1")
     with pytest.raises(InputError, match=rf"{name}\.json: damaged, not a JSON object; `bruno {command}.*` writes it"):
         write_run_report(broken)
+
+
+def test_an_analysis_of_other_weights_is_said_to_be_one(run, tmp_path):
+    """After the run has gone on, what was scored over time and the codesign table are of an earlier network."""
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    weights = RunFolder(folder).weights_sha256()
+    row = {"age_s": 0.0, "own": {"accuracy": 0.5}, "extrapolated": False}
+    found = {"chips": 0, "metric": "accuracy", "measured_until_s": None, "said": "", "ages": [row], "levels": []}
+    for name in ("retention", "codesign"):
+        shutil.copy(next((folder / "figures").glob("*.png")), folder / "figures" / f"{name}.png")
+    pictures = {}
+    for of in (weights, "another"):
+        (folder / "retention.json").write_text(json.dumps(sealed(found | {"weights_sha256": of})))
+        (folder / "codesign.json").write_text(json.dumps(sealed({"weights_sha256": [of]})))
+        page = write_run_report(folder).read_text()
+        pictures[of] = page.count("data:image/png;base64,")
+        assert ("What was scored over time is of an earlier training" in page) == (of == "another")
+        assert ("Test score against the time since writing" in page) == (of == weights)
+    assert pictures[weights] == pictures["another"] + 2
 
 
 def test_a_missing_card_of_a_run_is_named(run, tmp_path):

@@ -175,6 +175,37 @@ def test_a_folder_with_a_run_is_not_overwritten_by_accident(small_config: RunCon
         train(short, tmp_path / "other", resume=True)
 
 
+@pytest.mark.parametrize("name", ["spice/mine.cir", "cards/felif.json", "report.html"])
+@pytest.mark.parametrize("resume", [False, True])
+def test_files_of_others_that_are_called_as_a_run_s_are_not_deleted(small_config, tmp_path, name, resume) -> None:
+    (mine := tmp_path / name).parent.mkdir(exist_ok=True)
+    mine.write_text("mine")
+    with pytest.raises(InputError, match=f"{mine}: a run would delete it"):
+        train(small_config, tmp_path, resume=resume, overwrite=True)
+    assert mine.read_text() == "mine"
+
+
+def test_a_run_of_another_length_begins_anew_where_it_may(small_config: RunConfig, tmp_path: Path) -> None:
+    """Its learning rate falls over another length from the first update on."""
+    long = small_config.with_values(training__epochs=2)
+    whole = train(long, tmp_path / "whole")
+    train(small_config.with_values(training__epochs=1), tmp_path / "run")
+    again = train(long, tmp_path / "run", resume=True, overwrite=True)
+    assert (again["test"], again["best_epoch"]) == (whole["test"], whole["best_epoch"])
+    shorter = train(small_config.with_values(training__epochs=1), tmp_path / "run", resume=True, overwrite=True)
+    assert shorter["epochs"] == 1
+
+
+def test_a_network_has_one_ferroelectric_model(small_config: RunConfig, tmp_path: Path) -> None:
+    for hidden, output in (("felif", "heracles"), ("heracles", "felif"), ("lif", "heracles")):
+        card = "published" if hidden == "heracles" else "calibrated"
+        config = small_config.with_values(
+            network__neuron=hidden, network__output_neuron=output, neuron__card=card, neuron__values={}
+        )
+        with pytest.raises(InputError, match="a network has one ferroelectric model"):
+            train(config, tmp_path / f"{hidden}-{output}")
+
+
 def test_evaluation_finds_the_same_scores_again_and_others_on_other_chips(
     small_config: RunConfig, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic_core import to_jsonable_python
 
 from bruno_spice.calibration.cards.catalogue import changes
 from bruno_spice.calibration.cards.provenance import in_project
@@ -35,7 +36,6 @@ from bruno_spice.training.codesign.response import Trained
 from bruno_spice.training.networks.config import RunConfig
 from bruno_spice.training.networks.network import Network, SpikingLayer
 from bruno_spice.training.progress import Reporter, Silent, threads
-from bruno_spice.training.reports.validation import weights_sha256
 from bruno_spice.training.roundtrip.output import write_outputs
 from bruno_spice.training.roundtrip.recorded import circuit_layers
 from bruno_spice.training.roundtrip.validate import Options as RoundTripOptions
@@ -240,13 +240,18 @@ def _validation(run: Path, options: RoundTripOptions, farm: Farm, tell: Tell, tr
     folder, path = RunFolder(run), run / "validation.json"
     if path.is_file():
         figures = read_object(path, f"bruno validate {run}")
-        if figures.get("weights_sha256") == weights_sha256(folder):
+        if _is_of(figures, folder) and figures.get("options") == to_jsonable_python(options):
             tell(f"{path} is of these weights already")
             return figures
     result = validate_run(run, options, farm, tell, trust_code)
     with folder.writing():
         write_outputs(run, result)
     return result.figures
+
+
+def _is_of(figures: Mapping[str, Any], folder: RunFolder) -> bool:
+    """Whether a validation is of the weights that `folder` holds now."""
+    return figures.get("weights_sha256") == folder.weights_sha256()
 
 
 def _told(
@@ -266,7 +271,9 @@ def _told(
         for name, entry in start.parameters.items()
         if name in card.parameters
     ]
-    old = RunFolder(run).path / "validation.json"
+    before = RunFolder(run)
+    old = before.path / "validation.json"
+    figures = read_object(old, f"bruno validate {run}") if old.is_file() else None
     return {
         "run": str(run),
         "task": trained.config.task,
@@ -277,7 +284,7 @@ def _told(
         "settings_before": {name: _now(start, netlist, name) for name in numbers},
         "parameters": parameters,
         "scores": scores,
-        "validation_before": _matched(read_object(old, f"bruno validate {run}")) if old.is_file() else None,
+        "validation_before": _matched(figures) if figures is not None and _is_of(figures, before) else None,
         "validation": None if validation is None else _matched(validation),
     }
 

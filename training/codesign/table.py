@@ -14,7 +14,6 @@ from bruno_spice.training.codesign.levers import Lever, lever
 from bruno_spice.training.codesign.response import Moves, Trained
 from bruno_spice.training.neurons.shared import levers, members
 from bruno_spice.training.progress import Reporter, Silent
-from bruno_spice.training.reports.validation import weights_sha256
 from bruno_spice.training.runs.folder import RunFolder, sealed
 
 FILE = "codesign.json"
@@ -77,7 +76,7 @@ def codesign(
         reporter.close()
     return {
         "runs": [str(run) for run in runs],
-        "weights_sha256": [weights_sha256(RunFolder(run)) for run in runs],
+        "weights_sha256": [RunFolder(run).weights_sha256() for run in runs],
         "task": first.config.task,
         "score": first.metric,
         "higher_is_better": more,

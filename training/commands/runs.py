@@ -78,7 +78,7 @@ def _over_time(
     folder.load_config(trust_code)
     with folder.writing(), warnings_to(reporter):
         found = evaluate_over_time(run_dir, ages_s, chips, reporter, trust_code)
-        folder.write_retention(found)
+        folder.write_retention(found | {"weights_sha256": folder.weights_sha256()})
         save(retention_figure(found), folder.figures / "retention.png")
     if as_json:
         print_json({"run": str(run_dir), **found})

@@ -76,16 +76,22 @@ def as_neuron(found: Any) -> NeuronKind:
 
 def of_model(model: type[NeuronModel]) -> NeuronKind:
     """Ferroelectric neurons of `model`, made from its cards."""
-    return NeuronKind(model.label, _ferroelectric, options=_KNOWN, card=card_class(model), recurrent=True)
+    own = card_class(model)
 
+    def make(config: Any, options: Mapping[str, Any], card: Card | None, width: int) -> nn.Module:
+        if not isinstance(card, own):
+            raise InputError(
+                f"{model.label} neurons need a {own.MODEL} card, but the run's neurons have "
+                f"{'none' if card is None else f'one of {card.MODEL}'}: a network has one ferroelectric model"
+            )
+        assert isinstance(card, NeuronCard)
+        with _options():
+            neuron = FeLIF(card, gradient=config.gradient, **options)
+        if config.spread != "none":
+            neuron.devices_spread = SpreadDevices(neuron, card, config.spread, width)
+        return neuron
 
-def _ferroelectric(config: Any, options: Mapping[str, Any], card: Card | None, width: int) -> nn.Module:
-    assert isinstance(card, NeuronCard), "a ferroelectric neuron needs its card"
-    with _options():
-        neuron = FeLIF(card, gradient=config.gradient, **options)
-    if config.spread != "none":
-        neuron.devices_spread = SpreadDevices(neuron, card, config.spread, width)
-    return neuron
+    return NeuronKind(model.label, make, options=_KNOWN, card=own, recurrent=True)
 
 
 _KNOWN = tuple(name for name in inspect.signature(FeLIF).parameters if name not in ("card", "gradient"))

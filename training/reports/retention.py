@@ -8,6 +8,18 @@ from bruno_spice.devices.units import format_duration
 from bruno_spice.training.runs.folder import RunFolder, read_object, whole
 from bruno_spice.training.runs.retention import retention_table
 
+ANALYSES = {"retention": "evaluate", "codesign": "codesign"}
+"""By the name of their file and picture, the command that writes them."""
+
+
+def is_stale(folder: RunFolder, name: str) -> bool:
+    """Whether the analysis ``NAME.json`` in `folder` is of other weights than the run has now."""
+    path = folder.path / f"{name}.json"
+    if name not in ANALYSES or not path.is_file():
+        return False
+    of = read_object(path, f"bruno {ANALYSES[name]} {folder.path}").get("weights_sha256", [])
+    return folder.weights_sha256() not in (of if isinstance(of, list) else [of])
+
 
 def retention_sections(folder: RunFolder, cards: Mapping[str, Card]) -> list[Section]:
     """What was scored with ``--after``, where that was done, and what the cards say of their levels."""
@@ -15,9 +27,12 @@ def retention_sections(folder: RunFolder, cards: Mapping[str, Card]) -> list[Sec
     if folder.retention.is_file():
         command = f"bruno evaluate {folder.path} --after 0,1s,1h,1d"
         found = read_object(folder.retention, command)
-        with whole(folder.retention, command):
-            tables.append(Table("Test score against the time since writing", *retention_table(found)))
-            text.append(str(found["said"]))
+        if is_stale(folder, "retention"):
+            text.append(f"what was scored over time is of an earlier training; {command} renews it")
+        else:
+            with whole(folder.retention, command):
+                tables.append(Table("Test score against the time since writing", *retention_table(found)))
+                text.append(str(found["said"]))
     for card in cards.values():
         if card.misread:
             rows = [
@@ -37,4 +52,4 @@ def retention_sections(folder: RunFolder, cards: Mapping[str, Card]) -> list[Sec
             )
             text += card.unknown
     said = ". ".join(each[:1].upper() + each[1:] for each in text if each)
-    return [Section("Time since writing", f"{said}." if said else "", tables=tables)] if tables else []
+    return [Section("Time since writing", f"{said}." if said else "", tables=tables)] if tables or text else []

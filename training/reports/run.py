@@ -9,7 +9,7 @@ from bruno_spice.calibration.cards.catalogue import CARD_TYPES
 from bruno_spice.calibration.presentation.page import Picture, Section, Table, write_page
 from bruno_spice.devices.cards.base import Card
 from bruno_spice.training.networks.config import RunConfig
-from bruno_spice.training.reports.retention import retention_sections
+from bruno_spice.training.reports.retention import is_stale, retention_sections
 from bruno_spice.training.reports.validation import PREFIX, validation_sections
 from bruno_spice.training.runs.folder import RunFolder, check_cards, kept_models, whole
 
@@ -33,7 +33,10 @@ def write_run_report(run: Path) -> Path:
     pictures = [
         Picture(path, CAPTIONS.get(path.stem, path.stem.replace("_", " ")))
         for path in sorted(folder.figures.glob("*.png"))
-        if not path.name.startswith(PREFIX) and path.is_file() and not path.is_symlink()
+        if not path.name.startswith(PREFIX)
+        and path.is_file()
+        and not path.is_symlink()
+        and not is_stale(folder, path.stem)
     ]
     with whole(folder.result, f"bruno train --out {folder.path} --resume"):
         lead = _lead(result)

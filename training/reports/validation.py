@@ -1,12 +1,9 @@
 """The report's section on a validation: what came out, figures, a row for each neuron, and where to run it by hand."""
 
-import hashlib
 from typing import Any
 
 from bruno_spice.calibration.presentation.page import Picture, Section, Table
-from bruno_spice.devices.reading import read_bytes
 from bruno_spice.devices.units import format_si
-from bruno_spice.training.runs.checkpoint import MOST_BYTES
 from bruno_spice.training.runs.folder import RunFolder, read_object, whole
 
 PREFIX = "validation_"
@@ -37,11 +34,6 @@ def failed_decks(figures: dict[str, Any]) -> str:
     return f"; ngspice failed on {figures['decks_failed']} of {figures['decks']} decks, which count nowhere"
 
 
-def weights_sha256(folder: RunFolder) -> str:
-    """Hash of the run's best weights: which training a validation belongs to."""
-    return hashlib.sha256(read_bytes(folder.best, MOST_BYTES)).hexdigest()
-
-
 def validation_sections(folder: RunFolder) -> list[Section]:
     """The section, none where the run was not validated, a word where it was trained anew since."""
     path = folder.path / "validation.json"
@@ -49,7 +41,7 @@ def validation_sections(folder: RunFolder) -> list[Section]:
         return []
     command = f"bruno validate {folder.path}"
     figures = read_object(path, command)
-    if figures.get("weights_sha256") != weights_sha256(folder):
+    if figures.get("weights_sha256") != folder.weights_sha256():
         return [
             Section("In SPICE", f"The validation is of an earlier training; bruno validate {folder.path} renews it.")
         ]

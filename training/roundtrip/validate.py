@@ -30,7 +30,6 @@ from bruno_spice.training.networks.config import RunConfig
 from bruno_spice.training.networks.network import AnyNetwork
 from bruno_spice.training.neurons.base import CircuitLayer
 from bruno_spice.training.progress import threads
-from bruno_spice.training.reports.validation import weights_sha256
 from bruno_spice.training.roundtrip.circuit import Circuit, deck_overrides, felif_parameters, find_circuit, run_trials
 from bruno_spice.training.roundtrip.compare import Trial, score_trial
 from bruno_spice.training.roundtrip.crossbar import choose, compare_crossbar, crossbar_run, why_not
@@ -136,9 +135,10 @@ def validate_run(
             crossbar, crossbar_trials = _crossbar(array, job, beside[0], few, recorded, neuron, tell)
     figures = {
         "run": str(run_dir),
-        "weights_sha256": weights_sha256(RunFolder(Path(run_dir))),
+        "weights_sha256": RunFolder(Path(run_dir)).weights_sha256(),
         "layer": layer,
         "circuit": _describe(circuit, options, farm),
+        "options": to_jsonable_python(options),
         **_overall(rows),
         "known_error": to_jsonable_python(known),
         "milliseconds": int(recorded.lengths.sum()),

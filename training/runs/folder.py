@@ -22,6 +22,7 @@ from bruno_spice.training.networks.config import RunConfig
 from bruno_spice.training.networks.config_file import MAY_CHANGE_ON_RESUME, load_config
 from bruno_spice.training.neurons import NEURONS
 from bruno_spice.training.neurons.shared import SharedDevices
+from bruno_spice.training.runs.checkpoint import MOST_BYTES
 from bruno_spice.training.synapses import SYNAPSES
 
 LEFT_BEHIND = (
@@ -139,6 +140,16 @@ class RunFolder:
     def figures(self) -> Path:
         """Folder of pictures."""
         return self.path / "figures"
+
+    def weights_sha256(self) -> str:
+        """Hash of the best weights: what tells which training an analysis belongs to."""
+        return hashlib.sha256(read_bytes(self.best, MOST_BYTES)).hexdigest()
+
+    def of_others(self) -> Path | None:
+        """A file with a name of a run's, where no run has ever begun; None without."""
+        if self.begun or (self.path / "config.yaml").is_file():
+            return None
+        return next((path for pattern in LEFT_BEHIND for path in sorted(self.path.glob(pattern))), None)
 
     def clear(self) -> None:
         """Take away what an earlier run left here."""

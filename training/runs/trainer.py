@@ -19,7 +19,7 @@ from torch.nn.utils import get_total_norm
 from bruno_spice.devices.errors import BrunoError, InputError
 from bruno_spice.training.memory import settle
 from bruno_spice.training.networks.config import RunConfig, TrainingConfig
-from bruno_spice.training.networks.config_file import difference
+from bruno_spice.training.networks.config_file import MAY_CHANGE_ON_RESUME, difference
 from bruno_spice.training.networks.network import AnyNetwork
 from bruno_spice.training.parallel import Process, own_device, processes
 from bruno_spice.training.progress import (
@@ -327,6 +327,8 @@ def _train(
             resume = False
     elif folder.checkpoint.is_file() and not overwrite:
         raise InputError(f"{folder.path}: holds a run already; add --resume to go on or --overwrite to begin anew")
+    if (found := folder.of_others()) is not None:
+        raise InputError(f"{found}: a run would delete it, and there is no run here; give another folder to --out")
     process.wait()  # all have looked at the folder
     cards = folder.load_cards(config) if resume else Cards.of(config)
     for note in card_notes(config, cards) if resume else []:
@@ -362,7 +364,10 @@ def _is_same(config: RunConfig, folder: RunFolder, reporter: Reporter) -> bool:
     present = Cards.of(config).hashes()
     try:
         saved = folder.load_config(trust_code=True)
-        if difference(config, saved) is not None or folder.load_cards(saved).hashes() != present:
+        lengths = [[getattr(each.training, name) for name in MAY_CHANGE_ON_RESUME] for each in (config, saved)]
+        if difference(config, saved) is not None or lengths[0] != lengths[1]:
+            return False  # a longer run has another schedule from its first step on
+        if folder.load_cards(saved).hashes() != present:
             return False
         belongs = folder.identity(saved)
         state = check_kept(folder.checkpoint, "checkpoint", belongs)

@@ -16,7 +16,7 @@ from bruno_spice.devices.errors import BrunoError, CardError, InputError
 from bruno_spice.training.networks.config import RunConfig
 from bruno_spice.training.progress import Interrupted, Silent
 from bruno_spice.training.runs.checkpoint import Progress, load_checkpoint, save_checkpoint
-from bruno_spice.training.runs.evaluation import evaluate, load_run
+from bruno_spice.training.runs.evaluation import chip_seed, evaluate, load_run
 from bruno_spice.training.runs.folder import RunFolder
 from bruno_spice.training.runs.monitor import Rates, rate_warnings
 from bruno_spice.training.runs.optimizer import rescale
@@ -204,6 +204,11 @@ def test_a_network_has_one_ferroelectric_model(small_config: RunConfig, tmp_path
         )
         with pytest.raises(InputError, match="a network has one ferroelectric model"):
             train(config, tmp_path / f"{hidden}-{output}")
+
+
+def test_runs_of_neighbouring_seeds_have_no_virtual_chip_in_common() -> None:
+    """With shared ones, spreads over seeds would be of fewer draws than they say."""
+    assert len({chip_seed(seed, chip) for seed in range(20) for chip in range(50)}) == 1000
 
 
 def test_evaluation_finds_the_same_scores_again_and_others_on_other_chips(

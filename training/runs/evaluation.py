@@ -147,14 +147,20 @@ def deviation(values: NDArray[np.float64], axis: int | None = None) -> Any:
 MEASURES: dict[str, Callable[..., Any]] = {"mean": np.mean, "std": deviation, "min": np.min, "max": np.max}
 
 
+def chip_seed(seed: int, chip: int) -> int:
+    """The seed of a run's virtual chip; runs of neighbouring seeds have none in common."""
+    return int(np.random.SeedSequence([seed, chip]).generate_state(1)[0])
+
+
 def over_chips(network: AnyNetwork, task: Task, chips: int, seed: int, reporter: Reporter) -> dict[str, Any]:
     """Mean, standard deviation and range of the test scores over `chips` chips; the network keeps the last one."""
     rows = []
     with torch.random.fork_rng(devices=[]):
         for chip in range(chips):
-            torch.manual_seed(seed + 1 + chip)
+            own_seed = chip_seed(seed, chip + 1)
+            torch.manual_seed(own_seed)
             network.redraw()
-            rows.append(score_part(network, task, "test", seed + 1 + chip)[0])
+            rows.append(score_part(network, task, "test", own_seed)[0])
             reporter.advance()
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     table = {

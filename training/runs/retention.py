@@ -19,7 +19,7 @@ from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.units import format_duration
 from bruno_spice.training.networks.network import AnyNetwork
 from bruno_spice.training.progress import Reporter, Silent, threads
-from bruno_spice.training.runs.evaluation import MEASURES, load_run, score_part
+from bruno_spice.training.runs.evaluation import MEASURES, chip_seed, load_run, score_part
 from bruno_spice.training.synapses.device import DeviceLinear
 from bruno_spice.training.synapses.retention import of_array, unknown
 from bruno_spice.training.tasks import Task
@@ -54,9 +54,10 @@ def over_time(
         own.append(_scores(network, arrays, task, age_s, seed, reporter))
     with torch.random.fork_rng(devices=[]):
         for chip in range(1, chips + 1):
-            torch.manual_seed(seed + chip)
+            own_seed = chip_seed(seed, chip)
+            torch.manual_seed(own_seed)
             network.redraw()
-            others.append([_scores(network, arrays, task, age_s, seed + chip, reporter) for age_s in ages_s])
+            others.append([_scores(network, arrays, task, age_s, own_seed, reporter) for age_s in ages_s])
     rows = []
     for at, age_s in enumerate(ages_s):
         row: dict[str, Any] = {"age_s": age_s, "own": own[at]}

@@ -3,8 +3,8 @@
     d_s = score of FeLIF - score of the rival, with the sign that makes more better, both with seed s
     mean d  ±  t(0.975, n - 1) s_d / sqrt(n)            Student's 95 % interval of the n seeds that both have
 
-The same seed is the same split, order of sequences and drawn chip; the weights that networks of different shape start
-from are not the same.
+The same seed is the same split and order of sequences. Networks of different shape draw different weights to start
+from, and devices too.
 """
 
 import math

@@ -138,12 +138,11 @@ def _module(
     kept = [n for e in elements for n in (*e.nodes, *_nodes([e])) if n != "0" and n not in held and n not in nets]
     states = {n: names.new(n) for n in dict.fromkeys(kept)}
     nets |= states
-    loaded = Counter(frozenset(_ends(e.nodes, held)) for e in elements)
-    loaded.update(frozenset((net,)) for net, _ in starts)
-    alone = {frozenset(): 1, **{pair: count for pair, count in loaded.items() if count == 1 and pair}}
+    beside = Counter(pair for e in elements if (pair := frozenset(_ends(e.nodes, held))))
+    beside.update(frozenset((net,)) for net, _ in starts)
     branches = {
         path: names.new(f"br_{path}") for path, e in sources.items()
-        if path in probed or e.quantity == "flux" or frozenset(_ends(e.nodes, held)) not in alone
+        if path in probed or e.quantity == "flux" or beside[frozenset(_ends(e.nodes, held))] > 1
     }  # fmt: skip
     ends = {path: _ends(sources[path].nodes, held) for path in branches}
     backwards = frozenset(path for path in branches if ends[path][:1] != (sources[path].nodes[0],))

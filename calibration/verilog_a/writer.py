@@ -176,7 +176,7 @@ class Writer:
 SMALL_EXPONENT = 1e-3
 """Below it, negative ones among them, a power is always taken: with a cap above 1 the bound overflows."""
 BEYOND = 1.000001
-"""How far above the cap's root no rounding can bring the power below the cap."""
+"""How far above the cap's root the bound lies: no power that rounding leaves below the cap is passed over."""
 
 
 def _is_capped_power(e: Expression) -> bool:

@@ -1,0 +1,54 @@
+"""What a statement means in the language of its deck, where ngspice would take the same text for another circuit."""
+
+import numpy as np
+import pytest
+from test_import import of_kind, simulated, translated
+
+HEADS = {"ltspice": "* t\n", "hspice": "* t\n", "spectre": "simulator lang=spectre\n"}
+
+
+def values(tmp_path, dialect, text, nodes, end=".tran 1u 1m"):
+    """The deck's findings, and voltages of `nodes` at its end."""
+    end = "t tran stop=1m" if dialect == "spectre" else end
+    found = translated(tmp_path, f"{HEADS[dialect]}{text}\n{end}\n", dialect)
+    assert found.whole, found.findings
+    wave = simulated(found.text, [f"v({name})" for name in nodes])
+    return found, [float(wave[f"v({name})"][-1]) for name in nodes]
+
+
+def reasons(tmp_path, dialect, text, end=".tran 1u 1m"):
+    """Why lines are not translated, by their number; the first line is 1."""
+    end = "t tran stop=1m" if dialect == "spectre" else end
+    return of_kind(translated(tmp_path, f"{HEADS[dialect]}{text}\n{end}\n", dialect), "not translated")
+
+
+# waveforms
+
+TRIANGLES = {
+    "ltspice": "V1 a 0 PULSE(0 1 0 1m 1m {} 2m)",
+    "hspice": "V1 a 0 PULSE 0 1 0 1m 1m {} 2m",
+    "spectre": "V1 (a 0) vsource type=pulse val0=0 val1=1 rise=1m fall=1m width={} period=2m",
+}
+
+
+@pytest.mark.parametrize("dialect", TRIANGLES)
+def test_a_pulse_of_no_width_comes_down_again(tmp_path, dialect):
+    """ngspice takes a width of 0 s for the rest of the analysis."""
+    end = "t tran stop=6m maxstep=10u" if dialect == "spectre" else ".tran 10u 6m 0 10u"
+    found = translated(tmp_path, f"{HEADS[dialect]}{TRIANGLES[dialect].format(0)}\n{end}\n", dialect)
+    wave = simulated(found.text, ["v(a)"])
+    np.testing.assert_allclose(wave["v(a)"], np.interp(wave.time_s % 2e-3, [0, 1e-3, 2e-3], [0, 1, 0]), atol=1e-5)
+    assert "a width of 0 s" in of_kind(found, "changed")[2]
+
+
+def test_a_pulse_of_no_width_needs_edges_that_are_numbers(tmp_path):
+    text = ".param r=1m\nV1 a 0 PULSE(0 1 0 {r} 1m 0 2m)\nV2 b 0 PULSE(0 1 0 1u 1u {r} 2m)"
+    assert list(reasons(tmp_path, "ltspice", text)) == [3]
+
+
+def test_points_of_a_pwl_at_one_time_follow_one_another(tmp_path):
+    """0, 1, 2 and 3 V at 1 us; ngspice refuses times that do not rise."""
+    found = translated(tmp_path, "* t\nV1 a 0 PWL(0 0 1u 1 1u 2 1u 3 2u 3)\n.tran 10n 3u\n", "ltspice")
+    times = found.text.partition("PWL(")[2].partition(")")[0].split()[::2]
+    assert times == ["0", "1u", "1.000001u", "1.000002u", "2u"]
+    assert simulated(found.text, ["v(a)"])["v(a)"][-1] == pytest.approx(3)

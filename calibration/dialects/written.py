@@ -222,7 +222,9 @@ class Written:
         self.element("B", name, nodes, f"{quantity} = {text}")
 
     def resistor(self, name: str, nodes: Sequence[str], e: Expression, tail: str = "") -> None:
-        """A resistor; one whose value moves is the source of its current."""
+        """A resistor; one whose value moves is the source of its current, which has no temperature coefficient."""
+        if tail and moves(e):
+            raise LostError("a temperature coefficient of a resistance that moves")
         if moves(e):
             a, b = (self.node(each) for each in nodes)
             across = node("v", nodes=(a, b)) if b != "0" else node("v", nodes=(a,))

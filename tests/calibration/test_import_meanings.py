@@ -52,3 +52,37 @@ def test_points_of_a_pwl_at_one_time_follow_one_another(tmp_path):
     times = found.text.partition("PWL(")[2].partition(")")[0].split()[::2]
     assert times == ["0", "1u", "1.000001u", "1.000002u", "2u"]
     assert simulated(found.text, ["v(a)"])["v(a)"][-1] == pytest.approx(3)
+
+
+def test_a_sine_of_spectre_swings_about_dc_where_no_sinedc_is_given(tmp_path):
+    text = "V1 (a 0) vsource dc=500m type=sine ampl=100m freq=1k\n"
+    text += "V2 (b 0) vsource dc=500m type=sine sinedc=2 ampl=100m freq=1k"
+    found, got = values(tmp_path, "spectre", text, ["a", "b"])
+    assert got == pytest.approx([0.5, 2.0], abs=1e-4)
+    assert of_kind(found, "left out") == {3: "the dc value of a source that has a waveform"}
+
+
+def test_a_delay_of_spectre_moves_waveforms_of_every_type(tmp_path):
+    text = (
+        "parameters d=1u\nV1 (a 0) vsource type=pwl delay=1u wave=[0 0 1u 2 3u 0]\n"
+        "V2 (b 0) vsource type=pwl delay=d wave=[0 0 1u 2 3u 0]\n"
+        "V3 (c 0) vsource type=exp delay=1u val0=0 val1=1 td1=1u tau1=1u td2=4u tau2=2u\n"
+    )
+    found = translated(tmp_path, f"simulator lang=spectre\n{text}t tran stop=10u maxstep=20n\n", "spectre")
+    assert found.whole, found.findings
+    wave = simulated(found.text, ["v(a)", "v(b)", "v(c)"])
+    t = wave.time_s
+    triangle = np.interp(t, [0, 1e-6, 2e-6, 4e-6], [0, 0, 2, 0])
+    pulse = 1 - np.exp(-np.maximum(t - 2e-6, 0) / 1e-6) - (1 - np.exp(-np.maximum(t - 5e-6, 0) / 2e-6))
+    for name, expected in {"v(a)": triangle, "v(b)": triangle, "v(c)": pulse}.items():
+        np.testing.assert_allclose(wave[name], expected, atol=1e-6, err_msg=name)
+
+
+def test_what_ngspice_would_pass_over_of_spectre_s_elements_is_said(tmp_path):
+    """Initial conditions count there at the operating point, and a moving resistance has temperature coefficients."""
+    text = "C1 (a 0) capacitor c=1p ic=0.5\nR1 (a 0) resistor r=1k+v(b) tc1=1m\nR2 (b 0) resistor r=1k tc1=1m"
+    assert list(reasons(tmp_path, "spectre", text)) == [2, 3]
+    text = "simulator lang=spectre\nC1 (a 0) capacitor c=1u ic=0.5\nR1 (a 0) resistor r=1k\nt tran stop=1m skipdc=yes\n"
+    found = translated(tmp_path, text, "spectre")
+    assert found.whole, found.findings
+    assert simulated(found.text, ["v(a)"])["v(a)"][-1] == pytest.approx(0.5 * np.exp(-1), rel=2e-3)

@@ -55,6 +55,7 @@ class Spectre(Masters):
     def __init__(self, w: Written) -> None:
         super().__init__(w)
         self.has_tran = False
+        self.uic = False
         self.spice = False
         self.depth = 0
 
@@ -64,6 +65,8 @@ class Spectre(Masters):
         for act in (self.first_pass, self.statement):
             for code in found:
                 self.w.attempt(act, code)
+        for code in self.charged if not self.uic else ():
+            self.w.lost("ic= without skipdc, which counts at the operating point there and not here; write ic", code)
         self.w.finish()
         if not self.has_tran and found:
             self.w.say("changed", "no transient analysis: add a .tran card before it is simulated", found[-1], "")
@@ -261,8 +264,8 @@ class Spectre(Masters):
             words.append(w.value(given.get("outputstart", "0")))
         if "maxstep" in given:
             words.append(w.value(given["maxstep"]))
-        uic = given.get("skipdc", "no").strip('"') != "no"
-        w.card(f".tran {' '.join(words)}{' uic' if uic else ''}")
+        self.uic = given.get("skipdc", "no").strip('"') != "no"
+        w.card(f".tran {' '.join(words)}{' uic' if self.uic else ''}")
         self.has_tran = True
         if ignored := [name for name in given if name in RATHER]:
             w.left_out(f"accuracy and printing of the analysis: {' '.join(ignored)}")

@@ -93,8 +93,6 @@ class Elements:
             coefficients = list(zip(("tc1", "tc2"), arguments(given["tc"]), strict=False))
         tail = "".join(f" {name}={self.w.value(value)}" for name, value in coefficients)
         e = self.w.multiplied(self.w.formula(text), self.optional(given, "m"), divide=True)
-        if tail and moves(e):
-            raise LostError("a temperature coefficient of a resistance that moves")
         self.semiconductors |= bool(tail)
         self.w.resistor(head[0], head[1:3], e, tail)
 

@@ -1,5 +1,7 @@
 """What a statement means in the language of its deck, where ngspice would take the same text for another circuit."""
 
+import re
+
 import numpy as np
 import pytest
 from test_import import of_kind, simulated, translated
@@ -86,3 +88,38 @@ def test_what_ngspice_would_pass_over_of_spectre_s_elements_is_said(tmp_path):
     found = translated(tmp_path, text, "spectre")
     assert found.whole, found.findings
     assert simulated(found.text, ["v(a)"])["v(a)"][-1] == pytest.approx(0.5 * np.exp(-1), rel=2e-3)
+
+
+# expressions
+
+POWERS = {
+    "ltspice": {
+        "x**n": -8, "pow(x,n)": -8, "y**n": 8, "x**(n-1)": 4, "x**-n": -1 / 8, "x**h": 0, "y**h": 2**1.5, "x**1.5": 0,
+        "pow(x,1.4)": 0, "y**1.5": 2**1.5, "pwr(x,n)": 8, "pwrs(x,h)": -(2**1.5), "(-2)**n": -8, "2**n": 8, "x**-0.5": 0,
+    },
+    "hspice": {
+        "x**n": -8, "y**n": 8, "x**h": -2, "y**h": 2**1.5, "x**2.9": 4, "y**2.9": 2**2.9, "pow(x,n)": -8,
+        "pow(x,h)": -2, "pow(y,h)": 2, "pow(x,-n)": -1 / 8, "2**n": 8, "(-2)**h": -2, "pow(x,2.9)": 4,
+    },
+    "spectre": {"x**n": -8, "pow(x,n)": -8, "y**n": 8, "x**(n+1)": 16, "y**h": 2**1.5, "y**1.5": 2**1.5, "2**n": 8},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dialect", POWERS)
+@pytest.mark.parametrize("behaviour", [False, True])
+def test_powers_of_negative_numbers_are_those_of_the_language(tmp_path, dialect, behaviour):
+    """x = -2, y = 2, n = 3, h = 1.5; ngspice takes |x|^y of all of them. Its first guess of v(nx) is 0, without reciprocal."""
+    wanted = {text: value for text, value in POWERS[dialect].items() if not behaviour or not re.search("-n|-0", text)}
+    lines = ["parameters x=-2 y=2 n=3 h=1.5" if dialect == "spectre" else ".param x=-2 y=2 n=3 h=1.5"]
+    lines += ["Vx (nx 0) vsource dc=x", "Vy (ny 0) vsource dc=y"] if dialect == "spectre" else ["Vx nx 0 -2", "Vy ny 0 2"]
+    for k, text in enumerate(wanted):
+        said = text.replace("x", "v(nx)").replace("y", "v(ny)") if behaviour else text
+        lines.append({
+            "spectre": f"B{k} (n{k} 0) bsource v={said}", "ltspice": f"B{k} n{k} 0 V={said}",
+            "hspice": f"E{k} n{k} 0 VOL='{said}'",
+        }[dialect] if behaviour else {
+            "spectre": f"V{k} (n{k} 0) vsource dc={said}", "ltspice": f"V{k} n{k} 0 {{{said}}}",
+            "hspice": f"V{k} n{k} 0 '{said}'",
+        }[dialect])  # fmt: skip
+    _, got = values(tmp_path, dialect, "\n".join(lines), [f"n{k}" for k in range(len(wanted))])
+    assert dict(zip(wanted, got, strict=True)) == pytest.approx(wanted, rel=1e-6, abs=1e-12)

@@ -28,6 +28,7 @@ from bruno_spice.calibration.dialects.formulas import (
 )
 from bruno_spice.calibration.dialects.languages.spice import Spice
 from bruno_spice.calibration.dialects.languages.spice_elements import arguments, parts
+from bruno_spice.calibration.dialects.powers import real_power
 from bruno_spice.calibration.dialects.written import Element, LostError, Written
 from bruno_spice.calibration.spice.statements import split_words
 from bruno_spice.calibration.verilog_a.expressions import Expression, node, number
@@ -59,12 +60,13 @@ LANGUAGE = Language(
         "if": lambda x, y, z: choice(_true(x), y, z), "buf": lambda x: choice(_true(x), ONE, NONE),
         "inv": lambda x: choice(_true(x), NONE, ONE), "u": lambda x: choice(op(">", x, NONE), ONE, NONE),
         "uramp": lambda x: call("max", x, NONE),
-        "sqrt": lambda x: call("sqrt", call("max", x, NONE)),
+        "sqrt": lambda x: call("sqrt", call("max", x, NONE)), "pow": real_power,
     },
     constants={
         "pi": number(math.pi), "e": number(math.e), "k": number(1.380649e-23), "q": number(1.602176634e-19),
         "true": ONE, "false": NONE, "temp": node("name", text="temper"),
     },
+    power=real_power,
     signs={"&": "&&", "|": "||"},
     refused={
         "^": "^, which is exclusive or in LTspice",

@@ -143,6 +143,8 @@ class Language:
     """Ours by theirs, where they differ."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Why a function, or a sign, has no translation."""
+    true: Build | None = None
+    """What a number is as a Boolean, where that is not whether it differs from 0."""
     quantities: Collection[str] = ("v", "i")
     """Functions that ask for a voltage or a current, lower-case."""
 
@@ -257,6 +259,9 @@ class Reader:
                 ours = self.nodes if e.op == "v" else self.currents
                 return node(e.op, nodes=tuple(ours(bytes.fromhex(name[1:]).decode()) for name in e.nodes))
             args = tuple(walk(arg) for arg in e.args)
+            if self.language.true and e.op in ("&&", "||", "!", "?"):
+                asks = 1 if e.op == "?" else len(args)
+                args = (*map(self.language.true, args[:asks]), *args[asks:])
             if e.op == "**":
                 return self.language.power(*args)
             return self._call(_unhidden(e.text), args, code, within) if e.op == "call" else node(e.op, args, e.text)

@@ -123,3 +123,16 @@ def test_powers_of_negative_numbers_are_those_of_the_language(tmp_path, dialect,
         }[dialect])  # fmt: skip
     _, got = values(tmp_path, dialect, "\n".join(lines), [f"n{k}" for k in range(len(wanted))])
     assert dict(zip(wanted, got, strict=True)) == pytest.approx(wanted, rel=1e-6, abs=1e-12)
+
+
+def test_in_ltspice_what_exceeds_a_half_is_true(tmp_path):
+    """a = 0.4 V and b = 0.6 V; ngspice takes whatever differs from 0."""
+    wanted = {
+        "V(a)&V(b)": 0, "V(b)&V(b)": 1, "V(a)|V(a)": 0, "V(a)|V(b)": 1, "!V(a)": 1, "!V(b)": 0, "V(a) ? 1 : 2": 2,
+        "V(b) ? V(a) : V(b)": 0.4, "!(V(a)>V(b))": 1, "(V(a)<V(b)) & V(b) ? 3 : 4": 3,
+    }  # fmt: skip
+    lines = ["V1 a 0 0.4", "V2 b 0 0.6", *(f"B{k} n{k} 0 V={text}" for k, text in enumerate(wanted))]
+    _, got = values(tmp_path, "ltspice", "\n".join(lines), [f"n{k}" for k in range(len(wanted))])
+    assert dict(zip(wanted, got, strict=True)) == pytest.approx(wanted)
+    lines = [".param a=0.4 b=0.6", "V1 n1 0 {a&b}", "V2 n2 0 {a ? 1 : 2}", "V3 n3 0 {!a}"]
+    assert values(tmp_path, "ltspice", "\n".join(lines), ["n1", "n2", "n3"])[1] == pytest.approx([0, 2, 1])

@@ -1,7 +1,8 @@
 """Decks that LTspice exports (View > SPICE Netlist) or reads.
 
 What it means otherwise than ngspice: ``4k7`` is 4.7 kOhm and ``5A`` 5; inductors have 1 mOhm in series unless Rser=0;
-sources and storing elements carry parts of their own (Rser, Rpar, Cpar); ``;`` begins a comment; a pulse or a sine
+sources and storing elements carry parts of their own (Rser, Rpar, Cpar); what exceeds 0.5 is true;
+``;`` begins a comment; a pulse or a sine
 may stop after some periods; ``.step`` runs the deck again; a switch is off at 1 MOhm. Source: the help of LTspice 24.
 """
 
@@ -67,6 +68,7 @@ LANGUAGE = Language(
         "true": ONE, "false": NONE, "temp": node("name", text="temper"),
     },
     power=real_power,
+    true=_true,
     signs={"&": "&&", "|": "||"},
     refused={
         "^": "^, which is exclusive or in LTspice",

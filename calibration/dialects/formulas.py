@@ -182,6 +182,8 @@ class Reader:
         self.language, self.names, self.nodes, self.currents = language, names, nodes, currents
         self.functions: dict[str, tuple[tuple[str, ...], str]] = {}
         """Of the deck itself: their arguments and their text."""
+        self.sets: Callable[[str], bool] = lambda name: False
+        """Whether the deck sets a name itself, which then is no constant of the language."""
 
     def tree(self, text: str, code: Code) -> Expression:
         """The expression `text` of `code`. Raises `FormulaError`."""
@@ -271,7 +273,7 @@ class Reader:
     def _name(self, name: str, local: Mapping[str, Expression]) -> Expression:
         if name in local:
             return local[name]
-        if name in self.language.constants:
+        if name in self.language.constants and not self.sets(name):
             return self.language.constants[name]
         return node("name", text=self.names(name))
 

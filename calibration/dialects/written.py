@@ -99,7 +99,10 @@ class Written:
         self.instances: list[tuple[Element, str, tuple[tuple[str, str], ...], Code]] = []
         """Element, circuit, what is given, statement."""
         self.code = Code("", "", 0)
+        self.theirs: dict[str, set[str]] = {}
+        """Names that the deck ("") or a subcircuit, by our name, sets or is given, as far as that is known beforehand."""
         self.reader = Reader(language, self.parameter, self.node, self._current)
+        self.reader.sets = lambda name: any(name in self.theirs.get(head, ()) for head in ("", self.here.head))
 
     # what is said of a line
 

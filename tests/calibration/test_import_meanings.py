@@ -136,3 +136,17 @@ def test_in_ltspice_what_exceeds_a_half_is_true(tmp_path):
     assert dict(zip(wanted, got, strict=True)) == pytest.approx(wanted)
     lines = [".param a=0.4 b=0.6", "V1 n1 0 {a&b}", "V2 n2 0 {a ? 1 : 2}", "V3 n3 0 {!a}"]
     assert values(tmp_path, "ltspice", "\n".join(lines), ["n1", "n2", "n3"])[1] == pytest.approx([0, 2, 1])
+
+
+def test_a_parameter_of_the_deck_is_no_constant_of_ltspice(tmp_path):
+    """k, q, e and pi are constants where nothing sets them; a subcircuit's parameters count within it alone."""
+    text = (
+        ".param q=2\n.step param e list 3 4\nV1 a 0 {q}\nV2 b 0 {e}\nV3 c 0 {k*1e23}\nX1 d s\nX2 f r pi=7\n"
+        ".subckt s p k=5\nV1 p 0 {k+q}\n.ends\n.subckt r p\nV1 p 0 {pi}\n.ends\nV4 g 0 {sqrt(pi)}\nB1 h 0 V=q*V(a)"
+    )
+    _, got = values(tmp_path, "ltspice", text, "abcdfgh")
+    assert got == pytest.approx([2, 3, 1.380649, 7, 7, np.sqrt(np.pi), 4], rel=1e-6)
+    coupled = "V1 a 0 SIN(0 1 1k)\nL1 a 0 1m Rser=0\nL2 b 0 1m Rser=0\nK1 L1 L2 {k}\n.param k=0.98\nR1 b 0 1Meg"
+    assert ".param k=0.98" in translated(tmp_path, f"* t\n{coupled}\n.tran 1m\n", "ltspice").text
+    assert "{k}" in translated(tmp_path, f"* t\n{coupled}\n.tran 1m\n", "ltspice").text
+    assert list(reasons(tmp_path, "ltspice", ".param temp=50\nR1 a 0 1k")) == [2]

@@ -82,16 +82,10 @@ class HSpice(Spice):
         """Which parameters the deck itself sets, and whether they win."""
         super().first_pass(code)
         word = code.word()
-        if word == ".subckt" or word == ".macro":
-            self.inside = True
-        elif word in (".ends", ".eom"):
-            self.inside = False
-        elif word in (".param", ".parameter", ".parameters") and not self.inside:
+        if word in (".param", ".parameter", ".parameters") and not self.inside:
             self.deck_parameters |= set(parts(code.text)[1])
         elif word in (".option", ".options") and re.search(r"parhier ?= ?local", code.text, re.IGNORECASE):
             self.local = True
-
-    inside = False
 
     def statement(self, code: Code) -> None:
         """``.alter`` begins another deck, which is not this one."""

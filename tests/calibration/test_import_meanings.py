@@ -150,3 +150,49 @@ def test_a_parameter_of_the_deck_is_no_constant_of_ltspice(tmp_path):
     assert ".param k=0.98" in translated(tmp_path, f"* t\n{coupled}\n.tran 1m\n", "ltspice").text
     assert "{k}" in translated(tmp_path, f"* t\n{coupled}\n.tran 1m\n", "ltspice").text
     assert list(reasons(tmp_path, "ltspice", ".param temp=50\nR1 a 0 1k")) == [2]
+
+
+# subcircuits
+
+HALVES = {
+    "ltspice": "I1 0 a 1\nX1 a s m=2\n.subckt s p\nR1 p 0 1\n{}\n.ends",
+    "hspice": "I1 0 a 1\nX1 a s M=2\n.subckt s p\nR1 p 0 1\n{}\n.ends",
+    "spectre": "I1 (0 a) isource dc=1\nsubckt s p\nR1 (p 0) resistor r=1\n{}\nends s\nX1 (a) s m=2",
+}
+NOT_TAKEN_M_TIMES = {
+    "ltspice": ("B1 p 0 I=V(p)", "R2 p 0 R=1+V(p)", "B1 q 0 V=I(R1)", "S1 p 0 p 0 sm", "V1 p q 0\nF1 0 r V1 1",
+                "L1 p 0 1u\nL2 q 0 1u\nK1 L1 L2 0.5", "T1 p 0 q 0 z0=50 td=1n", "D1 p 0 dm m=2", "X2 p inner",
+                "X2 p fine m=2"),
+    "hspice": ("G1 p 0 CUR='v(p)'", "V1 p q 0\nH1 r 0 V1 1", "X2 p inner"),
+    "spectre": ("B1 (p 0) bsource i=v(p)", "V1 (p q) vsource dc=0\nF1 (r 0) cccs gain=1 probe=V1"),
+}  # fmt: skip
+AROUND = {
+    "ltspice": ".model sm sw(vt=1)\n.model dm d(is=1f)\n.subckt inner p\nB1 p 0 I=V(p)\n.ends\n"
+    ".subckt fine p\nR1 p 0 1k\n.ends\n",
+    "hspice": ".subckt inner p\nG1 p 0 CUR='v(p)'\n.ends\n",
+    "spectre": "",
+}
+
+
+@pytest.mark.parametrize("dialect", HALVES)
+def test_several_of_a_subcircuit_in_parallel_are_said_where_ngspice_makes_other_ones(tmp_path, dialect):
+    """Two resistors share the current; what ngspice passes over when it spreads m, or takes twice, is reported."""
+    line = 3 if dialect != "spectre" else 6
+    for text in NOT_TAKEN_M_TIMES[dialect]:
+        deck = HALVES[dialect].format(text) + "\n" + AROUND[dialect]
+        at = line + text.count("\n") * (dialect == "spectre") + (dialect == "spectre")
+        assert {at: "m=" in reason for at, reason in reasons(tmp_path, dialect, deck).items()} == {at: True}, text
+        assert reasons(tmp_path, dialect, deck.replace("m=2", "m=1").replace("M=2", "M=1")) == {}, text
+    assert values(tmp_path, dialect, HALVES[dialect].format(""), ["a"])[1] == pytest.approx([0.5])
+
+
+def test_a_parameter_called_m_is_not_how_many_there_are(tmp_path):
+    """Spectre tells M from m; of one that is both, the language's word is not known here."""
+    text = (
+        "I1 (0 a) isource dc=1\nI2 (0 b) isource dc=1\nsubckt s p\nparameters M=1 r=2\nR1 (p 0) resistor r=r*M\nends s\n"
+        "X1 (a) s M=4\nX2 (b) s m=4"
+    )
+    assert values(tmp_path, "spectre", text, "ab")[1] == pytest.approx([8, 0.5])
+    assert list(reasons(tmp_path, "spectre", text.replace("M", "m"))) == [8, 9]
+    text = ".param m=3\nI1 0 a 1\nX1 a s m=2\n.subckt s p\nR1 p 0 {m}\n.ends"
+    assert values(tmp_path, "ltspice", text, "a")[1] == pytest.approx([1.5])

@@ -3,9 +3,9 @@
     their text -> tokens with our numbers, names and signs -> tree (`calibration.verilog_a.expressions`) -> our text
 
 The text holds only what both readers of ngspice 39 (``.param`` and B-sources) and VACASK's translation take alike. A
-power there has the size of its base, |x|^y, so an integer power is written with its sign: x^3 = x*x**2, and others by the
-rule of the language (`calibration.dialects.powers`). Every operation stands in brackets, since ngspice pastes the text
-of a parameter.
+power there has the size of its base, |x|^y, so an integer power is written with its sign, x^3 = x*x**2, and others by
+the rule of the language (`calibration.dialects.powers`). Every operation stands in brackets, since ngspice pastes the
+text of a parameter.
 """
 
 import math
@@ -158,6 +158,8 @@ def value_of(text: str, language: Language) -> float:
     scale = language.scales.get(suffix if language.exact else suffix.lower())
     if scale is None:
         raise FormulaError(f"'{text[:40]}': there is no suffix '{suffix[:20]}'")
+    if match.groupdict().get("after") and "." in match["mantissa"]:
+        raise FormulaError(f"'{text[:40]}' is no number")
     digits = f"{match['mantissa']}.{match['after']}" if match.groupdict().get("after") else match["mantissa"]
     found = float(Decimal(digits) * Decimal(repr(scale)))
     if not math.isfinite(found):

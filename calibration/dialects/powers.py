@@ -7,8 +7,9 @@
 
 An exponent that is a parameter may have any value, so that the rule stands written out: x**y = (x<0 ? ... : x**y), of
 which the sign of an integer y is 1 - 2 (y - 2 floor(y/2)). A parameter of 3 is not quite 3 in a B-source of ngspice,
-which reads its digits one by one: what is within `QUITE` of an integer counts as it. Source: LTspice's help, .PARAM and B-sources, and ngspice's
-LTspice mode (ptfuncs.c) for what it leaves open; HSPICE Reference Manual: Commands, built-in functions.
+which reads its digits one by one: what is within `QUITE` of an integer counts as it. Source: LTspice's help, .PARAM and
+B-sources, and ngspice's LTspice mode (ptfuncs.c) for what it leaves open; HSPICE Reference Manual: Commands, built-in
+functions.
 """
 
 import math
@@ -17,6 +18,7 @@ from bruno_spice.calibration.dialects.formulas import call, choice, negative, op
 from bruno_spice.calibration.verilog_a.expressions import Expression, ExpressionError, evaluate, number
 
 QUITE = 1e-9
+"""As far as an integer may be from what is one."""
 NONE, ONE, TWO = number(0.0), number(1.0), number(2.0)
 
 

@@ -26,7 +26,9 @@ from bruno_spice.calibration.verilog_a.expressions import Expression, node, numb
 
 SHOWN = 100
 """Characters of a statement that a finding shows."""
-NAMED_OTHERWISE = ("time", "temper", "temp", "hertz", "pi", "e", "i", "v", "u", "m", "gnd", "yes", "no", "true", "false")
+NAMED_OTHERWISE = (
+    "time", "temper", "temp", "hertz", "pi", "e", "i", "v", "u", "m", "gnd", "yes", "no", "true", "false",
+)  # fmt: skip
 """Words that a parameter cannot be called; m is how many of an instance are in parallel."""
 NOT_MULTIPLIED = re.compile(r"[fhkstw]\S* |b\S* (i =|.*\bi\()|.*(?<!\S)m=", re.IGNORECASE)
 """Name and tail of an element that ngspice does not take m times where its instance is: it passes over currents of
@@ -103,7 +105,7 @@ class Written:
         """Element, circuit, what is given, statement."""
         self.code = Code("", "", 0)
         self.theirs: dict[str, set[str]] = {}
-        """Names that the deck ("") or a subcircuit, by our name, sets or is given, as far as that is known beforehand."""
+        """Names that the deck ("") or a subcircuit, by our name, sets or is given: those of the first pass."""
         self.reader = Reader(language, self.parameter, self.node, self._current)
         self.reader.sets = lambda name: any(name in self.theirs.get(head, ()) for head in ("", self.here.head))
 

@@ -1,7 +1,7 @@
 """Masters of Spectre: its own elements, models and subcircuits, each as an element of ngspice.
 
-A sine swings about ``dc`` where no ``sinedc`` is given, and ``delay`` moves a waveform of any type. An initial condition
-of an element counts at the operating point there, and in ngspice only where that is skipped. Source: Spectre Circuit
+A sine swings about ``dc`` where no ``sinedc`` is given, and ``delay`` moves a waveform of any type. An initial
+condition counts at the operating point there, and in ngspice only where that is skipped. Source: Spectre Circuit
 Simulator Components and Device Models Reference, vsource and capacitor.
 """
 

@@ -282,8 +282,8 @@ class Spice(Elements):
                 raise LostError(f"the parameter {parameter} of models of the type {kind}, which ngspice does not have")
             else:
                 texts[parameter] = self.w.value(text)
-        if kind in ("nmos", "pmos") and float(texts.get("level", "1")) not in MOS_LEVELS:
-            raise LostError(f"MOS models of level {texts['level']}; only {MOS_LEVELS} are the same everywhere")
+        if kind in ("nmos", "pmos") and known(self.w.formula(given.get("level", "1"))) not in MOS_LEVELS:
+            raise LostError(f"MOS models of level {given['level'][:20]}; only {MOS_LEVELS} are the same everywhere")
         return name, kind, texts
 
     def finish(self, found: Sequence[Code]) -> None:

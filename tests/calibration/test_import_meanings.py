@@ -95,7 +95,8 @@ def test_what_ngspice_would_pass_over_of_spectre_s_elements_is_said(tmp_path):
 POWERS = {
     "ltspice": {
         "x**n": -8, "pow(x,n)": -8, "y**n": 8, "x**(n-1)": 4, "x**-n": -1 / 8, "x**h": 0, "y**h": 2**1.5, "x**1.5": 0,
-        "pow(x,1.4)": 0, "y**1.5": 2**1.5, "pwr(x,n)": 8, "pwrs(x,h)": -(2**1.5), "(-2)**n": -8, "2**n": 8, "x**-0.5": 0,
+        "pow(x,1.4)": 0, "y**1.5": 2**1.5, "pwr(x,n)": 8, "pwrs(x,h)": -(2**1.5), "(-2)**n": -8, "2**n": 8,
+        "x**-0.5": 0,
     },
     "hspice": {
         "x**n": -8, "y**n": 8, "x**h": -2, "y**h": 2**1.5, "x**2.9": 4, "y**2.9": 2**2.9, "pow(x,n)": -8,
@@ -108,10 +109,12 @@ POWERS = {
 @pytest.mark.parametrize("dialect", POWERS)
 @pytest.mark.parametrize("behaviour", [False, True])
 def test_powers_of_negative_numbers_are_those_of_the_language(tmp_path, dialect, behaviour):
-    """x = -2, y = 2, n = 3, h = 1.5; ngspice takes |x|^y of all of them. Its first guess of v(nx) is 0, without reciprocal."""
+    """x = -2, y = 2, n = 3, h = 1.5; ngspice takes |x|^y of all of them. Its first v(nx) is 0, which has no 1/x."""
     wanted = {text: value for text, value in POWERS[dialect].items() if not behaviour or not re.search("-n|-0", text)}
     lines = ["parameters x=-2 y=2 n=3 h=1.5" if dialect == "spectre" else ".param x=-2 y=2 n=3 h=1.5"]
-    lines += ["Vx (nx 0) vsource dc=x", "Vy (ny 0) vsource dc=y"] if dialect == "spectre" else ["Vx nx 0 -2", "Vy ny 0 2"]
+    lines += (
+        ["Vx (nx 0) vsource dc=x", "Vy (ny 0) vsource dc=y"] if dialect == "spectre" else ["Vx nx 0 -2", "Vy ny 0 2"]
+    )
     for k, text in enumerate(wanted):
         said = text.replace("x", "v(nx)").replace("y", "v(ny)") if behaviour else text
         lines.append({
@@ -189,10 +192,36 @@ def test_several_of_a_subcircuit_in_parallel_are_said_where_ngspice_makes_other_
 def test_a_parameter_called_m_is_not_how_many_there_are(tmp_path):
     """Spectre tells M from m; of one that is both, the language's word is not known here."""
     text = (
-        "I1 (0 a) isource dc=1\nI2 (0 b) isource dc=1\nsubckt s p\nparameters M=1 r=2\nR1 (p 0) resistor r=r*M\nends s\n"
+        "I1 (0 a) isource dc=1\nI2 (0 b) isource dc=1\nsubckt s p\nparameters M=1 r=2\nR1 (p 0) resistor r=r*M\n"
+        "ends s\n"
         "X1 (a) s M=4\nX2 (b) s m=4"
     )
     assert values(tmp_path, "spectre", text, "ab")[1] == pytest.approx([8, 0.5])
     assert list(reasons(tmp_path, "spectre", text.replace("M", "m"))) == [8, 9]
     text = ".param m=3\nI1 0 a 1\nX1 a s m=2\n.subckt s p\nR1 p 0 {m}\n.ends"
     assert values(tmp_path, "ltspice", text, "a")[1] == pytest.approx([1.5])
+
+
+# elements and numbers
+
+
+def test_several_elements_of_ltspice_in_parallel_have_the_parts_within_each(tmp_path):
+    """Currents through Rser, Rpar and Cpar of four; ten inductors have 0.1 mOhm."""
+    text = (
+        "I1 0 a 1\nC1 a 0 1u Rser=1k Rpar=8 m=4\nI2 0 b 1\nL1 b 0 1u m=10\nI3 0 c 1\nL2 c 0 1u Rser=2 m={n}\n"
+        ".param n=4\nC2 d 0 1n Rser=8 Cpar=2n m=4\nR1 d 0 1k"
+    )
+    found, got = values(tmp_path, "ltspice", text, "abc", ".tran 1m")
+    assert got == pytest.approx([2, 1e-4, 0.5], rel=1e-3)
+    assert [line for line in found.text.splitlines() if line[:2].lower() in ("r_", "c_", "c2")] == [
+        "R_C1_ser a C1_s {(1k / 4)}", "R_C1_par a 0 {(8 / 4)}", "R_L1_ser b L1_s {(1m / 10)}",
+        "R_L2_ser c L2_s {(2 / n)}", "C2 C2_s 0 {(1n * 4)}", "R_C2_ser d C2_s {(8 / 4)}", "C_C2_par d 0 {(2n * 4)}",
+    ]  # fmt: skip
+
+
+def test_what_is_no_number_is_said_of_its_line(tmp_path):
+    text = "R1 a 0 4.7k3\n.param lv=1\n.model n nmos level={lv}\n.model o nmos level=2\nR2 a 0 1k"
+    assert reasons(tmp_path, "ltspice", text) == {
+        2: "'4.7k3' is no number",
+        4: "MOS models of level {lv}; only (1, 2, 3) are the same everywhere",
+    }

@@ -3,8 +3,9 @@
     their text -> tokens with our numbers, names and signs -> tree (`calibration.verilog_a.expressions`) -> our text
 
 The text holds only what both readers of ngspice 39 (``.param`` and B-sources) and VACASK's translation take alike. A
-power there has the size of its base, |x|^y, so an integer power is written with its sign: x^3 = x*x**2. Every operation
-stands in brackets, since ngspice pastes the text of a parameter.
+power there has the size of its base, |x|^y, so an integer power is written with its sign, x^3 = x*x**2, and others by
+the rule of the language (`calibration.dialects.powers`). Every operation stands in brackets, since ngspice pastes the
+text of a parameter.
 """
 
 import math
@@ -15,7 +16,7 @@ from decimal import Decimal
 from itertools import pairwise
 
 from bruno_spice.calibration.dialects.files import Code
-from bruno_spice.calibration.verilog_a.expressions import Expression, ExpressionError, evaluate, node, number, read
+from bruno_spice.calibration.verilog_a.expressions import Expression, ExpressionError, node, number, read
 from bruno_spice.devices.units import SPICE_SUFFIX_EXPONENT
 
 MAX_TEXT = 20_000
@@ -75,22 +76,6 @@ def signed_power(x: Expression, y: Expression) -> Expression:
     return op("*", call("sgn", x), op("**", x, y))
 
 
-def power(x: Expression, y: Expression) -> Expression:
-    """x^y: of an integer y with the sign that it has, of any other |x|^y."""
-    try:
-        exponent = evaluate(y)
-    except ExpressionError:
-        return op("**", x, y)
-    if exponent != int(exponent):
-        return op("**", x, y)
-    if exponent == 0:
-        return number(1.0)
-    found = x if abs(exponent) == 1 else op("**", x, number(abs(exponent)))
-    if exponent % 2 and abs(exponent) > 1:
-        found = op("*", x, op("**", x, number(abs(exponent) - 1)))
-    return found if exponent > 0 else op("/", number(1.0), found)
-
-
 def table(x: Expression, *pairs: Expression) -> Expression:
     """Linear between the points x1, y1, x2, y2, ..., level beyond: y1 + sum slope*(clip(x) - x_k)."""
     if len(pairs) < 2 or len(pairs) % 2:
@@ -125,7 +110,7 @@ def single(name: str) -> Build:
 
 FUNCTIONS: dict[str, Build] = {
     **{name: single(name) for name in SAME - {"min", "max"}},
-    "min": extreme("min"), "max": extreme("max"), "pow": power, "int": truncated,
+    "min": extreme("min"), "max": extreme("max"), "int": truncated,
     "atan2": lambda y, x: choice(
         op(">", x, number(0.0)),
         call("atan", op("/", y, x)),
@@ -150,12 +135,16 @@ class Language:
     """By suffix, as `exact` says in its case or in lower case."""
     functions: Mapping[str, Build]
     constants: Mapping[str, Expression]
+    power: Build
+    """What x**y is."""
     exact: bool = False
     """Whether upper and lower case differ."""
     signs: Mapping[str, str] = field(default_factory=dict)
     """Ours by theirs, where they differ."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Why a function, or a sign, has no translation."""
+    true: Build | None = None
+    """What a number is as a Boolean, where that is not whether it differs from 0."""
     quantities: Collection[str] = ("v", "i")
     """Functions that ask for a voltage or a current, lower-case."""
 
@@ -169,6 +158,8 @@ def value_of(text: str, language: Language) -> float:
     scale = language.scales.get(suffix if language.exact else suffix.lower())
     if scale is None:
         raise FormulaError(f"'{text[:40]}': there is no suffix '{suffix[:20]}'")
+    if match.groupdict().get("after") and "." in match["mantissa"]:
+        raise FormulaError(f"'{text[:40]}' is no number")
     digits = f"{match['mantissa']}.{match['after']}" if match.groupdict().get("after") else match["mantissa"]
     found = float(Decimal(digits) * Decimal(repr(scale)))
     if not math.isfinite(found):
@@ -193,6 +184,8 @@ class Reader:
         self.language, self.names, self.nodes, self.currents = language, names, nodes, currents
         self.functions: dict[str, tuple[tuple[str, ...], str]] = {}
         """Of the deck itself: their arguments and their text."""
+        self.sets: Callable[[str], bool] = lambda name: False
+        """Whether the deck sets a name itself, which then is no constant of the language."""
 
     def tree(self, text: str, code: Code) -> Expression:
         """The expression `text` of `code`. Raises `FormulaError`."""
@@ -270,8 +263,11 @@ class Reader:
                 ours = self.nodes if e.op == "v" else self.currents
                 return node(e.op, nodes=tuple(ours(bytes.fromhex(name[1:]).decode()) for name in e.nodes))
             args = tuple(walk(arg) for arg in e.args)
+            if self.language.true and e.op in ("&&", "||", "!", "?"):
+                asks = 1 if e.op == "?" else len(args)
+                args = (*map(self.language.true, args[:asks]), *args[asks:])
             if e.op == "**":
-                return power(*args)
+                return self.language.power(*args)
             return self._call(_unhidden(e.text), args, code, within) if e.op == "call" else node(e.op, args, e.text)
 
         return walk(e)
@@ -279,7 +275,7 @@ class Reader:
     def _name(self, name: str, local: Mapping[str, Expression]) -> Expression:
         if name in local:
             return local[name]
-        if name in self.language.constants:
+        if name in self.language.constants and not self.sets(name):
             return self.language.constants[name]
         return node("name", text=self.names(name))
 

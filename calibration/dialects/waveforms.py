@@ -2,8 +2,9 @@
 
     PULSE(v1 v2 td tr tf pw per)    SIN(vo va freq td theta phase)    EXP(v1 v2 td1 tau1 td2 tau2)    PWL(t1 v1 ...)
 
-An edge of 0 s, which each simulator replaces by a time of its own, is written out; a number of pulses becomes the
-points of a PWL, and a step within a PWL an edge of a millionth of its time. Source: ngspice manual, section 4.1.
+An edge of 0 s, which each simulator replaces by a time of its own, is written out; a width of 0 s, the usual triangle,
+for which ngspice takes the rest of the analysis, becomes a millionth of the edges; a number of pulses the points of a
+PWL, and a step within a PWL an edge of a millionth of its time. Source: ngspice manual, section 4.1.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from bruno_spice.calibration.verilog_a.expressions import Expression, Expression
 EDGE = 1e-3
 """Rise and fall of an edge of 0 s, in units of the pulse's width."""
 STEP = 1e-6
-"""The same of a step in a PWL, in units of its time."""
+"""The same of a step in a PWL, in units of its time; width of a pulse of 0 s, in units of its edges."""
 MOST_PULSES = 2000
 ZERO = number(0.0)
 
@@ -44,6 +45,8 @@ def pulse(w: Written, given: Sequence[Expression | None], edges_of_step: bool = 
         per = None
     if count is not None and known(count) != 0:
         return _counted(w, [v1, v2, td, tr, tf, pw, per, count])
+    if known(pw) == 0:
+        pw = _width(w, tr, tf)
     listed = [v1, v2, td, tr or ZERO, tf or ZERO, pw, per]
     if pw is None and per is not None:
         listed[5] = per
@@ -60,6 +63,15 @@ def _edge(w: Written, e: Expression | None, pw: Expression | None, per: Expressi
         raise LostError("an edge of 0 s of a pulse whose width is no plain number; give the rise and the fall")
     w.changed(f"an edge of 0 s, for which each simulator has a time of its own, lasts {short_number(width * EDGE)} s")
     return number(width * EDGE)
+
+
+def _width(w: Written, tr: Expression | None, tf: Expression | None) -> Expression:
+    edges = [known(tr or ZERO), known(tf or ZERO)]
+    if None in edges or not any(edges):
+        raise LostError("a pulse of 0 s whose edges are no plain numbers; give it a width")
+    width = STEP * sum(each or 0.0 for each in edges)
+    w.changed(f"a width of 0 s, for which ngspice takes the whole analysis, is {short_number(width)} s")
+    return number(width)
 
 
 def _counted(w: Written, given: Sequence[Expression | None]) -> str:
@@ -108,14 +120,16 @@ def linear(w: Written, given: Sequence[Expression], relative: Sequence[bool] = (
                 raise LostError("a PWL whose relative times are no plain numbers")
             numbers[k] = before + now
             times[k] = number(before + now)
-    for k, (before, now) in enumerate(pairwise(numbers), 1):
-        if before is None or now is None:
+    theirs = list(numbers)
+    for k, (before, now) in enumerate(pairwise(theirs), 1):
+        written = numbers[k - 1]
+        if before is None or now is None or written is None:
             continue
         if now < before:
             raise LostError("a PWL whose times do not rise")
-        if now == before:
+        if now <= written:
             w.changed(f"a step of a PWL lasts a millionth of its time of {short_number(now)} s")
-            numbers[k] = now * (1 + STEP) if now else STEP * next((t for t in numbers[k + 1 :] if t), 1.0)
+            numbers[k] = written + STEP * (now or next((t for t in theirs[k + 1 :] if t), 1.0))
             times[k] = number(numbers[k] or 0.0)
     pairs = (f"{w.value(t)} {w.value(v)}" for t, v in zip(times, values, strict=True))
     return f"PWL({' '.join(pairs)})"

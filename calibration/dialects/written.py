@@ -26,8 +26,13 @@ from bruno_spice.calibration.verilog_a.expressions import Expression, node, numb
 
 SHOWN = 100
 """Characters of a statement that a finding shows."""
-NAMED_OTHERWISE = ("time", "temper", "temp", "hertz", "pi", "e", "i", "v", "u", "gnd", "yes", "no", "true", "false")
-"""Words that a parameter cannot be called."""
+NAMED_OTHERWISE = (
+    "time", "temper", "temp", "hertz", "pi", "e", "i", "v", "u", "m", "gnd", "yes", "no", "true", "false",
+)  # fmt: skip
+"""Words that a parameter cannot be called; m is how many of an instance are in parallel."""
+NOT_MULTIPLIED = re.compile(r"[fhkstw]\S* |b\S* (i =|.*\bi\()|.*(?<!\S)m=", re.IGNORECASE)
+"""Name and tail of an element that ngspice does not take m times where its instance is: it passes over currents of
+behavioural sources, switches and lines, asks for the current of all, and heeds the inner one of two m."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,10 @@ class Written:
         self.instances: list[tuple[Element, str, tuple[tuple[str, str], ...], Code]] = []
         """Element, circuit, what is given, statement."""
         self.code = Code("", "", 0)
+        self.theirs: dict[str, set[str]] = {}
+        """Names that the deck ("") or a subcircuit, by our name, sets or is given: those of the first pass."""
         self.reader = Reader(language, self.parameter, self.node, self._current)
+        self.reader.sets = lambda name: any(name in self.theirs.get(head, ()) for head in ("", self.here.head))
 
     # what is said of a line
 
@@ -222,7 +230,9 @@ class Written:
         self.element("B", name, nodes, f"{quantity} = {text}")
 
     def resistor(self, name: str, nodes: Sequence[str], e: Expression, tail: str = "") -> None:
-        """A resistor; one whose value moves is the source of its current."""
+        """A resistor; one whose value moves is the source of its current, which has no temperature coefficient."""
+        if tail and moves(e):
+            raise LostError("a temperature coefficient of a resistance that moves")
         if moves(e):
             a, b = (self.node(each) for each in nodes)
             across = node("v", nodes=(a, b)) if b != "0" else node("v", nodes=(a,))
@@ -276,7 +286,8 @@ class Written:
         """An instance of the subcircuit `master`."""
         texts = []
         for parameter, text in given:
-            ours = "m" if parameter.lower() == "m" else self.parameters.of(parameter).lower()
+            is_m = (parameter if self.language.exact else parameter.lower()) == "m"
+            ours = "m" if is_m else self.parameters.of(parameter).lower()
             if ours != "m":
                 self.set.add(ours)
             texts.append((ours, self.value(text)))
@@ -301,6 +312,7 @@ class Written:
                 given = [parameter for parameter, _ in texts if parameter != "m"]
                 if both := sorted(found.own.intersection(given)):
                     self.lost(f"it gives {' and '.join(both)}, which the subcircuit {name} sets itself", code)
+                self._in_parallel(found, dict(texts).get("m", "1"), code)
                 undeclared.setdefault(name, {}).update(dict.fromkeys(p for p in given if p not in found.parameters))
         for name, parameters in undeclared.items():  # each instance must give what the circuit itself does not set
             self.circuits[name].parameters |= dict.fromkeys(parameters, "1")
@@ -312,6 +324,24 @@ class Written:
                 self.lost(f"nothing sets the parameter {name}", code)
         if len(self.open) > 1:
             self.lost(f"the subcircuit {self.here.head} has no end")
+
+    def _in_parallel(self, circuit: Circuit, m: str, code: Code) -> None:
+        """Whether ngspice makes `m` of an instance of `circuit`."""
+        if m == "1":
+            return
+        if self.parameters.written.get(" m") in circuit.parameters.keys() | circuit.own:
+            self.lost(f"m=, which is a parameter of the subcircuit {circuit.head} and how many there are of it", code)
+        todo, seen = [circuit], {circuit.head}
+        while todo:
+            for element in (item for item in todo.pop().items if isinstance(item, Element)):
+                if NOT_MULTIPLIED.match(f"{element.name} {element.tail}"):
+                    name = element.theirs or element.name
+                    self.lost(f"m= of a subcircuit with {name}, which ngspice does not take m times", code)
+                    return
+                inner = element.tail.split()[0] if element.name[0].lower() == "x" else ""
+                if inner in self.circuits and inner not in seen:
+                    seen.add(inner)
+                    todo.append(self.circuits[inner])
 
     def _measure(self, circuit: Circuit) -> None:
         for name, code in circuit.asked.items():

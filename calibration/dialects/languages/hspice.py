@@ -6,20 +6,20 @@ a parameter of the deck wins over one of its name in a subcircuit (parhier=globa
 Commands and Control Options; Elements and Device Models.
 """
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bruno_spice.calibration.dialects.dialect import Dialect
 from bruno_spice.calibration.dialects.files import Code, Files, joined
-from bruno_spice.calibration.dialects.formulas import FUNCTIONS, Build, Language, call, op, power, rounded, signed_power
+from bruno_spice.calibration.dialects.formulas import FUNCTIONS, Build, Language, call, op, rounded, signed_power
 from bruno_spice.calibration.dialects.languages.spice import Spice
 from bruno_spice.calibration.dialects.languages.spice_elements import arguments, parts
+from bruno_spice.calibration.dialects.powers import integer_power, power_cut_below_zero
 from bruno_spice.calibration.dialects.waveforms import linear
 from bruno_spice.calibration.dialects.written import LostError, Written
 from bruno_spice.calibration.spice.statements import masked, split_words
-from bruno_spice.calibration.verilog_a.expressions import Expression, ExpressionError, evaluate, node, number
+from bruno_spice.calibration.verilog_a.expressions import Expression, node, number
 
 
 def _odd(name: str) -> Build:
@@ -27,13 +27,6 @@ def _odd(name: str) -> Build:
         return op("*", call("sgn", x), call(name, call("abs", x)))
 
     return build
-
-
-def _integer_power(x: Expression, y: Expression) -> Expression:
-    try:
-        return power(x, number(float(math.trunc(evaluate(y)))))
-    except ExpressionError:
-        return power(x, y)
 
 
 RANDOM = "it draws at random; write the nominal value, and the spread into NAME.variation.yaml for bruno vary"
@@ -46,11 +39,12 @@ LANGUAGE = Language(
         "p": 1e-12, "f": 1e-15, "a": 1e-18,
     },
     functions={
-        **FUNCTIONS, "log": _odd("log"), "log10": _odd("log10"), "sqrt": _odd("sqrt"), "pow": _integer_power,
+        **FUNCTIONS, "log": _odd("log"), "log10": _odd("log10"), "sqrt": _odd("sqrt"), "pow": integer_power,
         "pwr": signed_power, "nint": rounded, "sign": lambda x, y: op("*", call("abs", x), call("sgn", y)),
         "db": lambda x: op("*", op("*", number(20.0), call("sgn", x)), call("log10", call("abs", x))),
     },
     constants={"temper": node("name", text="temper")},
+    power=power_cut_below_zero,
     refused={
         "^": "^, of which versions of HSPICE differ; write **",
         **dict.fromkeys(("gauss", "agauss", "unif", "aunif", "limit"), RANDOM),
@@ -88,16 +82,10 @@ class HSpice(Spice):
         """Which parameters the deck itself sets, and whether they win."""
         super().first_pass(code)
         word = code.word()
-        if word == ".subckt" or word == ".macro":
-            self.inside = True
-        elif word in (".ends", ".eom"):
-            self.inside = False
-        elif word in (".param", ".parameter", ".parameters") and not self.inside:
+        if word in (".param", ".parameter", ".parameters") and not self.inside:
             self.deck_parameters |= set(parts(code.text)[1])
         elif word in (".option", ".options") and re.search(r"parhier ?= ?local", code.text, re.IGNORECASE):
             self.local = True
-
-    inside = False
 
     def statement(self, code: Code) -> None:
         """``.alter`` begins another deck, which is not this one."""

@@ -1,8 +1,9 @@
 """Decks that LTspice exports (View > SPICE Netlist) or reads.
 
 What it means otherwise than ngspice: ``4k7`` is 4.7 kOhm and ``5A`` 5; inductors have 1 mOhm in series unless Rser=0;
-sources and storing elements carry parts of their own (Rser, Rpar, Cpar); ``;`` begins a comment; a pulse or a sine
-may stop after some periods; ``.step`` runs the deck again; a switch is off at 1 MOhm. Source: the help of LTspice 24.
+sources and storing elements carry parts of their own (Rser, Rpar, Cpar); what exceeds 0.5 is true; k, q and e are
+constants where the deck sets no such parameter; ``;`` begins a comment; a pulse or a sine may stop after some periods;
+``.step`` runs the deck again; a switch is off at 1 MOhm. Source: the help of LTspice 24.
 """
 
 import math
@@ -28,6 +29,7 @@ from bruno_spice.calibration.dialects.formulas import (
 )
 from bruno_spice.calibration.dialects.languages.spice import Spice
 from bruno_spice.calibration.dialects.languages.spice_elements import arguments, parts
+from bruno_spice.calibration.dialects.powers import real_power
 from bruno_spice.calibration.dialects.written import Element, LostError, Written
 from bruno_spice.calibration.spice.statements import split_words
 from bruno_spice.calibration.verilog_a.expressions import Expression, node, number
@@ -59,12 +61,14 @@ LANGUAGE = Language(
         "if": lambda x, y, z: choice(_true(x), y, z), "buf": lambda x: choice(_true(x), ONE, NONE),
         "inv": lambda x: choice(_true(x), NONE, ONE), "u": lambda x: choice(op(">", x, NONE), ONE, NONE),
         "uramp": lambda x: call("max", x, NONE),
-        "sqrt": lambda x: call("sqrt", call("max", x, NONE)),
+        "sqrt": lambda x: call("sqrt", call("max", x, NONE)), "pow": real_power,
     },
     constants={
         "pi": number(math.pi), "e": number(math.e), "k": number(1.380649e-23), "q": number(1.602176634e-19),
         "true": ONE, "false": NONE, "temp": node("name", text="temper"),
     },
+    power=real_power,
+    true=_true,
     signs={"&": "&&", "|": "||"},
     refused={
         "^": "^, which is exclusive or in LTspice",
@@ -218,10 +222,13 @@ class LTspice(Spice):
         words = [word for word in split_words(code.text.lower()) if word not in ("oct", "dec", "lin", "param")]
         if words[:1] == [".step"] and len(words) > 2:
             self.stepped.add(words[1])
+            self.w.theirs.setdefault("", set()).add(words[1])
 
     def card_param(self, code: Code) -> None:
         """Leave out what a .step sets."""
         given = parts(code.text)[1]
+        if "temp" in given and len(self.w.open) == 1:
+            raise LostError("a parameter of the name of the temperature; write .temp, or another name")
         if len(self.w.open) > 1 or not self.stepped & given.keys():
             super().card_param(code)
             return

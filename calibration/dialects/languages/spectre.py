@@ -16,6 +16,7 @@ from bruno_spice.calibration.dialects.files import Code, Files, joined
 from bruno_spice.calibration.dialects.formulas import FUNCTIONS, Language
 from bruno_spice.calibration.dialects.languages.spectre_masters import Masters
 from bruno_spice.calibration.dialects.languages.spice_elements import parts
+from bruno_spice.calibration.dialects.powers import power
 from bruno_spice.calibration.dialects.waveforms import known
 from bruno_spice.calibration.dialects.written import LostError, Written
 from bruno_spice.calibration.spice.statements import assignments, split_words
@@ -28,11 +29,12 @@ LANGUAGE = Language(
         "": 1.0, "T": 1e12, "G": 1e9, "M": 1e6, "K": 1e3, "k": 1e3, "_": 1.0, "%": 1e-2, "c": 1e-2, "m": 1e-3,
         "u": 1e-6, "n": 1e-9, "p": 1e-12, "f": 1e-15, "a": 1e-18,
     },
-    functions={name: build for name, build in FUNCTIONS.items() if name not in ("log", "sgn")},
+    functions={name: build for name, build in FUNCTIONS.items() if name not in ("log", "sgn")} | {"pow": power},
     constants={
         "M_PI": number(math.pi), "M_TWO_PI": number(2 * math.pi), "M_E": number(math.e), "P_Q": number(1.602176462e-19),
         "P_K": number(1.3806503e-23), "temp": node("name", text="temper"), "$time": node("name", text="time"),
     },
+    power=power,
     exact=True,
     refused={"log": LOG, "^": "^, which is an operation on bits", "%": "%, the rest of a division"},
 )  # fmt: skip
@@ -55,6 +57,7 @@ class Spectre(Masters):
     def __init__(self, w: Written) -> None:
         super().__init__(w)
         self.has_tran = False
+        self.uic = False
         self.spice = False
         self.depth = 0
 
@@ -64,6 +67,8 @@ class Spectre(Masters):
         for act in (self.first_pass, self.statement):
             for code in found:
                 self.w.attempt(act, code)
+        for code in self.charged if not self.uic else ():
+            self.w.lost("ic= without skipdc, which counts at the operating point there and not here; write ic", code)
         self.w.finish()
         if not self.has_tran and found:
             self.w.say("changed", "no transient analysis: add a .tran card before it is simulated", found[-1], "")
@@ -261,8 +266,8 @@ class Spectre(Masters):
             words.append(w.value(given.get("outputstart", "0")))
         if "maxstep" in given:
             words.append(w.value(given["maxstep"]))
-        uic = given.get("skipdc", "no").strip('"') != "no"
-        w.card(f".tran {' '.join(words)}{' uic' if uic else ''}")
+        self.uic = given.get("skipdc", "no").strip('"') != "no"
+        w.card(f".tran {' '.join(words)}{' uic' if self.uic else ''}")
         self.has_tran = True
         if ignored := [name for name in given if name in RATHER]:
             w.left_out(f"accuracy and printing of the analysis: {' '.join(ignored)}")

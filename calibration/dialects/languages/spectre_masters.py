@@ -1,4 +1,9 @@
-"""Masters of Spectre: its own elements, models and subcircuits, each as an element of ngspice."""
+"""Masters of Spectre: its own elements, models and subcircuits, each as an element of ngspice.
+
+A sine swings about ``dc`` where no ``sinedc`` is given, and ``delay`` moves a waveform of any type. An initial
+condition counts at the operating point there, and in ngspice only where that is skipped. Source: Spectre Circuit
+Simulator Components and Device Models Reference, vsource and capacitor.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,7 +22,8 @@ MODELS = {"diode": ("D", 2), "bjt": ("Q", 3), "jfet": ("J", 3), "mos1": ("M", 4)
 DEVICE = ("area", "m", "w", "l", "ad", "as", "pd", "ps", "nrd", "nrs")
 PULSE = ("val0", "val1", "delay", "rise", "fall", "width", "period")
 SINE = ("sinedc", "ampl", "freq", "delay", "damp", "sinephase")
-EXP = ("val0", "val1", "td1", "tau1", "td2", "tau2")
+EXP = ("val0", "val1", "td1", "tau1", "td2", "tau2", "delay")
+PWL = ("wave", "delay")
 
 
 class Masters:
@@ -28,6 +34,8 @@ class Masters:
         self.models: dict[str, str] = {}
         """Type by name."""
         self.subcircuits: set[str] = set()
+        self.charged: list[Code] = []
+        """Statements of elements that have an initial condition."""
 
     def element(self, name: str, nodes: Sequence[str], master: str, given: dict[str, str]) -> None:
         """One element. Raises `LostError`."""
@@ -80,6 +88,8 @@ class Masters:
     ) -> None:
         if moves(e):
             raise LostError("a capacitance or inductance that moves")
+        if "ic" in given:
+            self.charged.append(self.w.code)
         tail = f" ic={self.w.value(given['ic'])}" if "ic" in given else ""
         value = self.w.value(self.w.multiplied(e, self._asked(given, "m"), divide))
         self.w.element(letter, name, nodes, f"{value}{tail}")
@@ -105,7 +115,7 @@ class Masters:
 
     def _source(self, letter: str, name: str, nodes: Sequence[str], given: dict[str, str]) -> None:
         w, kind = self.w, given.pop("type", "dc").strip('"')
-        shapes = {"dc": (), "pulse": PULSE, "sine": SINE, "exp": EXP, "pwl": ("wave",)}
+        shapes = {"dc": (), "pulse": PULSE, "sine": SINE, "exp": EXP, "pwl": PWL}
         if kind not in shapes:
             raise LostError(f"a source of the type {kind[:20]}")
         own = shapes[kind]
@@ -113,7 +123,7 @@ class Masters:
         if quiet := sorted(each for each in given if each in QUIET - {"m"} or each in others):
             w.left_out(f"of a source, without effect in a transient analysis: {' '.join(quiet)}")
         self._two(nodes, {n: t for n, t in given.items() if n not in quiet}, "dc", "m", *own)
-        if kind != "dc" and "dc" in given:
+        if kind != "dc" and "dc" in given and (kind != "sine" or "sinedc" in given):
             w.left_out("the dc value of a source that has a waveform")
         if kind == "dc":
             e = self._asked(given, "dc") or number(0.0)
@@ -126,16 +136,19 @@ class Masters:
         w.element(letter, name, nodes, self._shape(kind, given))
 
     def _shape(self, kind: str, given: Mapping[str, str]) -> str:
-        w = self.w
+        w, delay = self.w, self._asked(given, "delay")
         if kind == "pwl":
-            words = arguments(given.get("wave", "").strip("[] "))
-            return waveforms.linear(w, [w.formula(word) for word in words])
+            points = [w.formula(word) for word in arguments(given.get("wave", "").strip("[] "))]
+            return waveforms.linear(w, [_later(e, delay) if k % 2 == 0 else e for k, e in enumerate(points)])
         if kind == "pulse":
             values = [self._asked(given, each) for each in PULSE]
             return waveforms.pulse(w, [values[0] or number(0.0), values[1] or number(1.0), *values[2:]])
         if kind == "exp":
-            return waveforms.exponential(w, [self._asked(given, each) for each in EXP])
+            asked = {each: self._asked(given, each) for each in EXP[:-1]}
+            moved = {each: e and _later(e, delay) for each, e in asked.items() if each.startswith("td")}
+            return waveforms.exponential(w, list((asked | moved).values()))
         offset, ampl, *later = (self._asked(given, each) for each in SINE)
+        offset = offset or self._asked(given, "dc")
         return waveforms.sine(w, [offset or number(0.0), ampl or number(1.0), *later])
 
     def of_vcvs(self, name: str, nodes: Sequence[str], given: dict[str, str]) -> None:
@@ -207,3 +220,12 @@ class Masters:
             texts[parameter] = self.w.value(text)
         listed = " ".join(f"{parameter}={text}" for parameter, text in texts.items())
         return head[1], head[2], f"{kind}({listed})"
+
+
+def _later(e: Expression, delay: Expression | None) -> Expression:
+    """The time `e` by `delay` later, as a number where both are numbers."""
+    if delay is None:
+        return e
+    moved = op("+", e, delay)
+    at_s = waveforms.known(moved)
+    return moved if at_s is None else number(float(f"{at_s:.12g}"))

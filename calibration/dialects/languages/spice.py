@@ -104,8 +104,9 @@ class Spice(Elements):
     # statements
 
     def first_pass(self, code: Code) -> None:
-        """Learn of the functions and models that `code` defines."""
+        """Learn of the functions and models that `code` defines, and of names that are set and where."""
         word = code.word()
+        self.learn_names(code)
         match = _FUNCTION.fullmatch(code.text.lower())
         if match and word in (".func", ".function", ".param", ".parameter", ".parameters"):
             names = tuple(name.strip() for name in match[2].split(",") if name.strip())
@@ -114,6 +115,22 @@ class Spice(Elements):
             with contextlib.suppress(LostError):  # what is said of it in the second pass
                 name, kind, _ = self.model(code)
                 self.models[name.lower()] = kind
+
+    inside = ""
+    """The subcircuit that the first pass is in."""
+
+    def learn_names(self, code: Code) -> None:
+        """Parameters that `code` sets, and the circuit that has them; each language has constants of such names."""
+        word = code.word()
+        if word in (".ends", ".eom"):
+            self.inside = ""
+        head, given = parts(code.text)
+        if word in (".subckt", ".macro") and len(head) > 1:
+            self.inside = self.w.models.of(head[1]).lower()
+        if word in (".param", ".parameter", ".parameters", ".params", ".subckt", ".macro"):
+            self.w.theirs.setdefault(self.inside, set()).update(given)
+        elif word.startswith("x") and len(head) > 1:
+            self.w.theirs.setdefault(self.w.models.of(head[-1]).lower(), set()).update(given)
 
     def statement(self, code: Code) -> None:
         """Write one statement. Raises `LostError`."""
@@ -265,8 +282,8 @@ class Spice(Elements):
                 raise LostError(f"the parameter {parameter} of models of the type {kind}, which ngspice does not have")
             else:
                 texts[parameter] = self.w.value(text)
-        if kind in ("nmos", "pmos") and float(texts.get("level", "1")) not in MOS_LEVELS:
-            raise LostError(f"MOS models of level {texts['level']}; only {MOS_LEVELS} are the same everywhere")
+        if kind in ("nmos", "pmos") and known(self.w.formula(given.get("level", "1"))) not in MOS_LEVELS:
+            raise LostError(f"MOS models of level {given['level'][:20]}; only {MOS_LEVELS} are the same everywhere")
         return name, kind, texts
 
     def finish(self, found: Sequence[Code]) -> None:

@@ -93,8 +93,6 @@ class Elements:
             coefficients = list(zip(("tc1", "tc2"), arguments(given["tc"]), strict=False))
         tail = "".join(f" {name}={self.w.value(value)}" for name, value in coefficients)
         e = self.w.multiplied(self.w.formula(text), self.optional(given, "m"), divide=True)
-        if tail and moves(e):
-            raise LostError("a temperature coefficient of a resistance that moves")
         self.semiconductors |= bool(tail)
         self.w.resistor(head[0], head[1:3], e, tail)
 
@@ -115,25 +113,28 @@ class Elements:
         return ()
 
     def storing(self, letter: str, head: list[str], given: dict[str, str], said: str | None, divide: bool) -> None:
-        """A capacitor or an inductor: rser in series, rpar and cpar beside both."""
+        """A capacitor or an inductor: rser in series, rpar and cpar beside both; m of them have m of each."""
         w = self.w
         text = head[3] if len(head) == 4 else said
         if text is None or not 3 <= len(head) <= 4:
             raise LostError(f"a '{letter}' without two nodes and one value")
         if text.lower() in self.models:
             raise LostError("an element of a model")
-        e = w.multiplied(w.formula(text), self.optional(given, "m"), divide)
+        times = self.optional(given, "m")
+        e = w.multiplied(w.formula(text), times, divide)
         tail = f" ic={w.value(given['ic'])}" if "ic" in given else ""
         element = w.element(letter, head[0], head[1:3], f"{w.value(e)}{tail}")
         outer = list(element.nodes)
-        if "rser" in given and waveforms.known(w.formula(given["rser"])) != 0:
-            inner = w.nodes.new(f"{element.name}_s")
-            w.between("R", f"{element.name}_ser", [outer[0], inner], w.value(given["rser"]))
-            element.nodes[0] = inner
-        if "rpar" in given:
-            w.between("R", f"{element.name}_par", outer, w.value(given["rpar"]))
-        if "cpar" in given and waveforms.known(w.formula(given["cpar"])) != 0:
-            w.between("C", f"{element.name}_par", outer, w.value(given["cpar"]))
+        inner = {name: w.formula(given[name]) for name in ("rser", "rpar", "cpar") if name in given}
+        asked = {name: w.value(w.multiplied(part, times, name != "cpar")) for name, part in inner.items()}
+        if "rser" in asked and waveforms.known(inner["rser"]) != 0:
+            between = w.nodes.new(f"{element.name}_s")
+            w.between("R", f"{element.name}_ser", [outer[0], between], asked["rser"])
+            element.nodes[0] = between
+        if "rpar" in asked:
+            w.between("R", f"{element.name}_par", outer, asked["rpar"])
+        if "cpar" in asked and waveforms.known(inner["cpar"]) != 0:
+            w.between("C", f"{element.name}_par", outer, asked["cpar"])
 
     def element_k(self, code: Code) -> None:
         """Coupled inductors, pair by pair."""

@@ -316,8 +316,10 @@ def _statistics(results: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     if not results:
         return table
     main = results[0]["metric"]
-    for name in sorted(results[0]["test"], key=lambda each: each != main):
+    for name in sorted(dict.fromkeys([*results[0]["test"], *results[0]["valid"]]), key=lambda each: each != main):
         for part in ("valid", "test"):
+            if not all(name in result[part] for result in results):
+                continue  # nothing of that part counted for it
             values = np.array([result[part][name] for result in results])
             table[f"{part}_{name}_mean"] = float(values.mean())
             table[f"{part}_{name}_std"] = float(values.std(ddof=1)) if len(values) > 1 else 0.0

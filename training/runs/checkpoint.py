@@ -48,6 +48,8 @@ class Progress:
     """Of the present epoch."""
     sums: dict[str, float] = field(default_factory=dict)
     """Sums over the present epoch's batches."""
+    gradient_norms: dict[str, float | None] = field(default_factory=dict)
+    """Of the present epoch's last gradient, by parameter; None: not finite."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """A row an epoch."""
     data: dict[str, str] = field(default_factory=dict)

@@ -171,7 +171,7 @@ class Trainer:
         every = self.config.synapse.redraw_every
         if every and self.progress.step % every == 0:
             self.network.redraw()
-        factor = schedule_factor(settings, self.progress.epoch + self.progress.batch / self.batches_per_epoch)
+        factor = self._factor(self.progress.batch)
         for group in self.optimizer.param_groups:
             group["lr"] = group["start"] * factor
         self.network.train()
@@ -193,6 +193,14 @@ class Trainer:
                 self.average.update(self.progress.step)
             _add(sums, gradient_norm=float(norm), updates=1.0)
         _add(sums, loss=self.process.total(float(loss.detach())), weight=whole)
+
+    def _factor(self, batch: int) -> float:
+        """Share of the learning rates in force at `batch` of the present epoch."""
+        return schedule_factor(self.config.training, self.progress.epoch + batch / self.batches_per_epoch)
+
+    def _norms(self) -> dict[str, float | None]:
+        """Of the epoch's last gradient: the present one, or the one before the run was stopped."""
+        return gradient_norms(self.network) or self.progress.gradient_norms
 
     def _broken_step(self) -> None:
         sums = self.progress.sums
@@ -227,9 +235,9 @@ class Trainer:
                 "step": progress.step,
                 "train": {"loss": sums["loss"] / sums["weight"]},
                 "valid": scores,
-                "learning_rate": self.optimizer.param_groups[0]["lr"],
+                "learning_rate": self.config.training.learning_rate * self._factor(progress.batch - 1),
                 "gradient_norm": sums["gradient_norm"] / sums["updates"] if "updates" in sums else None,
-                "gradient_norms": gradient_norms(network),
+                "gradient_norms": self._norms(),
                 "broken_updates": int(sums.get("broken", 0)),
                 "activity": summary,
                 "train_time_s": progress.epoch_time_s,
@@ -244,6 +252,8 @@ class Trainer:
                 save_model(self.folder.best, network, self.belongs, progress.data)
         progress.wall_time_s += progress.epoch_time_s + progress.history[-1]["valid_time_s"]
         progress.epoch, progress.batch, progress.epoch_time_s, progress.sums = progress.epoch + 1, 0, 0.0, {}
+        self.optimizer.zero_grad()
+        progress.gradient_norms = {}
 
     def _tell(self, row: dict[str, Any]) -> None:
         scores = ", ".join(f"{name} {row['valid'][name]:.4f}" for name in self.task.deciding)
@@ -260,6 +270,7 @@ class Trainer:
 
     def _save(self) -> None:
         if self.process.is_first:
+            self.progress.gradient_norms = self._norms()
             self.folder.write_metrics(self.progress.history)
             state = (self.network, self.optimizer, self.progress, self.device, self.average, self.belongs)
             save_checkpoint(self.folder.checkpoint, *state)

@@ -144,7 +144,7 @@ def check_kept(path: Path, role: str, belongs: str) -> str:
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], belongs: str, state: str) -> None:
-    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}  # each its own memory
     header = {STATE: state, BELONGS: belongs, CHECKSUM: _digest(plain, belongs, state)}
     write_atomic(path, save(plain, header))
 

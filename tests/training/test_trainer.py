@@ -20,7 +20,8 @@ from bruno_spice.training.runs.evaluation import evaluate, load_run
 from bruno_spice.training.runs.folder import RunFolder
 from bruno_spice.training.runs.monitor import Rates, rate_warnings
 from bruno_spice.training.runs.optimizer import rescale
-from bruno_spice.training.runs.trainer import epoch_batches, schedule_factor, train
+from bruno_spice.training.runs.schedule import epoch_batches, schedule_factor
+from bruno_spice.training.runs.trainer import train
 from bruno_spice.training.synapses.rram import RRAMLinear
 
 pytestmark = pytest.mark.filterwarnings("ignore:the current runs from")

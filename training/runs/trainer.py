@@ -12,13 +12,12 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch.nn.utils import get_total_norm
 
 from bruno_spice.devices.errors import BrunoError, InputError
 from bruno_spice.training.memory import settle
-from bruno_spice.training.networks.config import RunConfig, TrainingConfig
+from bruno_spice.training.networks.config import RunConfig
 from bruno_spice.training.networks.config_file import difference
 from bruno_spice.training.networks.network import AnyNetwork
 from bruno_spice.training.parallel import Process, own_device, processes
@@ -41,34 +40,17 @@ from bruno_spice.training.runs.checkpoint import (
     save_checkpoint,
     save_model,
 )
+from bruno_spice.training.runs.deciding import check_scores, check_weight, is_better
 from bruno_spice.training.runs.evaluation import card_notes, changed_parts, make_network, score_part
 from bruno_spice.training.runs.folder import Cards, RunFolder, sealed
 from bruno_spice.training.runs.monitor import broken_gradients, gradient_norms, rate_warnings
 from bruno_spice.training.runs.optimizer import descend, make_optimizer, rescale
 from bruno_spice.training.runs.result import result_of
+from bruno_spice.training.runs.schedule import epoch_batches, schedule_factor
 from bruno_spice.training.tasks import Batch, Example, Task, load_task
 
 SAVE_EVERY_S = 300.0
 """Between checkpoints within an epoch: what a killed run loses at most."""
-
-
-def schedule_factor(config: TrainingConfig, epoch: float) -> float:
-    """Share of the learning rate in force after `epoch` epochs."""
-    if config.schedule == "constant":
-        return 1.0
-    cosine = (1 + math.cos(math.pi * min(epoch / config.epochs, 1.0))) / 2
-    return config.final_fraction + (1 - config.final_fraction) * cosine
-
-
-def epoch_batches(examples: list[Example], config: TrainingConfig, seed: int, epoch: int) -> list[list[Example]]:
-    """The batches of `epoch`: like lengths together, everything else shuffled from `seed` and `epoch` alone."""
-    rng = np.random.default_rng([seed, epoch])
-    shuffled = [examples[i] for i in rng.permutation(len(examples))]
-    jitter = rng.uniform(0, config.length_jitter, len(shuffled))
-    order = np.argsort([len(each.inputs) for each in shuffled] + jitter, kind="stable")
-    ordered = [shuffled[i] for i in order]
-    batches = [ordered[start : start + config.batch_size] for start in range(0, len(ordered), config.batch_size)]
-    return [batches[i] for i in rng.permutation(len(batches))]
 
 
 class Trainer:
@@ -167,7 +149,7 @@ class Trainer:
         return batch.shard(self.process.rank, world_size).to(self.device, parameter.dtype)
 
     def _step(self, examples: list[Example]) -> None:
-        settings, sums = self.config.training, self.progress.sums
+        sums = self.progress.sums
         every = self.config.synapse.redraw_every
         if every and self.progress.step % every == 0:
             self.network.redraw()
@@ -178,8 +160,14 @@ class Trainer:
         batch = self._share(examples)
         loss, weight = self.task.loss_of(self.model(batch.inputs, batch.lengths), batch)
         whole = self.process.total(weight)
+        if whole:  # of a batch that counts for nothing, such as one of classes of weight 0, nothing is learned
+            self._update(loss * (self.process.world_size / whole))
+        _add(sums, loss=self.process.total(float(loss.detach())), weight=whole)
+
+    def _update(self, loss: torch.Tensor) -> None:
+        settings = self.config.training
         self.optimizer.zero_grad()
-        (loss * (self.process.world_size / whole)).backward()
+        loss.backward()
         gradients = [each.grad for each in self.network.parameters() if each.grad is not None]
         norm = get_total_norm(gradients)
         if not torch.isfinite(norm):
@@ -191,8 +179,7 @@ class Trainer:
             descend(self.optimizer, self.network, settings.gradient_clip)
             if self.average is not None:
                 self.average.update(self.progress.step)
-            _add(sums, gradient_norm=float(norm), updates=1.0)
-        _add(sums, loss=self.process.total(float(loss.detach())), weight=whole)
+            _add(self.progress.sums, gradient_norm=float(norm), updates=1.0)
 
     def _factor(self, batch: int) -> float:
         """Share of the learning rates in force at `batch` of the present epoch."""
@@ -226,7 +213,9 @@ class Trainer:
         progress, sums = self.progress, self.progress.sums
         network = self.network
         started = time.perf_counter()
+        check_weight(sums["weight"], progress.epoch + 1)
         scores, rates = score_part(network, self.task, "valid", self.config.seed)
+        check_scores(self.task, scores, progress.epoch + 1)
         score = scores[self.task.deciding[-1]]
         summary = rates.summary()
         progress.history.append(
@@ -245,8 +234,7 @@ class Trainer:
                 **({} if network.shared is None else {"devices": network.shared.values()}),
             }
         )
-        sign = 1 if self.task.higher_is_better and self.task.criterion is None else -1
-        if progress.best_score is None or sign * score > sign * progress.best_score:
+        if is_better(self.task, score, progress.best_score):
             progress.best_score, progress.best_epoch = score, progress.epoch
             if self.process.is_first:
                 save_model(self.folder.best, network, self.belongs, progress.data)

@@ -1,12 +1,13 @@
 """Configurations from files and from the command line: read, changed key by key, and held against the one begun."""
 
+import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.files import ROOT, is_file
-from bruno_spice.devices.reading import short, shown
+from bruno_spice.devices.reading import MOST_JSON_BYTES, read_bytes, short, shown
 from bruno_spice.devices.reading_yaml import load_yaml, parse_yaml
 from bruno_spice.devices.registry import is_code
 from bruno_spice.training.networks.config import RunConfig, parse_config
@@ -47,6 +48,19 @@ def refuse_code(config: RunConfig, where: str, chosen: Collection[str] = ()) -> 
             file, _, name = value.rpartition(":")
             code = f"{shown(name)} of {shown(str(Path(file).absolute()), MOST_OF_A_PATH)}"
             raise InputError(f"{where}: its {short(key)} would run {code}; add --trust-code if you know who wrote that")
+
+
+def code_files(config: RunConfig) -> dict[str, str]:
+    """SHA-256 of each file that a value ``file.py:Name`` of `config` names, by its name there; of those that are there.
+
+    What such a file imports is not looked at.
+    """
+    names = {value.rpartition(":")[0] for _, value in _texts(config.model_dump()) if is_code(value)}
+    return {
+        name: hashlib.sha256(read_bytes(name, MOST_JSON_BYTES)).hexdigest()
+        for name in sorted(names)
+        if is_file(Path(name))
+    }
 
 
 def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:

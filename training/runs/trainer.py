@@ -18,9 +18,9 @@ from torch.nn.utils import get_total_norm
 from bruno_spice.devices.errors import BrunoError, InputError
 from bruno_spice.training.memory import settle
 from bruno_spice.training.networks.config import RunConfig
-from bruno_spice.training.networks.config_file import difference
+from bruno_spice.training.networks.config_file import code_files, difference
 from bruno_spice.training.networks.network import AnyNetwork
-from bruno_spice.training.parallel import Process, own_device, processes
+from bruno_spice.training.parallel import Process, processes, usable_device
 from bruno_spice.training.progress import (
     Interrupted,
     Reporter,
@@ -35,13 +35,14 @@ from bruno_spice.training.runs.board import Board
 from bruno_spice.training.runs.checkpoint import (
     Progress,
     check_kept,
+    kept_hashes,
     load_checkpoint,
     load_model,
     save_checkpoint,
     save_model,
 )
 from bruno_spice.training.runs.deciding import check_scores, check_weight, is_better
-from bruno_spice.training.runs.evaluation import card_notes, changed_parts, make_network, score_part
+from bruno_spice.training.runs.evaluation import card_notes, changed_code, changed_parts, make_network, score_part
 from bruno_spice.training.runs.folder import Cards, RunFolder, sealed
 from bruno_spice.training.runs.monitor import broken_gradients, gradient_norms, rate_warnings
 from bruno_spice.training.runs.optimizer import descend, make_optimizer, rescale
@@ -92,7 +93,7 @@ class Trainer:
     def run(self, stop: StopRequest) -> None:
         """Train until the last epoch, until patience ends, or until `stop`. Raises `Interrupted`."""
         self.belongs = self.folder.identity(self.config)
-        self.progress.data = self.task.data_hashes()
+        self.progress.data, self.progress.code = self.task.data_hashes(), code_files(self.config)
         if self.progress.step == 0:
             self._save()  # what is killed before its first epoch has ended begins here again
         board = Board(self.folder.path / "tensorboard", self.progress.history) if self.process.is_first else None
@@ -237,7 +238,7 @@ class Trainer:
         if is_better(self.task, score, progress.best_score):
             progress.best_score, progress.best_epoch = score, progress.epoch
             if self.process.is_first:
-                save_model(self.folder.best, network, self.belongs, progress.data)
+                save_model(self.folder.best, network, self.belongs, data=progress.data, code=progress.code)
         progress.wall_time_s += progress.epoch_time_s + progress.history[-1]["valid_time_s"]
         progress.epoch, progress.batch, progress.epoch_time_s, progress.sums = progress.epoch + 1, 0, 0.0, {}
         self.optimizer.zero_grad()
@@ -291,7 +292,7 @@ def train(
     for place in (folder.path, *folder.path.parents):
         if place.is_file():
             raise InputError(f"{place}: a file is there; --out takes a folder")
-    device = _device(config.device)
+    device = usable_device(config.device)
     settle()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -324,6 +325,11 @@ def _train(
         if not folder.begun:
             reporter.line(f"{folder.path} was stopped before its first checkpoint; it begins anew")
             resume = False
+        elif other := _changed_code(config, folder):
+            raise InputError(
+                f"--resume goes on with the run as it was begun, but the code of {other} is another now; put it back, "
+                "or begin another run with --out"
+            )
     elif folder.checkpoint.is_file() and not overwrite:
         raise InputError(f"{folder.path}: holds a run already; add --resume to go on or --overwrite to begin anew")
     process.wait()  # all have looked at the folder
@@ -364,6 +370,8 @@ def _is_same(config: RunConfig, folder: RunFolder, reporter: Reporter) -> bool:
         if difference(config, saved) is not None or folder.load_cards(saved).hashes() != present:
             return False
         belongs = folder.identity(saved)
+        if other := _changed_code(saved, folder):
+            raise InputError(f"the code of {other} has changed since the run was begun")
         state = check_kept(folder.checkpoint, "checkpoint", belongs)
         if json.loads(state).get("best_epoch", -1) >= 0:
             check_kept(folder.best, "best", belongs)
@@ -371,6 +379,11 @@ def _is_same(config: RunConfig, folder: RunFolder, reporter: Reporter) -> bool:
         reporter.line(f"begins anew: {error}")
         return False
     return True
+
+
+def _changed_code(config: RunConfig, folder: RunFolder) -> str:
+    """`changed_code` since the run of `config` in `folder` was begun."""
+    return changed_code(kept_hashes(folder.checkpoint, "checkpoint", folder.identity(config), "code"), config)
 
 
 def _finished(config: RunConfig, folder: RunFolder) -> dict[str, Any] | None:
@@ -385,18 +398,3 @@ def _check_same(config: RunConfig, saved: RunConfig) -> None:
     found = difference(config, saved)
     if found is not None:
         raise InputError(f"--resume goes on with the run as it was begun, but {found}; begin another run with --out")
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        if device.type not in ("cpu", "cuda"):
-            raise RuntimeError
-    except RuntimeError:
-        raise InputError(f"device '{name}' cannot be used here; take cpu or cuda") from None
-    try:
-        device = own_device(device)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device '{name}' cannot be used here ({str(error).splitlines()[0]})") from None
-    return device

@@ -57,7 +57,7 @@ def _lead(result: dict[str, Any]) -> str:
 
 
 def _scores(result: dict[str, Any]) -> Table:
-    names = list(dict.fromkeys([*result["test"], *result["valid"]]))
+    names = list(result["test"] | result["valid"])
     found = {part: result[part] for part in ("valid", "test")}
     found |= {f"floor on test: {floor}": scores for floor, scores in result["floors"].items()}
     rows = [[head, *(f"{scores[n]:.4f}" if n in scores else "–" for n in names)] for head, scores in found.items()]

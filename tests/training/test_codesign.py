@@ -17,6 +17,9 @@ from bruno_spice.training.progress import Silent
 from bruno_spice.training.runs.evaluation import make_network, score_part
 from bruno_spice.training.runs.folder import Cards, RunFolder
 from bruno_spice.training.runs.trainer import train
+from bruno_spice.training.tasks.chorales import Chorales
+from bruno_spice.training.tasks.classification import Classification
+from bruno_spice.training.tasks.regression import Regression
 
 pytestmark = pytest.mark.filterwarnings("ignore:the current runs from")
 STEPS = np.array([0.005, 0.01, 0.02, 0.04, 0.08, 0.16])
@@ -192,6 +195,29 @@ def test_what_cannot_be_moved_is_one_sentence(bruno, run, options, complaint):
     assert code == 2
     assert complaint in err
     assert "Traceback" not in err
+
+
+def test_which_way_a_score_gets_better_is_known_or_asked_for(bruno, run, monkeypatch):
+    scores = Classification.scores
+
+    def more(task, logits, batch):
+        found = scores(task, logits, batch)
+        return found | {"accuracy_gap_from_80_ms": found["accuracy"], "odd": found["accuracy"]}
+
+    monkeypatch.setattr(Classification, "scores", more)
+    table = ("codesign", run, "--over", "area", "--quick", "--chips", 0, "--json", "--score")
+    found = json.loads(bruno(*table, "accuracy_gap_from_80_ms")[1])
+    assert (found["higher_is_better"], found["cost"]) == (True, 0.001)
+    code, _, err = bruno(*table, "odd")
+    assert (code, "or less of the score 'odd' is better; add --more-is-better or" in " ".join(err.split())) == (2, True)
+    told = [json.loads(bruno(*table, "odd", f"--{which}-is-better")[1]) for which in ("more", "less")]
+    assert [each["higher_is_better"] for each in told] == [True, False]
+    for task, known in (
+        (Classification, {"accuracy": True, "cross_entropy": False, "balanced_accuracy": True, "nll": False}),
+        (Regression, {"mse": False, "mae": False, "r2": True, "losses": None}),
+        (Chorales, {"nll": False, "bce_per_key": False, "f1": True, "f10": None}),
+    ):
+        assert {score: task.more_is_better(task, score) for score in known} == known
 
 
 def test_every_lever_that_is_offered_can_be_moved(trained):

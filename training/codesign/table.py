@@ -38,6 +38,8 @@ class Options:
     """A score of the task, by default its metric."""
     cost: float | None = None
     """How much worse the score may get; by default 0.01, and 0.001 (0.1 points) where more is better."""
+    more_is_better: bool | None = None
+    """Which way the score gets better; by default what the task says of it (`Task.more_is_better`)."""
 
 
 QUICK = Options(steps=(0.02, 0.08), pairs=1)
@@ -52,7 +54,8 @@ def codesign(
 ) -> dict[str, Any]:
     """The table of `runs`, which differ in their seed, over the parameters `over`, all by default, as plain values.
 
-    Raises `InputError` for runs that cannot be compared, and for a parameter that cannot be moved.
+    Raises `InputError` for runs that cannot be compared, a parameter that cannot be moved, and a score of which neither
+    task nor name nor `options` say which way it gets better.
     """
     options, reporter = options or Options(), reporter or Silent()
     networks = [Trained(run, options.score, trust_code, reporter, options.reads) for run in runs]
@@ -62,7 +65,12 @@ def codesign(
     names = list(dict.fromkeys(over or levers(first.card)))
     for name in names:
         members(first.card, name)
-    more = first.task.higher_is_better if first.metric == first.task.metric else first.metric == "accuracy"
+    more = first.task.more_is_better(first.metric) if options.more_is_better is None else options.more_is_better
+    if more is None:
+        raise InputError(
+            f"neither the task nor its name says whether more or less of the score '{first.metric}' is better; add "
+            "--more-is-better or --less-is-better"
+        )
     cost = COST[more] if options.cost is None else options.cost
     steps = np.array(sorted(options.steps))
     reporter.start(0, len(runs) * len(names) * 2 * (len(steps) + options.pairs))

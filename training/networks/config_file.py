@@ -109,12 +109,32 @@ def difference(config: RunConfig, saved: RunConfig) -> str | None:
     for name in MAY_CHANGE_ON_RESUME:
         new["training"][name] = old["training"][name]
     new["device"], new["threads"] = old["device"], old["threads"]
-    return _first_difference(new, old, "")
+    if (found := _first_difference(new, old, "")) is None:
+        return None
+    key, begun, asked = found
+    return f"{key}: {begun!r} was begun, {asked!r} is asked for"
 
 
-def _first_difference(new: Any, old: Any, key: str) -> str | None:
+def more_than_the_seed(config: RunConfig, other: RunConfig) -> str | None:
+    """The first key, with both values, in which two runs differ that are to differ in their seed alone, or None.
+
+    Where and on how many threads they ran does not count, nor the names of cards, which runs have copies of.
+    """
+    one, two = config.model_dump(), other.model_dump()
+    for each in (one, two):
+        for name in ("seed", "device", "threads"):
+            del each[name]
+        del each["neuron"]["card"], each["synapse"]["card"]
+    if (found := _first_difference(two, one, "")) is None:
+        return None
+    key, first, second = found
+    return f"{key}: {first!r} and {second!r}"
+
+
+def _first_difference(new: Any, old: Any, key: str) -> tuple[str, Any, Any] | None:
+    """The first key that differs, its old value and its new one."""
     if not (isinstance(new, dict) and isinstance(old, dict)):
-        return None if new == old else f"{key}: {old!r} was begun, {new!r} is asked for"
+        return None if new == old else (key, old, new)
     found = (
         _first_difference(new.get(name, "nothing"), old.get(name, "nothing"), f"{key}.{name}".lstrip("."))
         for name in old | new

@@ -13,6 +13,8 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from bruno_spice.devices.errors import InputError
+
 
 def rank() -> int:
     """Of this process among those of torchrun; 0 for one that runs alone."""
@@ -24,6 +26,22 @@ def own_device(device: torch.device) -> torch.device:
     if device.type != "cuda" or device.index is not None:
         return device
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def usable_device(name: str) -> torch.device:
+    """The device `name` of this process. Raises `InputError` where torch cannot compute there."""
+    try:
+        device = torch.device(name)
+        if device.type not in ("cpu", "cuda"):
+            raise RuntimeError
+    except RuntimeError:
+        raise InputError(f"device '{name}' cannot be used here; take cpu or cuda") from None
+    try:
+        device = own_device(device)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device '{name}' cannot be used here ({str(error).splitlines()[0]})") from None
+    return device
 
 
 @dataclass(frozen=True)

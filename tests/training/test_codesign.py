@@ -1,6 +1,7 @@
 """What the score hangs on: known curves come back, and moving a device is the device of a card with other values."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,9 +15,13 @@ from bruno_spice.training.codesign.table import check_alike, codesign
 from bruno_spice.training.networks.config import RunConfig
 from bruno_spice.training.neurons.shared import levers
 from bruno_spice.training.progress import Silent
-from bruno_spice.training.runs.evaluation import make_network, score_part
+from bruno_spice.training.runs.checkpoint import save_model
+from bruno_spice.training.runs.evaluation import load_run, make_network, score_part
 from bruno_spice.training.runs.folder import Cards, RunFolder
 from bruno_spice.training.runs.trainer import train
+from bruno_spice.training.tasks.chorales import Chorales
+from bruno_spice.training.tasks.classification import Classification
+from bruno_spice.training.tasks.regression import Regression
 
 pytestmark = pytest.mark.filterwarnings("ignore:the current runs from")
 STEPS = np.array([0.005, 0.01, 0.02, 0.04, 0.08, 0.16])
@@ -194,6 +199,29 @@ def test_what_cannot_be_moved_is_one_sentence(bruno, run, options, complaint):
     assert "Traceback" not in err
 
 
+def test_which_way_a_score_gets_better_is_known_or_asked_for(bruno, run, monkeypatch):
+    scores = Classification.scores
+
+    def more(task, logits, batch):
+        found = scores(task, logits, batch)
+        return found | {"accuracy_gap_from_80_ms": found["accuracy"], "odd": found["accuracy"]}
+
+    monkeypatch.setattr(Classification, "scores", more)
+    table = ("codesign", run, "--over", "area", "--quick", "--chips", 0, "--json", "--score")
+    found = json.loads(bruno(*table, "accuracy_gap_from_80_ms")[1])
+    assert (found["higher_is_better"], found["cost"]) == (True, 0.001)
+    code, _, err = bruno(*table, "odd")
+    assert (code, "or less of the score 'odd' is better; add --more-is-better or" in " ".join(err.split())) == (2, True)
+    told = [json.loads(bruno(*table, "odd", f"--{which}-is-better")[1]) for which in ("more", "less")]
+    assert [each["higher_is_better"] for each in told] == [True, False]
+    for task, known in (
+        (Classification, {"accuracy": True, "cross_entropy": False, "balanced_accuracy": True, "nll": False}),
+        (Regression, {"mse": False, "mae": False, "r2": True, "losses": None}),
+        (Chorales, {"nll": False, "bce_per_key": False, "f1": True, "f10": None}),
+    ):
+        assert {score: task.more_is_better(task, score) for score in known} == known
+
+
 def test_every_lever_that_is_offered_can_be_moved(trained):
     from bruno_spice.training.neurons.shared import members
 
@@ -201,11 +229,65 @@ def test_every_lever_that_is_offered_can_be_moved(trained):
         assert all(trained.card[each] != 0.0 for each in members(trained.card, name))
 
 
-def test_runs_without_devices_or_of_other_cards_are_refused(trained, small_config, tmp_path, felif_card):
+def test_runs_without_devices_are_refused(small_config, tmp_path):
     train(small_config.with_values(training__epochs=1, synapse__kind="float"), tmp_path / "lif")
     with pytest.raises(InputError, match="its rlif neurons are made without a card"):
         codesign([tmp_path / "lif"])
-    same = {"run": "other", "config": trained.config, "metric": trained.metric, "at_card": trained.at_card}
-    check_alike(trained, SimpleNamespace(card=trained.card, **same))
+
+
+@pytest.fixture(scope="module")
+def other(run, trained):
+    """The run with another seed, whose card has another name."""
+    path = str(shutil.copy(trained.config.neuron.card, run.parent / "same.json"))
+    train(trained.config.with_values(seed=1, neuron__card=path, threads=2), run.parent / "other")
+    return run.parent / "other"
+
+
+def test_runs_that_differ_in_their_seed_alone_have_an_interval_over_seeds(bruno, run, other):
+    table = ("--over", "area", "--quick", "--chips", 0, "--score", "cross_entropy")
+    code, out, err = bruno("codesign", run, other, *table)
+    assert code == 0, err
+    assert "intervals over seeds, 2 runs" in out
+    shutil.copytree(run, run.parent / "copy", dirs_exist_ok=True)
+    for again in (run, run.parent / "copy"):
+        code, _, err = bruno("codesign", run, other, again, *table)
+        assert code == 2
+        assert f"and {again} have the same seed, 0; an interval over seeds needs others" in " ".join(err.split())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"network__hidden": [4]}, r"network\.hidden: \[5, 3\] and \[4\]"),
+        ({"synapse__bits": 2}, r"synapse\.bits: 3 and 2"),
+        ({"neuron__gradient": "tangent"}, r"neuron\.gradient: 'bruno' and 'tangent'"),
+        ({"task_options": {"trials": 60}}, r"task_options\.steps: 10 and 'nothing'"),
+        ({"training__epochs": 2}, r"training\.epochs: 1 and 2"),
+    ],
+)
+def test_runs_that_differ_in_more_are_refused(trained, change, said):
+    config = trained.config.with_values(seed=1, **change)
+    found = SimpleNamespace(run="other", config=config, metric=trained.metric)
+    with pytest.raises(InputError, match=rf"run and other differ in {said}; runs of one table may differ in their"):
+        check_alike(trained, found)
+
+
+def test_runs_of_other_cards_or_trained_on_other_data_are_refused(trained, other, felif_card, tmp_path):
+    found = SimpleNamespace(run=other, config=RunFolder(other).load_config(), metric=trained.metric, card=trained.card)
+    check_alike(trained, found)
+    found.card = felif_card
     with pytest.raises(InputError, match="other: its neurons are made from another card than those of"):
-        check_alike(trained, SimpleNamespace(card=felif_card, **same))
+        check_alike(trained, found)
+    found.card, found.run = trained.card, tmp_path / "moved"
+    shutil.copytree(other, found.run)
+    card = found.run / "cards" / "rram.json"
+    kept = card.read_text()
+    card.write_text(kept + " ")
+    with pytest.raises(InputError, match="moved: its rram card is another than that of"):
+        check_alike(trained, found)
+    card.write_text(kept)
+    network = load_run(found.run)[2]
+    hashes = trained.task.data_hashes() | {"test": "0" * 64}
+    save_model(RunFolder(found.run).best, network, RunFolder(found.run).identity(found.config), data=hashes)
+    with pytest.raises(InputError, match="moved: the data of test are others than those of"):
+        check_alike(trained, found)

@@ -2,6 +2,7 @@
 
 import math
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.stimulus import Stimulus
 from bruno_spice.training.networks.config_file import default_config
 from bruno_spice.training.reports.comparison import write_comparison
-from bruno_spice.training.runs.folder import RunFolder
+from bruno_spice.training.runs.folder import RunFolder, sealed
 from bruno_spice.training.runs.trainer import train
 
 CARDS = Path(__file__).parents[2] / "data" / "calibrated"
@@ -79,6 +80,23 @@ def test_of_two_runs_the_scores_and_only_the_settings_that_differ_are_there(runs
     settings = page[page.index("Settings that differ") :]
     assert re.findall(r"<tr><td>([\w.]+)</td>", settings[: settings.index("</table>")]) == ["training.epochs"]
     assert "Both runs have the same parameters." in page
+
+
+def test_runs_are_said_to_have_the_same_data_where_these_are_the_same(runs, tmp_path):
+    """The hashes tell, not the words of the source and the numbers of sequences, which a new recording can keep."""
+    page = tmp_path / "runs.html"
+    for part, said in (
+        ("test", "on different data: the scores are not of the same test pieces"),
+        ("train", "The test pieces are the same, the data of train are not."),
+    ):
+        other = tmp_path / part
+        shutil.copytree(runs[1], other)
+        result = RunFolder(other).read_result()
+        RunFolder(other).write_result(sealed(result | {"data": result["data"] | {part: "0" * 64}}))
+        write_comparison(runs[0], other, page)
+        assert said in page.read_text()
+    write_comparison(*runs, page)
+    assert "different data" not in page.read_text()
 
 
 def test_the_pages_read_well_in_a_browser_without_a_network(moved, runs, tmp_path, browser):

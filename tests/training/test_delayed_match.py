@@ -1,12 +1,17 @@
 """The delayed match task asks what it says: the answer follows from cue and probe, and counts from the probe on."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
 from bruno_spice.devices.errors import InputError
+from bruno_spice.training.codesign.page import _scores
 from bruno_spice.training.networks.config import RunConfig
+from bruno_spice.training.reports.run import write_run_report
 from bruno_spice.training.runs.trainer import train
+from bruno_spice.training.studies.sweep import SweepConfig, sweep
 from bruno_spice.training.tasks.base import PARTS
 from bruno_spice.training.tasks.spikes.delayed_match import ANSWER_MS, QUIET_MS, load
 
@@ -69,3 +74,25 @@ def test_the_same_seed_gives_the_same_trials():
 def test_sizes_that_make_no_task_are_refused(wrong):
     with pytest.raises(InputError, match="delayed_match: "):
         load(**{**SMALL, **wrong})
+
+
+def test_a_score_that_the_test_part_alone_has_stands_in_table_and_report(one_thread, tmp_path):
+    """Of 60 trials none of validation has a long gap."""
+    config = RunConfig.model_validate({
+        "task": "delayed_match", "task_options": {"trials": 60}, "network": {"neuron": "lif", "hidden": [4]},
+        "synapse": {"kind": "float"}, "training": {"epochs": 1},
+    })  # fmt: skip
+    (tmp_path / "base.yaml").write_text(config.to_yaml())
+    plan = SweepConfig(config=str(tmp_path / "base.yaml"), grid={"network.neuron": ["lif"]})
+    (row,) = sweep(plan, tmp_path / "runs")
+    assert "test_accuracy_gap_from_80_ms_mean" in row
+    assert "valid_accuracy_gap_from_80_ms_mean" not in row
+    (result,) = (tmp_path / "runs").glob("*/result.json")
+    ended = result.stat().st_mtime_ns
+    assert sweep(plan, tmp_path / "runs") == [row]
+    assert result.stat().st_mtime_ns == ended
+    page = write_run_report(result.parent).read_text()
+    table = page[page.index("accuracy_gap_from_80_ms") :]
+    assert "–" in table[: table.index("</tr>", table.index("valid"))]
+    stages = {"as trained": {part: json.loads(result.read_text())[part] for part in ("valid", "test")}}
+    assert "–" in _scores({"scores": stages}).rows[0]

@@ -18,12 +18,14 @@ from bruno_spice.training.networks.own import build_own
 from bruno_spice.training.networks.shapes import BatchFirst, PerFrame
 from bruno_spice.training.neurons.felif import FeLIF
 from bruno_spice.training.neurons.lif import LIF
-from bruno_spice.training.runs.evaluation import evaluate
+from bruno_spice.training.progress import Interrupted
+from bruno_spice.training.runs.evaluation import evaluate, load_run
 from bruno_spice.training.runs.trainer import train
 from bruno_spice.training.studies.sweep import load_sweep, sweep
 from bruno_spice.training.synapses.arrays import OnArray, on_arrays, rram_weights
 from bruno_spice.training.synapses.base import FloatLinear
 from bruno_spice.training.tasks import load_task
+from tests.training.test_trainer import StopsAfter
 
 PAGE = (Path(__file__).parents[2] / "docs" / "howto" / "network.md").read_text()
 OWN = """
@@ -52,6 +54,16 @@ class Plain(nn.Module):
 
     def forward(self, inputs):
         return self.linear(inputs.cumsum(1 if self.seen == "batch" else 0))
+
+class Tied(nn.Module):
+    def __init__(self, n_inputs, n_outputs):
+        super().__init__()
+        self.back, self.there = nn.Linear(n_outputs, n_inputs), nn.Linear(n_inputs, n_outputs)
+        self.back.weight = self.there.weight
+        self.register_buffer("first", self.there.weight.detach()[0])
+
+    def forward(self, inputs):
+        return self.there(torch.tanh(self.back(torch.tanh(self.there(inputs))))) + self.first
 
 class Wrong(nn.Module):
     def __init__(self, n_inputs, n_outputs, parts, setting=None):
@@ -106,6 +118,19 @@ def test_everything_that_takes_a_run_takes_one_with_a_network_of_ones_own(here, 
     ):
         code, out, err = bruno(*words, "--trust-code")
         assert said in " ".join((out + err).split()), (code, out, err)
+
+
+def test_weights_that_two_layers_share_are_kept_and_go_on_bit_for_bit(here):
+    tied = config(own="own.py:Tied").with_values(training__epochs=2, training__average_decay=0.9)
+    whole = train(tied, "whole")
+    with pytest.raises(Interrupted):
+        train(tied, "parts", reporter=StopsAfter(3))
+    again = train(tied, "parts", resume=True)
+    assert (again["test"], again["parameters"]) == (whole["test"], whole["parameters"])
+    one, other = (load_run(name, trust_code=True)[2] for name in ("whole", "parts"))
+    assert one.module.back.weight is one.module.there.weight
+    assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+    assert evaluate("parts", trust_code=True)["test"] == whole["test"]
 
 
 def test_its_ferroelectric_neurons_go_back_into_spice(here, bruno):

@@ -20,7 +20,8 @@ from bruno_spice.training.runs.evaluation import chip_seed, evaluate, load_run
 from bruno_spice.training.runs.folder import RunFolder
 from bruno_spice.training.runs.monitor import Rates, rate_warnings
 from bruno_spice.training.runs.optimizer import rescale
-from bruno_spice.training.runs.trainer import epoch_batches, schedule_factor, train
+from bruno_spice.training.runs.schedule import epoch_batches, schedule_factor
+from bruno_spice.training.runs.trainer import train
 from bruno_spice.training.synapses.rram import RRAMLinear
 
 pytestmark = pytest.mark.filterwarnings("ignore:the current runs from")
@@ -91,7 +92,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_does_not(small_config:
     assert history(tmp_path / "one") != history(tmp_path / "three")
 
 
-@pytest.mark.parametrize("updates", [3, 12])
+@pytest.mark.parametrize("updates", [3, 12, 18], ids=["in the first epoch", "in the second", "behind its last update"])
 def test_an_interrupted_run_goes_on_bit_for_bit(small_config: RunConfig, updates: int, tmp_path: Path) -> None:
     config = small_config.with_values(synapse__rounding="stochastic", synapse__redraw_every=5)
     train(config, tmp_path / "whole")

@@ -111,7 +111,7 @@ def _scores(found: dict[str, Any]) -> Table:
     metrics = list(found["scores"]["as trained"]["test"])
     header = ["", *(f"{part} {metric}" for part in ("valid", "test") for metric in metrics)]
     rows = [
-        [name, *(f"{stage[part][metric]:.4f}" for part in ("valid", "test") for metric in metrics)]
+        [name, *(f"{stage[part][n]:.4f}" if n in stage[part] else "–" for part in ("valid", "test") for n in metrics)]
         for name, stage in found["scores"].items()
     ]
     return Table("Scores", header, rows)

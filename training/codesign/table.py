@@ -12,9 +12,11 @@ from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.files import write_atomic
 from bruno_spice.training.codesign.levers import Lever, lever
 from bruno_spice.training.codesign.response import Moves, Trained
+from bruno_spice.training.networks.config_file import more_than_the_seed
 from bruno_spice.training.neurons.shared import levers, members
 from bruno_spice.training.progress import Reporter, Silent
-from bruno_spice.training.runs.folder import RunFolder, sealed
+from bruno_spice.training.runs.checkpoint import kept_hashes
+from bruno_spice.training.runs.folder import RunFolder, card_models, sealed
 
 FILE = "codesign.json"
 COST = {True: 1e-3, False: 0.01}
@@ -37,6 +39,8 @@ class Options:
     """A score of the task, by default its metric."""
     cost: float | None = None
     """How much worse the score may get; by default 0.01, and 0.001 (0.1 points) where more is better."""
+    more_is_better: bool | None = None
+    """Which way the score gets better; by default what the task says of it (`Task.more_is_better`)."""
 
 
 QUICK = Options(steps=(0.02, 0.08), pairs=1)
@@ -51,17 +55,25 @@ def codesign(
 ) -> dict[str, Any]:
     """The table of `runs`, which differ in their seed, over the parameters `over`, all by default, as plain values.
 
-    Raises `InputError` for runs that cannot be compared, and for a parameter that cannot be moved.
+    Raises `InputError` for runs that cannot be compared, a parameter that cannot be moved, and a score of which neither
+    task nor name nor `options` say which way it gets better.
     """
     options, reporter = options or Options(), reporter or Silent()
-    networks = [Trained(run, options.score, trust_code, reporter, options.reads) for run in runs]
+    networks: list[Trained] = []
+    for run in runs:
+        networks.append(Trained(run, options.score, trust_code, reporter, options.reads))
+        for before in networks[:-1]:
+            check_alike(before, networks[-1])
     first = networks[0]
-    for other in networks[1:]:
-        check_alike(first, other)
     names = list(dict.fromkeys(over or levers(first.card)))
     for name in names:
         members(first.card, name)
-    more = first.task.higher_is_better if first.metric == first.task.metric else first.metric == "accuracy"
+    more = first.task.more_is_better(first.metric) if options.more_is_better is None else options.more_is_better
+    if more is None:
+        raise InputError(
+            f"neither the task nor its name says whether more or less of the score '{first.metric}' is better; add "
+            "--more-is-better or --less-is-better"
+        )
     cost = COST[more] if options.cost is None else options.cost
     steps = np.array(sorted(options.steps))
     reporter.start(0, len(runs) * len(names) * 2 * (len(steps) + options.pairs))
@@ -92,13 +104,30 @@ def codesign(
 
 
 def check_alike(first: Trained, other: Trained) -> None:
-    """Raise `InputError` where `other` differs from `first` in more than its seed."""
+    """Raise `InputError` where `other` differs from `first` in more than its seed, or not even in that."""
     if (first.config.task, first.metric) != (other.config.task, other.metric):
         raise InputError(f"{other.run}: of the task {other.config.task}, {first.run} of {first.config.task}")
+    if found := more_than_the_seed(first.config, other.config):
+        raise InputError(
+            f"{first.run} and {other.run} differ in {found}; runs of one table may differ in their seed alone"
+        )
+    if first.config.seed == other.config.seed:
+        raise InputError(
+            f"{first.run} and {other.run} have the same seed, {first.config.seed}; an interval over seeds needs others"
+        )
     if first.card.parameters != other.card.parameters:
         raise InputError(f"{other.run}: its neurons are made from another card than those of {first.run}")
-    if len(first.at_card.total) != len(other.at_card.total):
-        raise InputError(f"{other.run}: tested on another number of pieces than {first.run}")
+    one, two = (RunFolder(each.run) for each in (first, other))
+    of_one, of_two = (folder.card_hashes(card_models(first.config)) for folder in (one, two))
+    if models := [model for model in of_one if of_one[model] != of_two[model]]:
+        raise InputError(f"{other.run}: its {models[0]} card is another than that of {first.run}")
+    for what in ("data", "code"):
+        kept, own = (
+            kept_hashes(folder.best, "best", folder.identity(each.config), what)
+            for folder, each in ((one, first), (two, other))
+        )
+        if parts := [part for part in sorted({*kept, *own}) if kept.get(part) != own.get(part)]:
+            raise InputError(f"{other.run}: the {what} of {' and '.join(parts)} are others than those of {first.run}")
 
 
 def _row(found: Lever, network: Trained) -> dict[str, Any]:

@@ -28,6 +28,13 @@ def codesign_command(
         ),
     ] = None,
     score: Annotated[str | None, typer.Option(help="A score of the task (default: its metric).")] = None,
+    more_is_better: Annotated[
+        bool | None,
+        typer.Option(
+            "--more-is-better/--less-is-better",
+            help="Which way the score gets better (default: as the task or the score's name says).",
+        ),
+    ] = None,
     cost: Annotated[
         float | None, typer.Option(help="How much worse it may get (default: 0.01; 0.001 of an accuracy).")
     ] = None,
@@ -58,7 +65,7 @@ def codesign_command(
         raise InputError(f"--cost must be above 0, not {cost:g}")
     names = None if over is None else [name.strip() for name in over.split(",") if name.strip()]
     pairs = (QUICK.pairs if quick else Options.pairs) if chips is None else chips
-    options = Options(QUICK.steps if quick else Options.steps, spread, pairs, reads, score, cost)
+    options = Options(QUICK.steps if quick else Options.steps, spread, pairs, reads, score, cost, more_is_better)
     reporter = ConsoleReporter("moving devices")
     with warnings_to(reporter):
         found = codesign(runs, names, options, reporter, trust_code)

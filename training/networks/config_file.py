@@ -1,12 +1,13 @@
 """Configurations from files and from the command line: read, changed key by key, and held against the one begun."""
 
+import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.files import ROOT, is_file
-from bruno_spice.devices.reading import short, shown
+from bruno_spice.devices.reading import MOST_JSON_BYTES, read_bytes, short, shown
 from bruno_spice.devices.reading_yaml import load_yaml, parse_yaml
 from bruno_spice.devices.registry import is_code
 from bruno_spice.training.networks.config import RunConfig, parse_config
@@ -47,6 +48,19 @@ def refuse_code(config: RunConfig, where: str, chosen: Collection[str] = ()) -> 
             file, _, name = value.rpartition(":")
             code = f"{shown(name)} of {shown(str(Path(file).absolute()), MOST_OF_A_PATH)}"
             raise InputError(f"{where}: its {short(key)} would run {code}; add --trust-code if you know who wrote that")
+
+
+def code_files(config: RunConfig) -> dict[str, str]:
+    """SHA-256 of each file that a value ``file.py:Name`` of `config` names, by its name there; of those that are there.
+
+    What such a file imports is not looked at.
+    """
+    names = {value.rpartition(":")[0] for _, value in _texts(config.model_dump()) if is_code(value)}
+    return {
+        name: hashlib.sha256(read_bytes(name, MOST_JSON_BYTES)).hexdigest()
+        for name in sorted(names)
+        if is_file(Path(name))
+    }
 
 
 def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
@@ -95,12 +109,32 @@ def difference(config: RunConfig, saved: RunConfig) -> str | None:
     for name in MAY_CHANGE_ON_RESUME:
         new["training"][name] = old["training"][name]
     new["device"], new["threads"] = old["device"], old["threads"]
-    return _first_difference(new, old, "")
+    if (found := _first_difference(new, old, "")) is None:
+        return None
+    key, begun, asked = found
+    return f"{key}: {begun!r} was begun, {asked!r} is asked for"
 
 
-def _first_difference(new: Any, old: Any, key: str) -> str | None:
+def more_than_the_seed(config: RunConfig, other: RunConfig) -> str | None:
+    """The first key, with both values, in which two runs differ that are to differ in their seed alone, or None.
+
+    Where and on how many threads they ran does not count, nor the names of cards, which runs have copies of.
+    """
+    one, two = config.model_dump(), other.model_dump()
+    for each in (one, two):
+        for name in ("seed", "device", "threads"):
+            del each[name]
+        del each["neuron"]["card"], each["synapse"]["card"]
+    if (found := _first_difference(two, one, "")) is None:
+        return None
+    key, first, second = found
+    return f"{key}: {first!r} and {second!r}"
+
+
+def _first_difference(new: Any, old: Any, key: str) -> tuple[str, Any, Any] | None:
+    """The first key that differs, its old value and its new one."""
     if not (isinstance(new, dict) and isinstance(old, dict)):
-        return None if new == old else f"{key}: {old!r} was begun, {new!r} is asked for"
+        return None if new == old else (key, old, new)
     found = (
         _first_difference(new.get(name, "nothing"), old.get(name, "nothing"), f"{key}.{name}".lstrip("."))
         for name in old | new

@@ -15,6 +15,7 @@ from bruno_spice.devices.reading import printable, short
 from bruno_spice.training.networks.config import RunConfig
 from bruno_spice.training.reports.run import configuration
 from bruno_spice.training.runs.folder import RunFolder, check_cards, kept_models, whole
+from bruno_spice.training.tasks.base import PARTS
 
 LONGEST_NAME = 30
 
@@ -53,10 +54,10 @@ def _run_sections(first: RunFolder, second: RunFolder, names: Pair) -> tuple[lis
     for folder, config, result in zip((first, second), configs, results, strict=True):
         check_cards(folder, kept_models(config, result), result)
     with whole(first.result, f"bruno train --out {first.path} --resume"):
-        scores = _scores(results, names)
+        scores, same = _scores(results, names), _same_task(results)
         curves = [PlotlyFigure(_curves(metric, [first, second], names), low=True) for metric in _metrics(results)]
     sections = [
-        Section("Scores", _same_task(results), tables=[scores]),
+        Section("Scores", same, tables=[scores]),
         Section("Learning curves", "On validation, by epoch; the training loss dotted.", plotly=curves),
         Section("Settings", tables=[_settings(configs, names)]),
     ]
@@ -82,9 +83,11 @@ def _same_task(results: list[dict[str, Any]]) -> str:
     tasks = [str(result["task"]) for result in results]
     if tasks[0] != tasks[1]:
         return f"The tasks differ ({tasks[0]} and {tasks[1]}), so the scores say nothing about each other."
-    if results[0]["split"] != results[1]["split"] or results[0]["source"] != results[1]["source"]:
+    others = [part for part in PARTS if results[0]["data"][part] != results[1]["data"][part]]
+    if "test" in others:
         return f"{tasks[0]}, on different data: the scores are not of the same test pieces."
-    return f"{tasks[0]}: {results[0]['source']}. One seed each says nothing about a small difference."
+    trained = f" The test pieces are the same, the data of {' and '.join(others)} are not." if others else ""
+    return f"{tasks[0]}: {results[0]['source']}.{trained} One seed each says nothing about a small difference."
 
 
 def _scores(results: list[dict[str, Any]], names: Pair) -> Table:

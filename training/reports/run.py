@@ -60,10 +60,10 @@ def _lead(result: dict[str, Any]) -> str:
 
 
 def _scores(result: dict[str, Any]) -> Table:
-    names = list(result["test"])
-    rows = [[part, *(f"{result[part][name]:.4f}" for name in names)] for part in ("valid", "test")]
-    for floor, scores in result["floors"].items():
-        rows.append([f"floor on test: {floor}", *(f"{scores[n]:.4f}" if n in scores else "–" for n in names)])
+    names = list(result["test"] | result["valid"])
+    found = {part: result[part] for part in ("valid", "test")}
+    found |= {f"floor on test: {floor}": scores for floor, scores in result["floors"].items()}
+    rows = [[head, *(f"{scores[n]:.4f}" if n in scores else "–" for n in names)] for head, scores in found.items()]
     return Table("Scores", ["", *names], rows)
 
 

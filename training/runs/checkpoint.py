@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
@@ -48,10 +48,14 @@ class Progress:
     """Of the present epoch."""
     sums: dict[str, float] = field(default_factory=dict)
     """Sums over the present epoch's batches."""
+    gradient_norms: dict[str, float | None] = field(default_factory=dict)
+    """Of the present epoch's last gradient, by parameter; None: not finite."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """A row an epoch."""
     data: dict[str, str] = field(default_factory=dict)
     """SHA-256 of each part of the task's data."""
+    code: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of each file of one's own that the configuration names."""
 
 
 def save_checkpoint(
@@ -120,20 +124,27 @@ def _restore(
         torch.cuda.set_rng_state(tensors["rng.cuda"], device)
 
 
-def save_model(path: Path, network: nn.Module, belongs: str = "", data: Mapping[str, str] | None = None) -> None:
-    """Write weights and sampled devices of the run that they `belongs` to, to `path`, and hashes of its `data`."""
-    _write(path, network.state_dict(), f"best {belongs}", json.dumps({"data": dict(data or {})}))
+def save_model(path: Path, network: nn.Module, belongs: str = "", **hashes: Mapping[str, str]) -> None:
+    """Write weights and sampled devices of the run that they `belongs` to, to `path`, and `hashes` of ``data`` and
+    ``code`` that it was trained with."""
+    _write(path, network.state_dict(), f"best {belongs}", json.dumps(hashes))
 
 
-def load_model(path: Path, network: nn.Module, belongs: str = "") -> dict[str, str]:
-    """Read weights and sampled devices from `path` into `network`; return the hashes of the data that they saw.
-
-    Raises `InputError` as `load_checkpoint` does.
-    """
-    tensors, state = _read(path, f"best {belongs}")
+def load_model(path: Path, network: nn.Module, belongs: str = "") -> None:
+    """Read weights and sampled devices from `path` into `network`. Raises `InputError` as `load_checkpoint` does."""
+    tensors, _ = _read(path, f"best {belongs}")
     with _fitting(path):
         network.load_state_dict(tensors)
-        return dict(parse_json(state, str(path)).get("data", {}))
+
+
+def kept_hashes(path: Path, role: str, belongs: str, what: Literal["data", "code"]) -> dict[str, str]:
+    """The hashes of the data, or of the code of one's own, that what lies in `path` was trained with, by part or file.
+
+    Empty where nothing was kept of it. Raises `InputError` as `check_kept` does.
+    """
+    state = check_kept(path, role, belongs)
+    with _fitting(path):
+        return dict(parse_json(state, str(path)).get(what, {}))
 
 
 def check_kept(path: Path, role: str, belongs: str) -> str:
@@ -142,7 +153,7 @@ def check_kept(path: Path, role: str, belongs: str) -> str:
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], belongs: str, state: str) -> None:
-    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}  # each its own memory
     header = {STATE: state, BELONGS: belongs, CHECKSUM: _digest(plain, belongs, state)}
     write_atomic(path, save(plain, header))
 

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from bruno_spice.devices.errors import CardError
 from bruno_spice.training.networks.config import RunConfig
+from bruno_spice.training.networks.config_file import code_files
 from bruno_spice.training.networks.network import AnyNetwork, build_network
 from bruno_spice.training.networks.own import build_own
 from bruno_spice.training.parallel import own_device
 from bruno_spice.training.progress import Reporter, Silent, threads
-from bruno_spice.training.runs.checkpoint import load_model
+from bruno_spice.training.runs.checkpoint import kept_hashes, load_model
 from bruno_spice.training.runs.folder import Cards, RunFolder, card_models, check_cards
 from bruno_spice.training.runs.monitor import Rates
 from bruno_spice.training.tasks import Task, load_task
@@ -78,6 +79,12 @@ def changed_parts(kept: Mapping[str, str], task: Task) -> str:
     return " and ".join(part for part in now if kept and kept.get(part) != now[part])
 
 
+def changed_code(kept: Mapping[str, str], config: RunConfig) -> str:
+    """The files of `config` whose hashes are not the `kept` ones, in words; empty where nothing was kept."""
+    now = code_files(config)
+    return " and ".join(name for name in sorted({*kept, *now}) if kept and kept.get(name) != now.get(name))
+
+
 def card_notes(config: RunConfig, cards: Cards) -> list[str]:
     """What to say where the cards that `config` names are no longer the `cards` that its run was begun with."""
     try:
@@ -96,7 +103,7 @@ def load_run(
 ) -> tuple[RunConfig, Task, AnyNetwork]:
     """The configuration, the task and the network (best epoch, its own chip) of the run in `run_dir`.
 
-    `report` hears where data or cards are others now than those that it was trained on.
+    `report` hears where data, cards or code of one's own are others now than those that it was trained on.
     Raises `InputError` where there is no run or no checkpoint, and, without `trust_code`, where its configuration names
     a Python file.
     """
@@ -105,14 +112,16 @@ def load_run(
     cards = folder.load_cards(config)
     if folder.result.is_file():
         check_cards(folder, card_models(config), folder.read_result())
+    identity, tell = folder.identity(config), report or warnings.warn
+    if changed := changed_code(kept_hashes(folder.best, "best", identity, "code"), config):
+        tell(f"warning: the code of {changed} is not as it was when the run was trained")
     task = load_task(config.task, config.task_options, report)
     network = make_network(config, task, cards)
-    kept = load_model(folder.best, network, folder.identity(config))
-    notes = card_notes(config, cards)
-    if changed := changed_parts(kept, task):
-        notes.append(f"warning: the data of {changed} are not those that the run was trained on")
-    for note in notes:
-        (report or warnings.warn)(note)
+    load_model(folder.best, network, identity)
+    for note in card_notes(config, cards):
+        tell(note)
+    if changed := changed_parts(kept_hashes(folder.best, "best", identity, "data"), task):
+        tell(f"warning: the data of {changed} are not those that the run was trained on")
     return config, task, network.eval()
 
 

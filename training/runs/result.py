@@ -42,6 +42,7 @@ def result_of(
         "peak_memory_bytes": peak_memory_bytes(next(network.parameters()).device),
         **({} if network.shared is None else {"devices": network.shared.told()}),
         "data": progress.data,
+        "code": progress.code,
         "cards": cards.hashes(),
         "card_files": folder.card_hashes(cards.by_name()),
         "versions": versions(),

@@ -12,16 +12,15 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch.nn.utils import get_total_norm
 
 from bruno_spice.devices.errors import BrunoError, InputError
 from bruno_spice.training.memory import settle
-from bruno_spice.training.networks.config import RunConfig, TrainingConfig
-from bruno_spice.training.networks.config_file import MAY_CHANGE_ON_RESUME, difference
+from bruno_spice.training.networks.config import RunConfig
+from bruno_spice.training.networks.config_file import MAY_CHANGE_ON_RESUME, code_files, difference
 from bruno_spice.training.networks.network import AnyNetwork
-from bruno_spice.training.parallel import Process, own_device, processes
+from bruno_spice.training.parallel import Process, processes, usable_device
 from bruno_spice.training.progress import (
     Interrupted,
     Reporter,
@@ -36,39 +35,23 @@ from bruno_spice.training.runs.board import Board
 from bruno_spice.training.runs.checkpoint import (
     Progress,
     check_kept,
+    kept_hashes,
     load_checkpoint,
     load_model,
     save_checkpoint,
     save_model,
 )
-from bruno_spice.training.runs.evaluation import card_notes, changed_parts, make_network, score_part
+from bruno_spice.training.runs.deciding import check_scores, check_weight, is_better
+from bruno_spice.training.runs.evaluation import card_notes, changed_code, changed_parts, make_network, score_part
 from bruno_spice.training.runs.folder import Cards, RunFolder, sealed
 from bruno_spice.training.runs.monitor import broken_gradients, gradient_norms, rate_warnings
 from bruno_spice.training.runs.optimizer import descend, make_optimizer, rescale
 from bruno_spice.training.runs.result import result_of
+from bruno_spice.training.runs.schedule import epoch_batches, schedule_factor
 from bruno_spice.training.tasks import Batch, Example, Task, load_task
 
 SAVE_EVERY_S = 300.0
 """Between checkpoints within an epoch: what a killed run loses at most."""
-
-
-def schedule_factor(config: TrainingConfig, epoch: float) -> float:
-    """Share of the learning rate in force after `epoch` epochs."""
-    if config.schedule == "constant":
-        return 1.0
-    cosine = (1 + math.cos(math.pi * min(epoch / config.epochs, 1.0))) / 2
-    return config.final_fraction + (1 - config.final_fraction) * cosine
-
-
-def epoch_batches(examples: list[Example], config: TrainingConfig, seed: int, epoch: int) -> list[list[Example]]:
-    """The batches of `epoch`: like lengths together, everything else shuffled from `seed` and `epoch` alone."""
-    rng = np.random.default_rng([seed, epoch])
-    shuffled = [examples[i] for i in rng.permutation(len(examples))]
-    jitter = rng.uniform(0, config.length_jitter, len(shuffled))
-    order = np.argsort([len(each.inputs) for each in shuffled] + jitter, kind="stable")
-    ordered = [shuffled[i] for i in order]
-    batches = [ordered[start : start + config.batch_size] for start in range(0, len(ordered), config.batch_size)]
-    return [batches[i] for i in rng.permutation(len(batches))]
 
 
 class Trainer:
@@ -110,7 +93,7 @@ class Trainer:
     def run(self, stop: StopRequest) -> None:
         """Train until the last epoch, until patience ends, or until `stop`. Raises `Interrupted`."""
         self.belongs = self.folder.identity(self.config)
-        self.progress.data = self.task.data_hashes()
+        self.progress.data, self.progress.code = self.task.data_hashes(), code_files(self.config)
         if self.progress.step == 0:
             self._save()  # what is killed before its first epoch has ended begins here again
         board = Board(self.folder.path / "tensorboard", self.progress.history) if self.process.is_first else None
@@ -167,19 +150,25 @@ class Trainer:
         return batch.shard(self.process.rank, world_size).to(self.device, parameter.dtype)
 
     def _step(self, examples: list[Example]) -> None:
-        settings, sums = self.config.training, self.progress.sums
+        sums = self.progress.sums
         every = self.config.synapse.redraw_every
         if every and self.progress.step % every == 0:
             self.network.redraw()
-        factor = schedule_factor(settings, self.progress.epoch + self.progress.batch / self.batches_per_epoch)
+        factor = self._factor(self.progress.batch)
         for group in self.optimizer.param_groups:
             group["lr"] = group["start"] * factor
         self.network.train()
         batch = self._share(examples)
         loss, weight = self.task.loss_of(self.model(batch.inputs, batch.lengths), batch)
         whole = self.process.total(weight)
+        if whole:  # of a batch that counts for nothing, such as one of classes of weight 0, nothing is learned
+            self._update(loss * (self.process.world_size / whole))
+        _add(sums, loss=self.process.total(float(loss.detach())), weight=whole)
+
+    def _update(self, loss: torch.Tensor) -> None:
+        settings = self.config.training
         self.optimizer.zero_grad()
-        (loss * (self.process.world_size / whole)).backward()
+        loss.backward()
         gradients = [each.grad for each in self.network.parameters() if each.grad is not None]
         norm = get_total_norm(gradients)
         if not torch.isfinite(norm):
@@ -191,8 +180,15 @@ class Trainer:
             descend(self.optimizer, self.network, settings.gradient_clip)
             if self.average is not None:
                 self.average.update(self.progress.step)
-            _add(sums, gradient_norm=float(norm), updates=1.0)
-        _add(sums, loss=self.process.total(float(loss.detach())), weight=whole)
+            _add(self.progress.sums, gradient_norm=float(norm), updates=1.0)
+
+    def _factor(self, batch: int) -> float:
+        """Share of the learning rates in force at `batch` of the present epoch."""
+        return schedule_factor(self.config.training, self.progress.epoch + batch / self.batches_per_epoch)
+
+    def _norms(self) -> dict[str, float | None]:
+        """Of the epoch's last gradient: the present one, or the one before the run was stopped."""
+        return gradient_norms(self.network) or self.progress.gradient_norms
 
     def _broken_step(self) -> None:
         sums = self.progress.sums
@@ -218,7 +214,9 @@ class Trainer:
         progress, sums = self.progress, self.progress.sums
         network = self.network
         started = time.perf_counter()
+        check_weight(sums["weight"], progress.epoch + 1)
         scores, rates = score_part(network, self.task, "valid", self.config.seed)
+        check_scores(self.task, scores, progress.epoch + 1)
         score = scores[self.task.deciding[-1]]
         summary = rates.summary()
         progress.history.append(
@@ -227,9 +225,9 @@ class Trainer:
                 "step": progress.step,
                 "train": {"loss": sums["loss"] / sums["weight"]},
                 "valid": scores,
-                "learning_rate": self.optimizer.param_groups[0]["lr"],
+                "learning_rate": self.config.training.learning_rate * self._factor(progress.batch - 1),
                 "gradient_norm": sums["gradient_norm"] / sums["updates"] if "updates" in sums else None,
-                "gradient_norms": gradient_norms(network),
+                "gradient_norms": self._norms(),
                 "broken_updates": int(sums.get("broken", 0)),
                 "activity": summary,
                 "train_time_s": progress.epoch_time_s,
@@ -237,13 +235,14 @@ class Trainer:
                 **({} if network.shared is None else {"devices": network.shared.values()}),
             }
         )
-        sign = 1 if self.task.higher_is_better and self.task.criterion is None else -1
-        if progress.best_score is None or sign * score > sign * progress.best_score:
+        if is_better(self.task, score, progress.best_score):
             progress.best_score, progress.best_epoch = score, progress.epoch
             if self.process.is_first:
-                save_model(self.folder.best, network, self.belongs, progress.data)
+                save_model(self.folder.best, network, self.belongs, data=progress.data, code=progress.code)
         progress.wall_time_s += progress.epoch_time_s + progress.history[-1]["valid_time_s"]
         progress.epoch, progress.batch, progress.epoch_time_s, progress.sums = progress.epoch + 1, 0, 0.0, {}
+        self.optimizer.zero_grad()
+        progress.gradient_norms = {}
 
     def _tell(self, row: dict[str, Any]) -> None:
         scores = ", ".join(f"{name} {row['valid'][name]:.4f}" for name in self.task.deciding)
@@ -260,6 +259,7 @@ class Trainer:
 
     def _save(self) -> None:
         if self.process.is_first:
+            self.progress.gradient_norms = self._norms()
             self.folder.write_metrics(self.progress.history)
             state = (self.network, self.optimizer, self.progress, self.device, self.average, self.belongs)
             save_checkpoint(self.folder.checkpoint, *state)
@@ -292,7 +292,7 @@ def train(
     for place in (folder.path, *folder.path.parents):
         if place.is_file():
             raise InputError(f"{place}: a file is there; --out takes a folder")
-    device = _device(config.device)
+    device = usable_device(config.device)
     settle()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -325,6 +325,11 @@ def _train(
         if not folder.begun:
             reporter.line(f"{folder.path} was stopped before its first checkpoint; it begins anew")
             resume = False
+        elif other := _changed_code(config, folder):
+            raise InputError(
+                f"--resume goes on with the run as it was begun, but the code of {other} is another now; put it back, "
+                "or begin another run with --out"
+            )
     elif folder.checkpoint.is_file() and not overwrite:
         raise InputError(f"{folder.path}: holds a run already; add --resume to go on or --overwrite to begin anew")
     if (found := folder.of_others()) is not None:
@@ -370,6 +375,8 @@ def _is_same(config: RunConfig, folder: RunFolder, reporter: Reporter) -> bool:
         if folder.load_cards(saved).hashes() != present:
             return False
         belongs = folder.identity(saved)
+        if other := _changed_code(saved, folder):
+            raise InputError(f"the code of {other} has changed since the run was begun")
         state = check_kept(folder.checkpoint, "checkpoint", belongs)
         if json.loads(state).get("best_epoch", -1) >= 0:
             check_kept(folder.best, "best", belongs)
@@ -377,6 +384,11 @@ def _is_same(config: RunConfig, folder: RunFolder, reporter: Reporter) -> bool:
         reporter.line(f"begins anew: {error}")
         return False
     return True
+
+
+def _changed_code(config: RunConfig, folder: RunFolder) -> str:
+    """`changed_code` since the run of `config` in `folder` was begun."""
+    return changed_code(kept_hashes(folder.checkpoint, "checkpoint", folder.identity(config), "code"), config)
 
 
 def _finished(config: RunConfig, folder: RunFolder) -> dict[str, Any] | None:
@@ -391,18 +403,3 @@ def _check_same(config: RunConfig, saved: RunConfig) -> None:
     found = difference(config, saved)
     if found is not None:
         raise InputError(f"--resume goes on with the run as it was begun, but {found}; begin another run with --out")
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        if device.type not in ("cpu", "cuda"):
-            raise RuntimeError
-    except RuntimeError:
-        raise InputError(f"device '{name}' cannot be used here; take cpu or cuda") from None
-    try:
-        device = own_device(device)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device '{name}' cannot be used here ({str(error).splitlines()[0]})") from None
-    return device

@@ -9,9 +9,10 @@
     each: {network.neuron: [felif, lif, adaptive-lif]}      the same search, of as many trials, for every combination
 
 A setting is judged by the validation score at the best epoch, averaged over seeds; the table gives mean and standard
-deviation of validation and test. Runs that have ended are not repeated, so a sweep that was stopped goes on. A run that
-breaks is said and counted, and the sweep goes on: a setting with one comes behind all without. What was spent stands
-beside every score: trials and seeds, updates, trained parameters and seconds of training.
+deviation of validation and test. Runs that have ended are not repeated, so a sweep that was stopped goes on; with
+other cards, or other content of a file of yours that a setting names, they are others. A run that breaks is said and
+counted, and the sweep goes on: a setting with one comes behind all without. What was spent stands beside every score:
+trials and seeds, updates, trained parameters and seconds of training.
 """
 
 import csv
@@ -31,10 +32,10 @@ from bruno_spice.devices.errors import BrunoError, InputError
 from bruno_spice.devices.files import cell, write_atomic
 from bruno_spice.devices.reading_yaml import load_yaml
 from bruno_spice.training.networks.config import Number, RunConfig, sentence
-from bruno_spice.training.networks.config_file import changed, default_config, load_config, refuse_code
+from bruno_spice.training.networks.config_file import changed, code_files, default_config, load_config, refuse_code
 from bruno_spice.training.progress import Interrupted, Reporter, Silent
 from bruno_spice.training.runs.checkpoint import check_kept
-from bruno_spice.training.runs.evaluation import changed_parts
+from bruno_spice.training.runs.evaluation import changed_code, changed_parts
 from bruno_spice.training.runs.folder import Cards, RunFolder, whole
 from bruno_spice.training.runs.trainer import train
 from bruno_spice.training.tasks import load_task
@@ -263,6 +264,8 @@ def _kept(config: RunConfig, folder: RunFolder) -> dict[str, Any]:
     check_kept(folder.best, "best", folder.identity(config))
     if result.get("task") != config.task or result.get("seed") != config.seed:
         raise InputError(f"{folder.result}: the result of another run")
+    if other := changed_code(result.get("code") or {}, config):
+        raise InputError(f"{folder.result}: the code of {other} changed while it was trained")
     with whole(folder.result, f"bruno train --out {folder.path} --resume"):
         _statistics([result])
     return result
@@ -271,6 +274,8 @@ def _kept(config: RunConfig, folder: RunFolder) -> dict[str, Any]:
 def _run(base: RunConfig, settings: Mapping[str, Any], seed: int, out: Path, reporter: Reporter) -> dict[str, Any]:
     config = changed(base, settings).with_values(seed=seed)
     whole = config.to_yaml() + json.dumps(Cards.of(config).hashes())
+    if code := code_files(config):
+        whole += json.dumps(code)
     name = hashlib.sha256(whole.encode()).hexdigest()[:12]
     folder = RunFolder(out / name)
     if folder.result.is_file():
@@ -316,8 +321,10 @@ def _statistics(results: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     if not results:
         return table
     main = results[0]["metric"]
-    for name in sorted(results[0]["test"], key=lambda each: each != main):
+    for name in sorted(results[0]["test"] | results[0]["valid"], key=lambda each: each != main):
         for part in ("valid", "test"):
+            if not all(name in result[part] for result in results):
+                continue  # nothing of that part counted for it
             values = np.array([result[part][name] for result in results])
             table[f"{part}_{name}_mean"] = float(values.mean())
             table[f"{part}_{name}_std"] = float(values.std(ddof=1)) if len(values) > 1 else 0.0

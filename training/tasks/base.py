@@ -18,6 +18,9 @@ from torch import Tensor
 from bruno_spice.devices.errors import InputError
 
 PARTS = ("train", "valid", "test")
+MORE_IS_BETTER = ("accuracy", "balanced_accuracy", "f1", "r2")
+LESS_IS_BETTER = ("nll", "bce", "loss", "cross_entropy", "mse", "mae", "van_rossum")
+"""Names of scores, or how they begin: ``accuracy_gap_from_80_ms``, ``bce_per_key``."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,13 @@ class Task(ABC):
     def deciding(self) -> list[str]:
         """`metric` and, where it is another score, `criterion`; the last one picks the epoch."""
         return [self.metric] if self.criterion in (None, self.metric) else [self.metric, self.criterion]
+
+    def more_is_better(self, score: str) -> bool | None:
+        """Whether more of `score` is better, as the task declares it or its name says; None where neither tells."""
+        if score == self.metric:
+            return self.higher_is_better
+        less = score == self.criterion or _begins(score, LESS_IS_BETTER)
+        return False if less else True if _begins(score, MORE_IS_BETTER) else None
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -191,6 +201,10 @@ class Task(ABC):
     def sizes(self) -> dict[str, int]:
         """Sequences in each part."""
         return {part: len(self.parts[part]) for part in PARTS}
+
+
+def _begins(score: str, names: Sequence[str]) -> bool:
+    return any(f"{score}_".startswith(f"{name}_") for name in names)
 
 
 def check_frames(inputs: Tensor, where: str) -> None:

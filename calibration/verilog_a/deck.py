@@ -6,8 +6,7 @@
 Every name and number is written here; nothing of a netlist's text reaches the simulator. ``.ic`` becomes ``ic`` of the
 transient analysis, within subcircuits too, and holds during its operating point as in ngspice. Tolerances carry over;
 what VACASK has no like of is refused. `LTE_RATIO` lets its error estimate, which knows the order of the method, step
-as ngspice does at ``trtol=1``; each step starts from its prediction, which saves iterations and moves no tolerance.
-Source: VACASK's documentation of devices, options and the transient analysis.
+as ngspice does at ``trtol=1``. Source: VACASK's documentation of devices, options and the transient analysis.
 """
 
 import math
@@ -329,7 +328,7 @@ class _Translator(Placed):
             name: text for s in self.deck.statements if s.card == ".options" for name, text in option_pairs(s.code)
         }
         where = {name: s.line for s in self.deck.statements if s.card == ".options" for name, _ in option_pairs(s.code)}
-        chosen: dict[str, str] = {"nr_force": repr(FORCE), "strictsave": "2", "tran_predictor": "1"}
+        chosen: dict[str, str] = {"nr_force": repr(FORCE), "strictsave": "2"}
         for name, text in given.items():
             if name in CARRIED:
                 chosen[CARRIED[name]] = repr(self._number(text, where[name]))

@@ -6,14 +6,12 @@ As in ngspice a minus sign binds less tightly than a power, and a power takes th
 What ngspice evaluates otherwise, or draws at random, is refused. Source: inpptree.c, ptfuncs.c, xpressn.c (ngspice 39).
 """
 
+import hashlib
 import math
 import re
-import threading
-import weakref
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
 
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.units import parse_spice_number
@@ -37,13 +35,26 @@ class Expression:
     """A node: its operator, what it acts on, and the text of a leaf.
 
     Operators: ``number``, ``name``, ``v`` (nodes as leaves), ``i`` (of a source), ``call``, ``?``, ``neg``, ``!`` and
-    the binary ones. Equal nodes are one object, so that what occurs twice can be written once.
+    the binary ones. Nodes of the same parts are equal, whoever made them, so that what occurs twice is written once.
     """
 
     op: str
     args: "tuple[Expression, ...]" = ()
     text: str = ""
     nodes: tuple[str, ...] = ()
+    key: bytes = field(init=False, repr=False)
+    """A digest of all parts."""
+
+    def __post_init__(self) -> None:
+        own = repr((self.op, self.text, self.nodes)).encode()
+        digest = hashlib.blake2b(own + b"".join(arg.key for arg in self.args), digest_size=16).digest()
+        object.__setattr__(self, "key", digest)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Expression) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
 
     @property
     def is_leaf(self) -> bool:
@@ -52,18 +63,8 @@ class Expression:
 
 
 def node(op: str, args: tuple[Expression, ...] = (), text: str = "", nodes: tuple[str, ...] = ()) -> Expression:
-    """The one expression of these parts: as long as anybody has it, and of threads that translate the same deck too."""
-    parts = (op, args, text, nodes)
-    with _one_at_a_time:
-        found = _alive.get(parts)
-        if found is None:
-            found = _alive[parts] = Expression(*parts)
-        return found
-
-
-_one_at_a_time = threading.Lock()
-_alive: "weakref.WeakValueDictionary[tuple[Any, ...], Expression]" = weakref.WeakValueDictionary()
-"""No cache of a size: from one, what is in use would drop out, and its like would be another object."""
+    """The expression of these parts."""
+    return Expression(op, args, text, nodes)
 
 
 def number(value: float) -> Expression:
@@ -75,7 +76,7 @@ def negative(e: Expression) -> Expression:
     """-`e`."""
     if e.op == "neg":
         return e.args[0]
-    return e if e is ZERO else node("neg", (e,))
+    return e if e == ZERO else node("neg", (e,))
 
 
 def _short_number(value: float) -> str:

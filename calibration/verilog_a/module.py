@@ -241,7 +241,7 @@ def _contribute(element: Element, writer: Writer) -> None:
         return
     terms = [law]
     if all(leaf.op == "number" for leaf in leaves(law)):
-        terms = [ZERO_V] if law is ZERO else [law, ZERO_V]
+        terms = [ZERO_V] if law == ZERO else [law, ZERO_V]
     writer.say(f"V({branch}) <+ {' + '.join([*(writer.text(term) for term in terms), *behind])};")
 
 

@@ -85,7 +85,7 @@ def test_a_model_in_the_style_of_the_field_is_its_equations(vacask):
     (found,) = simulate_neurons([dataclasses.replace(run, overrides=HERACLES)], STYLE, vacask)
     (expected,) = simulate_neurons([run], NETLISTS / "testbenches" / "neuron_heracles.cir", vacask)
     assert expected.spike_times_s.size == 2
-    np.testing.assert_allclose(found.spike_times_s, expected.spike_times_s, rtol=3e-5)
+    np.testing.assert_allclose(found.spike_times_s, expected.spike_times_s, rtol=1e-5)
 
 
 def test_it_ends_as_a_card_that_finds_its_held_out_spikes(vacask):

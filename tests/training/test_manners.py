@@ -215,7 +215,7 @@ def made():
 
 def test_changed_data_are_noticed_on_resume_and_on_evaluation(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.py").write_text(TASK.format(seed='int(open("seed.txt").read())'))
+    (tmp_path / "mine.py").write_text(TASK.format(seed='int(np.loadtxt("seed.txt"))'))
     (tmp_path / "seed.txt").write_text("0")
     config = CONFIG.with_values(task="mine.py:made", task_options={})
     result = train(config, "run")

@@ -336,9 +336,10 @@ def test_expressions_of_other_parts_differ():
     node = expressions.node
     a, b = node("name", text="a"), node("name", text="b")
     different = [
-        node("-", (a, b)), node("-", (b, a)), node("+", (a, b)), node("call", (a, b), "max"), node("call", (a, b), "min"),
-        node("v", nodes=("a", "b")), node("v", nodes=("a, b",)), node("v", nodes=("ab",)), node("i", text="a"), a,
-        node("number", text="a"), node("neg", (a,)), node("-", (node("-", (a, b)), b)), node("-", (a, node("-", (b, b)))),
+        node("-", (a, b)), node("-", (b, a)), node("+", (a, b)), node("call", (a, b), "max"),
+        node("call", (a, b), "min"), node("v", nodes=("a", "b")), node("v", nodes=("a, b",)), node("v", nodes=("ab",)),
+        node("i", text="a"), a, node("number", text="a"), node("neg", (a,)),
+        node("-", (node("-", (a, b)), b)), node("-", (a, node("-", (b, b)))),
     ]  # fmt: skip
     assert len(set(different)) == len(different)
 

@@ -65,9 +65,9 @@ def convergence(
     run = NeuronRun(Stimulus.dc(current_a), t_stop_s)
     deck = tightened(neuron_deck(netlist))
     jobs = [neuron_job(one, run) for one in (deck, finer(deck, 0.5 * _reltol(deck)))]
-    raws = run_jobs(jobs, farm)
-    spikes = [neuron_waveform(raw, run.stimulus, job).spike_times_s for raw, job in zip(raws, jobs, strict=True)]
-    return Convergence(*spikes)
+    farm = farm or Farm()
+    waves = [neuron_waveform(r, run.stimulus, j, farm) for r, j in zip(run_jobs(jobs, farm), jobs, strict=True)]
+    return Convergence(*(wave.spike_times_s for wave in waves))
 
 
 def spike_convergence(
@@ -90,8 +90,9 @@ def spike_convergence(
     reltol = min(FINE_RELTOL, 0.1 * _reltol(deck))
     jobs = [neuron_job(deck, run) for run in runs]
     jobs += [neuron_job(finer(deck.with_params(run.overrides), reltol), replace(run, overrides={})) for run in runs]
+    farm = farm or Farm()
     raws = zip([*runs, *runs], jobs, run_jobs(jobs, farm), strict=True)
-    waves = [neuron_waveform(raw, run.stimulus, job) for run, job, raw in raws]
+    waves = [neuron_waveform(raw, run.stimulus, job, farm) for run, job, raw in raws]
     traces, numbers = [], []
     for run, wave, tight in zip(runs, waves, waves[len(runs) :], strict=False):
         spikes = {"deck": wave.spike_times_s, "fine": tight.spike_times_s}

@@ -62,9 +62,9 @@ def current_sweep(
         for i in currents_a
     ]
     traces, numbers = [], []
-    jobs = neuron_jobs(runs, netlist, (*NEURON_VECTORS, "i(vsupply)"))
+    jobs, farm = neuron_jobs(runs, netlist, (*NEURON_VECTORS, "i(vsupply)")), farm or Farm()
     for run, job, raw in zip(runs, jobs, run_jobs(jobs, farm), strict=True):
-        wave = neuron_waveform(raw, run.stimulus, job)
+        wave = neuron_waveform(raw, run.stimulus, job, farm)
         current = float(run.stimulus.i_syn_a[-1])
         first, period = first_spike_and_period(wave.spike_times_s)
         energy = float("nan")

@@ -15,8 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bruno_spice.calibration.circuits.deck import NEURON_PINS, neuron_deck
-from bruno_spice.calibration.circuits.experiments import NETLISTS, NEURON_NETLIST, job_parameter, tightened
-from bruno_spice.calibration.circuits.recording import refuse_early_spikes
+from bruno_spice.calibration.circuits.experiments import (
+    NETLISTS,
+    NEURON_NETLIST,
+    job_parameter,
+    kept_where_refused,
+    tightened,
+)
+from bruno_spice.calibration.circuits.recording import refuse_double_spikes, refuse_early_spikes
 from bruno_spice.calibration.circuits.spike_output import spike_times
 from bruno_spice.calibration.errors import NetlistError
 from bruno_spice.calibration.spice.farm import Farm, Job, run_jobs
@@ -94,12 +100,15 @@ def simulate_crossbar(
     run: CrossbarRun, netlist: Path | str = NEURON_NETLIST, farm: Farm | None = None
 ) -> list[Waveform]:
     """A waveform for each neuron, as `simulate_neuron` gives; ``i_syn_a`` is the current that the mirrors gave it."""
-    job = crossbar_job(run, netlist)
-    return crossbar_waveforms(run, job, run_jobs([job], farm)[0])
+    job, farm = crossbar_job(run, netlist), farm or Farm()
+    return crossbar_waveforms(run, job, run_jobs([job], farm)[0], farm)
 
 
-def crossbar_waveforms(run: CrossbarRun, job: Job, raw: Waveform) -> list[Waveform]:
-    """Each neuron's waveform in what the `job` of `run` brought back. Raises `SimulationError` for an early spike."""
+def crossbar_waveforms(run: CrossbarRun, job: Job, raw: Waveform, farm: Farm) -> list[Waveform]:
+    """Each neuron's waveform in what the `job` of `run` brought back from `farm`.
+
+    Raises `DoubtfulSpikesError` for a spike that is early or comes twice.
+    """
     waves = []
     for n in range(1, len(run.bias_a) + 1):
         signals = {
@@ -108,7 +117,10 @@ def crossbar_waveforms(run: CrossbarRun, job: Job, raw: Waveform) -> list[Wavefo
             "polarization": raw[f"v(pn{n})"],
         }
         waves.append(Waveform(raw.time_s, signals, spike_times(raw, f"v(spk{n})")))
-        refuse_early_spikes(waves[-1], job_parameter(job, "vth"), f"{job.label}, neuron {n}")
+        label = f"{job.label}, neuron {n}"
+        with kept_where_refused(job, farm):
+            refuse_early_spikes(waves[-1], job_parameter(job, "vth"), label)
+            refuse_double_spikes(waves[-1], job_parameter(job, "tref"), label)
     return waves
 
 

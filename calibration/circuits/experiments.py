@@ -6,7 +6,8 @@ RRAM: the deck ``rram.cir`` sets the cell with a current limit, reads it, resets
 reads is found in a run of the deck itself (`calibration.circuits.rram_reads`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,8 +20,8 @@ from bruno_spice.calibration.circuits.deck import neuron_deck
 from bruno_spice.calibration.circuits.recording import refuse_double_spikes, refuse_early_spikes
 from bruno_spice.calibration.circuits.rram_reads import RRAM_VECTORS, RRAMTiming, find_timing, read_cell
 from bruno_spice.calibration.circuits.spike_output import rests_high, spike_times
-from bruno_spice.calibration.errors import CalibrationError, DoubtfulSpikesError, NetlistError
-from bruno_spice.calibration.spice.farm import Farm, Job, run_jobs
+from bruno_spice.calibration.errors import CalibrationError, DoubtfulSpikesError, NetlistError, SimulationError
+from bruno_spice.calibration.spice.farm import Farm, Job, run_jobs, with_deck
 from bruno_spice.calibration.spice.netlist import Netlist, transient_job
 from bruno_spice.devices.stimulus import Stimulus
 from bruno_spice.devices.units import parse_spice_number
@@ -100,7 +101,7 @@ def simulate_neurons(
     if doubtful:
         again = [jobs[k].tightened() for k in doubtful]
         for k, wave, job in zip(doubtful, run_jobs(again, farm), again, strict=True):
-            found[k] = neuron_waveform(wave, runs[k].stimulus, job)
+            found[k] = neuron_waveform(wave, runs[k].stimulus, job, farm or Farm())
         options = ", ".join(f"{name}={value}" for name, value in again[0].retry_options.items())
         labels = ", ".join(job.label for job in again)
         notice(f"{len(again)} of {len(jobs)} simulations had spikes early or twice; again with {options}: {labels}")
@@ -139,11 +140,25 @@ def tightened(deck: Netlist) -> Netlist:
     return deck if loose_reltol(deck) is None else deck.with_options(reltol=RELTOL)
 
 
-def neuron_waveform(raw: Waveform, stimulus: Stimulus, job: Job) -> Waveform:
-    """The three neuron signals and the spikes in what a neuron `job` brought back.
+def neuron_waveform(raw: Waveform, stimulus: Stimulus, job: Job, farm: Farm | None = None) -> Waveform:
+    """The three neuron signals and the spikes in what a neuron `job` brought back, from `farm` where it is given.
 
-    Raises `SimulationError` for a spike before the membrane has reached the threshold, or twice.
+    Raises `SimulationError` for a spike before the membrane has reached the threshold, or twice; `farm` keeps its deck.
     """
+    with kept_where_refused(job, farm):
+        return _neuron_waveform(raw, stimulus, job)
+
+
+@contextmanager
+def kept_where_refused(job: Job, farm: Farm | None) -> Iterator[None]:
+    """Within the block what `job` brought is judged; `farm` keeps the deck of what is refused, as of a failed run."""
+    try:
+        yield
+    except SimulationError as error:
+        raise (with_deck(error, job, farm) if farm else error) from None
+
+
+def _neuron_waveform(raw: Waveform, stimulus: Stimulus, job: Job) -> Waveform:
     refuse_unscaled(raw, job)
     time, current = pwl(stimulus, float(raw.time_s[-1]))
     signals = {

@@ -128,7 +128,7 @@ def calibrate_command(
     said: dict[str, Any] = {}
     for name, target in chosen.items():
         options = target.options(asked)
-        deck = target.deck(options.get("netlist", target.netlist)).with_params(overrides)
+        deck = target.deck(options.get("netlist", target.netlist)).with_params(options["overrides"])
         said[name] = announce(deck)
         runs_in = simulator_for(simulator, deck)
         done[name] = target.calibrate(

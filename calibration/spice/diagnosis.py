@@ -34,6 +34,8 @@ def diagnose(
             f"{label}: no result within {time_limit_s:g} s, so the worker was killed; "
             "shorten the run, loosen its options or raise the time limit"
         )
+    if status == "no disk":
+        return SimulationError(f"{label}: {program} needs a place for temporary files, {log}")
     if status == "out of memory" or re.search(r"alloc|failed to map segment", log, re.IGNORECASE):
         return SimulationError(
             f"{label}: {program} needed more than {memory_limit_bytes / 2**30:.3g} GiB; "

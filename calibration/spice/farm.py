@@ -158,29 +158,33 @@ def _run(jobs: Sequence[Job], farm: Farm, stop_at_error: bool) -> list[Outcome]:
                     own = todo[key].tightened().key(identity) if outcome.tightened else key
                     farm.store.put(own, outcome.waveform, todo[key].label)
             else:
-                done[key] = failure = with_deck(outcome, key, todo[key], farm.store)
+                done[key] = failure = with_deck(outcome, todo[key], farm)
                 if stop_at_error:
                     raise failure
     _warn_of_tightened(done, dict(zip(keys, jobs, strict=True)))
     return [outcome.waveform if isinstance(outcome, Simulated) else outcome for outcome in (done[key] for key in keys)]
 
 
-def with_deck(error: CalibrationError, key: str, job: Job, store: Store | None) -> CalibrationError:
+def with_deck(error: CalibrationError, job: Job, farm: Farm) -> CalibrationError:
     """`error`, which says where the deck of a failed simulation lies now, to be run by hand: in the store's folder.
 
-    The last `KEPT_DECKS` stay there.
+    It is what the farm's simulator read, with the models that it needs. The last `KEPT_DECKS` stay there.
     """
-    if store is None or not isinstance(error, SimulationError):
+    if farm.store is None or not isinstance(error, SimulationError):
         return error
-    path = store.path / "failed" / f"{key[:16]}.cir"
+    folder, name = farm.store.path / "failed", job.key(farm.simulator)[:16]
     try:
-        write_atomic(path, job.deck)
-    except (OSError, InputError):
+        files = SIMULATORS.find(farm.simulator).by_hand(job, name)
+        paths = [write_atomic(folder / f"{name}{end}", text) for end, text in files.items()]
+    except (OSError, InputError, CalibrationError):
         return error
     with suppress(OSError):  # another process may do the same
-        for old in sorted(path.parent.glob("*.cir"), key=lambda each: each.stat().st_mtime)[:-KEPT_DECKS]:
-            old.unlink(missing_ok=True)
-    return type(error)(f"{error} (its deck: {path})")
+        latest = sorted(folder.iterdir(), key=lambda each: each.stat().st_mtime, reverse=True)
+        kept = list(dict.fromkeys(each.name[:16] for each in latest))[:KEPT_DECKS]
+        for old in latest:
+            if old.name[:16] not in kept:
+                old.unlink(missing_ok=True)
+    return type(error)(f"{error} (its deck: {paths[0]})")
 
 
 def _stored(job: Job, identity: str, store: Store) -> Simulated | None:
@@ -259,7 +263,7 @@ def run_remotely(
         return [error] * len(jobs)
     if found != ngspice:
         differs = (
-            f"a Dask worker has ngspice {found.identity}, this machine {ngspice.identity}; "
+            f"a Dask worker has {simulator} {found.identity}, this machine {ngspice.identity}; "
             "their numbers may differ, so install the same one"
         )
         return [SimulationError(f"{job.label}: {differs}") for job in jobs]

@@ -230,9 +230,7 @@ class Worker:
             try:
                 self.process = WorkerProcess(self.script, self.arguments)
             except NoFolderError as error:
-                raise SimulationError(
-                    f"{self.program} needs a folder for temporary files, and none can be had: {error}"
-                ) from None
+                raise SimulationError(f"{self.program} {error}") from None
         try:
             greeting = self.process.greeting()
         except WorkerStartError as error:
@@ -291,6 +289,11 @@ def complete(samples: NDArray[np.float64], job: Job) -> bool:
     )
 
 
+def by_hand(job: Job, _: str) -> dict[str, str]:
+    """The deck of `job` for ``ngspice -b``, and the user's models beside it, as `Simulator.by_hand` has them."""
+    return {".cir": job.deck} | {f"-{model.name}.va": model.source for model in job.models}
+
+
 @dataclass(frozen=True)
 class Simulator:
     """What runs jobs: which one is installed, and workers that hold one each."""
@@ -303,6 +306,9 @@ class Simulator:
     """Whether nodes within instances can be brought back, as ``v(x1.n)``."""
     together: int = 1
     """How many jobs one run of its program takes at most, by its workers' ``run_together``."""
+    by_hand: Callable[[Job, str], dict[str, str]] = by_hand
+    """The files of a job for a run without this package, by what follows the common name that is given: the netlist's
+    own deck first, then what this simulator reads of it."""
 
 
 NGSPICE = Simulator(installed_ngspice, Worker, sees_inside=True)

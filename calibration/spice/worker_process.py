@@ -65,7 +65,7 @@ class WorkerHungError(Exception):
     """The process runs and does not answer in time."""
 
 
-class NoFolderError(Exception):
+class NoFolderError(OSError):
     """No folder for temporary files can be written."""
 
 
@@ -92,7 +92,7 @@ def own_folder(prefix: str = "ngspice-") -> Path:
             return folder
         except OSError as error:
             failures.append(f"{parent}: {error.strerror}")
-    raise NoFolderError("; ".join(failures))
+    raise NoFolderError(f"needs a folder for temporary files, and none can be had: {'; '.join(failures)}")
 
 
 class WorkerProcess:

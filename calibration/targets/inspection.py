@@ -11,9 +11,17 @@ from typing import Any
 from bruno_spice.calibration.benches.fecap import FECAP_VECTORS
 from bruno_spice.calibration.cards.provenance import in_project
 from bruno_spice.calibration.circuits.deck import neuron_deck
-from bruno_spice.calibration.circuits.experiments import NEURON_VECTORS, RRAM_VECTORS, NeuronRun, neuron_job, tightened
+from bruno_spice.calibration.circuits.experiments import (
+    NEURON_VECTORS,
+    RRAM_VECTORS,
+    NeuronRun,
+    kept_where_refused,
+    neuron_job,
+    tightened,
+)
 from bruno_spice.calibration.errors import NetlistError
 from bruno_spice.calibration.spice import SIMULATORS
+from bruno_spice.calibration.spice.farm import Farm
 from bruno_spice.calibration.spice.faults import refuse_faults
 from bruno_spice.calibration.spice.lines import Line
 from bruno_spice.calibration.spice.netlist import Netlist, transient_job
@@ -113,7 +121,8 @@ def check(path: Path | str, overrides: Mapping[str, float] | None = None, simula
         job = neuron_job(tightened(deck), NeuronRun(Stimulus.dc(1e-9), first_steps), (*NEURON_VECTORS, *inner))
     else:
         job = transient_job(deck, [*_vectors(deck), *inner], first_steps, str(path))
-    with closing(chosen.worker(CHECK_LIMIT_S, MEMORY_LIMIT_BYTES)) as worker:
+    worker = chosen.worker(CHECK_LIMIT_S, MEMORY_LIMIT_BYTES)
+    with closing(worker), kept_where_refused(job, Farm(simulator=simulator)):
         worker.run(job)
     return deck
 

@@ -72,7 +72,7 @@ def _choice(name: str, decks: Sequence[Netlist], reason: str = "") -> Choice:
 def settled(farm: Farm, decks: Sequence[Netlist], tell: Callable[[str], None]) -> Farm:
     """`farm` with the simulator that `choose` gives for `decks`; `tell` hears of any but the usual ngspice.
 
-    A deck with a Verilog-A model of the user's goes to the fastest that is there, for ngspice alone takes none.
+    A deck with a Verilog-A model of the user's goes to the fastest that is there, for plain ngspice takes none.
     """
     of_user = any(deck.models for deck in decks)
     if farm.simulator == SLOWEST and not of_user:

@@ -12,6 +12,7 @@ expression, to be written once. Anything else, and anything that has a memory, i
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NoReturn
@@ -104,6 +105,18 @@ class Deck:
 def refuse(line: Line, what: str) -> NoReturn:
     """Raise the `NetlistError` that `what`, at `line`, has no translation."""
     raise NetlistError(f"{line.where}: {what} has no translation to Verilog-A; --simulator ngspice takes it")
+
+
+@contextmanager
+def translating(lines: Sequence[Line]) -> Iterator[None]:
+    """Within the block the deck `lines` is translated; an expression that nests too deeply is a `NetlistError`."""
+    try:
+        yield
+    except RecursionError:
+        where = next((str(line.path) for line in lines if line.path), "the deck")
+        raise NetlistError(
+            f"{where}: an expression nests too deeply to be translated; --simulator ngspice takes it"
+        ) from None
 
 
 def read_at(text: str, line: Line) -> Expression:

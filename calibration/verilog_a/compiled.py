@@ -6,19 +6,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bruno_spice.calibration.errors import SimulationError
+from bruno_spice.calibration.spice import statements
 from bruno_spice.calibration.spice.ngspice import MEMORY_LIMIT_BYTES, TIME_LIMIT_S, Worker
-from bruno_spice.calibration.spice.worker_process import own_folder
+from bruno_spice.calibration.spice.worker_process import NoFolderError, own_folder
 from bruno_spice.calibration.verilog_a import openvaf
 from bruno_spice.calibration.verilog_a.module import Module
+from bruno_spice.devices import units
 from bruno_spice.devices.files import write_atomic
 
 
 def translation_identity(*modules: str) -> str:
-    """The compiler's identity and a hash of the code that translates, `modules` of this folder among it."""
+    """The compiler's identity and a hash of the code that translates and runs, `modules` of this folder among it."""
     digest = hashlib.sha256()
-    for name in ("circuit", "expressions", "module", "writer", *modules):
-        digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
+    own = ("circuit", "compiled", "deck", "expressions", "module", "openvaf", "writer", *modules)
+    for path in (*(Path(__file__).with_name(f"{name}.py") for name in own), *map(Path, OTHERS)):
+        digest.update(path.read_bytes())
     return f"{openvaf.installed().identity}-{digest.hexdigest()[:16]}"
+
+
+OTHERS = (statements.__file__, units.__file__)
+"""What the translation reads netlists and numbers with."""
 
 
 class CompiledWorker(Worker):
@@ -40,7 +47,10 @@ class CompiledWorker(Worker):
         if self._closed.is_set():
             raise SimulationError("the simulation farm was closed")
         if self._folder is None:
-            self._folder = own_folder("bruno-")
+            try:
+                self._folder = own_folder("bruno-")
+            except NoFolderError as error:
+                raise SimulationError(f"{self.program} {error}") from None
         return self._folder
 
     def files(self, modules: Sequence[Module]) -> Mapping[str, str]:

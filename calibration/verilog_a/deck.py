@@ -20,7 +20,7 @@ from bruno_spice.calibration.errors import NetlistError, unknown_name
 from bruno_spice.calibration.spice.lines import Line
 from bruno_spice.calibration.spice.ngspice import Model
 from bruno_spice.calibration.spice.statements import PARAM_FUNCTION, Statement, assignments, option_pairs
-from bruno_spice.calibration.verilog_a.circuit import Deck, Scope, head_words, refuse, start_names
+from bruno_spice.calibration.verilog_a.circuit import Deck, Scope, head_words, refuse, start_names, translating
 from bruno_spice.calibration.verilog_a.expressions import Expression, ExpressionError, evaluate, node
 from bruno_spice.calibration.verilog_a.module import Module, element_module, subcircuit_module
 from bruno_spice.calibration.verilog_a.writer import Names, leaves
@@ -106,13 +106,8 @@ def translate(lines: Sequence[Line], vectors: Sequence[str], models: Sequence[Mo
 
     Raises `NetlistError` by file and line for what has no translation, `MissingError` for vectors that there are not.
     """
-    try:
+    with translating(lines):
         return _Translator(Deck.of(lines, models)).translation(vectors)
-    except RecursionError:
-        where = next((str(line.path) for line in lines if line.path), "the deck")
-        raise NetlistError(
-            f"{where}: an expression nests too deeply to be translated; --simulator ngspice takes it"
-        ) from None
 
 
 @lru_cache(maxsize=64)

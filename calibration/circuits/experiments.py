@@ -21,7 +21,7 @@ from bruno_spice.calibration.circuits.recording import refuse_double_spikes, ref
 from bruno_spice.calibration.circuits.rram_reads import RRAM_VECTORS, RRAMTiming, find_timing, read_cell
 from bruno_spice.calibration.circuits.spike_output import rests_high, spike_times
 from bruno_spice.calibration.errors import CalibrationError, DoubtfulSpikesError, NetlistError, SimulationError
-from bruno_spice.calibration.spice.farm import Farm, Job, run_jobs, with_deck
+from bruno_spice.calibration.spice.farm import Farm, Job, Outcome, run_jobs, try_jobs, with_deck
 from bruno_spice.calibration.spice.netlist import Netlist, transient_job
 from bruno_spice.devices.stimulus import Stimulus
 from bruno_spice.devices.units import parse_spice_number
@@ -92,26 +92,43 @@ def simulate_neurons(
     """
     if (reltol := loose_reltol(neuron_deck(netlist))) is not None:
         notice(f"{netlist}: simulated with reltol={RELTOL:g}, since spikes come early at the deck's {reltol:g}")
-    jobs = neuron_jobs(runs, netlist)
+    jobs, farm = neuron_jobs(runs, netlist), farm or Farm()
     raw = run_jobs(jobs, farm)
     if any(rests_high(wave) for wave in raw):
         notice(f"{netlist}: spk rests high, so a spike is its fall through half the supply")
-    found = [_judged(wave, run.stimulus, job) for wave, run, job in zip(raw, runs, jobs, strict=True)]
-    doubtful = [k for k, wave in enumerate(found) if isinstance(wave, DoubtfulSpikesError)]
+    waveforms = []
+    for outcome in neuron_waveforms(raw, runs, jobs, farm, notice):
+        if isinstance(outcome, CalibrationError):
+            raise outcome
+        waveforms.append(outcome)
+    return waveforms
+
+
+def neuron_waveforms(
+    raw: Sequence[Outcome], runs: Sequence[NeuronRun], jobs: Sequence[Job], farm: Farm, notice: Callable[[str], None]
+) -> list[Outcome]:
+    """What the `jobs` of `runs` brought from `farm`, judged, or each one's error.
+
+    Those whose spikes are doubtful are simulated once more with tighter options, of which `notice` is told.
+    """
+    found = [_judged(outcome, run, job) for outcome, run, job in zip(raw, runs, jobs, strict=True)]
+    doubtful = [k for k, outcome in enumerate(found) if isinstance(outcome, DoubtfulSpikesError)]
     if doubtful:
         again = [jobs[k].tightened() for k in doubtful]
-        for k, wave, job in zip(doubtful, run_jobs(again, farm), again, strict=True):
-            found[k] = neuron_waveform(wave, runs[k].stimulus, job, farm or Farm())
+        for k, outcome, job in zip(doubtful, try_jobs(again, farm), again, strict=True):
+            found[k] = _judged(outcome, runs[k], job, farm)
         options = ", ".join(f"{name}={value}" for name, value in again[0].retry_options.items())
         labels = ", ".join(job.label for job in again)
         notice(f"{len(again)} of {len(jobs)} simulations had spikes early or twice; again with {options}: {labels}")
-    return [wave for wave in found if isinstance(wave, Waveform)]
+    return found
 
 
-def _judged(raw: Waveform, stimulus: Stimulus, job: Job) -> Waveform | DoubtfulSpikesError:
+def _judged(outcome: Outcome, run: NeuronRun, job: Job, farm: Farm | None = None) -> Outcome:
+    if isinstance(outcome, CalibrationError):
+        return outcome
     try:
-        return neuron_waveform(raw, stimulus, job)
-    except DoubtfulSpikesError as error:
+        return neuron_waveform(outcome, run.stimulus, job, farm)
+    except SimulationError as error:
         return error
 
 

@@ -11,7 +11,7 @@ from bruno_spice.calibration.cards.provenance import provenance
 from bruno_spice.calibration.circuits.crossbar import CrossbarArray, CrossbarRun, crossbar_deck, simulate_crossbar
 from bruno_spice.calibration.circuits.deck import neuron_deck
 from bruno_spice.calibration.circuits.experiments import NETLISTS, NeuronRun, neuron_jobs
-from bruno_spice.calibration.errors import NetlistError, SimulationError
+from bruno_spice.calibration.errors import DoubtfulSpikesError, NetlistError, SimulationError
 from bruno_spice.calibration.spice.farm import Farm, try_jobs
 from bruno_spice.devices.cards.base import FeLIFCard
 from bruno_spice.devices.errors import InputError
@@ -279,6 +279,25 @@ def test_a_layer_without_a_spike_is_refused_before_any_deck(bruno, run_folder, t
     assert "no neuron of hidden.0 spikes on these pieces, so there is nothing to compare" in err
     assert (run / "validation.json").read_text() == "earlier"
     assert not (run / "spice").exists()
+
+
+@pytest.mark.parametrize("mended", [True, False])
+def test_doubtful_spikes_are_simulated_once_more(bruno, run_folder, monkeypatch, mended):
+    """As in a calibration; what stays doubtful is a failed deck."""
+    seen = set()
+
+    def judge(waveform, deadline_s, label):
+        if label not in seen or not mended:
+            seen.add(label)
+            raise DoubtfulSpikesError(f"{label}: twice")
+
+    monkeypatch.setattr("bruno_spice.calibration.circuits.experiments.refuse_double_spikes", judge)
+    command = ("validate", run_folder, "--neurons", 1, "--pieces", 2, "--milliseconds", 5, "--no-crossbar", "--json")
+    code, out, err = bruno(*command)
+    found = json.loads(out)
+    assert code == 0, err
+    assert re.search(r"(\d+) of \1 simulations had spikes early or twice; again with reltol=1e-06", err)
+    assert found["decks_failed"] == (0 if mended else found["decks"])
 
 
 def test_failed_decks_are_counted_and_score_nothing(bruno, run_folder, monkeypatch):

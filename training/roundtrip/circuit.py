@@ -6,7 +6,7 @@ it was. A device of its own (`neuron.spread`) scales the netlist's parameters by
 card's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,8 +14,8 @@ import numpy as np
 
 from bruno_spice.calibration.benches.neuron import LEVELS
 from bruno_spice.calibration.circuits.deck import neuron_deck
-from bruno_spice.calibration.circuits.experiments import NeuronRun, neuron_jobs, neuron_waveform
-from bruno_spice.calibration.errors import CalibrationError, SimulationError
+from bruno_spice.calibration.circuits.experiments import NeuronRun, neuron_jobs, neuron_waveforms
+from bruno_spice.calibration.errors import CalibrationError
 from bruno_spice.calibration.spice.farm import Farm, Job, try_jobs
 from bruno_spice.devices.cards.base import NeuronCard
 from bruno_spice.devices.errors import InputError
@@ -120,9 +120,10 @@ def run_trials(
     netlist: Path,
     farm: Farm,
     beside: Sequence[Job] = (),
+    tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[dict[int, list[Trial]], dict[int, list[str]], list[Waveform | CalibrationError]]:
     """Trials of each neuron of `overrides` on every piece, what ngspice said of decks that it could not do, and what
-    the jobs `beside` brought, which are simulated at the same time.
+    the jobs `beside` brought, which are simulated at the same time; `tell` hears of spikes that were simulated again.
 
     Raises `NetlistError` where the netlist is at fault.
     """
@@ -136,16 +137,12 @@ def run_trials(
     failures: dict[int, list[str]] = {index: [] for index in overrides}
     jobs = neuron_jobs(runs, netlist)
     outcomes = try_jobs([*beside, *jobs], farm)
-    for (index, place), run, job, raw in zip(keys, runs, jobs, outcomes[len(beside) :], strict=True):
-        if isinstance(raw, CalibrationError):
-            if isinstance(raw, InputError):
-                raise raw
-            failures[index].append(str(raw))
-            continue
-        try:
-            spice = neuron_waveform(raw, run.stimulus, job, farm)
-        except SimulationError as error:
-            failures[index].append(str(error))
+    spiked = neuron_waveforms(outcomes[len(beside) :], runs, jobs, farm, tell)
+    for (index, place), run, spice in zip(keys, runs, spiked, strict=True):
+        if isinstance(spice, InputError):
+            raise spice
+        if isinstance(spice, CalibrationError):
+            failures[index].append(str(spice))
             continue
         trials[index].append(trial(recorded, place, index, run, parameters[index], spice))
     return trials, failures, outcomes[: len(beside)]

@@ -124,7 +124,8 @@ def validate_run(
         few = choose(recorded, chosen)
         array = _crossbar_run(network, recorded, few, overrides[few[0]], tell) if options.crossbar else None
         job = array and crossbar_job(array, circuit.netlist)
-        trials, failures, beside = run_trials(recorded, neuron, overrides, circuit.netlist, farm, [job] if job else [])
+        besides = [job] if job else []
+        trials, failures, beside = run_trials(recorded, neuron, overrides, circuit.netlist, farm, besides, tell)
         known = KnownError.of(neuron.card)
         scores = {n: [score_trial(t, felif_parameters(neuron, n)) for t in trials[n]] for n in chosen}
         rows = [summarise(n, recorded, scores[n], known, failures[n]) for n in chosen]

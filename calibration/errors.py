@@ -18,7 +18,7 @@ class NetlistError(CalibrationError, InputError):
 
 
 class SimulationError(CalibrationError):
-    """ngspice failed on a sound netlist: no convergence, a crash, the time or memory limit."""
+    """SPICE failed on a sound netlist: no convergence, a crash, the time or memory limit."""
 
 
 class DoubtfulSpikesError(SimulationError):

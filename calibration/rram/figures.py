@@ -78,7 +78,7 @@ def rram_figure(calibration: RRAMCalibration) -> Figure:
     overlap = calibration.card.levels.overlap if calibration.card.levels else None
     if overlap is not None:
         figure.axes[0].set_title(
-            f"overlap of adjacent levels: {100 * overlap.spice:.2g} % of {overlap.pairs} pairs in ngspice, "
+            f"overlap of adjacent levels: {100 * overlap.spice:.2g} % of {overlap.pairs} pairs in SPICE, "
             f"{100 * overlap.model:.2g} % in the model",
             fontsize=12,
         )

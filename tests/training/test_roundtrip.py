@@ -326,14 +326,14 @@ def test_failed_decks_are_counted_and_score_nothing(bruno, run_folder, monkeypat
     assert [row["rate_hz"] for row in some["neurons"]] == rates, "a rate is torch's, whatever ngspice does"
     assert first["current_max_a"] == whole["neurons"][0]["current_max_a"] > 0
     assert [row["verdict"] for row in (first, second)] == ["flagged", "flagged"]
-    assert "ngspice failed on 1 of 2 decks: no convergence" in second["reason"]
-    assert f"ngspice failed on 3 of {whole['decks']} decks" in (run_folder / "report.html").read_text()
+    assert "SPICE failed on 1 of 2 decks: no convergence" in second["reason"]
+    assert f"SPICE failed on 3 of {whole['decks']} decks" in (run_folder / "report.html").read_text()
 
     none = failing(lambda place: True)
     assert (none["spikes_matched_fraction"], none["lowest_matched_fraction"], none["rate_error"]) == (None, None, None)
     code, out, err = bruno("validate", run_folder, "--neurons", 2, "--pieces", 2, "--no-crossbar")
     assert code == 0, err
-    assert f"ngspice failed on {none['decks']} of {none['decks']} decks" in out
+    assert f"SPICE failed on {none['decks']} of {none['decks']} decks" in out
 
 
 def test_output_neurons_of_the_macro_rule_are_validated_with_the_circuits_reset(bruno, run_folder, tmp_path):

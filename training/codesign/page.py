@@ -165,4 +165,4 @@ def _validation(found: dict[str, Any]) -> Table:
         for name, figures in both.items()
         if figures is not None
     ]
-    return Table("Neurons in ngspice", ["", "found within 1 ms", "spikes torch", "SPICE", "verdicts"], rows)
+    return Table("Neurons in SPICE", ["", "found within 1 ms", "spikes torch", "SPICE", "verdicts"], rows)

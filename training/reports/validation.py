@@ -31,7 +31,7 @@ def failed_decks(figures: dict[str, Any]) -> str:
     """How many decks ngspice could not do, to put behind a sentence; nothing where it did all."""
     if not figures.get("decks_failed"):
         return ""
-    return f"; ngspice failed on {figures['decks_failed']} of {figures['decks']} decks, which count nowhere"
+    return f"; SPICE failed on {figures['decks_failed']} of {figures['decks']} decks, which count nowhere"
 
 
 def validation_sections(folder: RunFolder) -> list[Section]:

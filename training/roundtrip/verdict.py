@@ -178,7 +178,7 @@ def judge(
 
 
 def _failed(failures: list[str], decks: int) -> list[str]:
-    return [f"ngspice failed on {len(failures)} of {decks} decks: {failures[0]}"] if failures else []
+    return [f"SPICE failed on {len(failures)} of {decks} decks: {failures[0]}"] if failures else []
 
 
 def _too_far(errors: RmsErrors, known: KnownError) -> list[str]:

@@ -103,7 +103,7 @@ class FeCAPPage(Page):
     def knobs(self, state: State, place: Place) -> Sequence[Knob]:
         """The library's parameters, from what the file says of the film, and the drive."""
         view = state.choices.get("view", "pv")
-        return [*_film_knobs(_known(place, state) if view == "measured" else ()), *DRIVE.get(view, ())]
+        return [*_film_knobs(_known(place, state)), *DRIVE.get(view, ())]
 
     def panels(self, state: State, place: Place) -> Sequence[Panel]:
         """A loop and its current; charge over time; charge over width; or the record with its residual."""
@@ -197,8 +197,7 @@ class FeCAPPage(Page):
 
     def save(self, state: State, place: Place, fitted: Fitted | None) -> Saved:
         """What the fit's command writes, and the line that puts the film into a neuron's circuit."""
-        values, _ = self._values(state, place)
-        film = {name: values[name] for name in self._known(state) if name not in BY_RECORD}
+        film = {**dict(_known(place, state)), **self._known(state)}
         then = shlex.join(["bruno", "calibrate", "neuron", *_sets(film), "--out", str(_out(place).parent / "cards")])
         paths = [write_atomic(place.root / _out(place) / SETS, then + "\n")]
         for name in fitted.files if fitted is not None else ():
@@ -240,7 +239,9 @@ def _records(place: Place, state: State) -> tuple[tuple[str, str], ...]:
 
 
 def _known(place: Place, state: State) -> tuple[tuple[str, float], ...]:
-    """What the file says of the film; of one that cannot be read nothing, and `model` says why."""
+    """What the file says of the film, which holds in every view; of one that cannot be read nothing: `model` says why."""
+    if not state.choices.get("file"):
+        return ()
     try:
         return tuple(_film_record(place, state).known.items())
     except InputError:

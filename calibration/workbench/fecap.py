@@ -39,6 +39,7 @@ from bruno_spice.calibration.workbench.page import (
     Saved,
     chosen,
     joined,
+    sets,
     value_of,
 )
 from bruno_spice.calibration.workbench.place import Place
@@ -177,7 +178,7 @@ class FeCAPPage(Page):
         one = found.only
         values = {**found.fit.values, "s0": one.own.get("s0", found.values["s0"]), "cycles": float(one.cycles_before)}
         doubt = (f"not to be believed: {found.doubt}",) if found.doubt else ()
-        words = [*record.options(state), *_sets(shared)]
+        words = [*record.options(state), *sets(shared)]
         words += ["--free", ",".join(free)] if free else []
         words += ["--region", ":".join(map(repr, state.region))] if state.region else []
         command = shlex.join(
@@ -198,7 +199,7 @@ class FeCAPPage(Page):
     def save(self, state: State, place: Place, fitted: Fitted | None) -> Saved:
         """What the fit's command writes, and the line that puts the film into a neuron's circuit."""
         film = {**dict(_known(place, state)), **self._known(state)}
-        then = shlex.join(["bruno", "calibrate", "neuron", *_sets(film), "--out", str(_out(place).parent / "cards")])
+        then = shlex.join(["bruno", "calibrate", "neuron", *sets(film), "--out", str(_out(place).parent / "cards")])
         paths = [write_atomic(place.root / _out(place) / SETS, then + "\n")]
         for name in fitted.files if fitted is not None else ():
             assert fitted is not None
@@ -239,7 +240,7 @@ def _records(place: Place, state: State) -> tuple[tuple[str, str], ...]:
 
 
 def _known(place: Place, state: State) -> tuple[tuple[str, float], ...]:
-    """What the file says of the film, which holds in every view; of one that cannot be read nothing: `model` says why."""
+    """What the file says of the film, in every view; of one that cannot be read nothing, and `model` says why."""
     if not state.choices.get("file"):
         return ()
     try:
@@ -299,10 +300,6 @@ def _bench(view: str, values: Mapping[str, float], engine: Engine, farm: Farm, r
 
 def _columns(found: BenchResult, *names: str) -> tuple[np.ndarray, ...]:
     return tuple(found.traces[name].to_numpy() for name in names)
-
-
-def _sets(values: Mapping[str, float]) -> list[str]:
-    return [word for name, value in values.items() for word in ("--set", f"{name}={float(value)!r}")]
 
 
 def _out(place: Place) -> Path:

@@ -9,6 +9,7 @@ import math
 import shlex
 import shutil
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -32,6 +33,7 @@ Role = Literal["measured", "spice", "model", "left", "a", "b", "c", "d"]
 `d` are several of a kind."""
 Progress = Callable[[str], None]
 """Hears of a job in progress, a sentence each."""
+SAID_EVERY_S = 0.1
 BINS = 120
 AROUND = 30.0
 WIDE = 100.0
@@ -137,7 +139,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Saved:
-    """What was written, the command that writes the same, and the one that goes on from there."""
+    """What was written, the command that gives the same, or two in lines, and the one that goes on from there."""
 
     paths: tuple[Path, ...]
     command: str
@@ -268,6 +270,27 @@ def chosen(choices: Sequence[Choice], state: State) -> dict[str, str]:
             raise InputError(f"{choice.label}: there is no '{value[:60]}'; choose among {listed}")
         found[choice.name] = value
     return found
+
+
+def counting(progress: Progress, what: str) -> Callable[[int, Array], None]:
+    """What a fit tells people after its evaluations: how many, and which share of the start the best of them left."""
+    first, best, said_s = 0.0, math.inf, -math.inf
+
+    def report(count: int, residual: Array) -> None:
+        nonlocal first, best, said_s
+        deviation = float(np.sqrt(np.mean(residual**2)))
+        first, best = first or deviation, min(best, deviation)
+        if time.monotonic() - said_s > SAID_EVERY_S:
+            said_s = time.monotonic()
+            share = best / first if first else 1.0
+            progress(f"{what}: {count} evaluations, {100 * share:.3g} % of the start's deviation left")
+
+    return report
+
+
+def sets(values: Mapping[str, float]) -> list[str]:
+    """`values` in the words of a command, bit for bit."""
+    return [word for name, value in values.items() for word in ("--set", f"{name}={float(value)!r}")]
 
 
 def card_line(card: Path, values: Mapping[str, float], out: str) -> str:

@@ -4,12 +4,23 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from bruno_spice.calibration.cards.provenance import provenance
+from bruno_spice.calibration.circuits.deck import neuron_deck
+from bruno_spice.calibration.circuits.experiments import NETLISTS
 from bruno_spice.calibration.workbench import PAGES
-from bruno_spice.calibration.workbench.page import value_of
+from bruno_spice.calibration.workbench.page import spice_key, value_of
 from bruno_spice.calibration.workbench.place import Place
 from bruno_spice.calibration.workbench.state import State
+from bruno_spice.cli import app
+from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
+from bruno_spice.devices.ferroelectric.scalar.transient import simulate
+from bruno_spice.devices.stimulus import Stimulus
+from bruno_spice.devices.waveform import Waveform
 from tests.support.testers import aixacct_loop, film, settled_loop
 
 
@@ -49,3 +60,106 @@ def test_the_film_that_goes_on_has_the_thickness_and_temperature_that_its_file_s
         moved = replace(state, values={**state.values, "tfe": 9e-9, "cycles": 2.0, "s0": 0.5})
         assert sets(page.save(moved, place, None).command)["tfe"] == 9e-9
         assert not {"s0", "cycles"} & set(sets(page.save(moved, place, None).command))
+
+
+MINE = (
+    f"* mine\n.include {NETLISTS}/circuits/felif_neuron.lib\n.subckt mine inj vm spk pl pn vdd vth=2.5 cextra=1f\n"
+    "Xcore inj vm spk pl pn vdd felif_neuron vth={vth}\nCextra vm 0 {cextra}\n.ends\n"
+)
+EARLY = State(values={"current": 10e-9, "end": 2e-3})
+
+
+def of_circuit(card, netlist, overrides, path):
+    """`card` as one that was calibrated on `netlist` at `overrides`, saved."""
+    origin = provenance(neuron_deck(netlist), overrides, "").model_copy(update={"netlist": str(netlist)})
+    card.model_copy(update={"provenance": origin}).save(Path(path))
+
+
+def test_spice_is_the_circuit_that_the_chosen_card_was_calibrated_on(place, one_domain, farm):
+    page, place = PAGES["neuron"], replace(place, simulator=farm.simulator)
+    Path("mine.lib").write_text(MINE)
+    of_circuit(one_domain, Path("mine.lib"), {"vth": 2.2}, "mine.json")
+    state = replace(EARLY, choices={"card": "mine.json"})
+    values = value_of(page.knobs(state, place), state)
+    assert {name: values[f"deck.{name}"] for name in ("vth", "cextra")} == {"vth": 2.2, "cextra": 1e-15}
+    assert "deck.cpar" not in values  # which the project's circuit has
+    found = page.spice(state, place, silent)
+    assert found.lines["membrane", "spice"][1].max() == pytest.approx(2.2, abs=0.05)
+    assert any("mine.lib at vth=2.2" in text for text in found.said)
+    project = replace(EARLY, values={**EARLY.values, "deck.vth": 2.2})
+    assert spice_key(page, state, place) != spice_key(page, EARLY, place)
+    assert page.spice(EARLY, place, silent).said == ()
+    assert page.spice(project, place, silent).lines["membrane", "spice"][1].max() == pytest.approx(2.2, abs=0.05)
+
+
+def test_a_card_whose_circuit_is_not_here_says_so_and_the_circuit_can_be_named(place, one_domain, farm, tmp_path):
+    page, place = PAGES["neuron"], replace(place, simulator=farm.simulator)
+    (tmp_path / "elsewhere.lib").write_text(MINE)
+    Path("circuits").mkdir()
+    Path("circuits", "mine.lib").write_text(MINE)
+    of_circuit(one_domain, tmp_path / "elsewhere.lib", {"vth": 2.2}, "elsewhere.json")
+    of_circuit(one_domain, Path("circuits/mine.lib"), {"vth": 2.2}, "gone.json")
+    Path("gone.json").write_text(Path("gone.json").read_text().replace("circuits/mine.lib", "mine.lib"))
+    for card, said in (("elsewhere.json", "lies elsewhere"), ("gone.json", "not found")):
+        state = replace(EARLY, choices={"card": card})
+        assert value_of(page.knobs(state, place), state)["deck.vth"] == 2.5
+        (text,) = page.spice(state, place, silent).said
+        assert said in text
+        assert "the project's neuron.cir" in text
+        named = state.with_choice("netlist", "circuits/mine.lib")
+        assert value_of(page.knobs(named, place), named)["deck.vth"] == 2.2
+    with pytest.raises(InputError, match="outside"):
+        page.knobs(EARLY.with_choice("netlist", str(tmp_path / "elsewhere.lib")), place)
+
+
+def ran(line, *more):
+    """`bruno`'s answer to a line that a page shows."""
+    said = CliRunner().invoke(app, [*shlex.split(line)[1:], *more])
+    assert said.exit_code == 0, said.output
+
+
+def test_a_tuned_circuit_is_saved_as_the_line_that_simulates_it(place, farm):
+    page, place = PAGES["neuron"], replace(place, simulator=farm.simulator)
+    state = replace(EARLY, values={**EARLY.values, "deck.vth": 2.2, "alpha": 4.0})
+    saved = page.save(state, place, None)
+    card, line = saved.command.splitlines()
+    assert "felif.json" in card
+    assert Path("workbench/neuron/neuron.set").read_text().splitlines()[1] == line
+    ran(line, "--out", "spice.csv")
+    _, membrane = page.spice(state, place, silent).lines["membrane", "spice"]
+    trace = Waveform.from_csv("spice.csv")
+    assert trace["v_mem_v"] == pytest.approx(membrane, abs=1e-8)
+    assert sets(line) == {"vth": 2.2}
+    circuit = page.save(replace(state, values={**EARLY.values, "deck.vth": 2.2}), place, None)
+    assert shlex.split(circuit.then)[:5] == ["bruno", "calibrate", "neuron", "--set", "vth=2.2"]
+
+
+def test_where_nothing_was_moved_no_card_is_written(place):
+    saved = PAGES["neuron"].save(EARLY, place, None)
+    assert [path.name for path in saved.paths] == ["neuron.set"]
+    assert saved.command == Path("workbench/neuron/neuron.set").read_text().strip()
+    assert "--card" not in saved.then
+
+
+def test_a_region_is_all_that_counts_for_the_distance_to_spice(place, farm):
+    page, place = PAGES["neuron"], replace(place, simulator=farm.simulator)
+    spice = page.spice(EARLY, place, silent)
+    region = (0.2e-3, 0.6e-3)
+    within = page.model(replace(EARLY, region=region), place, spice)
+    time_ms, left_mv = within.lines["left", "left"]
+    inside = (time_ms >= 1e3 * region[0]) & (time_ms <= 1e3 * region[1])
+    rms_v = 1e-3 * np.sqrt(np.mean(left_mv[inside] ** 2))
+    assert within.rms == pytest.approx(rms_v / np.ptp(spice.lines["membrane", "spice"][1]), rel=1e-6)
+    assert within.rms < 0.9 * page.model(EARLY, place, spice).rms
+
+
+def test_a_fit_of_a_neuron_tells_its_evaluations(place, one_domain, monkeypatch):
+    monkeypatch.setattr("bruno_spice.calibration.workbench.page.SAID_EVERY_S", 0.0)
+    page, heard = PAGES["neuron"], []
+    simulate(NeuronParameters.from_card(one_domain), Stimulus.dc(3e-9), 6e-3, dt_s=2e-6).to_csv("trace.csv")
+    one_domain.with_values(alpha=1.05 * one_domain["alpha"]).save(Path("moved.json"))
+    state = page.file_chosen(State(choices={"card": "moved.json"}), "trace.csv")
+    page.fit(replace(state, free=("alpha",)), place, place.root, heard.append)
+    counts = [int(text.split(": ")[1].split()[0]) for text in heard if "evaluations" in text]
+    assert counts == list(range(1, len(counts) + 1))
+    assert float(heard[-1].split(", ")[-1].split()[0]) < 50

@@ -1,7 +1,7 @@
 """The circuit that a card was calibrated on, at the parameters that it was calibrated at."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bruno_spice.calibration.circuits.deck import neuron_deck
@@ -56,3 +56,23 @@ def circuit_of(card: Card, remedy: str, inside: Path | None = None, deck: Deck =
         note = f"{origin.netlist} has changed since the card was calibrated; what differs may come from that"
         return Circuit(found, circuit.overrides, (note,), deck)
     return circuit
+
+
+def circuit_here(card: Card, project: Path, inside: Path, named: Path | None, deck: Deck = neuron_deck) -> Circuit:
+    """The circuit to hold `card` against: the one that is `named`, or the card's own below the folder `inside`.
+
+    Where the card has none there it is the `project`'s, and the notes say so; they also say where the card was
+    calibrated on another than that. Raises `NetlistError` where the named one cannot be read.
+    """
+    if named is not None:
+        return circuit_at(named, card, deck)
+    try:
+        found = circuit_of(card, "name it under Circuit", inside, deck)
+    except InputError as error:
+        return Circuit(project, notes=(f"{error}; SPICE runs the project's {project.name}",), deck=deck)
+    own = found.netlist.resolve() == project.resolve()
+    if own:
+        found = replace(found, netlist=project)  # one path of several, for what is known of it
+    at = ", ".join(f"{name}={value:g}" for name, value in found.overrides.items())
+    said = f"SPICE runs {found.netlist.name}{f' at {at}' if at else ''}, as the card was calibrated"
+    return found if own and not at else replace(found, notes=(*found.notes, said))

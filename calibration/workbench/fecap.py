@@ -38,6 +38,7 @@ from bruno_spice.calibration.workbench.page import (
     Role,
     Saved,
     chosen,
+    counted,
     joined,
     sets,
     value_of,
@@ -147,8 +148,7 @@ class FeCAPPage(Page):
     def spice(self, state: State, place: Place, progress: Progress) -> Drawing | None:
         """By the netlist."""
         values, view = self._values(state, place)
-        farm = place.farm(FECAP_NETLIST)
-        progress(f"{farm.simulator} runs")
+        farm = counted(place.farm(FECAP_NETLIST), progress)
         if view == "measured":
             drawing = _film_record(place, state).drawing("spice", values, farm)
         else:

@@ -19,7 +19,7 @@ from bruno_spice.calibration.cards.simulated import simulate_card
 from bruno_spice.calibration.circuits import stimuli
 from bruno_spice.calibration.circuits.deck import neuron_deck
 from bruno_spice.calibration.circuits.experiments import NETLISTS, NEURON_NETLIST, simulate_neuron
-from bruno_spice.calibration.circuits.origin import Circuit, circuit_at, circuit_of
+from bruno_spice.calibration.circuits.origin import Circuit, circuit_here
 from bruno_spice.calibration.circuits.recording import Recording
 from bruno_spice.calibration.workbench.page import (
     Array,
@@ -36,6 +36,7 @@ from bruno_spice.calibration.workbench.page import (
     around,
     card_line,
     chosen,
+    counted,
     counting,
     sets,
     value_of,
@@ -180,8 +181,7 @@ class NeuronPage(Page):
         drive, end_s = self._drive(state, place)
         circuit = _circuit(state, place)
         own = circuit.netlist == NEURON_NETLIST
-        farm = (place if own else replace(place, found="")).farm(circuit.netlist, neuron_deck)
-        progress(f"{farm.simulator} runs")
+        farm = counted((place if own else replace(place, found="")).farm(circuit.netlist, neuron_deck), progress)
         overrides = {**circuit.overrides, **_overrides(state, DECK)}
         return simulate_neuron(drive, end_s, circuit.netlist, overrides, farm), farm.simulator if own else ""
 
@@ -322,18 +322,7 @@ def _circuit(state: State, place: Place) -> Circuit:
 @lru_cache(maxsize=8)
 def _found(card_path: Path, changed: int, netlist: Path | None, _netlist_changed: int | None, root: Path) -> Circuit:
     card = _loaded(card_path, changed)
-    if netlist is not None:
-        return circuit_at(netlist, card)
-    try:
-        found = circuit_of(card, "name it under Circuit", root)
-    except InputError as error:
-        own = NETLISTS / card.NEURON.netlist
-        return Circuit(own, notes=(f"{error}; SPICE runs the project's {own.name}",))
-    at = ", ".join(f"{name}={value:g}" for name, value in found.overrides.items())
-    said = f"SPICE runs {found.netlist.name}{f' at {at}' if at else ''}, as the card was calibrated"
-    if found.netlist.resolve() == NEURON_NETLIST.resolve():
-        found = replace(found, netlist=NEURON_NETLIST)  # one path of several, for what is known of it
-    return found if found == Circuit(NEURON_NETLIST) else replace(found, notes=(*found.notes, said))
+    return circuit_here(card, NETLISTS / card.NEURON.netlist, root, netlist)
 
 
 @lru_cache(maxsize=8)

@@ -13,7 +13,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bruno_spice.calibration.fitting.memo import remembered
+from bruno_spice.calibration.spice.farm import Farm
 from bruno_spice.calibration.workbench.place import Place
 from bruno_spice.calibration.workbench.state import History, State
 from bruno_spice.devices.errors import BrunoError, InputError
@@ -286,6 +287,12 @@ def counting(progress: Progress, what: str) -> Callable[[int, Array], None]:
             progress(f"{what}: {count} evaluations, {100 * share:.3g} % of the start's deviation left")
 
     return report
+
+
+def counted(farm: Farm, progress: Progress) -> Farm:
+    """`farm`, which tells how many of its simulations are done."""
+    progress(f"{farm.simulator} runs")
+    return replace(farm, told=lambda done, of: progress(f"{farm.simulator} runs: {done} of {of} done"))
 
 
 def sets(values: Mapping[str, float]) -> list[str]:

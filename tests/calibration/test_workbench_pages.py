@@ -1,5 +1,6 @@
 """The pages of the workbench, without a browser: what they show, fit and save is what the commands give."""
 
+import json
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -9,16 +10,19 @@ import pytest
 from typer.testing import CliRunner
 
 from bruno_spice.calibration.cards.provenance import provenance
+from bruno_spice.calibration.circuits.around import rram_deck
 from bruno_spice.calibration.circuits.deck import neuron_deck
-from bruno_spice.calibration.circuits.experiments import NETLISTS
+from bruno_spice.calibration.circuits.experiments import NETLISTS, RRAM_NETLIST, RRAMRun, program_rrams
 from bruno_spice.calibration.workbench import PAGES
-from bruno_spice.calibration.workbench.page import spice_key, value_of
+from bruno_spice.calibration.workbench.page import Drawing, spice_key, value_of
 from bruno_spice.calibration.workbench.place import Place
+from bruno_spice.calibration.workbench.rram import LIBRARY
 from bruno_spice.calibration.workbench.state import State
 from bruno_spice.cli import app
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
+from bruno_spice.devices.rram.filament import current_range
 from bruno_spice.devices.stimulus import Stimulus
 from bruno_spice.devices.waveform import Waveform
 from tests.support.testers import aixacct_loop, film, settled_loop
@@ -163,3 +167,82 @@ def test_a_fit_of_a_neuron_tells_its_evaluations(place, one_domain, monkeypatch)
     counts = [int(text.split(": ")[1].split()[0]) for text in heard if "evaluations" in text]
     assert counts == list(range(1, len(counts) + 1))
     assert float(heard[-1].split(", ")[-1].split()[0]) < 50
+
+
+def of_cell(card, netlist, overrides, path, variant="var"):
+    """`card` as one that was calibrated on the cell `netlist` at `overrides`, saved."""
+    origin = provenance(rram_deck(netlist), overrides, "").model_copy(update={"netlist": str(netlist)})
+    fit = {**card.fit, "rth_variant": variant}
+    card.model_copy(update={"provenance": origin, "fit": fit}).save(Path(path))
+
+
+def test_a_cell_in_spice_is_the_one_that_the_chosen_card_was_calibrated_on(place, rram_card, farm):
+    page, place = PAGES["rram"], replace(place, simulator=farm.simulator)
+    of_cell(rram_card, RRAM_NETLIST, {"ninit": 0.02}, "mine.json")
+    of_cell(rram_card, RRAM_NETLIST, {}, "det.json", "det")
+    of_cell(rram_card, RRAM_NETLIST, {}, "gone.json")
+    Path("gone.json").write_text(Path("gone.json").read_text().replace(str(RRAM_NETLIST), "gone.cir"))
+    heard, g_us, said = [], {}, {}
+    for name in ("", "mine.json", "det.json", "gone.json"):
+        state = State(choices={"card": name} if name else {})
+        found = page.spice(state, place, heard.append)
+        g_us[name], said[name] = found.lines["set", "spice"][1], " ".join(found.said)
+        starts = value_of(page.knobs(state, place), state)
+        assert starts["deck.ninit"] == pytest.approx(0.02 if name == "mine.json" else LIBRARY["ninit"].value)
+    card = rram_card["length_mean"], rram_card["radius_mean"]
+    at = np.geomspace(*current_range(rram_card), 7)
+    runs = [RRAMRun(float(current), *card, "var", overrides={"ninit": 0.02}) for current in at]
+    assert g_us["mine.json"] == pytest.approx(1e6 * program_rrams(runs, farm=farm))
+    assert "ninit=0.02" in said["mine.json"]
+    assert "not found" in said["gone.json"]
+    assert said[""] == ""
+    assert g_us["gone.json"] == pytest.approx(g_us[""])
+    runs = [RRAMRun(float(current), *card, "det") for current in at]
+    assert g_us["det.json"] == pytest.approx(1e6 * program_rrams(runs, farm=farm))
+    assert {int(text.split()[2]) for text in heard if " of 7 done" in text} == set(range(1, 8))  # point by point
+
+
+def test_a_tuned_cell_is_saved_as_the_line_that_programs_it(place, farm):
+    page, place = PAGES["rram"], replace(place, simulator=farm.simulator)
+    saved = page.save(State(values={"deck.ninit": 0.02, "r_series": 900.0}), place, None)
+    card, line = saved.command.splitlines()
+    assert "rram.json" in card
+    assert Path("workbench/rram/rram.set").read_text().splitlines()[1] == line
+    said = CliRunner().invoke(app, [*shlex.split(line)[1:], "--json"])
+    run = RRAMRun(1e-4, 0.4e-9, 45e-9, "var", overrides={"ninit": 0.02})
+    assert json.loads(said.stdout)["g_s"] == pytest.approx(program_rrams([run], farm=farm)[0], rel=1e-6)
+    cell = page.save(State(values={"deck.ninit": 0.02}), place, None)
+    assert [path.name for path in cell.paths] == ["rram.set"]
+    assert shlex.split(cell.then)[:3] == ["bruno", "calibrate", "rram"]
+    plain = page.save(State(), place, None)
+    assert [path.name for path in plain.paths] == ["rram.set"]
+    assert plain.command == Path("workbench/rram/rram.set").read_text().strip()
+
+
+def test_a_region_is_all_that_counts_for_a_cells_distance_to_spice(place, rram_card):
+    page, at_ua = PAGES["rram"], np.geomspace(20.0, 300.0, 7)
+    g_us = np.interp(at_ua, *page.model(State(), place, None).lines["set", "model"])
+    spice = Drawing({("set", "spice"): (at_ua, g_us * np.where(at_ua > 100, 0.8, 1.0))})
+    assert page.model(State(), place, spice).rms > 0.1
+    assert page.model(State(region=(0.0, 90e-6)), place, spice).rms < 0.01
+    assert page.model(State(region=(1.0, 2.0)), place, spice).rms is None
+
+
+def test_a_fit_of_a_cell_tells_its_evaluations(place, farm, monkeypatch):
+    monkeypatch.setattr("bruno_spice.calibration.workbench.page.SAID_EVERY_S", 0.0)
+    heard, place = [], replace(place, simulator=farm.simulator)
+    PAGES["rram"].fit(State(values={"r_series": 900.0}, free=("r_series",)), place, place.root, heard.append)
+    counts = [int(text.split(": ")[1].split()[0]) for text in heard if "evaluations" in text]
+    assert counts == list(range(1, len(counts) + 1)) != []
+
+
+def test_a_parameter_of_a_filament_says_what_it_is_and_levels_in_spice_are_the_cards_own(place, rram_card):
+    page = PAGES["rram"]
+    for knob in page.knobs(State(), place):
+        assert knob.meaning not in ("fit", "netlist")
+        assert not knob.meaning.startswith("design")
+    assert set(rram_card.MEANINGS) == {*rram_card.UNITS, *rram_card.OPTIONAL_UNITS}
+    levels = State(choices={"view": "levels"})
+    assert page.model(levels, place, None).numbers["level 1"].keys() == {"model", "spice"}
+    tuned = page.model(replace(levels, values={"r_series": 900.0}), place, None)
+    assert tuned.numbers["level 1"].keys() == {"model"}

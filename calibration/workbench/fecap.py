@@ -46,6 +46,7 @@ from bruno_spice.calibration.workbench.page import (
 from bruno_spice.calibration.workbench.place import Place
 from bruno_spice.calibration.workbench.state import State
 from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.fecap.limits import LIMITS
 from bruno_spice.devices.files import write_atomic
 
 if TYPE_CHECKING:
@@ -62,15 +63,27 @@ BY_RECORD = ("s0", "cycles")
 """What every fit finds of a record for itself: state before it, and how often its drive came before it."""
 DRIVE = {
     "pv": (
-        Knob("amplitude", "V", "of the triangle", 3.0, 0.2, 10.0, "Drive"),
-        Knob("frequency", "Hz", "of the triangle", 1e3, 1.0, 1e6, "Drive"),
+        Knob("amplitude", "V", "of the triangle", 3.0, 0.2, 10.0, "Drive", limits=(0.01, 100.0)),
+        Knob("frequency", "Hz", "of the triangle", 1e3, 1.0, 1e6, "Drive", limits=(1e-3, 1e12)),
     ),
     "pund": (
-        Knob("amplitude", "V", "of the pulses", 2.5, 0.2, 10.0, "Drive"),
-        Knob("width", "s", "of the pulses", 1e-4, 1e-7, 1e-2, "Drive"),
+        Knob("amplitude", "V", "of the pulses", 2.5, 0.2, 10.0, "Drive", limits=(0.01, 100.0)),
+        Knob("width", "s", "of the pulses", 1e-4, 1e-7, 1e-2, "Drive", limits=(1e-8, 1.0)),
     ),
     "kinetics": (),
-    "measured": (Knob("cycles", "1", "times the record's drive went over the film before it", 0, 0, 8, "Drive"),),
+    "measured": (
+        Knob(
+            "cycles",
+            "1",
+            "times the record's drive went over the film before it",
+            0,
+            0,
+            8,
+            "Drive",
+            limits=(0, 8),
+            whole=True,
+        ),
+    ),
 }
 AMPLITUDES_V, WIDTHS_S = (1.0, 1.5, 2.5), tuple(np.logspace(-7, -2, 6))
 SUFFIXES = frozenset({".dat", ".csv", ".tsv", ".txt", ".xls", ".raw", ".mdm", ".tran"})
@@ -98,7 +111,7 @@ class FeCAPPage(Page):
                 Choice("record", "Record", "1", _records(place, state)),
                 Choice("area", "Electrode area (m²)", "", hint="25p"),
                 Choice("unit", "Units of columns", "", hint="v=V q=uC/cm2"),
-                Choice("frequency", "Frequency (Hz)", "", hint="1k, without times"),
+                Choice("record_hz", "Frequency (Hz)", "", hint="1k, without times"),
             ]
         return found
 
@@ -194,6 +207,7 @@ class FeCAPPage(Page):
             command,
             folder,
             tuple(path.name for path in written),
+            state.choices,
         )
 
     def save(self, state: State, place: Place, fitted: Fitted | None) -> Saved:
@@ -208,7 +222,7 @@ class FeCAPPage(Page):
 
     def file_chosen(self, state: State, name: str) -> State:
         """The record over the film, of the file's first."""
-        kept = {key: text for key, text in state.choices.items() if key in ("area", "unit", "frequency", "record")}
+        kept = {key: text for key, text in state.choices.items() if key in ("area", "unit", "record_hz", "record")}
         if name != state.choices.get("file"):
             kept.pop("record", None)
         return replace(state, choices={**kept, "file": name, "view": "measured"})
@@ -257,7 +271,8 @@ def _film_knobs(known: tuple[tuple[str, float], ...]) -> list[Knob]:
     for name, param in LIBRARY.items():
         start = dict(known).get(name, float(param.value or 0.0))
         low, high = (CANDIDATES[name][0].min, CANDIDATES[name][0].max) if name in CANDIDATES else BOUNDS[name]
-        knobs.append(Knob(name, param.unit, param.comment, start, low, high, "Film", name in CANDIDATES))
+        free = name in CANDIDATES
+        knobs.append(Knob(name, param.unit, param.comment, start, low, high, "Film", free, LIMITS[name]))
     return knobs
 
 

@@ -139,6 +139,10 @@ class NeuronPage(Page):
         values = {n: v for n, v in state.values.items() if n.startswith(DECK) or n in DRIVE}
         return values, dict(state.choices)
 
+    def compared(self, state: State) -> object:
+        """The circuit and the stimulus."""
+        return self.spice_key(state)
+
     def opens_with(self, place: Place) -> Sequence[str] | None:
         """The card."""
         return [_card_path(State(), place).read_text()]

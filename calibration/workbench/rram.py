@@ -125,6 +125,10 @@ class RRAMPage(Page):
         values = {n: v for n, v in state.values.items() if n.startswith(DECK) or n in GEOMETRY.values()}
         return values, view, {name: state.choices.get(name, "") for name in ("card", "netlist", "file")}
 
+    def compared(self, state: State) -> object:
+        """The cell and its geometry."""
+        return self.spice_key(state)
+
     def model(self, state: State, place: Place, spice: Drawing | None) -> Drawing:
         """The card's answer."""
         view = chosen(self.choices(state, place), state)["view"]

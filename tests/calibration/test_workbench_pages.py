@@ -1,5 +1,6 @@
 """The pages of the workbench, without a browser: what they show, fit and save is what the commands give."""
 
+import base64
 import json
 import shlex
 from dataclasses import replace
@@ -17,7 +18,8 @@ from bruno_spice.calibration.workbench import PAGES
 from bruno_spice.calibration.workbench.page import Drawing, spice_key, value_of
 from bruno_spice.calibration.workbench.place import Place
 from bruno_spice.calibration.workbench.rram import LIBRARY
-from bruno_spice.calibration.workbench.state import State
+from bruno_spice.calibration.workbench.session import Session
+from bruno_spice.calibration.workbench.state import Memory, State
 from bruno_spice.cli import app
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
@@ -246,3 +248,21 @@ def test_a_parameter_of_a_filament_says_what_it_is_and_levels_in_spice_are_the_c
     assert page.model(levels, place, None).numbers["level 1"].keys() == {"model", "spice"}
     tuned = page.model(replace(levels, values={"r_series": 900.0}), place, None)
     assert tuned.numbers["level 1"].keys() == {"model"}
+
+
+def test_a_folder_stands_for_its_card_where_the_page_takes_two(place, one_domain):
+    """As the window asks for it."""
+    quiet = lambda *_: None  # noqa: E731
+    one_domain.save(Path("before/felif.json"))
+    one_domain.with_values(alpha=1.05 * one_domain["alpha"]).save(Path("after/felif.json"))
+    session = Session(PAGES["cards"], place, Memory(), quiet, quiet, quiet, quiet)
+    for name, value in (("of", "card"), ("a", "before"), ("b", "after")):
+        session.ask(json.dumps({"do": "choose", "name": name, "value": value}))
+    assert (session.notice, session.problem) == ("", "")
+    assert ("latency", "b") in session.model.lines
+    uploaded = one_domain.to_json().encode()
+    session.ask(json.dumps({"do": "upload", "name": "mine.json", "content": base64.b64encode(uploaded).decode()}))
+    assert session.state.choices["b"] == "workbench/uploads/mine.json"
+    session.ask(json.dumps({"do": "choose", "name": "b", "value": ""}))
+    assert (session.notice, session.problem) == ("", "")
+    assert ("latency", "b") not in session.model.lines

@@ -9,8 +9,9 @@ from queue import SimpleQueue
 
 import numpy as np
 import pytest
+from bokeh.document import Document
 
-from bruno_spice.calibration.workbench import PAGES
+from bruno_spice.calibration.workbench import PAGES, server
 from bruno_spice.calibration.workbench.figures import plots
 from bruno_spice.calibration.workbench.jobs import Queue
 from bruno_spice.calibration.workbench.page import (
@@ -23,6 +24,7 @@ from bruno_spice.calibration.workbench.page import (
     checked,
 )
 from bruno_spice.calibration.workbench.place import Place
+from bruno_spice.calibration.workbench.server import Workbench
 from bruno_spice.calibration.workbench.session import Session
 from bruno_spice.calibration.workbench.state import Memory, State, typed
 from bruno_spice.devices.errors import InputError
@@ -362,3 +364,36 @@ def test_calls_of_a_window_come_one_after_another_and_a_failed_one_ends_none(cap
     calls.end()
     there.join(10)
     assert not there.is_alive()
+
+
+def test_one_window_does_not_wait_for_what_another_computes(place, monkeypatch):
+    go, told = threading.Event(), SimpleQueue()
+
+    class Heavy(Pulses):
+        def model(self, state, place, spice):
+            assert go.wait(60)
+            return super().model(state, place, spice)
+
+    monkeypatch.setattr(server, "PAGES", {"heavy": Heavy(), "light": Pulses()})
+    monkeypatch.setattr(server._View, "_in_loop", lambda self, call: call())
+    workbench = Workbench(place)
+    heavy, light = (server._View(workbench, name, Document()) for name in ("heavy", "light"))
+    for view in (heavy, light):
+        view._window.on_change("tell", lambda _, __, new, view=view: told.put((view, json.loads(new))))
+        view._hear(json.dumps({"window": "w", "seen": 1}))
+        assert told.get(timeout=60)[0] is view
+        if view is heavy:
+            view._hear(json.dumps({"do": "undo", "seen": 2}))
+    view, first = told.get(timeout=60)
+    assert (view, first["seen"]) == (light, 1)
+    go.set()
+    assert [told.get(timeout=60)[1]["seen"] for _ in range(2)] == [1, 2]
+    for view in (heavy, light):
+        view._close()
+    assert [memory.owner for memory in workbench._memories.values()] == [None, None]
+
+
+def test_this_machine_goes_by_two_names(place):
+    served = Workbench(place).serve(0)
+    assert served._tornado.websocket_origins == {f"{host}:{served.port}" for host in ("127.0.0.1", "localhost")}
+    served.unlisten()

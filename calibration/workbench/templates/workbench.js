@@ -9,7 +9,7 @@
   let bridge = null, seen = 0, waiting = false, lost = false, drawn = false, last = null, shape = "", held = null;
   const queue = [];
   const LONG_MS = 10000;
-  const UNCONNECTED = "There is no connection to the workbench. Open the very address that bruno workbench printed; through ssh -L the port here must be the same as there (--port fixes it).";
+  const UNCONNECTED = "There is no connection to the workbench behind this page. Open the very address that bruno workbench printed; what forwards it must let WebSockets through, and ssh -L best keeps the port (--port fixes it).";
   window.workbench = { views: 0, answered: 0, latencies: [], last: () => last, idle: () => drawn && !waiting && !queue.length };
 
   const ask = (request) => {

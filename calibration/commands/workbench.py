@@ -15,7 +15,10 @@ SELDOM = 50_000, 20, 50
 
 
 def workbench_command(
-    page: Annotated[str, typer.Argument(help=f"What to open first: {', '.join(PAGES)}.")] = "fecap",
+    page: Annotated[
+        str,
+        typer.Argument(help=f"What to open first: {', '.join(PAGES)}; with a state as *Link* gives it, PAGE?STATE."),
+    ] = "fecap",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of 127.0.0.1; 0 is any that is free.")] = 0,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
     simulator: SimulatorOption = "auto",
@@ -26,7 +29,8 @@ def workbench_command(
     """Open a page in the browser to tune devices on: sliders, curves, SPICE behind them, fits.
 
     It is there for this machine alone, reads files below the folder in which it is started, and ends with Ctrl-C.
-    Examples: `bruno workbench`, `bruno workbench fecap --port 5006 --no-browser`
+    Examples: `bruno workbench`, `bruno workbench fecap --port 5006 --no-browser`,
+    `bruno workbench 'fecap?ea=1.4&view=pund'`
     """
     import webbrowser
 
@@ -37,17 +41,18 @@ def workbench_command(
     from bruno_spice.calibration.workbench.place import Place
     from bruno_spice.calibration.workbench.server import run
 
-    if page not in PAGES:
-        raise InputError(f"there is no page '{page}'; there are {', '.join(PAGES)}")
+    name, _, query = page.partition("?")
+    if name not in PAGES:
+        raise InputError(f"there is no page '{name}'; there are {', '.join(PAGES)}")
     root = Path.cwd().resolve()
     folder = (root / out).resolve()
     if not folder.is_relative_to(root) or folder == root:
         raise InputError(f"--out {out}: name a folder below this one, such as workbench")
 
-    def opened(address: str) -> None:
+    def opened(address: str, once: str) -> None:
         typer.echo(f"the workbench is at {address}")
         messages.print("it ends with Ctrl-C", markup=False)
         if not no_browser:
-            webbrowser.open(address)
+            webbrowser.open(once)
 
-    run(Place(root, folder, simulator), port, page, opened)
+    run(Place(root, folder, simulator), port, name, query, opened)

@@ -38,12 +38,15 @@ from bruno_spice.calibration.workbench.page import (
     Role,
     Saved,
     chosen,
+    counted,
     joined,
+    sets,
     value_of,
 )
 from bruno_spice.calibration.workbench.place import Place
 from bruno_spice.calibration.workbench.state import State
 from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.fecap.limits import LIMITS
 from bruno_spice.devices.files import write_atomic
 
 if TYPE_CHECKING:
@@ -60,15 +63,27 @@ BY_RECORD = ("s0", "cycles")
 """What every fit finds of a record for itself: state before it, and how often its drive came before it."""
 DRIVE = {
     "pv": (
-        Knob("amplitude", "V", "of the triangle", 3.0, 0.2, 10.0, "Drive"),
-        Knob("frequency", "Hz", "of the triangle", 1e3, 1.0, 1e6, "Drive"),
+        Knob("amplitude", "V", "of the triangle", 3.0, 0.2, 10.0, "Drive", limits=(0.01, 100.0)),
+        Knob("frequency", "Hz", "of the triangle", 1e3, 1.0, 1e6, "Drive", limits=(1e-3, 1e12)),
     ),
     "pund": (
-        Knob("amplitude", "V", "of the pulses", 2.5, 0.2, 10.0, "Drive"),
-        Knob("width", "s", "of the pulses", 1e-4, 1e-7, 1e-2, "Drive"),
+        Knob("amplitude", "V", "of the pulses", 2.5, 0.2, 10.0, "Drive", limits=(0.01, 100.0)),
+        Knob("width", "s", "of the pulses", 1e-4, 1e-7, 1e-2, "Drive", limits=(1e-8, 1.0)),
     ),
     "kinetics": (),
-    "measured": (Knob("cycles", "1", "times the record's drive went over the film before it", 0, 0, 8, "Drive"),),
+    "measured": (
+        Knob(
+            "cycles",
+            "1",
+            "times the record's drive went over the film before it",
+            0,
+            0,
+            8,
+            "Drive",
+            limits=(0, 8),
+            whole=True,
+        ),
+    ),
 }
 AMPLITUDES_V, WIDTHS_S = (1.0, 1.5, 2.5), tuple(np.logspace(-7, -2, 6))
 SUFFIXES = frozenset({".dat", ".csv", ".tsv", ".txt", ".xls", ".raw", ".mdm", ".tran"})
@@ -96,14 +111,14 @@ class FeCAPPage(Page):
                 Choice("record", "Record", "1", _records(place, state)),
                 Choice("area", "Electrode area (m²)", "", hint="25p"),
                 Choice("unit", "Units of columns", "", hint="v=V q=uC/cm2"),
-                Choice("frequency", "Frequency (Hz)", "", hint="1k, without times"),
+                Choice("record_hz", "Frequency (Hz)", "", hint="1k, without times"),
             ]
         return found
 
     def knobs(self, state: State, place: Place) -> Sequence[Knob]:
         """The library's parameters, from what the file says of the film, and the drive."""
         view = state.choices.get("view", "pv")
-        return [*_film_knobs(_known(place, state) if view == "measured" else ()), *DRIVE.get(view, ())]
+        return [*_film_knobs(_known(place, state)), *DRIVE.get(view, ())]
 
     def panels(self, state: State, place: Place) -> Sequence[Panel]:
         """A loop and its current; charge over time; charge over width; or the record with its residual."""
@@ -146,8 +161,7 @@ class FeCAPPage(Page):
     def spice(self, state: State, place: Place, progress: Progress) -> Drawing | None:
         """By the netlist."""
         values, view = self._values(state, place)
-        farm = place.farm(FECAP_NETLIST)
-        progress(f"{farm.simulator} runs")
+        farm = counted(place.farm(FECAP_NETLIST), progress)
         if view == "measured":
             drawing = _film_record(place, state).drawing("spice", values, farm)
         else:
@@ -177,7 +191,7 @@ class FeCAPPage(Page):
         one = found.only
         values = {**found.fit.values, "s0": one.own.get("s0", found.values["s0"]), "cycles": float(one.cycles_before)}
         doubt = (f"not to be believed: {found.doubt}",) if found.doubt else ()
-        words = [*record.options(state), *_sets(shared)]
+        words = [*record.options(state), *sets(shared)]
         words += ["--free", ",".join(free)] if free else []
         words += ["--region", ":".join(map(repr, state.region))] if state.region else []
         command = shlex.join(
@@ -193,13 +207,13 @@ class FeCAPPage(Page):
             command,
             folder,
             tuple(path.name for path in written),
+            state.choices,
         )
 
     def save(self, state: State, place: Place, fitted: Fitted | None) -> Saved:
         """What the fit's command writes, and the line that puts the film into a neuron's circuit."""
-        values, _ = self._values(state, place)
-        film = {name: values[name] for name in self._known(state) if name not in BY_RECORD}
-        then = shlex.join(["bruno", "calibrate", "neuron", *_sets(film), "--out", str(_out(place).parent / "cards")])
+        film = {**dict(_known(place, state)), **self._known(state)}
+        then = shlex.join(["bruno", "calibrate", "neuron", *sets(film), "--out", str(_out(place).parent / "cards")])
         paths = [write_atomic(place.root / _out(place) / SETS, then + "\n")]
         for name in fitted.files if fitted is not None else ():
             assert fitted is not None
@@ -208,7 +222,7 @@ class FeCAPPage(Page):
 
     def file_chosen(self, state: State, name: str) -> State:
         """The record over the film, of the file's first."""
-        kept = {key: text for key, text in state.choices.items() if key in ("area", "unit", "frequency", "record")}
+        kept = {key: text for key, text in state.choices.items() if key in ("area", "unit", "record_hz", "record")}
         if name != state.choices.get("file"):
             kept.pop("record", None)
         return replace(state, choices={**kept, "file": name, "view": "measured"})
@@ -240,7 +254,9 @@ def _records(place: Place, state: State) -> tuple[tuple[str, str], ...]:
 
 
 def _known(place: Place, state: State) -> tuple[tuple[str, float], ...]:
-    """What the file says of the film; of one that cannot be read nothing, and `model` says why."""
+    """What the file says of the film, in every view; of one that cannot be read nothing, and `model` says why."""
+    if not state.choices.get("file"):
+        return ()
     try:
         return tuple(_film_record(place, state).known.items())
     except InputError:
@@ -255,7 +271,8 @@ def _film_knobs(known: tuple[tuple[str, float], ...]) -> list[Knob]:
     for name, param in LIBRARY.items():
         start = dict(known).get(name, float(param.value or 0.0))
         low, high = (CANDIDATES[name][0].min, CANDIDATES[name][0].max) if name in CANDIDATES else BOUNDS[name]
-        knobs.append(Knob(name, param.unit, param.comment, start, low, high, "Film", name in CANDIDATES))
+        free = name in CANDIDATES
+        knobs.append(Knob(name, param.unit, param.comment, start, low, high, "Film", free, LIMITS[name]))
     return knobs
 
 
@@ -298,10 +315,6 @@ def _bench(view: str, values: Mapping[str, float], engine: Engine, farm: Farm, r
 
 def _columns(found: BenchResult, *names: str) -> tuple[np.ndarray, ...]:
     return tuple(found.traces[name].to_numpy() for name in names)
-
-
-def _sets(values: Mapping[str, float]) -> list[str]:
-    return [word for name, value in values.items() for word in ("--set", f"{name}={float(value)!r}")]
 
 
 def _out(place: Place) -> Path:

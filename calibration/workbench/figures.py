@@ -1,6 +1,7 @@
 """The panels of a page as figures of Bokeh: SPICE broad and grey, the model thin and coloured, measured as dots."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,25 @@ WIDTHS: dict[Role, float] = {
 HEIGHT, LOW_HEIGHT = 340, 190
 MOST_POINTS = 4000
 """Of a line; a longer one is thinned for the browser."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is drawn: `drawings`, the model's lines and the simulator's last, in `panels`."""
+
+    panels: Sequence[Panel]
+    drawings: tuple[Drawing, Drawing]
+    region: tuple[float, float] | None
+    waiting: bool
+    """Whether the simulator's answer to what is shown is to come."""
+    drawn: bool
+    """Whether the window has its first figure: what else is made would keep it waiting."""
+
+    def wanted(self, shown: Container[str]) -> list[Panel]:
+        """The panels that hold a line, or are `shown` and will again; for a window without figures the first alone."""
+        there = {panel for drawing in self.drawings for panel, _ in drawing.lines}
+        found = [panel for panel in self.panels if panel.name in there or (self.waiting and panel.name in shown)]
+        return found if self.drawn else found[:1]
 
 
 class Plot:

@@ -1,18 +1,17 @@
 """What a page of the workbench declares: its parameters, its panels, and who answers, fits and saves.
 
 A page holds no state of its own: everything is a function of a `State` and of the `Place` in which files lie. `model`
-answers while a slider moves; `spice` and `fit` run in a process of their own and say how far they are. What a window
-keeps of it over a reload is a `Memory`.
+answers while a slider moves; `spice` and `fit` run in a process of their own and say how far they are.
 """
 
 import math
 import shlex
-import shutil
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -20,9 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bruno_spice.calibration.fitting.memo import remembered
+from bruno_spice.calibration.spice.farm import Farm
 from bruno_spice.calibration.workbench.place import Place
-from bruno_spice.calibration.workbench.state import History, State
+from bruno_spice.calibration.workbench.state import Fitted as Fitted
+from bruno_spice.calibration.workbench.state import Saved as Saved
+from bruno_spice.calibration.workbench.state import State, choices_in
 from bruno_spice.devices.errors import BrunoError, InputError
+from bruno_spice.devices.fecap.limits import refusal
 
 Array = NDArray[np.float64]
 Line = tuple[Array, Array]
@@ -32,6 +35,7 @@ Role = Literal["measured", "spice", "model", "left", "a", "b", "c", "d"]
 `d` are several of a kind."""
 Progress = Callable[[str], None]
 """Hears of a job in progress, a sentence each."""
+SAID_EVERY_S = 0.1
 BINS = 120
 AROUND = 30.0
 WIDE = 100.0
@@ -51,6 +55,15 @@ class Knob:
     group: str = ""
     free: bool = False
     """Whether a fit can move it."""
+    limits: tuple[float, float] = (-math.inf, math.inf)
+    """Between which values it can be at all."""
+    whole: bool = False
+
+    def refusal(self, value: float) -> str | None:
+        """Why it cannot have `value`, in one sentence; None where it can."""
+        if self.whole and value != round(value):
+            return f"parameter '{self.name}' is a whole number, not {value:g}"
+        return refusal(self.name, value, self.limits)
 
     @property
     def log(self) -> bool:
@@ -62,6 +75,16 @@ class Knob:
         low, high, at = (math.log(max(each, 1e-300)) if self.log else each for each in (self.low, self.high, value))
         return min(max((at - low) / (high - low), 0.0), 1.0)
 
+    def view(self, state: State) -> dict[str, Any]:
+        """For the window."""
+        value = float(state.values.get(self.name, self.start))
+        return {
+            "name": self.name, "unit": "" if self.unit == "1" else self.unit, "meaning": self.meaning,
+            "group": self.group, "value": f"{value:.5g}", "position": self.position(value), "free": self.free,
+            "ticked": self.name in state.free, "moved": value != self.start,
+            "low": f"{self.low:g}", "high": f"{self.high:g}", "log": self.log,
+        }  # fmt: skip
+
     def at(self, position: float) -> float:
         """The value at `position` of the slider, to four digits, which a hand on a slider does not exceed."""
         low, high = (math.log(each) if self.log else each for each in (self.low, self.high))
@@ -69,7 +92,8 @@ class Knob:
         value = math.exp(value) if self.log else value
         if not self.log and abs(value) < 1e-9 * (high - low):
             return 0.0
-        return float(f"{min(max(value if self.log else round(value, 15), self.low), self.high):.4g}")
+        value = min(max(value if self.log else round(value, 15), self.low), self.high)
+        return float(round(value)) if self.whole else float(f"{value:.4g}")
 
 
 @dataclass(frozen=True)
@@ -81,6 +105,17 @@ class Choice:
     default: str
     options: tuple[tuple[str, str], ...] = ()
     hint: str = ""
+
+    def view(self, state: State) -> dict[str, Any]:
+        """For the window."""
+        value = state.choices.get(self.name, self.default)
+        return {
+            "name": self.name,
+            "label": self.label,
+            "options": list(self.options),
+            "hint": self.hint,
+            "value": value,
+        }
 
 
 @dataclass(frozen=True)
@@ -124,46 +159,6 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """What a fit found: `values` for the parameters, what to say of it, and what its command writes, in `folder`."""
-
-    values: Mapping[str, float]
-    said: tuple[str, ...]
-    command: str
-    folder: Path
-    files: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Saved:
-    """What was written, the command that writes the same, and the one that goes on from there."""
-
-    paths: tuple[Path, ...]
-    command: str
-    then: str = ""
-
-
-@dataclass
-class Memory:
-    """What a window keeps over a reload, and the server as long as it runs: steps, the best so far, the last fit."""
-
-    history: History = field(default_factory=History)
-    best: tuple[float, State] | None = None
-    fitting: State | None = None
-    """What is being fitted: a window that comes back goes on with it."""
-    fitted: tuple[State, Fitted] | None = None
-    saved: Saved | None = None
-    said: tuple[str, ...] = ()
-    folder: Path | None = None
-    owner: object = None
-
-    def forget(self) -> None:
-        """Remove what lies on the disk for it."""
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-
 class Page(ABC):
     """A page by its `name` in the address."""
 
@@ -205,6 +200,10 @@ class Page(ABC):
         """What of `state` the simulator's answer depends on."""
         return (dict(state.values), dict(state.choices))
 
+    def compared(self, state: State) -> object:
+        """What of `state` the rms is taken to, beside what is chosen and the region: with another, best is anew."""
+        return None
+
     def fit(self, state: State, place: Place, folder: Path, progress: Progress) -> Fitted:
         """`state`'s free parameters fitted; what the command would write lies in `folder`."""
         raise InputError(f"nothing is fitted on the page {self.title}")
@@ -243,6 +242,30 @@ def spice_key(page: Page, state: State, place: Place) -> object:
     return page.spice_key(state), place.versions(state.choices.values())
 
 
+def of_page(page: Page, state: State, place: Place) -> State:
+    """`state` without choices that what is chosen does not bring, and without values of parameters that are not there.
+
+    What is not there could not be shown, moved back or opened again from a link.
+    """
+    while True:
+        names = {choice.name for choice in page.choices(state, place)}
+        choices = {name: value for name, value in state.choices.items() if name in names}
+        if len(choices) == len(state.choices):
+            break
+        state = replace(state, choices=choices)
+    there = {knob.name for knob in page.knobs(state, place)}
+    values = {name: value for name, value in state.values.items() if name in there}
+    return replace(state, values=values, free=tuple(name for name in state.free if name in there))
+
+
+def linked(page: Page, place: Place, query: str) -> State:
+    """The state of the link `query`. Raises `InputError` for what is none."""
+    names = {"file", "record", "view"}
+    while more := {choice.name for choice in page.choices(choices_in(query, names), place)} - names:
+        names |= more  # what is chosen brings what else is to choose
+    return State.of_link(query, names)
+
+
 def load_kernels(page: Page, place: Place) -> None:
     """Have ready, beside what goes on, what a slider's first move needs."""
 
@@ -270,6 +293,33 @@ def chosen(choices: Sequence[Choice], state: State) -> dict[str, str]:
     return found
 
 
+def counting(progress: Progress, what: str) -> Callable[[int, Array], None]:
+    """What a fit tells people after its evaluations: how many, and which share of the start the best of them left."""
+    first, best, said_s = 0.0, math.inf, -math.inf
+
+    def report(count: int, residual: Array) -> None:
+        nonlocal first, best, said_s
+        deviation = float(np.sqrt(np.mean(residual**2)))
+        first, best = first or deviation, min(best, deviation)
+        if time.monotonic() - said_s > SAID_EVERY_S:
+            said_s = time.monotonic()
+            share = best / first if first else 1.0
+            progress(f"{what}: {count} evaluations, {100 * share:.3g} % of the start's deviation left")
+
+    return report
+
+
+def counted(farm: Farm, progress: Progress) -> Farm:
+    """`farm`, which tells how many of its simulations are done."""
+    progress(f"{farm.simulator} runs")
+    return replace(farm, told=lambda done, of: progress(f"{farm.simulator} runs: {done} of {of} done"))
+
+
+def sets(values: Mapping[str, float]) -> list[str]:
+    """`values` in the words of a command, bit for bit."""
+    return [word for name, value in values.items() for word in ("--set", f"{name}={float(value)!r}")]
+
+
 def card_line(card: Path, values: Mapping[str, float], out: str) -> str:
     """The command that writes `card` with `values` into the file `out`."""
     pairs = [f"{name}={float(value)!r}" for name, value in values.items()]
@@ -291,12 +341,15 @@ def around(value: float, positive: bool) -> tuple[float, float]:
 
 
 def checked(state: State, choices: Sequence[Choice], knobs: Sequence[Knob]) -> State:
-    """`state`. Raises `InputError` for a parameter or a choice that the page does not have."""
+    """`state`. Raises `InputError` for a parameter or a choice that the page does not have, or a value beyond all."""
     chosen(choices, state)
     names = {knob.name: knob for knob in knobs}
     for name in [*state.values, *state.free]:
         if name not in names:
             raise InputError(f"there is no parameter '{name[:60]}' on this page; it has {', '.join(names)}")
+    for name, value in state.values.items():
+        if (why := names[name].refusal(value)) is not None:
+            raise InputError(why)
     for name in state.free:
         if not names[name].free:
             raise InputError(

@@ -20,6 +20,8 @@ from bruno_spice.calibration.workbench.state import State
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.units import parse_spice_number
 
+OPTIONS = {"area": "area", "frequency": "record_hz"}
+"""Of `bruno fit fecap`, by what the page calls them; its sliders have a frequency, too."""
 SCALES = {"charge": ("µC/cm²", 100.0), "current": ("A/cm²", 1e-4)}
 AXES = ((1.0, "time (s)"), (1e-3, "time (ms)"), (1e-6, "time (µs)"), (1e-9, "time (ns)"))
 
@@ -70,8 +72,8 @@ class MeasuredFilm:
         if len(self.records) > 1:
             words += ["--record", state.choices.get("record", "1")]
         words += [word for unit in state.choices.get("unit", "").split() for word in ("--unit", unit)]
-        for name in ("area", "frequency"):
-            if text := state.choices.get(name, "").strip():
+        for name, choice in OPTIONS.items():
+            if text := state.choices.get(choice, "").strip():
                 words += [f"--{name}", text]
         return words
 
@@ -105,7 +107,7 @@ def film_record(place: Place, state: State) -> MeasuredFilm:
     number = record if len(names) > 1 else None
     if not 0 < record <= len(names):
         raise InputError(f"{path}: there is no record {record}; there are {len(names)}")
-    area, frequency = (state.choices.get(key, "").strip() for key in ("area", "frequency"))
+    area, frequency = (state.choices.get(choice, "").strip() for choice in OPTIONS.values())
     measurement = _measurement(path, changed, number, area, units, frequency)
     return MeasuredFilm(measurement, names, str(Chosen(path, number)), state.region)
 

@@ -1,39 +1,39 @@
 """One window on one page: what the user does comes in as small requests, what the page shows goes out as one view.
 
 The state is a value (`state.State`); a request makes the next one, and everything shown follows from it. The model is
-asked at once. The simulator and the fit are jobs (`jobs.Job`); a job whose state is no longer the shown one is ended.
+asked at once. The simulator and the fit are jobs (`jobs.Job`); a simulation whose state is no longer the shown one is
+ended, a fit goes on without its window. Whatever goes wrong is one sentence in the view, which always comes.
 """
 
 import json
 import logging
 import tempfile
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
 
-from bruno_spice.calibration.workbench.jobs import Job, Message
+from bruno_spice.calibration.workbench.figures import Shown
+from bruno_spice.calibration.workbench.jobs import Job, Message, sentence
 from bruno_spice.calibration.workbench.page import (
     Choice,
     Drawing,
     Fitted,
     Knob,
-    Memory,
     Page,
     Panel,
     Role,
     Table,
     answer,
     checked,
+    linked,
     load_kernels,
+    of_page,
     spice_key,
-    value_of,
 )
 from bruno_spice.calibration.workbench.place import Place
-from bruno_spice.calibration.workbench.state import MOST_LINK, State, region_of
-from bruno_spice.devices.errors import BrunoError, InputError
-from bruno_spice.devices.units import parse_spice_number
+from bruno_spice.calibration.workbench.state import History, Memory, State, region_of, typed
+from bruno_spice.devices.errors import InputError
 
 log = logging.getLogger(__name__)
 NEAR = 1.0 + 1e-9
@@ -43,8 +43,8 @@ NEAR = 1.0 + 1e-9
 class Session:
     """A page in a window.
 
-    `show` draws, `tell` sends a view to the window, `later` calls back in the server's loop, from any thread, and
-    `at_rest` once nothing has moved for a moment (`None`: not any more).
+    `show` draws, `tell` sends a view to the window, `later` calls back where the session is called, from any thread,
+    and `at_rest` once nothing has moved for a moment (`None`: not any more).
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Session:
         page: Page,
         place: Place,
         memory: Memory,
-        show: Callable[["Session"], None],
+        show: Callable[[Shown], None],
         tell: Callable[[Mapping[str, Any]], None],
         later: Callable[[Callable[[], None]], None],
         at_rest: Callable[[Callable[[], None] | None], None],
@@ -62,10 +62,10 @@ class Session:
         self.model = Drawing()
         self.simulated = Drawing()
         self._simulated_key: object = None
+        self._key: object = None
+        """What the simulator's answer to the shown state depends on."""
         self.waiting = False
-        """Whether the simulator's answer to what is shown is to come."""
         self.drawn = False
-        """Whether the window has its first figure: what else is made would keep it waiting."""
         self._shown: Mapping[str, str] = {}
         self._jobs: dict[str, Job] = {}
         self._asked: dict[str, Any] = {}
@@ -83,49 +83,52 @@ class Session:
         """What is shown."""
         return self.memory.history.now
 
-    @property
-    def drawings(self) -> list[Drawing]:
-        """What is drawn: the model's lines and the simulator's last, until the next take their place."""
-        return [self.model, self.simulated]
-
-    def wanted(self, shown: Container[str]) -> list[Panel]:
-        """The panels that hold a line, or are `shown` and will again; for a window without figures the first alone."""
-        there = {panel for drawing in self.drawings for panel, _ in drawing.lines}
-        found = [panel for panel in self.panels if panel.name in there or (self.waiting and panel.name in shown)]
-        return found if self.drawn else found[:1]
-
     def start(self, seen: int) -> None:
-        """Show the state as it is, in answer to request number `seen`."""
+        """Show the state as it is, in answer to request number `seen`; a fit that goes on is heard from here on."""
         self._seen = seen
-        if self.memory.fitting is not None:
-            self._fit(self.memory.fitting)
+        if self.memory.job is not None:
+            self.progress["fit"], self._jobs["fit"] = "the fit goes on", self.memory.job
+            self.memory.job.tell(self._deliver("fit"))
         self._refresh()
 
     def ask(self, text: str) -> None:
-        """Do what a request of the window says; what goes wrong is said in the page, in one sentence."""
+        """Do what a request of the window says."""
         self.notice = ""
+        self._guarded(lambda: self._do(text))
+
+    def select(self, first: float, last: float) -> None:
+        """The region that was drawn in a figure, SI units."""
+        if first < last:
+            self.notice = ""
+            region = float(f"{first:.6g}"), float(f"{last:.6g}")
+            self._guarded(lambda: self._to(replace(self.state, region=region)))
+
+    def close(self) -> None:
+        """Leave its jobs: the window is gone. A simulation ends; a fit is there for the window that comes back."""
+        self._at_rest(None)
+        for name, job in list(self._jobs.items()):
+            if name == "fit":
+                job.tell(None)
+            else:
+                job.cancel()
+        self._jobs.clear()
+
+    def _guarded(self, call: Callable[[], None]) -> None:
+        """Do `call` and show what follows; what goes wrong is said in the page, in one sentence."""
+        try:
+            call()
+        except Exception as error:
+            self.notice = sentence(error)
+        self._refresh()
+
+    def _do(self, text: str) -> None:
         try:
             request = json.loads(text)
             self._seen = int(request.get("seen", 0))
-            handler = getattr(self, f"_do_{request.get('do')}", None)
-            if handler is None:
-                raise InputError("the window asked for something that the workbench does not know")
-            handler(request)
-        except BrunoError as error:
-            self.notice = str(error)
-        except OSError as error:
-            self.notice = f"{error.filename or 'the system says'}: {error.strerror or error}"
-        except (KeyError, TypeError, ValueError):
-            log.exception("a request that cannot be read")
-            self.notice = "the window asked for something that the workbench cannot read"
-        self._refresh()
-
-    def close(self) -> None:
-        """End its jobs: the window is gone."""
-        self._at_rest(None)
-        for job in self._jobs.values():
-            job.cancel()
-        self._jobs.clear()
+            handler = getattr(self, f"_do_{request.get('do')}")
+        except (AttributeError, TypeError, ValueError):
+            raise InputError("the window asked for something that the workbench does not know") from None
+        handler(request)
 
     def _do_drawn(self, _: Mapping[str, Any]) -> None:
         self.drawn = True
@@ -133,10 +136,8 @@ class Session:
 
     def _do_set(self, request: Mapping[str, Any]) -> None:
         knob = self._knob(str(request["name"]))
-        if "position" in request:
-            value = knob.at(float(request["position"]))
-        else:
-            value = parse_spice_number(str(request["text"]).replace("µ", "u").removesuffix(knob.unit).strip())
+        at = request.get("position")
+        value = typed(str(request["text"]), knob.unit) if at is None else knob.at(float(at))
         self._to(self.state.with_value(knob.name, value), bool(request.get("settled", True)))
 
     def _do_choose(self, request: Mapping[str, Any]) -> None:
@@ -144,13 +145,7 @@ class Session:
         if name == "file":
             self._use(value)
         else:
-            self._to(self._of_this_page(self.state.with_choice(name, value)))
-
-    def _of_this_page(self, state: State) -> State:
-        """`state` without values of parameters that what is chosen does not have."""
-        names = {knob.name for knob in self.page.knobs(state, self.place)}
-        values = {name: value for name, value in state.values.items() if name in names}
-        return replace(state, values=values, free=tuple(name for name in state.free if name in names))
+            self._to(of_page(self.page, self.state.with_choice(name, value), self.place))
 
     def _do_free(self, request: Mapping[str, Any]) -> None:
         names = [knob.name for knob in self._knobs if knob.free]
@@ -161,18 +156,11 @@ class Session:
         text = str(request.get("text", "")).strip()
         self._to(replace(self.state, region=region_of(text) if text else None))
 
-    def select(self, first: float, last: float) -> None:
-        """The region that was drawn in a figure, SI units."""
-        self.notice = ""
-        if first < last:
-            self._to(replace(self.state, region=(float(f"{first:.6g}"), float(f"{last:.6g}"))))
-        self._refresh()
-
     def _do_undo(self, _: Mapping[str, Any]) -> None:
-        self.memory.history = self.memory.history.back()
+        self._go(self.memory.history.back())
 
     def _do_redo(self, _: Mapping[str, Any]) -> None:
-        self.memory.history = self.memory.history.forth()
+        self._go(self.memory.history.forth())
 
     def _do_reset(self, request: Mapping[str, Any]) -> None:
         name = request.get("name")
@@ -185,12 +173,7 @@ class Session:
         self._to(self.memory.best[1])
 
     def _do_link(self, request: Mapping[str, Any]) -> None:
-        query = str(request["query"])[: MOST_LINK + 1]
-        names, known = {"file", "record", "view"}, State()
-        while more := {choice.name for choice in self.page.choices(known, self.place)} - names:
-            names |= more  # what is chosen brings what else is to choose
-            known = State(choices={name: text for name, text in parse_qsl(query) if name in names})
-        state = State.of_link(query, dict.fromkeys(names))
+        state = linked(self.page, self.place, str(request["query"]))
         if state != State():
             self._to(state)
 
@@ -209,25 +192,21 @@ class Session:
     def _use(self, name: str) -> None:
         if name:
             self.place.path(name)
-            self._to(self.page.file_chosen(self.state, name))
+            state = self.page.file_chosen(self.state, name)
         else:
             choices = {key: value for key, value in self.state.choices.items() if key not in ("file", "view", "record")}
-            self._to(replace(self.state, choices=choices, region=None))
-        self.memory.best = None
+            state = replace(self.state, choices=choices, region=None)
+        self._to(of_page(self.page, state, self.place))
+        self.memory.best = None  # a file of the same name may be another
 
     def _do_fit(self, _: Mapping[str, Any]) -> None:
-        self._fit(self.state)
-
-    def _fit(self, state: State) -> None:
+        state = self.state
         self._stop("fit")
-        if self.memory.folder is None:
-            self.memory.folder = Path(tempfile.mkdtemp(prefix="bruno-workbench-"))
-        folder = Path(tempfile.mkdtemp(dir=self.memory.folder))
+        folder = Path(tempfile.mkdtemp(dir=self.memory.fits()))
         self.progress["fit"], self.memory.fitting = "the fit begins", state
-        self._jobs["fit"] = Job(self._deliver("fit"), self.page.fit, state, self.place, folder)
+        self._jobs["fit"] = self.memory.job = Job(self._deliver("fit"), self.page.fit, state, self.place, folder)
 
     def _do_stop(self, _: Mapping[str, Any]) -> None:
-        self.memory.fitting = None
         if "spice" in self._jobs:
             self._unanswered()
             self.notice = "stopped; SPICE runs again as soon as something of it is moved"
@@ -235,8 +214,11 @@ class Session:
             self._stop(name)
 
     def _do_save(self, _: Mapping[str, Any]) -> None:
-        fitted = self._fit_that_stands()
-        self.memory.saved = self.page.save(self.state, self.place, fitted)
+        folder = self.place.out / self.page.name
+        before = {path: path.read_bytes() for path in folder.glob("*") if path.is_file()}
+        saved = self.page.save(self.state, self.place, self._fit_that_stands())
+        replaced = tuple(path for path in saved.paths if path in before and path.read_bytes() != before[path])
+        self.memory.saved = replace(saved, replaced=replaced)
 
     def _do_dark(self, request: Mapping[str, Any]) -> None:
         self._tell({"dark": bool(request["dark"])})
@@ -248,7 +230,7 @@ class Session:
         state, fitted = self.memory.fitted
         return fitted if state.values == self.state.values and state.choices == self.state.choices else None
 
-    def _knob(self, name: str) -> Any:
+    def _knob(self, name: str) -> Knob:
         found = next((knob for knob in self._knobs if knob.name == name), None)
         if found is None:
             raise InputError(f"there is no parameter '{name[:60]}' on this page")
@@ -258,36 +240,48 @@ class Session:
         """The next state. Raises `InputError` for one that the page cannot show."""
         checked(state, self.page.choices(state, self.place), self.page.knobs(state, self.place))
         self.page.panels(state, self.place)
-        if state.choices != self.state.choices or state.region != self.state.region:
+        self._go(self.memory.history.to(state, settled))
+
+    def _go(self, history: History) -> None:
+        """`history` from here on. What was best of another comparison, and saved of another state, is not any more."""
+        now, then = self.state, history.now
+        if self._compared(now) != self._compared(then):
             self.memory.best = None
-        if state != self.state:
+        if now != then:
             self.memory.saved = None
-        self.memory.history = self.memory.history.to(state, settled)
+        self.memory.history = history
+
+    def _compared(self, state: State) -> object:
+        return state.choices, state.region, self.page.compared(state)
 
     def _refresh(self) -> None:
         """Ask the model, start the simulator where its answer is of another state, and show."""
         self.problem = ""
-        key = spice_key(self.page, self.state, self.place)
-        if self._shown != self.state.choices:  # what was simulated is of something else
-            self._shown, self.simulated, self._simulated_key = self.state.choices, Drawing(), None
         try:
-            self._choices = list(self.page.choices(self.state, self.place))
-            self._knobs = list(self.page.knobs(self.state, self.place))
-            self.panels = list(self.page.panels(self.state, self.place))
-            self._simulate(key)
-            spice = self.simulated if key == self._simulated_key else None
-            self.model = answer(self.page, self.state, self.place, spice)
-            self._tables = list(self.page.tables(self.state, self.place))
-            rms, best = self.model.rms, self.memory.best
-            if rms is not None and (best is None or rms * NEAR < best[0]):
-                self.memory.best = (rms, self.state)
-        except BrunoError as error:
-            self.problem = str(error)
-            self.model = Drawing()
-        except OSError as error:
-            self.problem, self.model = f"{error.filename or 'the system says'}: {error.strerror or error}", Drawing()
-        self._show(self)
+            self._answer()
+        except Exception as error:
+            self.problem, self.model = sentence(error), Drawing()
+        drawings = self.model, self.simulated
+        self._show(Shown(tuple(self.panels), drawings, self.state.region, self.waiting, self.drawn))
         self._tell(self.view())
+
+    def _answer(self) -> None:
+        state, place = self.state, self.place
+        self._key = object()  # of what cannot be asked, nothing was answered
+        key = spice_key(self.page, state, place)
+        if self._shown != state.choices and key != self._simulated_key:  # what was simulated is of something else
+            self.simulated, self._simulated_key = Drawing(), None
+        self._shown = state.choices
+        self._choices = list(self.page.choices(state, place))
+        self._knobs = list(self.page.knobs(state, place))
+        self.panels = list(self.page.panels(state, place))
+        self._key = key
+        self._simulate(self._key)
+        self.model = answer(self.page, state, place, self.simulated if self._key == self._simulated_key else None)
+        self._tables = list(self.page.tables(state, place))
+        rms, best = self.model.rms, self.memory.best
+        if rms is not None and (best is None or rms * NEAR < best[0]):
+            self.memory.best = (rms, state)
 
     def _simulate(self, key: object) -> None:
         """The simulator's answer to the shown state, unless it is there or under way; while a slider moves, later."""
@@ -305,8 +299,9 @@ class Session:
             self._start_simulation(key)
 
     def _simulate_now(self) -> None:
-        self._start_simulation(spice_key(self.page, self.state, self.place))
-        self._tell({"progress": self.progress})
+        if "spice" not in self._jobs:
+            self._start_simulation(self._key)
+            self._tell({"progress": self.progress})
 
     def _start_simulation(self, key: object) -> None:
         self._asked["spice"], self.progress["spice"] = key, "SPICE begins"
@@ -320,6 +315,8 @@ class Session:
         if (job := self._jobs.pop(name, None)) is not None:
             job.cancel()
         self.progress.pop(name, None)
+        if name == "fit":
+            self.memory.fitting = self.memory.job = None
 
     def _deliver(self, name: str) -> Callable[[Job, Message], None]:
         return lambda job, message: self._later(lambda: self._hear(name, job, message))
@@ -332,17 +329,20 @@ class Session:
             self.progress[name] = str(content)
             self._tell({"progress": self.progress})
             return
+        self._guarded(lambda: self._ended(name, kind, content))
+
+    def _ended(self, name: str, kind: str, content: Any) -> None:
+        """The job of that name came to its end."""
         del self._jobs[name]
-        self.progress.pop(name, None)
+        fitting = self.memory.fitting
+        self._stop(name)
         if kind == "done" and name == "spice":
             self.simulated, self._simulated_key = content or Drawing(), self._asked["spice"]
             self.place = replace(self.place, found=self.simulated.simulator)
-        elif kind == "done" and self.memory.fitting is not None:
-            self._fitted(self.memory.fitting, content)
+        elif kind == "done" and fitting is not None:
+            self._fitted(fitting, content)
         elif name == "spice":
             self._unanswered()
-        if name == "fit":
-            self.memory.fitting = None
         if kind == "error":
             self.notice = str(content)
         elif kind == "failed":
@@ -350,38 +350,26 @@ class Session:
             self.notice = f"the {name} failed: {str(content).strip().splitlines()[-1]}"
         elif kind == "ended":
             self.notice = f"the {name} was ended from outside; try again"
-        self._refresh()
 
     def _fitted(self, asked: State, fitted: Fitted) -> None:
-        state = replace(asked, values={**asked.values, **fitted.values})
-        self.memory.history = self.memory.history.to(state)
+        found = replace(asked, values={**asked.values, **fitted.values}, choices={**asked.choices, **fitted.choices})
+        state = of_page(self.page, found, self.place)
+        self._go(self.memory.history.to(state))
         self.memory.fitted, self.memory.said = (state, fitted), fitted.said
 
     def view(self) -> dict[str, Any]:
         """All that the window shows beside the figures."""
         history, state = self.memory.history, self.state
-        knobs = self._knobs
-        values = value_of(knobs, state)
         roles: tuple[Role, ...] = ("model", "spice", "measured")
         rows: dict[str, dict[Role, str]] = {}
-        answered = self._simulated_key == spice_key(self.page, state, self.place)
+        answered = self._simulated_key == self._key
         for drawing in (self.model, self.simulated if answered else Drawing()):
             for label, texts in drawing.numbers.items():
                 rows.setdefault(label, {}).update(texts)
         return {
             "seen": self._seen,
-            "knobs": [
-                {"name": k.name, "unit": "" if k.unit == "1" else k.unit, "meaning": k.meaning, "group": k.group,
-                 "value": f"{values[k.name]:.5g}", "position": k.position(values[k.name]), "free": k.free,
-                 "ticked": k.name in state.free, "moved": k.name in state.values and state.values[k.name] != k.start,
-                 "low": f"{k.low:g}", "high": f"{k.high:g}", "log": k.log}
-                for k in knobs
-            ],
-            "choices": [
-                {"name": c.name, "label": c.label, "options": list(c.options), "hint": c.hint,
-                 "value": state.choices.get(c.name, c.default)}
-                for c in self._choices
-            ],
+            "knobs": [knob.view(state) for knob in self._knobs],
+            "choices": [choice.view(state) for choice in self._choices],
             "numbers": [[label, *(texts.get(role, "") for role in roles)] for label, texts in rows.items()],
             "region": "" if state.region is None else ":".join(f"{each:.6g}" for each in state.region),
             "regions": next((panel.region for panel in self.panels if panel.region), ""),
@@ -393,6 +381,7 @@ class Session:
             "said": list(self.memory.said if self._fit_that_stands() else (*self.model.said, *self.simulated.said)),
             "saved": None if self.memory.saved is None else {
                 "paths": [str(path.relative_to(self.place.root)) for path in self.memory.saved.paths],
+                "replaced": [path.name for path in self.memory.saved.replaced],
                 "command": self.memory.saved.command, "then": self.memory.saved.then,
             },
             "tables": [{"title": t.title, "head": t.head, "rows": t.rows} for t in self._tables],

@@ -27,7 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bruno_spice.devices.compiled import kernel
+from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.fecap.groups import DEFAULT_GROUPS, group_nodes
+from bruno_spice.devices.fecap.limits import refuse_beyond
 from bruno_spice.devices.physics import EPS_0, K_B, Q_E
 
 Array = NDArray[np.float64]
@@ -40,6 +42,9 @@ MV_PER_CM = 1e8
 """V/m in 1 MV/cm."""
 REFERENCE_K = 300.0
 BOLTZMANN_EV_K = K_B / Q_E
+STEPS, STEPS_OF_SAMPLE = 250_000, 20
+"""At most so many steps are tried, and so many more for each sample: some seconds. A film that is read takes two
+for each sample, and a hundred for each MV/cm."""
 TERMS = {"ja": 0.0, "jact": 0.0, "kps": 0.0, "keps": 0.0, "rs": 0.0, "cfix": 0.0, "area": 1.0}
 """What models/fecap_film.lib adds, where no value says so."""
 
@@ -54,9 +59,11 @@ def charge_and_polarization(time_s: Array, voltage_v: Array, values: Mapping[str
 
     `values` are the library's parameters by name, in its units: tfe eps ps tau0 nmerz ea sigma_a sigma_o imprint tdl
     epsdl s0 j1 ej tempk, `groups` where their number is not the library's, and those of `TERMS` that are not 0; rs and
-    cfix want the electrode's area, too. Before the first sample the film rests in state s0.
+    cfix want the electrode's area, too. Before the first sample the film rests in state s0. Raises `InputError` for
+    values beyond their limits, and for a film that switches too fast under this drive to be followed in `STEPS`.
     """
     x = {**TERMS, **values}
+    refuse_beyond(x)
     warmer = x["tempk"] - REFERENCE_K
     ps, eps = x["ps"] * (1.0 + x["kps"] * warmer), x["eps"] * (1.0 + x["keps"] * warmer)
     leak = x["j1"] * math.exp(-x["jact"] / BOLTZMANN_EV_K * (1.0 / x["tempk"] - 1.0 / REFERENCE_K))
@@ -83,7 +90,13 @@ def charge_and_polarization(time_s: Array, voltage_v: Array, values: Mapping[str
         ps * x["tfe"] / t_eff,
         leak_scale,
         min(STEP_MV_CM, STEP_OF_ACTIVATION * float(activation @ weight)),
+        STEPS + STEPS_OF_SAMPLE * time_s.size,
     )
+    if not math.isfinite(polarization[-1]):
+        raise InputError(
+            f"the film cannot be followed: {100 * np.isfinite(polarization).mean():.2g} % of the drive are done "
+            f"after {STEPS:,} steps; fields are too large, or its activation field too low"
+        )
     film_v *= t_eff * MV_PER_CM
     linear = EPS_0 * eps / t_eff * (film_v - film_v[0])
     fixture = x["cfix"] / x["area"] * (voltage_v - voltage_v[0])
@@ -129,12 +142,13 @@ def _transient(
     switched: float,
     leak_scale: float,
     largest_step: float,
+    most_steps: int,
 ) -> tuple[Array, Array, Array]:
     """V/t_eff of the film (n,) in MV/cm, mean state (n,) and integral of the leak's shape (n,) dt.
 
     `applied` (n,) is V/t_eff at the electrodes in MV/cm, `series` what of it 1 A/m^2 takes away; `linear` and
     `switched` are dq/d(V/t_eff) and dq/dP of the film, `leak_scale` the factor of the leak's shape; `largest_step` in
-    MV/cm is of the field.
+    MV/cm is of the field. Behind `most_steps` all is NaN.
     """
     groups = s.size
     longest = MAX_EXPONENT ** (1.0 / exponent)
@@ -148,11 +162,16 @@ def _transient(
     for i in range(groups):
         up[i] = _rate(field - offset[i], activation[i], exponent, longest)
         down[i] = _rate(offset[i] - field, activation[i], exponent, longest)
+    tried = 0
     for n in range(1, time_s.size):
         duration, rise = time_s[n] - time_s[n - 1], applied[n] - applied[n - 1]
         share = 1.0 / np.ceil(max(abs(rise) / largest_step, 1.0))
         done = 0.0
         while done < 1.0:
+            tried += 1
+            if tried > most_steps:
+                across[n:], polarization[n:], leak[n:] = np.nan, np.nan, np.nan
+                return across, polarization, leak
             share = min(share, 1.0 - done)
             if 1.0 - done - share < 1e-9:
                 share = 1.0 - done

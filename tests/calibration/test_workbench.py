@@ -1,6 +1,5 @@
 """What the workbench is made of, without a browser: states, steps, files, jobs, and fits of a region."""
 
-import json
 import os
 import shlex
 from dataclasses import replace
@@ -19,12 +18,18 @@ from bruno_spice.calibration.neuron.fit import fit_neuron, free_parameters, with
 from bruno_spice.calibration.spice.farm import Farm
 from bruno_spice.calibration.targets.comparison import card_sections
 from bruno_spice.calibration.workbench import PAGES, TITLES
-from bruno_spice.calibration.workbench.fecap import LIBRARY
-from bruno_spice.calibration.workbench.figures import Plot, plots
-from bruno_spice.calibration.workbench.page import Drawing, Knob, Memory, Page, Panel, answer, checked, spice_key
+from bruno_spice.calibration.workbench.fecap import DRIVE, LIBRARY
+from bruno_spice.calibration.workbench.figures import Plot
+from bruno_spice.calibration.workbench.page import (
+    Drawing,
+    Knob,
+    Panel,
+    answer,
+    checked,
+    spice_key,
+)
 from bruno_spice.calibration.workbench.place import MOST_BYTES, Place
 from bruno_spice.calibration.workbench.server import Workbench
-from bruno_spice.calibration.workbench.session import Session
 from bruno_spice.calibration.workbench.state import History, State
 from bruno_spice.cli import app
 from bruno_spice.devices.errors import InputError
@@ -32,6 +37,8 @@ from bruno_spice.devices.fecap.film import charge_density
 from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.stimulus import Stimulus
+
+CASES = Path(__file__).parents[1] / "cases"
 
 
 @pytest.fixture
@@ -155,7 +162,7 @@ def test_two_reports_lie_over_each_other_as_bruno_compare_has_them(place, one_do
     for name, card in (("before", one_domain), ("after", other)):
         card.save(Path(name) / "felif.json")
         Path(name, "fecap.json").write_text("{}")
-    state, page = State(choices={"of": "card", "a": "before", "file": "after"}), PAGES["cards"]
+    state, page = State(choices={"of": "card", "a": "before", "b": "after"}), PAGES["cards"]
     sections = card_sections(load_any_card("before/felif.json"), load_any_card("after/felif.json"))
     figures = [each.figure for section in sections for each in section.plotly][1:]
     under = next(choice for choice in page.choices(state, place) if choice.name == "under")
@@ -173,75 +180,7 @@ def test_two_reports_lie_over_each_other_as_bruno_compare_has_them(place, one_do
         page.model(state.with_choice("a", "."), place, None)
 
 
-def test_a_link_holds_what_a_choice_brings_to_choose(place, monkeypatch):
-    monkeypatch.chdir(place.root)
-    shown = []
-    page, silent = PAGES["neuron"], lambda *_: None
-    session = Session(page, place, Memory(), silent, shown.append, silent, silent)
-    monkeypatch.setattr(type(page), "spice_key", lambda *_: None)  # nothing is simulated
-    state = State(choices={"stimulus": "trace", "file": "", "unit": "t=us v=mV", "current": "308p"})
-    session.ask(json.dumps({"do": "link", "query": state.link()}))
-    assert session.state.choices["unit"] == "t=us v=mV"
-    assert session.state.choices["current"] == "308p"
-    session.ask(json.dumps({"do": "choose", "name": "stimulus", "value": "dc"}))
-    session.ask(json.dumps({"do": "set", "name": "current", "text": "1n"}))
-    session.ask(json.dumps({"do": "choose", "name": "stimulus", "value": "noise"}))
-    assert session.notice == ""
-    assert "current" not in session.state.values
-
-
-class Pulses(Page):
-    """A page whose simulator can be waited for: a model at once, what SPICE says and the difference later."""
-
-    name, title, intro = "pulses", "Pulses", "A page of a test."
-
-    def choices(self, state, place):
-        return []
-
-    def knobs(self, state, place):
-        return [Knob("rate", "Hz", "", 1.0, 0.5, 2.0)]
-
-    def panels(self, state, place):
-        return [Panel("curve", "Curve", "time (ms)", "V"), Panel("left", "Difference", "time (ms)", "V", low=True)]
-
-    def model(self, state, place, spice):
-        line = np.arange(3.0), np.full(3, state.values.get("rate", 1.0))
-        return Drawing({("curve", "model"): line} | ({} if spice is None else {("left", "left"): line}))
-
-    def spice(self, state, place, progress):
-        return Drawing({("curve", "spice"): (np.arange(3.0), np.ones(3))})
-
-
-def test_a_simulation_waits_until_the_window_has_drawn_and_what_it_brings_is_waited_for(place, monkeypatch):
-    begun, silent = [], lambda *_: None
-    monkeypatch.setattr("bruno_spice.calibration.workbench.session.Job", lambda *given: begun.append(given))
-    session = Session(Pulses(), place, Memory(), silent, silent, silent, silent)
-    session.start(0)
-    assert (session.waiting, begun) == (True, [])
-    session.ask(json.dumps({"do": "drawn"}))
-    assert (session.waiting, len(begun)) == (True, 1)
-    session._hear("spice", session._jobs["spice"], ("done", Pulses().spice(None, None, silent)))
-    assert not session.waiting
-    assert ("left", "left") in session.model.lines
-
-
-class Two(Pulses):
-    def model(self, state, place, spice):
-        line = np.arange(3.0), np.ones(3)
-        return Drawing({("curve", "model"): line, ("left", "left"): line})
-
-
-def test_a_window_gets_its_first_figure_before_the_others_are_made(place, monkeypatch):
-    silent = lambda *_: None  # noqa: E731
-    monkeypatch.setattr("bruno_spice.calibration.workbench.session.Job", lambda *_: None)
-    asked = []
-    session = Session(Two(), place, Memory(), lambda it: asked.append(it.wanted(())), silent, silent, silent)
-    session.start(0)
-    session.ask(json.dumps({"do": "drawn"}))
-    assert [[panel.name for panel in panels] for panels in asked] == [["curve"], ["curve", "left"]]
-
-
-@pytest.mark.parametrize("name", ["fecap", "neuron"])
+@pytest.mark.parametrize("name", ["fecap", "neuron", "cards"])
 def test_a_page_opens_with_what_its_model_says_and_remembers_it(name, place, monkeypatch, tmp_path):
     monkeypatch.setenv("BRUNO_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(place.root)
@@ -260,45 +199,6 @@ def test_a_page_opens_with_what_its_model_says_and_remembers_it(name, place, mon
     assert answer(page, state, place, Drawing()).said == ("anew",)
     monkeypatch.setattr(type(page), "opens_with", lambda *_: ["another card, another netlist"])
     assert answer(page, state, place, None).said == ("anew",)
-
-
-def test_a_simulation_that_was_stopped_does_not_begin_again_until_something_is_moved(place, monkeypatch):
-    begun, ended, silent = [], [], lambda *_: None
-
-    class Endless:
-        def __init__(self, *given):
-            begun.append(self)
-
-        def cancel(self):
-            ended.append(self)
-
-    monkeypatch.setattr("bruno_spice.calibration.workbench.session.Job", Endless)
-    session = Session(Pulses(), place, Memory(), silent, silent, silent, silent)
-    for request in ({"do": "drawn"}, {"do": "stop"}, {"do": "region", "text": ""}):
-        session.ask(json.dumps(request))
-    assert (len(begun), ended, session.waiting, session.progress) == (1, begun, False, {})
-    session.ask(json.dumps({"do": "set", "name": "rate", "text": "1.5"}))
-    assert len(begun) == 2
-    session.close()
-
-
-def test_figures_that_are_there_stay_and_hide_what_they_lack():
-    panels = Pulses().panels(None, None)
-    shown = plots(panels, dark=False)
-    line = np.arange(3.0), np.ones(3)
-    for plot in shown:
-        plot.show([Drawing({("curve", "model"): line, ("left", "left"): line})])
-    again = plots(panels, False, shown)
-    assert [a is b for a, b in zip(again, shown, strict=True)] == [True, True]
-    again[1].show([Drawing({("curve", "model"): line})])
-    left = again[1].lines["left"]
-    assert (left.visible, len(left.data_source.data["x"])) == (False, 3)
-    again[1].show([Drawing({("left", "left"): line})])
-    assert left.visible
-    first, second = plots([panels[0], replace(panels[1], title="Another")], False, shown)
-    assert first is shown[0]
-    assert second is not shown[1]
-    assert second.figure.x_range is first.figure.x_range
 
 
 @pytest.mark.parametrize(
@@ -386,3 +286,27 @@ def test_an_edited_file_is_another_for_the_simulator(place):
     assert spice_key(page, state, place) == before
     os.utime(stimulus, ns=(1, 1))
     assert spice_key(page, state, place) != before
+
+
+def test_a_record_is_driven_a_whole_number_of_times_before():
+    (cycles,) = DRIVE["measured"]
+    assert cycles.refusal(2.0) is None
+    assert "whole" in cycles.refusal(1.5)
+    assert "between 0 and 8" in cycles.refusal(1e9)
+    assert all(cycles.at(position) == round(cycles.at(position)) for position in np.linspace(0, 1, 30))
+
+
+def test_sliders_and_choices_have_names_of_their_own_with_a_file_too(place, monkeypatch):
+    monkeypatch.chdir(place.root)
+    place.upload("loop.csv", (CASES / "fecap" / "loop.csv").read_bytes())
+    page = PAGES["fecap"]
+    for view in ("pv", "pund", "kinetics", "measured"):
+        state = State(choices={"file": "workbench/uploads/loop.csv", "view": view})
+        names = {each.name for each in (*page.knobs(state, place), *page.choices(state, place))}
+        assert len(names) == len(page.knobs(state, place)) + len(page.choices(state, place))
+
+
+def test_a_link_keeps_emptied_fields_and_odd_names():
+    state = State(choices={"window": "", "file": "a#b &+%.csv"})
+    assert State.of_link(state.link(), {"window", "file"}) == state
+    assert "#" not in state.link()

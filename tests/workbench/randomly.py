@@ -94,7 +94,7 @@ class Hand:
         self.window.wait()
 
     def _upload(self) -> None:
-        if not self.window.driver.execute_script("return document.getElementById('upload')"):
+        if not self.window.driver.execute_script("return !document.getElementById('files').hidden"):
             return  # the page takes no files
         content = bytearray((CASES / self.rng.choice(FILES)).read_bytes())
         if self.rng.random() < 0.7:

@@ -202,6 +202,7 @@ def test_two_windows_do_not_disturb_each_other_and_a_link_is_a_copy(window):
     ("do", "said"),
     [
         (lambda w: w.write("ps", "a lot"), "'a lot' is not a number"),
+        (lambda w: w.write("ea", "0"), "parameter 'ea' lies between 0.001 and 1000, not at 0"),
         (lambda w: w.choose("file", "../../etc/passwd"), "lies outside"),
         (lambda w: w.click("fit"), "choose or upload a measured file first"),
         (lambda w: w.upload(CASES / "fuzz" / "card_34e55c.json"), "uploads"),

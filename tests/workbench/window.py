@@ -46,7 +46,7 @@ class Server:
         said = self.process.stdout.readline()
         found = re.search(r"http://127\.0\.0\.1:(\d+)/([\w-]+)/\w+", said)
         assert found, f"{said}\n{log.read_text()}"
-        self.port, self.token = int(found[1]), found[2]
+        self.port, self.token, self.said = int(found[1]), found[2], said.split()[-1]
 
     def address(self, page: str) -> str:
         """Of `page`."""

@@ -8,6 +8,8 @@
   const root = document.documentElement;
   let bridge = null, seen = 0, waiting = false, lost = false, drawn = false, last = null, shape = "", held = null;
   const queue = [];
+  const LONG_MS = 10000;
+  const UNCONNECTED = "There is no connection to the workbench behind this page. Open the very address that bruno workbench printed; what forwards it must let WebSockets through, and ssh -L best keeps the port (--port fixes it).";
   window.workbench = { views: 0, answered: 0, latencies: [], last: () => last, idle: () => drawn && !waiting && !queue.length };
 
   const ask = (request) => {
@@ -30,9 +32,16 @@
   paint(stored === null ? matchMedia("(prefers-color-scheme: dark)").matches : stored === "1");
 
   const windowName = () => address.searchParams.get("w");
+  // The address follows what is shown. A browser takes few changes a minute: not while a hand moves a slider.
+  const plain = (link) => new URLSearchParams(link).toString();
+  let addressed = null;
   const show = (link) => {
-    const query = link ? `&${link}` : "";
-    history.replaceState(null, "", `${address.pathname}?w=${windowName()}${query}`);
+    if (held || link === addressed) return;
+    try {
+      history.replaceState(null, "", `${address.pathname}?w=${windowName()}${link ? `&${link}` : ""}`);
+      addressed = link;
+      sessionStorage.setItem("bruno-link", plain(link));
+    } catch { /* with the next one */ }
   };
   const problem = (text) => { $("problem").hidden = !text; $("problem").textContent = text || ""; };
   const element = (tag, attributes = {}, ...inner) => {
@@ -131,7 +140,8 @@
   const saved = (what) => {
     $("saved").hidden = !what;
     if (!what) return;
-    const parts = [`Saved ${what.paths.join(", ")}. The same from the command line:`, element("code", {}, what.command)];
+    const replaced = what.replaced.length ? `, in the place of another ${what.replaced.join(", ")}` : "";
+    const parts = [`Saved ${what.paths.join(", ")}${replaced}. The same from the command line:`, element("code", {}, what.command)];
     if (what.then) parts.push("And from there:", element("code", {}, what.then));
     $("saved").replaceChildren(...parts);
   };
@@ -142,7 +152,13 @@
     $("stop").disabled = busy.length === 0;
   };
   const view = (v) => {
-    if (v.window) { address.searchParams.set("w", v.window); show(""); return; }
+    if (v.window) {
+      address.searchParams.set("w", v.window);
+      $("intro").textContent = v.intro;
+      $("takes").textContent = v.takes_files;
+      $("files").hidden = !v.takes_files;
+      return;
+    }
     if (v.progress) progress(v.progress);
     if (!("knobs" in v)) return;
     last = v;
@@ -168,10 +184,10 @@
     $("regions").firstElementChild.textContent = `Region of the fit (${v.regions})`;
     if (document.activeElement !== $("region")) $("region").value = v.region;
     for (const id of ["fit", "save", "reset", "best", "undo", "redo"]) $(id).hidden = (v.without || []).includes(id);
-    show(v.link);
     clearTimeout(painting);
     painted(50);
     pump();
+    show(v.link);
   };
 
   const download = (name, blob) => {
@@ -229,14 +245,15 @@
     for (let n = 0; n < bytes.length; n += 32768) text += String.fromCharCode(...bytes.subarray(n, n + 32768));
     ask({ do: "upload", name: file.name, content: btoa(text) });
   };
-  if ($("upload")) {
+  {
+    const taken = () => !$("files").hidden;
     $("upload").addEventListener("change", (e) => { if (e.target.files[0]) send(e.target.files[0]); e.target.value = ""; });
-    document.addEventListener("dragover", (e) => { e.preventDefault(); document.body.classList.add("over"); });
+    document.addEventListener("dragover", (e) => { e.preventDefault(); document.body.classList.toggle("over", taken()); });
     document.addEventListener("dragleave", () => document.body.classList.remove("over"));
     document.addEventListener("drop", (e) => {
       e.preventDefault();
       document.body.classList.remove("over");
-      if (e.dataTransfer.files[0]) send(e.dataTransfer.files[0]);
+      if (taken() && e.dataTransfer.files[0]) send(e.dataTransfer.files[0]);
     });
   }
 
@@ -246,9 +263,13 @@
     theme: () => { paint(!dark()); remember("bruno-dark", dark() ? "1" : "0"); ask({ do: "dark", dark: dark() }); },
     help: () => $("keys").showModal(),
     link: async () => {
-      const text = `${location.origin}${address.pathname}${last && last.link ? `?${last.link}` : ""}`;
-      try { await navigator.clipboard.writeText(text); $("state").textContent = "the link is copied"; }
-      catch { $("state").textContent = text; }
+      const query = last && last.link ? `?${last.link}` : "";
+      const text = `${location.origin}${address.pathname}${query}`;
+      const copied = await navigator.clipboard.writeText(text).then(() => true, () => false);
+      $("linked").replaceChildren(
+        copied ? "The link is copied. It opens this state as long as this workbench runs; on another day, in this folder:" : `This link opens this state as long as this workbench runs: ${text}; on another day, in this folder:`,
+        element("code", {}, `bruno workbench '${page}${query}'`));
+      $("linked").hidden = false;
     },
   };
   for (const [id, act] of Object.entries(actions)) $(id).addEventListener("click", act);
@@ -267,9 +288,15 @@
     link.addEventListener("click", (e) => { e.preventDefault(); location.href = `${link.dataset.to}?w=${windowName()}`; });
   }
 
+  const started = performance.now();
   const connect = () => {
     const found = Bokeh.documents.find((d) => d.get_model_by_name("window"));
-    if (!found) { setTimeout(connect, 10); return; }
+    if (!found) {
+      setTimeout(connect, 10);
+      if (performance.now() - started > LONG_MS && $("problem").hidden) problem(UNCONNECTED);
+      return;
+    }
+    problem("");
     bridge = found.get_model_by_name("window");
     bridge.properties.tell.change.connect(() => view(JSON.parse(bridge.tell)));
     const said = "The workbench does not answer any more: it was ended, or the machine slept. What you see stays; start it again with bruno workbench, or reload.";
@@ -279,7 +306,9 @@
     const name = query.get("w") || Math.random().toString(16).slice(2, 14);
     query.delete("w");
     address.searchParams.set("w", name);
-    ask({ do: "hello", window: name, dark: dark(), query: query.toString() });
+    let edited = true;
+    try { edited = query.toString() !== sessionStorage.getItem("bruno-link"); } catch { /* a browser without it */ }
+    ask({ do: "hello", window: name, dark: dark(), query: query.toString(), edited });
   };
   connect();
 })();

@@ -8,7 +8,8 @@ from bruno_spice.devices.fecap.film import STEPS, charge_density
 from bruno_spice.devices.fecap.limits import LIMITS
 
 FILM = {"tfe": 10e-9, "eps": 40.0, "ps": 0.22, "tau0": 0.57e-6, "nmerz": 4.44, "ea": 1.65, "sigma_a": 0.17,
-        "sigma_o": 0.185, "imprint": 0.0, "tdl": 0.0, "epsdl": 30.0, "s0": -1.0, "j1": 1e-2, "ej": 0.3, "tempk": 300.0}  # fmt: skip
+        "sigma_o": 0.185, "imprint": 0.0, "tdl": 0.0, "epsdl": 30.0, "s0": -1.0, "j1": 1e-2,
+        "ej": 0.3, "tempk": 300.0}  # fmt: skip
 """models/fecap.lib."""
 TIME_S = np.linspace(0.0, 1e-3, 101)
 VOLTAGE_V = 3.0 * np.sin(2e3 * np.pi * TIME_S)

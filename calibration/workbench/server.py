@@ -276,13 +276,14 @@ def _answered(page: str, place: Place) -> None:
 def run(place: Place, port: int, page: str, query: str, opened: Callable[[str, str], None]) -> None:
     """Serve until Ctrl-C.
 
-    `opened` is told the address of `page` in the state `query` as soon as it answers, and one that leads there once.
+    `opened` is told the address of `page` in the state `query`, and one that leads there once. Only then the page is
+    imported, while the browser starts and reads what every page consists of.
     """
     workbench = Workbench(place)
     server = workbench.serve(port)
     server.start()
     loop, address = server.io_loop, workbench.address(server, page) + (f"?{quote(query, safe=LINK)}" if query else "")
-    loop.add_callback(lambda: opened(address, workbench.once(server, address)))
+    opened(address, workbench.once(server, address))
     threading.Thread(target=_answered, args=(page, place), daemon=True).start()
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, lambda *_: loop.add_callback_from_signal(loop.stop))

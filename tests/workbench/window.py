@@ -29,6 +29,9 @@ return source ? [[...source.data.x], [...source.data.y]] : [[], []];
 FIGURE = """
 return [...Bokeh.index.roots].flatMap(v => v.child_views || []).find(v => v.model.name === arguments[0]).el;
 """
+PAINTED = """
+return [...Bokeh.index.roots].flatMap(v => v.child_views || []).every(v => !v.has_finished || v.has_finished());
+"""
 IDLE = """
 return workbench.views > 0 && workbench.idle() && document.querySelector('#stop').disabled;
 """
@@ -163,6 +166,9 @@ class Window:
 
     def drag(self, panel: str, first: float, last: float) -> None:
         """Across a figure, between shares of its width, and wait."""
+        limit = time.monotonic() + PATIENCE_S
+        while not self.driver.execute_script(PAINTED) and time.monotonic() < limit:
+            time.sleep(0.05)  # a figure that is laid out yet lies elsewhere
         figure = self.driver.execute_script(FIGURE, panel)
         self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", figure)
         width = figure.size["width"]

@@ -44,6 +44,8 @@ class Asked:
     held_out: float
     needed: bool = False
     """Whether the fit without it ends elsewhere, further from the records, and so it stays all the same."""
+    named: bool = False
+    """Whether the caller's choice of what is fitted keeps it, whatever the records say."""
 
     @property
     def kept(self) -> bool:

@@ -11,9 +11,8 @@ from pathlib import Path
 from bruno_spice.calibration.fecap.figures import fecap_figure, records_figure
 from bruno_spice.calibration.fecap.fit import FeCAPFit, fit_fecap
 from bruno_spice.calibration.fecap.measurement import FeCAPMeasurement
-from bruno_spice.calibration.fecap.predict import Prediction
-from bruno_spice.calibration.fecap.predict import predict as predicted
-from bruno_spice.calibration.fecap.problem import AfterEvaluation
+from bruno_spice.calibration.fecap.predict import Prediction, predict, used_at_turns
+from bruno_spice.calibration.fecap.problem import AfterEvaluation, Part
 from bruno_spice.calibration.fecap.result import param_include, result_json
 from bruno_spice.calibration.presentation.style import save
 from bruno_spice.calibration.spice.farm import Farm, version_of
@@ -65,12 +64,13 @@ class Asked:
         ]
 
 
-def fit_films(
-    asked: Asked, farm: Farm | None, progress: AfterEvaluation | None
-) -> tuple[FeCAPFit, list[tuple[str, Prediction]]]:
-    """The film of the fitted records, and the others predicted by it, each with its name."""
+def fit_films(asked: Asked, farm: Farm | None, progress: AfterEvaluation | None) -> FeCAPFit:
+    """The film of the fitted records. Raises `InputError`, also where the others cannot be predicted as asked."""
     known, own, count = asked.known, asked.own, asked.fitted
-    found = fit_fecap(
+    if asked.own_at_turns:
+        for each in asked.measured[count:]:
+            used_at_turns(Part.of(each, {}))
+    return fit_fecap(
         asked.measured[:count],
         known | dict(asked.shared),
         asked.free,
@@ -82,14 +82,22 @@ def fit_films(
         terms=asked.terms,
         bounds=asked.bounds,
     )
-    seen = predicted(found, asked.measured[count:], own[count:], farm, asked.own_at_turns)
-    return found, list(zip(asked.names[count:], seen, strict=True))
+
+
+def predict_films(asked: Asked, found: FeCAPFit, farm: Farm | None) -> list[tuple[str, Prediction]]:
+    """The records that are not fitted, predicted by the film that was `found`, each with its name."""
+    count = asked.fitted
+    seen = predict(found, asked.measured[count:], asked.own[count:], farm, asked.own_at_turns)
+    return list(zip(asked.names[count:], seen, strict=True))
 
 
 def write_films(
     out: Path, found: FeCAPFit, names: Sequence[str], seen: Sequence[tuple[str, Prediction]], simulator: str
 ) -> list[Path]:
-    """Write what `fit_films` found of the records called `names` into the folder `out`; the paths, figures last."""
+    """Write what `fit_films` found of the records called `names`, and predicted of the `seen`, into the folder `out`.
+
+    The paths, figures last.
+    """
     count = len(names)
     write_atomic(out / "fecap.param", param_include(found, ", ".join(names)))
     content = result_json(found, names, seen) | {"simulator": version_of(simulator)}

@@ -153,7 +153,9 @@ def fit_fecap(
         problem, tried = replace(problem, names=list(free)), []
     names, why, problem = _settled(problem, free, netlist)
     asked = asked_for(problem, names, [t for t in tried if t == "drift" or any(plain(n) == t for n in names)])
-    if free is None and (dropped := [term for term, each in asked.items() if not each.kept]):
+    if free is not None:
+        asked = {term: replace(each, named=True) for term, each in asked.items()}
+    elif dropped := [term for term, each in asked.items() if not each.kept]:
         fewer = replace(
             problem.at({name: OFF[plain(name)] for name in problem.names if plain(name) in dropped}),
             names=[name for name in problem.names if plain(name) not in dropped],

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bruno_spice.calibration.measured.columns import pick
-from bruno_spice.calibration.measured.noise import without_noise
+from bruno_spice.calibration.measured.noise import SMALLEST_NOISE, without_noise
 from bruno_spice.calibration.measured.recognise import MeasuredFile, read_file
 from bruno_spice.calibration.measured.record import Asked, Column, Record
 from bruno_spice.calibration.measured.timing import times
@@ -153,8 +153,7 @@ def read_measurement(
         time_s, how = time.values, ""
     made = measurement(time_s, voltage.values, factor * response.values, kind, str(path), second)
     taken = (voltage, response, *chosen.of("current")[:1]) if second is not None else (voltage, response)
-    smoothed = made.read_as if made.drive_v is not made.voltage_v else ()
-    said = (*_said(found, chosen, taken, named), *([how] if how else []), *smoothed)
+    said = (*_said(found, chosen, taken, named), *([how] if how else []), *made.read_as)
     known = {"tfe": chosen.thickness_m, "tempk": chosen.temperature_k, "area": area}
     return replace(
         made,
@@ -175,7 +174,7 @@ def measurement(
 ) -> FeCAPMeasurement:
     """A checked record of arrays (n,) in s, V and C/m^2 or A/m^2; time is counted from its first sample.
 
-    `current_a_m2` is the current beside a charge. A noisy voltage is smoothed, and the record says so (`read_as`).
+    `current_a_m2` is the current beside a charge. The record says whether a noisy voltage was smoothed (`read_as`).
     """
     if time_s.size < FEWEST_SAMPLES:
         raise InputError(f"{source}: {time_s.size} samples are too few to fit a FeCAP to; at least {FEWEST_SAMPLES}")
@@ -189,6 +188,9 @@ def measurement(
     drive_v, noise_v, window = without_noise(voltage_v)
     said = (
         f"the voltage has {format_si(noise_v, 'V')} of noise: what drives the model is smoothed over {window} samples"
+        if window > 1
+        else f"the voltage is {format_si(noise_v, 'V')} off straight lines from sample to sample, by noise or for it "
+        "has few samples, and drives the model as it is: smoothing would cut its corners"
     )
     return FeCAPMeasurement(
         time_s=time_s - time_s[0],
@@ -199,7 +201,7 @@ def measurement(
         drive_v=drive_v,
         current_a_m2=current_a_m2,
         source=source,
-        read_as=(said,) if window > 1 else (),
+        read_as=(said,) if noise_v > SMALLEST_NOISE * np.ptp(voltage_v) else (),
     )
 
 

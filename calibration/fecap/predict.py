@@ -68,10 +68,23 @@ def behind_turns(measured: FeCAPMeasurement) -> NDArray[np.bool_]:
     return np.asarray(falls & (np.abs(v) > BEHIND * side) & (side > 0.0))
 
 
+def used_at_turns(part: Part) -> NDArray[np.bool_]:
+    """Which entries of the target of `part` are used and just behind a turning point. Raises `InputError` for few."""
+    measured = part.measured
+    used = part.used & np.tile(behind_turns(measured), len(measured.signals))
+    if (count := int(used.sum())) < FEWEST_BEHIND * len(measured.signals):
+        raise InputError(
+            f"{printable(measured.source)}: {count} samples behind its turning points are too few to tell "
+            f"{', '.join(AT_TURNS)} by; fit it to the whole record: leave out --own-at-turns"
+        )
+    return used
+
+
 def _one(
     found: FeCAPFit, measured: FeCAPMeasurement, own: Mapping[str, float], farm: Farm | None, at_turns: bool
 ) -> Prediction:
-    known = {name: measured.known[name] for name in ("tempk", "area") if name in measured.known}
+    by_hand = found.problem.fixed
+    known = {name: measured.known[name] for name in ("tempk", "area") if name in measured.known and name not in by_hand}
     last = found.problem.parts[-1].own
     mine = {plain(name) for name in found.problem.names} & set(last) - {"s0", "wake"}
     part = Part.of(measured, {**known, **own})
@@ -81,14 +94,7 @@ def _one(
     names = [f"{name}_1" for name in sorted(mine - set(own))]
     seen = problem
     if names and at_turns:
-        there = np.tile(behind_turns(measured), len(measured.signals))
-        part = replace(problem.parts[0], used=problem.parts[0].used & there)
-        if (count := int(part.used.sum())) < FEWEST_BEHIND * len(measured.signals):
-            raise InputError(
-                f"{printable(measured.source)}: {count} samples behind its turning points are too few to tell "
-                f"{', '.join(sorted(mine))} by; fit it to the whole record: leave out --own-at-turns"
-            )
-        seen = problem.with_part(0, part)
+        seen = problem.with_part(0, replace(problem.parts[0], used=used_at_turns(problem.parts[0])))
     fitted = search(seen.residual, seen.free(names), what="FeCAP prediction", tolerance=1e-5) if names else {}
     problem = placed(problem.at(fitted), [0])
     (answer,) = problem.spice({}, farm)

@@ -30,8 +30,10 @@ def param_include(found: FeCAPFit, source: str) -> str:
     300 K where they have several.
     """
     temperatures = {record.own.get("tempk", found.values["tempk"]) for record in found.records}
-    values = found.values | {"tempk": temperatures.pop() if len(temperatures) == 1 else REFERENCE_K}
-    terms = [name for name in OFF if name not in (*OF_A_DEVICE, "wake") and values[name] != OFF[name]]
+    values, apart = _shared(found)
+    values["tempk"] = temperatures.pop() if len(temperatures) == 1 else REFERENCE_K
+    apart = [name for name in apart if name not in (*OF_A_DEVICE, "wake", "tempk")]
+    terms = [name for name in OFF if name not in (*OF_A_DEVICE, "wake") and values.get(name, OFF[name]) != OFF[name]]
     lines = [
         f"* FeCAP parameters fitted to {source}",
         *([f"* NOT TO BE BELIEVED: {found.doubt}"] if found.doubt else []),
@@ -42,6 +44,7 @@ def param_include(found: FeCAPFit, source: str) -> str:
             if terms
             else []
         ),
+        *(f"* {name}: each record has its own (fecap.json), so that none stands here" for name in apart),
     ]
     for name, value in values.items():
         if name in OF_A_DEVICE or (name in OFF and name not in terms):
@@ -54,17 +57,33 @@ def param_include(found: FeCAPFit, source: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _shared(found: FeCAPFit) -> tuple[dict[str, float], list[str]]:
+    """The parameters of which all records have one value, and the names of those of which each has its own."""
+    values, apart = dict(found.values), []
+    for name in set.intersection(*(set(record.own) for record in found.records)):
+        first, *others = (record.own[name] for record in found.records)
+        values[name] = first
+        if any(other != first for other in others):
+            apart.append(name)
+            del values[name]
+    return values, sorted(apart)
+
+
 def result_json(found: FeCAPFit, names: Sequence[str], predicted: Sequence[tuple[str, Prediction]]) -> dict[str, Any]:
-    """The figures of a fit: parameters with standard errors, covariance, quality, every sample that was set apart."""
+    """The figures of a fit: parameters with standard errors, covariance, quality, every sample that was set apart.
+
+    Parameters of which each record has its own stand there with its number, if they were fitted, and in its ``own``.
+    """
+    values, _ = _shared(found)
     parameters = {
         name: {
-            "value": found.fit.values.get(name, found.values.get(name)),
+            "value": found.fit.values.get(name, values.get(name)),
             "unit": found.problem.unit(name),
             "stderr": found.fit.stderr.get(name),
             "fitted": name in found.fit.stderr,
             "on_its_bound": name in {f.name for f in found.fit.held},
         }
-        for name in {**found.values, **found.fit.values}
+        for name in {**values, **found.fit.values}
     }
     return {
         "believed": not found.doubt,
@@ -78,6 +97,7 @@ def result_json(found: FeCAPFit, names: Sequence[str], predicted: Sequence[tuple
             name: {
                 "kept": each.kept,
                 "needed": each.needed,
+                "named": each.named,
                 "held_out_without": each.without,
                 "held_out_with": each.held_out,
             }
@@ -142,7 +162,9 @@ def notes(found: FeCAPFit, names: Sequence[str] = ("the record",)) -> list[str]:
         out.append(f"left as they were, and every standard error is for that value: {fixed}")
     for name, each in found.terms.items():
         asked = "the records ask for it" if each.kept else "they do not ask for it, and it is left out"
-        if each.needed:
+        if each.named and not each.kept:
+            asked = "they do not ask for it, but it is kept, as --free asks"
+        elif each.needed:
             asked = "they do not ask for it, but the fit without it ends further from the records, so it stays"
         out.append(
             f"term {name}: {100 * each.without:.2f} % without and {100 * each.held_out:.2f} % with it on samples left "

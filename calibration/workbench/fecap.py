@@ -186,7 +186,7 @@ class FeCAPPage(Page):
         def report(stage: str, evaluations: int, rms: float) -> None:
             progress(f"{stage}: {evaluations} evaluations, rms {100 * rms:.3f} % of the span")
 
-        found, _ = fit_films(asked, farm, report)
+        found = fit_films(asked, farm, report)
         written = write_films(folder, found, [record.name], [], farm.simulator)
         one = found.only
         values = {**found.fit.values, "s0": one.own.get("s0", found.values["s0"]), "cycles": float(one.cycles_before)}

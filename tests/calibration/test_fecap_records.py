@@ -152,6 +152,20 @@ def test_a_noisy_voltage_does_not_drive_the_model():
     np.testing.assert_array_equal(clean, voltage + 1e-3)
 
 
+def test_a_noise_that_no_smoothing_takes_away_is_told():
+    """Pulses with edges of five samples, whose corners a window of five would cut."""
+    rows = [5, 20, 5, 20]
+    voltage = np.interp(
+        np.arange(201), np.cumsum([0, *rows * 4]), [0.0, *[2, 2, 0, 0, 2, 2, 0, 0, -2, -2, 0, 0], *[-2, -2, 0, 0]]
+    )
+    noisy = voltage + np.random.default_rng(0).normal(0, 0.02, voltage.size)
+    measured = measurement(1e-7 * np.arange(201), noisy, voltage, "charge")
+    assert measured.drive_v is noisy
+    (said,) = measured.read_as
+    assert "by noise or for it has few samples, and drives the model as it is" in said
+    assert measurement(1e-7 * np.arange(201), voltage, voltage, "charge").read_as == ()
+
+
 def test_pulses_count_by_charge_and_by_current(data_folder):
     path = data_folder / "fecap" / "aixacct_pm_pund_pzt.dat"
     if not path.exists():

@@ -23,7 +23,7 @@ from bruno_spice.calibration.commands.shared import (
     print_json,
     simulator_for,
 )
-from bruno_spice.calibration.errors import FitError
+from bruno_spice.calibration.errors import FitError, SimulationError
 from bruno_spice.calibration.presentation.terminal import Terminal
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.files import refuse_folder
@@ -111,7 +111,7 @@ def fit_fecap_command(
     from bruno_spice.calibration.benches.fecap import FECAP_NETLIST
     from bruno_spice.calibration.commands.fits.pages import fecap_page
     from bruno_spice.calibration.fecap.candidates import MAY_BE_OWN
-    from bruno_spice.calibration.fecap.films import Asked, fit_films, write_films
+    from bruno_spice.calibration.fecap.films import Asked, fit_films, predict_films, write_films
     from bruno_spice.calibration.fecap.measurement import read_measurement, within
     from bruno_spice.calibration.fecap.predict import AT_TURNS
     from bruno_spice.calibration.fecap.result import notes, number_rows, parameter_rows
@@ -121,10 +121,14 @@ def fit_fecap_command(
 
     columns = _columns(time, voltage, charge, current, time_unit, voltage_unit, charge_unit, current_unit, units)
     chosen, others = choices(paths, record), choices(predict or [], record)
-    measured = [read_measurement(c.path, columns, area, reader, c.record, frequency) for c in [*chosen, *others]]
+    shared, by_record = _settings(settings, groups, len(chosen) + len(others))
+    areas = [each.get("area", shared.get("area", area)) for each in by_record]
+    measured = [
+        read_measurement(c.path, columns, of_it, reader, c.record, frequency)
+        for c, of_it in zip([*chosen, *others], areas, strict=True)
+    ]
     if region is not None:
         measured = [within(each, _region(region)) for each in measured]
-    shared, by_record = _settings(settings, groups, len(measured))
     own_names = _words(own)
     for name in own_names:
         if name not in MAY_BE_OWN:
@@ -153,9 +157,17 @@ def fit_fecap_command(
     keep_to_this_command(out)
     deck = Netlist.load(FECAP_NETLIST).with_params({"groups": groups} if groups else {})
     spice = simulator_for(simulator, deck)
+    farm = Farm(simulator=spice)
     with _progress() as progress:
-        found, seen = fit_films(asked, Farm(simulator=spice), progress)
-    wrote = write_films(out, found, names, seen, spice)
+        found = fit_films(asked, farm, progress)
+    wrote, seen = write_films(out, found, names, [], spice), []
+    if others:
+        try:
+            seen = predict_films(asked, found, farm)
+        except (InputError, SimulationError):
+            typer.echo(f"wrote {', '.join(map(str, wrote))}: the fit, without its predictions", err=True)
+            raise
+        wrote = write_films(out, found, names, seen, spice)
     if report is not None:
         wrote.append(fecap_page(report, found, names, seen, wrote[2:]))
     if as_json:

@@ -84,7 +84,12 @@ def fecap_page(
     ]
     numbers = [[name, *row] for name, each in all_records for row in number_rows(each)]
     terms = [
-        [name, f"{100 * each.without:.2f} %", f"{100 * each.held_out:.2f} %", "kept" if each.kept else "left out"]
+        [
+            name,
+            f"{100 * each.without:.2f} %",
+            f"{100 * each.held_out:.2f} %",
+            "kept" if each.kept or each.named else "left out",
+        ]
         for name, each in found.terms.items()
     ]
     sections = [

@@ -6,7 +6,8 @@ as many columns; it may come again further down, and what stands below each is a
 numbered. A column with a number in its first row only, as Keithley's testers write a scalar, becomes a note.
 
 Units stand in a row below the header or in brackets behind a name; lines above of the form ``area [um2]: 25`` say what
-they say, for area, thickness, amplitude, frequency and temperature.
+they say, for area, thickness, amplitude, frequency and temperature: those above the first header of all parts, those
+above a later one of its part.
 """
 
 from collections.abc import Callable, Sequence
@@ -49,7 +50,7 @@ def _read(path: Path, asked: Asked) -> Found:
         raise InputError(f"{printable(str(path))}: {fault}") from None
     columns = tuple(_column(name, table, asked, path) for name in asked.columns)
     record = Record(
-        "table", "", f"line {table.lines[0]}", columns, **_about(text, int(table.lines[0])), notes=(), summary={}
+        "table", "", f"line {table.lines[0]}", columns, **_about(text, 1, int(table.lines[0])), notes=(), summary={}
     )
     return Found([record], (*text.said, *table.unusual))
 
@@ -72,7 +73,9 @@ def read_text(
     said: list[str] = [*text.said, *([f"columns between {DELIMITERS[delimiter]}"] if delimiter != "," else [])]
     if not header:
         said.append("no header: columns by their number")
-    records = []
+    records: list[Record] = []
+    head: dict[str, float] = {}
+    below = 1  # the first line below the part before
     for number, (start, end) in enumerate(pairwise([*starts, len(text.lines) + 1]), 1):
         scalars, left_out = _scalars(text, range(start + 1, end), delimiter, names)
         kept = [name for name in names if name not in scalars and name not in left_out]
@@ -83,8 +86,11 @@ def read_text(
         columns = tuple(_bare(_column(name, table, asked, text.path)) for name in kept)
         part = f"part {number} of {len(starts)}" if len(starts) > 1 else ""
         notes = (*(f"{name} = {value}" for name, value in scalars.items()), *(f"{name} is empty" for name in left_out))
-        where = f"line {table.lines[0]}"
-        records.append(Record(kind, part, where, columns, **_about(text, int(table.lines[0])), notes=notes, summary={}))
+        about = head | _about(text, below, int(table.lines[0]))
+        if not records:
+            head = about
+        below = int(table.lines[-1]) + 1
+        records.append(Record(kind, part, f"line {table.lines[0]}", columns, **about, notes=notes, summary={}))
         said += [each for each in table.unusual if each not in said]
     return Found(records, tuple(said))
 
@@ -194,10 +200,10 @@ def _bare(found: Column) -> Column:
     return replace(found, name=name, full_name=found.name) if name and unit_of_file(unit) in UNITS else found
 
 
-def _about(text: Text, before: int) -> dict[str, float]:
-    """What lines ``key [unit]: value`` above line `before` say; those in other forms say nothing."""
+def _about(text: Text, first: int, before: int) -> dict[str, float]:
+    """What lines ``key [unit]: value`` from line `first` to above line `before` say; other forms say nothing."""
     stated: dict[str, Statement] = {}
-    for n in range(1, min(before, MOST_HEAD)):
+    for n in range(first, min(before, first + MOST_HEAD)):
         if pair := statement(text.lines[n - 1].lstrip().lstrip("#%/ "), n):
             name, unit = in_brackets(pair[0].lower() if "[" not in pair[0] else pair[0])
             field = STATED.get(name.lower())

@@ -92,6 +92,15 @@ def test_what_lines_above_say_in_full_is_taken(reads):
     assert (record.frequency_hz, record.temperature_k, record.amplitude_v) == (2000, 300, None)
 
 
+def test_each_part_has_what_the_lines_above_it_say_and_the_rest_from_the_head_of_the_file(reads):
+    rows = "".join(f"{n}e-6,{n % 7}\n" for n in range(1200))
+    parts = [f"# temperature [K]: {kelvin}\nt [s],v [V]\n{rows}" for kelvin in (300, 400)]
+    found = reads("# area [um2]: 25\n" + "\n".join(parts) + "# thickness [nm]: 9\n").records
+    assert [each.temperature_k for each in found] == [300, 400]
+    assert [each.area_m2 for each in found] == pytest.approx([25e-12, 25e-12])
+    assert [each.thickness_m for each in found] == [None, None]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

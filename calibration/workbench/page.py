@@ -310,9 +310,14 @@ def counting(progress: Progress, what: str) -> Callable[[int, Array], None]:
 
 
 def counted(farm: Farm, progress: Progress) -> Farm:
-    """`farm`, which tells how many of its simulations are done."""
+    """`farm`, which tells how many of its simulations are done, where there are several."""
+
+    def told(done: int, of: int) -> None:
+        if of > 1:
+            progress(f"{farm.simulator} runs: {done} of {of} done")
+
     progress(f"{farm.simulator} runs")
-    return replace(farm, told=lambda done, of: progress(f"{farm.simulator} runs: {done} of {of} done"))
+    return replace(farm, told=told)
 
 
 def sets(values: Mapping[str, float]) -> list[str]:

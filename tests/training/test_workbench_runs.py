@@ -204,18 +204,16 @@ import sys
 from pathlib import Path
 from bruno_spice.calibration.workbench import PAGES
 from bruno_spice.calibration.workbench.page import answer
-from bruno_spice.calibration.circuits.origin import circuit_of
-from bruno_spice.calibration.workbench.page import Drawing, spice_key
 from bruno_spice.calibration.workbench.place import Place
-from bruno_spice.calibration.workbench.session import Session
-from bruno_spice.calibration.workbench.state import History, Memory, State
+from bruno_spice.calibration.workbench.state import State
 place = Place(Path.cwd(), Path.cwd() / "workbench")
-for name in ("cards", "runs"):
+heavy = {"torch", "plotly", "matplotlib", "pandas", "lmfit", "scipy.optimize", *sys.argv[1:]}
+for name, more in {"fecap": {"pydantic"}, "cards": set(), "runs": set()}.items():
     page = PAGES[name]
     page.choices(State(), place), page.knobs(State(), place), page.panels(State(), place), page.tables(State(), place)
     answer(page, State(), place, None)
-print(*({"torch", "plotly", "matplotlib", "pandas"} | ({"numba"} if len(sys.argv) > 1 else set())) & {*sys.modules})
+    print(*(heavy | more) & {*sys.modules})
 """
-    for again in ([], ["again"]):  # what cards say first is remembered: no kernel is loaded for it then
+    for again in ([], ["numba"]):  # what films and cards say first is remembered: no kernel is loaded for it then
         found = subprocess.run([sys.executable, "-P", "-c", code, *again], capture_output=True, text=True, check=True)
         assert found.stdout.split() == []

@@ -165,8 +165,8 @@ class Window:
         return x, y
 
     def drag(self, panel: str, first: float, last: float) -> None:
-        """Across a figure, between shares of its width, and wait."""
-        limit = time.monotonic() + PATIENCE_S
+        """Across a figure, between shares of its width, and wait for the region; it is told by no request."""
+        before, limit = self.view()["region"], time.monotonic() + PATIENCE_S
         while not self.driver.execute_script(PAINTED) and time.monotonic() < limit:
             time.sleep(0.05)  # a figure that is laid out yet lies elsewhere
         figure = self.driver.execute_script(FIGURE, panel)
@@ -175,7 +175,8 @@ class Window:
         mouse = ActionChains(self.driver).move_to_element_with_offset(figure, int((first - 0.5) * width), 0)
         half = int((last - first) * width / 2)
         mouse.click_and_hold().move_by_offset(half, 3).move_by_offset(half, 3).release().perform()
-        time.sleep(0.2)
+        while self.view()["region"] == before and time.monotonic() < limit:
+            time.sleep(0.05)
         self.wait()
 
     def errors(self) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 from bokeh.document import Document
 
 from bruno_spice.calibration.workbench import PAGES, server
-from bruno_spice.calibration.workbench.figures import plots
+from bruno_spice.calibration.workbench.figures import Shown, plots
 from bruno_spice.calibration.workbench.jobs import Queue
 from bruno_spice.calibration.workbench.page import (
     Choice,
@@ -124,6 +124,12 @@ def test_a_simulation_that_was_stopped_does_not_begin_again_until_something_is_m
     session.ask(json.dumps({"do": "set", "name": "rate", "text": "1.5"}))
     assert len(begun) == 2
     session.close()
+
+
+def test_a_figure_that_is_another_one_now_waits_for_its_first_line():
+    curve, left = Pulses().panels(None, None)
+    now = Shown((curve, replace(left, title="Another")), (Drawing(), Drawing()), None, waiting=True, drawn=True)
+    assert now.wanted({curve, left}) == [curve]
 
 
 def test_figures_that_are_there_stay_and_hide_what_they_lack():

@@ -8,6 +8,8 @@ import pytest
 from bruno_spice.calibration.circuits.experiments import NETLISTS
 from bruno_spice.calibration.verilog_a.foreign.checking import check
 from bruno_spice.calibration.verilog_a.foreign.declared import read_modules
+from bruno_spice.calibration.verilog_a.foreign.model import load_model
+from bruno_spice.calibration.verilog_a.foreign.source import read_source
 from bruno_spice.calibration.verilog_a.writing import write_circuit
 from bruno_spice.devices.errors import InputError
 
@@ -29,6 +31,12 @@ FIRST_LINE = HEAD.count("\n") + 1
 def model(tmp_path, *lines, name="model.va"):
     path = tmp_path / name
     path.write_text(HEAD + "\n".join(lines) + "\nendmodule\n")
+    return path
+
+
+def written(tmp_path, text):
+    path = tmp_path / "written.va"
+    path.write_text(text)
     return path
 
 
@@ -138,6 +146,34 @@ def test_what_is_included_is_checked_where_it_stands(tmp_path):
     assert found.where == f"{tmp_path / 'law.inc'}:2"
 
 
+GUARDED = {
+    "rates.inc": '`ifndef RATES\n`define RATES\n`include "laws.inc"\nreal law;\n`endif\n',
+    "laws.inc": '`ifndef LAWS\n`define LAWS\n`include "rates.inc"\nreal other;\n`endif // last',
+    "value.inc": "law = 3.0; other = 1.0; // no end of the line",
+}
+"""Headers that name each other, each read once, and one that is included within a line."""
+
+
+def test_files_that_include_one_another_are_written_out_as_they_are_read(bruno, tmp_path):
+    for name, text in GUARDED.items():
+        (tmp_path / name).write_text(text)
+    analog_line = 'analog begin `include "value.inc" I(a) <+ law*other*V(a); end'
+    lines = ('`include "rates.inc"', '`include "laws.inc"', analog_line)
+    path = model(tmp_path, *lines, "`ifdef NEVER", '`include "none.inc"', "`endif")
+    path.write_text(path.read_text() + "// at such an end OpenVAF hangs")
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    words, again = ([t.text for t in read_source(p)] for p in (path, written(alone, load_model(path).model.source)))
+    assert again == words
+    assert words.count("law") == 3
+    assert bruno("va", "check", path)[:2] == (0, f"{path}: nothing found\n")
+
+
+def test_a_branch_for_the_compiler_is_read(tmp_path):
+    (found,) = check(analog(tmp_path, "`ifdef __OPENVAF__", "x = x + 1.0;", "`endif", "I(a) <+ x;"))
+    assert (found.kind, found.name) == ("hidden state", "x")
+
+
 @pytest.mark.parametrize("path", OWN, ids=lambda p: p.stem)
 def test_our_own_models_are_sound_and_those_of_their_netlists(path):
     """The netlist is the one source: what it is translated to now is what lies there."""
@@ -171,6 +207,8 @@ def test_parameters_come_with_units_and_ranges(tmp_path):
         ("`define F(x) x\nmodule m; analog I(a) <+ `F; endmodule", "`F needs its arguments"),
         ("`define L `L\nmodule m; analog `L; endmodule", "calls itself"),
         ('`include "none.inc"\nmodule m; endmodule', "there is no file"),
+        ('`define F `include "none.inc"\n`F\nmodule m; endmodule', "model.va:2: write `include .* in no macro"),
+        ('`include "model.va"\nmodule m; endmodule', "files that include one another"),
         ("module m; analog I(a <+ 1; endmodule", "a bracket that is not closed"),
         ("module m; analog " + "if (1) " * 5000 + "; endmodule", "too deep"),
     ],

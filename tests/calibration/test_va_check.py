@@ -55,6 +55,7 @@ HIDDEN = {
     "only at the operating point": (['if (analysis("static")) x = V(a);', "I(a) <+ V(a) - x;"], "x", 2),
     "in a condition": (["if (n > 3) y = 1.0; else y = 0.0;", "n = n + 1;", "I(a) <+ y;"], "n", 1),
     "conditions that differ": (["if (on) x = 1.0;", "if (r > 1) y = x; else y = 0;", "I(a) <+ y;"], "x", 2),
+    "declared with a meaning": (['begin : inner (* desc="q" *) real q;', "q = q + 1; I(a) <+ q; end"], "q", 2),
     "behind a macro": (["`define KEEP(v) v = v + 1", "`KEEP(z);", "I(a) <+ z;"], "z", 2),
 }
 SOUND = {
@@ -66,6 +67,8 @@ SOUND = {
     "a loop that runs": ["y = 0.0; for (i = 0; i < 4; i = i + 1) begin x = i; y = y + x; end I(a) <+ y + x;"],
     "a state as a node's voltage": ["I(b) <+ ddt(1e-6*V(b)) - V(a); I(a) <+ V(b);"],
     "a local variable": ["begin : inner real q; q = V(a); I(a) <+ q; end"],
+    "a choice of two voltages": ["x = on ? V(a) : V(b) == 0; I(a) <+ (on ? V(a) : V(b) == 0) + x;"],
+    "a case of a voltage": ["case (on) V(a): x = (on == 1); default: x = 0; endcase I(a) <+ x;"],
     "a variable that nothing writes": ["I(a) <+ x + V(a);"],
     "left out by a directive": ["`ifdef NEVER", "x = x + 1.0;", "`else", "x = 1.0;", "`endif", "I(a) <+ x;"],
     "in a comment": ["// x = x + 1.0;", "/* y = y + 1; */ x = 0.0; I(a) <+ x;"],
@@ -83,7 +86,10 @@ UNSUPPORTED = {
     "@(cross)": "@(cross(V(a) - 1, 1)) ;",
     "@(above)": "@(above(V(a) - 1)) ;",
     "@(timer)": "@(timer(0, 1u)) ;",
-    "indirect branch": "V(b) : V(a) == 0;",
+    "@(posedge)": "@(initial_step or posedge n) ;",
+    "noise_table": "I(b) <+ noise_table('{1, 1e-9});",
+    "$realtime": "V(b) <+ $realtime;",
+    "indirect branch": "V(b) : ddt(V(a)) == 0;",
 }
 
 
@@ -119,13 +125,84 @@ def test_each_ends_the_command_in_a_sentence_and_exit_code_2(bruno, tmp_path, ca
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    "declared", ["real t[0:3];", "real [0:3] t;", "parameter real p[0:1] = '{1, 2};", "electrical [0:3] t;"]
-)
+ARRAYS = [
+    "real t[0:3];", "real [0:3] t;", "parameter real t[0:1] = '{1, 2};", "parameter real [0:1] t = '{1, 2};",
+    "localparam real t[0:1] = '{1, 2};", "localparam real [0:1] t = '{1, 2};", "electrical [0:3] t;",
+    "electrical t[0:3];", "real u, t[0:1]; string s;", "branch (a, b) t[0:1];",
+    "analog begin : inner real t[0:1]; t[0] = V(a); I(a) <+ t[0]; end",
+    "analog if (on) begin : inner real [0:1] t; t[0] = V(a); I(b) <+ t[0]; end",
+    "analog function real f; input u; real u, t[0:1]; begin t[0] = u; f = t[0]; end endfunction",
+    "analog function real f; input [0:1] t; real t[0:1]; begin f = t[0]; end endfunction",
+    "analog function real f; input u; real u; begin : inner real t[0:1]; t[0] = u; f = t[0]; end endfunction",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("declared", ARRAYS)
 def test_arrays_and_buses_are_named(tmp_path, declared):
     (found,) = check(model(tmp_path, f"  {declared}", "  analog I(a) <+ V(a);"))
-    assert found.kind == "unsupported"
+    assert (found.kind, found.name) == ("unsupported", "t")
     assert found.where.endswith(f":{FIRST_LINE}")
+
+
+@pytest.mark.parametrize(
+    "ports",
+    [
+        "t[0:1], b); inout t, b",
+        "inout electrical [0:1] t, inout electrical b)",
+        "inout [0:1] t, inout b); electrical b",
+    ],
+)
+def test_a_bus_of_the_list_of_ports_is_named_in_each_module(tmp_path, ports):
+    one = f"module {{}}({ports};\nanalog I(b) <+ V(b);\nendmodule\n"
+    found = check(written(tmp_path, one.format("m") + one.format("n")))
+    assert [(f.kind, f.name, f.where.rpartition(":")[2]) for f in found] == [
+        ("unsupported", "t", "1"),
+        ("unsupported", "t", "4"),
+    ]
+
+
+PLACES = {
+    "a named block": "analog begin : inner real q; q = V(a); {} I(a) <+ q; end",
+    "a choice": "analog begin if (on) begin n = 1; {} end else n = 2; end",
+    "a case": "analog begin case (on) 0: {} default: n = 1; endcase end",
+    "a loop": "analog begin for (i = 0; i < 3; i = i + 1) begin n = i; {} end end",
+    "an event": "analog begin @(initial_step) begin n = 1; {} end end",
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_it_is_named_wherever_it_stands(tmp_path, name, place):
+    found = check(model(tmp_path, PLACES[place].format(UNSUPPORTED[name])))
+    assert [(f.kind, f.name) for f in found if f.kind == "unsupported"] == [("unsupported", name)]
+
+
+@pytest.mark.parametrize(
+    "name", ["transition", "slew", "laplace_nd", "zi_nd", "$rdist_normal", "$table_model", "$fopen"]
+)
+def test_it_is_named_in_a_function_too(tmp_path, name):
+    law = UNSUPPORTED[name].replace("V(b) <+", "f =").replace("V(a)", "u").replace("n =", "f =")
+    function = f"analog function real f; input u; real u; begin {law} end endfunction"
+    found = check(model(tmp_path, function, "analog I(a) <+ f(V(a));"))
+    assert [(f.kind, f.name) for f in found] == [("unsupported", name)]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("if (on) analog begin x = 1; I(a) <+ x; end else analog I(a) <+ V(a);", "if"),
+        ("for (i = 0; i < 3; i = i + 1) begin analog I(a) <+ V(a); end", "for"),
+        ("case (on) 0: analog I(a) <+ V(a); endcase", "case"),
+        ("generate if (on) begin analog I(a) <+ V(a); end endgenerate", "generate"),
+        ("other one(a, b);", "other"),
+        ("other #(.r(1)) one(a, b);", "other"),
+        ("initial x = 1;", "initial"),
+    ],
+)
+def test_what_stands_outside_of_the_analog_block_is_named(tmp_path, text, name):
+    found = check(model(tmp_path, text, "branch (a, b) bi; analog I(bi) <+ V(bi);"))
+    assert [(f.kind, f.name) for f in found] == [("unsupported", name)]
+    assert found[0].where.endswith(f":{FIRST_LINE}")
 
 
 def test_a_charge_that_is_contributed_twice_is_named(tmp_path):
@@ -136,7 +213,7 @@ def test_a_charge_that_is_contributed_twice_is_named(tmp_path):
 
 
 def test_an_output_argument_is_written_by_the_call(tmp_path):
-    function = "analog function real f; input u; output v; real u, v; begin v = u; f = u; end endfunction"
+    function = "analog function real f; (* x *) input u; output v; real u, v; begin v = u; f = u; end endfunction"
     assert check(model(tmp_path, function, "analog begin y = f(V(a), x); I(a) <+ x + y; end")) == []
 
 

@@ -51,13 +51,17 @@ def _refused_by_the_compiler(model: Path) -> str:
     """What OpenVAF says against the file; nothing where it takes it or is not installed."""
     from bruno_spice.calibration.errors import SimulationError
     from bruno_spice.calibration.verilog_a import openvaf
+    from bruno_spice.calibration.verilog_a.foreign.source import written_out
 
     try:
         openvaf.installed()
     except SimulationError as error:
         messages.print(f"not compiled: {error}", markup=False)
         return ""
-    done = openvaf.run(["--dry-run", str(model.resolve())], model.resolve().parent)
+    with tempfile.TemporaryDirectory(prefix="openvaf-") as name:
+        source = Path(name) / "model.va"
+        source.write_text(written_out(model))
+        done = openvaf.run(["--dry-run", str(source)], source.parent)
     return f"OpenVAF refuses it: {openvaf.first_words(done.stdout)}" if done.returncode else ""
 
 
@@ -100,6 +104,7 @@ def va_compile_command(
     from bruno_spice.calibration.errors import SimulationError
     from bruno_spice.calibration.verilog_a import openvaf
     from bruno_spice.calibration.verilog_a.foreign.checking import check
+    from bruno_spice.calibration.verilog_a.foreign.source import written_out
 
     target = out or Path(f"{model.stem}.osdi")
     refuse_folder(target)
@@ -107,8 +112,9 @@ def va_compile_command(
         messages.print(f"warning: {finding.where}: {finding.sentence}", markup=False)
     version = openvaf.installed().version
     with tempfile.TemporaryDirectory(prefix="openvaf-") as name, messages.status("OpenVAF compiles"):
-        made = Path(name) / "model.osdi"
-        done = openvaf.run(["-o", str(made), str(model.resolve())], Path(name))
+        made, source = Path(name) / "model.osdi", Path(name) / "model.va"
+        source.write_text(written_out(model))
+        done = openvaf.run(["-o", str(made), str(source)], Path(name))
         if done.returncode < 0:
             raise SimulationError(f"{model}: OpenVAF ended by signal {-done.returncode}")
         if done.returncode or not made.is_file():

@@ -42,8 +42,9 @@ def subcircuit_module(
 ) -> Module:
     """The subcircuit `name` of `deck` as a module, called so or as `called`, with its pins and parameters.
 
-    Deck-level parameters that it uses become parameters too. `about` gives unit and meaning of parameters, `head` the
-    lines of comment above the module. Raises `NetlistError` for what has no translation.
+    Deck-level parameters that it uses become parameters too; one of a pin's name that no law reads is left out.
+    `about` gives unit and meaning of parameters, `head` the lines of comment above the module.
+    Raises `NetlistError` for what has no translation.
     """
     definition = deck.definitions[name]
     names = Names()
@@ -63,6 +64,12 @@ def subcircuit_module(
     scope.outside = outside
     elements, starts = list(scope.elements()), [(net, value) for net, value, _ in scope.starts()]
     defaults = {given: scope.bound(text, definition.line) for given, text in definition.given.items()}
+    laws = [*(element.law for element in elements), *(value for _, value in starts), *defaults.values()]
+    read = {leaf.text for law in laws for leaf in leaves(law)}
+    for pin in definition.pins:
+        if pin in parameters and parameters[pin] not in read:  # it tells a testbench what to put there
+            del defaults[pin]
+            names.give_back(parameters.pop(pin))
     own = dict.fromkeys(outer, ZERO)  # the deck says what they are
     values = {**defaults, **own}
     return _module(

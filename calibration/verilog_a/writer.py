@@ -53,6 +53,10 @@ class Names:
         self._taken.add(found)
         return found
 
+    def give_back(self, name: str) -> None:
+        """`name` is free again."""
+        self._taken.remove(name)
+
 
 @dataclass
 class Writer:

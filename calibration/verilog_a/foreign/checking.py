@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bruno_spice.calibration.verilog_a.foreign.declared import (
+    DIRECTIONS,
     TOO_DEEP,
     VARIABLES,
     Module,
@@ -37,13 +38,16 @@ UNSUPPORTED = {
     "zi_zd": "a sampled filter needs another simulator", "zi_zp": "a sampled filter needs another simulator",
     "$random": "make the spread a parameter and vary that", "$arandom": "make the spread a parameter and vary that",
     "$table_model": "write the table as a function",
-    "generate": "write the instances out", "genvar": "write the loop out",
+    "noise_table": "write the noise as white_noise() and flicker_noise()", "$realtime": "write $abstime",
+    "genvar": "write the loop out",
 }  # fmt: skip
 FILES = re.compile(
     r"\$(f(open|close|strobe|write|display|monitor|debug|getc|gets|scanf|seek|tell|error|flush|rewind)|readmem[bh]|system)"
 )
 RANDOM = re.compile(r"\$(r?dist)_\w+")
-EVENTS = ("cross", "above", "timer")
+EVENTS = ("initial_step", "final_step")
+"""Those that are taken."""
+ACCESS = ("V", "I", "Temp", "Pwr", "potential", "flow")
 
 
 @dataclass(frozen=True)
@@ -66,17 +70,12 @@ def check(path: Path) -> list[Finding]:
 
 
 def _checked(modules: Sequence[Module], tokens: Sequence[Token]) -> list[Finding]:
-    found = list(_unsupported(tokens))
+    found = [*_unsupported(tokens), *_arrays(tokens)]
     for module in modules:
-        found += [
-            Finding(
-                token.where,
-                "unsupported",
-                token.text,
-                f"the array {token.text}; write its elements as names of their own",
-            )
-            for token in module.arrays
-        ]
+        for token in module.others:
+            advice = "write what it does in one analog block"
+            sentence = f"{token.text} outside of the analog block, which is no declaration; {advice}"
+            found.append(Finding(token.where, "unsupported", token.text, sentence))
         found += _Flow(module).findings()
         for block in module.analog:
             found += _counted_once(block)
@@ -88,7 +87,7 @@ def _unsupported(tokens: Sequence[Token]) -> Iterator[Finding]:
     for i, token in enumerate(tokens):
         following = tokens[i + 1].text if i + 1 < len(tokens) else ""
         advice = UNSUPPORTED.get(token.text)
-        if advice and (following == "(" or token.text.startswith("$") or token.text in ("generate", "genvar")):
+        if advice and (following == "(" or token.text.startswith("$") or token.text == "genvar"):
             yield Finding(token.where, "unsupported", token.text, f"{token.text}; {advice}")
         elif RANDOM.fullmatch(token.text):
             yield Finding(token.where, "unsupported", token.text, f"{token.text}; {UNSUPPORTED['$random']}")
@@ -96,18 +95,37 @@ def _unsupported(tokens: Sequence[Token]) -> Iterator[Finding]:
             advice = "a model of a device reads and writes no files and runs no programs"
             yield Finding(token.where, "unsupported", token.text, f"{token.text}; {advice}")
         elif token.text == "@" and following == "(":
-            for t in tokens[i + 2 : matching(tokens, i + 1)]:
-                if t.text in EVENTS:
-                    advice = "let a smooth function of the voltage do what the event does"
-                    yield Finding(t.where, "unsupported", f"@({t.text})", f"@({t.text}); {advice}")
-        elif token.text in ("V", "I") and following == "(":
             end = matching(tokens, i + 1)
-            behind = [t.text for t in tokens[end : end + 3]]
-            if behind[:1] == [":"] and behind[1:2] in (["V"], ["I"]) and "==" in [
-                t.text for t in tokens[end : until(tokens, end)]
-            ]:  # fmt: skip
+            at = i + 2
+            while at < end - 1:
+                if tokens[at].kind == "name" and tokens[at].text not in EVENTS:
+                    event = f"@({tokens[at].text})"
+                    advice = "let a smooth function of the voltage do what the event does"
+                    yield Finding(tokens[at].where, "unsupported", event, f"{event}; {advice}")
+                at = until(tokens, at, ("or", ",")) + 1
+        elif token.text in ACCESS and following == "(":
+            end = matching(tokens, i + 1)
+            said = {t.text for t in tokens[end : until(tokens, end)]}
+            before = {t.text for t in tokens[_statement_start(tokens, i) : i]}
+            if tokens[end : end + 1] and tokens[end].text == ":" and "==" in said and not {"=", "<+"} & (said | before):
                 advice = "solve for the contribution, or add a node whose current is the equation"
                 yield Finding(token.where, "unsupported", "indirect branch", f"an indirect branch; {advice}")
+
+
+def _arrays(tokens: Sequence[Token]) -> Iterator[Finding]:
+    """A name with a bracket that is no range of a parameter: declared as array or bus, wherever that may be."""
+    seen: set[str] = set()
+    for i, token in enumerate(tokens):
+        if token.text == "module":
+            seen = set()
+        before = tokens[i - 1] if i else token
+        if token.text == "[" and before.text not in ("from", "exclude"):
+            behind = tokens[min(matching(tokens, i), len(tokens) - 1)]
+            named = before if before.kind == "name" and before.text not in (*VARIABLES, *DIRECTIONS) else behind
+            if named.text not in seen:
+                seen.add(named.text)
+                advice = "write its elements as names of their own"
+                yield Finding(named.where, "unsupported", named.text, f"the array {named.text}; {advice}")
 
 
 def _counted_once(tokens: Sequence[Token]) -> Iterator[Finding]:
@@ -166,7 +184,7 @@ class _Flow:
         """Hidden state, a finding a variable, at its first early read."""
         self.names = set(self.module.variables)
         for tokens in self.module.analog:
-            self.names |= {name.text for name, _ in _inner_declarations(tokens)}
+            self.names |= {name.text for name in _inner_declarations(tokens)}
         known = _Known()
         for tokens in self.module.analog:
             known = self._statement(tokens, 0, known)[1]
@@ -303,7 +321,7 @@ class _Flow:
         return self._reads(tokens, known)
 
 
-def _inner_declarations(tokens: Sequence[Token]) -> Iterator[tuple[Token, bool]]:
+def _inner_declarations(tokens: Sequence[Token]) -> Iterator[Token]:
     for i, token in enumerate(tokens):
         begins = i > 0 and tokens[i - 1].text in (";", "begin", ":")
         behind_label = i > 1 and tokens[i - 2].text == ":"

@@ -14,6 +14,7 @@ from bruno_spice.devices.errors import InputError
 VARIABLES = ("real", "integer", "string")
 DIRECTIONS = ("inout", "input", "output", "electrical", "thermal")
 """Words of a list of ports that name none."""
+NO_DECLARATION = ("generate", "if", "for", "case", "initial", "always", "assign", "defparam", "task")
 TOO_DEEP = "statements within statements, too deep to be read"
 _OPEN, _CLOSE = {"(": ")", "[": "]", "{": "}"}, (")", "]", "}")
 
@@ -53,8 +54,8 @@ class Module:
     functions: dict[str, Function] = field(default_factory=dict)
     analog: list[list[Token]] = field(default_factory=list)
     """The statement of each analog block."""
-    arrays: list[Token] = field(default_factory=list)
-    """Names that are declared with a range."""
+    others: list[Token] = field(default_factory=list)
+    """First words of what stands outside of the analog blocks and declares nothing: a choice of blocks, an instance."""
 
 
 def read_modules(path: Path) -> tuple[list[Module], list[Token]]:
@@ -112,12 +113,15 @@ def _module(tokens: list[Token], path: Path) -> Module:
             continue
         if token.text == "analog" and at + 1 < len(tokens) and tokens[at + 1].text == "function":
             end = next((i for i in range(at, len(tokens)) if tokens[i].text == "endfunction"), len(tokens))
-            _function(tokens[at + 2 : end], found)
+            _function(_without_attributes(tokens[at + 2 : end]), found)
             at = end + 1
         elif token.text == "analog":
             end = statement_end(tokens, at + 1)
-            found.analog.append(tokens[at + 1 : end])
+            found.analog.append(_without_attributes(tokens[at + 1 : end]))
             at = end
+        elif token.text in NO_DECLARATION:
+            found.others.append(token)
+            at = statement_end(tokens, at)
         else:
             end = until(tokens, at)
             _declaration(tokens[at:end], attributes, found)
@@ -145,9 +149,18 @@ def statement_end(tokens: Sequence[Token], at: int) -> int:
         if text == "if" and end < len(tokens) and tokens[end].text == "else":
             return statement_end(tokens, end + 1)
         return end
-    if text == "initial":
+    if text in ("initial", "analog"):
         return statement_end(tokens, at + 1)
     return until(tokens, at) + 1
+
+
+def _without_attributes(tokens: Sequence[Token]) -> list[Token]:
+    found, inside = [], False
+    for token in tokens:
+        inside = inside or token.text == "(*"
+        found += [] if inside else [token]
+        inside = inside and token.text != "*)"
+    return found
 
 
 def _declaration(tokens: list[Token], attributes: list[Token], found: Module) -> None:
@@ -159,26 +172,20 @@ def _declaration(tokens: list[Token], attributes: list[Token], found: Module) ->
             _parameters(tokens[1:], attributes, found)
         return
     if words[0] in VARIABLES:
-        for name, array in declared_names(tokens[1:]):
+        for name in declared_names(tokens[1:]):
             found.variables[name.text] = name
-            found.arrays += [name] if array else []
-        return
-    for i, token in enumerate(tokens[1:], 1):  # a discipline, a direction: a range makes a bus of what follows
-        if token.text == "[" and words[0] not in ("branch", "genvar"):
-            found.arrays.append(tokens[min(matching(tokens, i), len(tokens) - 1)])
-            return
+    elif tokens[0].kind == "name" and (words[1:] == ["#", "("] or (words[2:] == ["("] and tokens[1].kind == "name")):
+        found.others.append(tokens[0])
 
 
-def declared_names(tokens: Sequence[Token]) -> list[tuple[Token, bool]]:
-    """The names that a declaration of variables lists, each with whether it is an array."""
-    names, at = [], 0
-    bus = bool(tokens) and tokens[0].text == "["
-    at = matching(tokens, 0) if bus else 0
+def declared_names(tokens: Sequence[Token]) -> list[Token]:
+    """The names that a declaration of variables lists."""
+    names = []
+    at = matching(tokens, 0) if tokens and tokens[0].text == "[" else 0
     while at < len(tokens):
-        end = until(tokens, at, (",",))
         if tokens[at].kind == "name":
-            names.append((tokens[at], bus or (at + 1 < end and tokens[at + 1].text == "[")))
-        at = end + 1
+            names.append(tokens[at])
+        at = until(tokens, at, (",",)) + 1
     return names
 
 
@@ -190,13 +197,9 @@ def _parameters(tokens: list[Token], attributes: list[Token], found: Module) -> 
     while at < len(tokens):
         end = until(tokens, at, (",",))
         part = tokens[at:end]
-        if part and part[0].text == "[":
-            found.arrays.append(part[-1])
-        elif part and part[0].kind == "name":
+        if part and part[0].kind == "name":
             equals = next((i for i, t in enumerate(part) if t.text == "="), len(part) - 1)
             limits = next((i for i, t in enumerate(part) if t.text in ("from", "exclude")), len(part))
-            if any(t.text == "[" for t in part[:equals]):
-                found.arrays.append(part[0])
             found.parameters.append(
                 Parameter(
                     part[0].text, kind, shown(part[equals + 1 : limits]), said.get("units", ""),

@@ -2,7 +2,7 @@
 
 Directives that are followed: ```include``, ```define`` (with arguments), ```undef``, ```ifdef``, ```ifndef``,
 ```elsif``, ```else``, ```endif``; others are passed over. The standard files disciplines.vams and constants.vams are
-the compiler's own. Source: Verilog-AMS 2.4, chapter 10.
+the compiler's own, and so is what it defines before it reads. Source: Verilog-AMS 2.4, chapter 10; OpenVAF 23.5, tried.
 """
 
 import re
@@ -17,6 +17,7 @@ MAX_FILE_BYTES = 4 << 20
 MAX_TOKENS = 1_000_000
 MAX_DEPTH = 40
 """Of files that include files, and of macros within macros."""
+PREDEFINED = ("__OPENVAF__", "__VAMS__", "__VAMS_COMPACT_MODELING__")
 STANDARD = ("disciplines.vams", "constants.vams", "disciplines.h", "constants.h", "disciplines.va", "constants.va")
 _TOKEN = re.compile(
     r"(?P<comment>//[^\n]*|/\*.*?\*/)|(?P<newline>\n)|(?P<goes_on>\\\r?\n)|(?P<blank>[^\S\n]+)"
@@ -26,18 +27,17 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 
-_INCLUDE = re.compile(r"^[^\S\n]*`include[^\S\n]+[\"<]([^\"<>\n]+)[\">][^\n]*$", re.MULTILINE)
-
 
 @dataclass(frozen=True)
 class Token:
     """A word of the source: its text, its kind (name, number, string, sign; glued: a bracket right behind a name), and
-    where it stands."""
+    where it stands: line and, but for what a macro wrote, first letter in the file's text."""
 
     text: str
     kind: str
     path: Path
     line: int
+    at: int | None = None
 
     @property
     def where(self) -> str:
@@ -56,22 +56,15 @@ def read_source(path: Path) -> list[Token]:
     return list(_Preprocessor().file(path, "", 0))
 
 
-def written_out(path: Path, depth: int = 0) -> str:
+def written_out(path: Path) -> str:
     """The text of the file at `path` with the files beside it that it includes in their places.
 
-    One that is not there stays as it is: the compiler's own, or in a branch that no one takes. Raises `InputError`.
+    What no one takes, within an ```ifdef``, and the compiler's own files stay as they are. Raises `InputError`.
     """
-    if depth > MAX_DEPTH:
-        raise InputError(f"{path}: more than {MAX_DEPTH} files that include one another")
-
-    def included(match: re.Match[str]) -> str:
-        beside = path.parent / match[1]
-        return written_out(beside, depth + 1) if is_file(beside) else match[0]
-
-    text = _INCLUDE.sub(included, _raw(path, ""))
-    if len(text) > MAX_FILE_BYTES:
-        raise InputError(f"{path}: has more than {MAX_FILE_BYTES >> 20} MiB with what it includes, which is no model")
-    return text
+    reading = _Preprocessor()
+    for _ in reading.file(path, "", 0):
+        pass
+    return "".join(reading.written)
 
 
 def _raw(path: Path, at: str) -> str:
@@ -95,20 +88,28 @@ def _tokens(text: str, path: Path) -> Iterator[Token]:
         kind = match.lastgroup or ""
         if kind not in ("comment", "blank", "goes_on"):
             glued = match[0] == "(" and before == "name"
-            yield Token(match[0], "glued" if glued else kind, path, line)
+            yield Token(match[0], "glued" if glued else kind, path, line, match.start())
         before = kind
         line += match[0].count("\n")
 
 
 @dataclass
 class _Preprocessor:
-    macros: dict[str, _Macro] = field(default_factory=dict)
+    macros: dict[str, _Macro] = field(default_factory=lambda: dict.fromkeys(PREDEFINED, _Macro(None, ())))
     count: int = 0
+    size: int = 0
+    written: list[str] = field(default_factory=list)
+    """The text with includes in their places, in parts."""
 
     def file(self, path: Path, at: str, depth: int) -> Iterator[Token]:
         if depth > MAX_DEPTH:
             raise InputError(f"{at}more than {MAX_DEPTH} files that include one another")
-        waiting = list(_tokens(_raw(path, at), path))[::-1]
+        text, done_to = _raw(path, at), 0
+        self.size += len(text)
+        if self.size > MAX_FILE_BYTES:
+            most = f"more than {MAX_FILE_BYTES >> 20} MiB"
+            raise InputError(f"{path}: has {most} with what it includes, which is no model")
+        waiting = list(_tokens(text, path))[::-1]
         taking: list[bool] = []  # of the branches of `ifdef that are open: whether this one counts
         done: list[bool] = []  # whether an earlier or this branch counted
         while waiting:
@@ -134,7 +135,11 @@ class _Preprocessor:
                 if name == "define":
                     self._rest(waiting)
             elif name == "include":
-                yield from self._include(waiting, token, depth)
+                start, end, beside = self._included(waiting, token)
+                if beside is not None:
+                    self.written.append(text[done_to:start])
+                    done_to = end
+                    yield from self.file(beside, f"{token.where}: ", depth + 1)
             elif name == "define":
                 self._define(waiting, token)
             elif name == "undef":
@@ -150,6 +155,8 @@ class _Preprocessor:
                 yield self._counted(token)
         if taking:
             raise InputError(f"{path}: an `ifdef without `endif")
+        rest = text[done_to:]
+        self.written.append(rest if rest.endswith("\n") else f"{rest}\n")  # at a last line without end OpenVAF hangs
 
     def _counted(self, token: Token) -> Token:
         self.count += 1
@@ -157,16 +164,16 @@ class _Preprocessor:
             raise InputError(f"{token.where}: more than {MAX_TOKENS:,} words with macros written out")
         return token
 
-    def _include(self, waiting: list[Token], token: Token, depth: int) -> Iterator[Token]:
-        rest = self._rest(waiting)
-        name = rest[0].text.strip('"<>') if rest else ""
-        if not name or rest[0].kind != "string":
-            raise InputError(f'{token.where}: write `include "FILE" on one line')
+    def _included(self, waiting: list[Token], token: Token) -> tuple[int, int, Path | None]:
+        """Where an ```include`` begins and ends in its file's text, and the file beside it: none for the compiler's."""
+        named = waiting.pop() if waiting else token
+        name = named.text.strip('"')
+        if token.at is None or named.at is None or named.kind != "string" or not name:
+            raise InputError(f'{token.where}: write `include "FILE" on one line, and in no macro')
         beside = token.path.parent / name
-        if is_file(beside):
-            yield from self.file(beside, f"{token.where}: ", depth + 1)
-        elif Path(name).name not in STANDARD:
+        if not is_file(beside) and Path(name).name not in STANDARD:
             raise InputError(f"{token.where}: there is no file {beside}")
+        return token.at, named.at + len(named.text), beside if is_file(beside) else None
 
     def _define(self, waiting: list[Token], token: Token) -> None:
         rest = self._rest(waiting)
@@ -196,7 +203,7 @@ class _Preprocessor:
                 )
             given = dict(zip(macro.parameters, arguments, strict=True))
         found: list[Token] = []
-        left = [replace(t, path=token.path, line=token.line) for t in reversed(macro.body)]
+        left = [replace(t, path=token.path, line=token.line, at=None) for t in reversed(macro.body)]
         while left:
             t = left.pop()
             if t.kind == "name" and t.text in given:
@@ -241,7 +248,7 @@ def _arguments(waiting: list[Token], token: Token, name: str) -> list[list[Token
             continue
         depth += (t.text in ("(", "[", "{")) - (t.text in (")", "]", "}"))
         if t.kind != "newline":
-            arguments[-1].append(replace(t, path=token.path, line=token.line))
+            arguments[-1].append(replace(t, path=token.path, line=token.line, at=None))
     raise InputError(f"{token.where}: the arguments of `{name} have no end")
 
 

@@ -30,8 +30,14 @@ TINY = 1e-30
 """S^2: cells that have not moved at all have no spread to widen."""
 COMPLETE = 0.9
 """Share of the writes that a setting or a time must have."""
-PER_DECADE = 2
-"""Times are gathered so finely."""
+ONE_TIME = 1.2
+"""Readings of different writes count as of one time up to the first gap of this ratio."""
+WITHIN = 1.1
+"""Of this ratio at most is one time where writes were read several times up to that gap."""
+AGAIN = 1.1
+"""Readings of a write up to that gap, on average, from which on they were."""
+TOLD = 1.01
+"""From this ratio on it is said that readings count as of one time."""
 
 
 def set_curve(table: CellTable) -> tuple[SetCurve, list[str]]:
@@ -115,23 +121,25 @@ def writes(table: CellTable) -> tuple[Writes, list[str]]:
     index = np.arange(keys.shape[1])  # without times each reading is of a write of its own
     if table.time_s is not None:
         keys, index = np.unique(keys, axis=1, return_inverse=True)
-    with np.errstate(divide="ignore"):
-        decade = np.where(time_s > 0.0, np.round(PER_DECADE * np.log10(time_s)), -np.inf)
-    bins, when = np.unique(decade, return_inverse=True)
-    if bins[0] != -np.inf:
+    if np.all(time_s > 0.0):
         raise InputError(f"{where}: no reading right after writing (time 0), which the others are compared with")
-    count = np.zeros((len(bins), keys.shape[1]))
-    total, logs = count.copy(), np.zeros(len(bins))
+    later = time_s > 0.0
+    when, times_s, gathered = np.zeros(len(time_s), dtype=np.int64), np.zeros(0), []
+    if later.any():
+        when[later], times_s, gathered = _one_time(time_s[later], index[later])
+    count = np.zeros((1 + len(times_s), keys.shape[1]))
+    total = count.copy()
     np.add.at(count, (when, index), 1)
     np.add.at(total, (when, index), table.g_s)
-    np.add.at(logs, when[time_s > 0], np.log(time_s[time_s > 0]))
     with np.errstate(invalid="ignore"):
         g_s = total / count
-    times_s = np.exp(logs[1:] / count.sum(axis=1)[1:])
     there = count[0] > 0
     said = [] if there.all() else [f"{np.sum(~there)} writes were not read right after writing, and are left out"]
     if (several := int(np.sum(count[0] > 1))) > 0:
         said.append(f"{several} pairs of device and level were read several times right after writing, and count once")
+    said += gathered
+    if (several := int(np.sum(count[1:] > 1))) > 0:
+        said.append(f"{several} times a write was read again at one of these times, and counts with the mean")
     level_s = _level_conductance(keys[1], g_s[0], table.level_in_s)
     _, of_level, sizes = np.unique(keys[1][there], return_inverse=True, return_counts=True)
     enough = there.copy()
@@ -146,6 +154,30 @@ def writes(table: CellTable) -> tuple[Writes, list[str]]:
         said.append(f"{format_si(late_s, 's')}: only {100 * share:.0f} % of the writes were read, so it is left out")
     kept = read >= COMPLETE
     return Writes(found.device, found.level_s, found.written_s, times_s[kept], found.g_s[kept]), said
+
+
+def _one_time(time_s: Array, write: NDArray[np.int64]) -> tuple[NDArray[np.int64], Array, list[str]]:
+    """Of readings (n,) at `time_s` above 0 of each `write`: the number of their time, from 1; the times; what to say.
+
+    A time is the geometric mean of its readings'.
+    """
+    known, place = np.unique(time_s, return_inverse=True)
+    run = np.append(0, np.cumsum(np.diff(np.log(known)) > np.log(ONE_TIME)))
+    starts_s = known[np.flatnonzero(np.diff(run, prepend=-1))]
+    once = np.bincount(np.unique(np.stack([run[place], write]), axis=1)[0])
+    several = np.bincount(run[place]) > AGAIN * once
+    part = np.where(several[run], np.floor(np.log(known / starts_s[run]) / np.log(WITHIN) + 1e-9), 0.0)
+    group = np.cumsum((np.diff(run, prepend=0) != 0) | (np.diff(part, prepend=0.0) != 0.0))
+    first = np.flatnonzero(np.diff(group, prepend=-1))
+    low_s, high_s, of = known[first], known[np.append(first[1:], len(known)) - 1], group[place]
+    times_s = low_s * np.exp(np.bincount(of, np.log(time_s / low_s[of])) / np.bincount(of))
+    wide = [
+        f"{format_si(low, 's')} to {format_si(high, 's')}"
+        for low, high in zip(low_s, high_s, strict=True)
+        if high > TOLD * low
+    ]
+    said = [f"readings from {', from '.join(wide)} count as of one time each, in the geometric mean"] if wide else []
+    return of + 1, times_s, said
 
 
 def _level_conductance(level: Array, written_s: Array, in_s: bool) -> Array:

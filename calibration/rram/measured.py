@@ -24,10 +24,11 @@ from bruno_spice.calibration.rram.levels import overlapping
 from bruno_spice.calibration.rram.tables import CellTable, sound
 from bruno_spice.devices.cards.measured import LevelOverlap, MeasuredCard, ReadNoise
 from bruno_spice.devices.cards.parts import Parameter, Provenance, Range
-from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.errors import EnvelopeError, InputError
 from bruno_spice.devices.reading import printable
 from bruno_spice.devices.rram.filament import Levels
-from bruno_spice.devices.rram.measured import MeasuredCell
+from bruno_spice.devices.rram.measured import SAME, MeasuredCell, beyond
+from bruno_spice.devices.units import format_si
 
 OVERLAP_TIMES_S = (0.0, 1.0, 3600.0, 86400.0)
 DRAWN = 20_000
@@ -86,7 +87,11 @@ def fit_measured(
             found, left_out = writes(by_kind["levels"])
             fields |= _of_writes(found)
         said += left_out
-    low_s, high_s = g_range_s or _whole_range(curve, found)
+    measured_s = _whole_range(curve, found)
+    low_s, high_s = g_range_s or measured_s
+    if low_s < measured_s[0] * (1.0 - SAME) or high_s > measured_s[1] * (1.0 + SAME):
+        shown = [format_si(each, "S") for each in (low_s, high_s, *measured_s)]
+        raise EnvelopeError(f"levels from {shown[0]} to {shown[1]}: writes were measured from {shown[2]} to {shown[3]}")
     source = "measured" if origin is None else "simulated"
     parameters = {
         "g_level_min": Parameter(value=low_s, unit="S", source=source),
@@ -108,6 +113,8 @@ def fit_measured(
     fields["overlap"] = overlaps(cell, bits)
     if found is not None:
         fields["validation"] = held_out(found, card)
+        if not fields["validation"]:
+            said.append("too few devices have a level in common to try the card on some that it has not seen")
     return MeasuredFit(MeasuredCard.build(parameters, **fields), list(tables), found, said)
 
 
@@ -155,7 +162,7 @@ def overlaps(cell: MeasuredCell, bits: int, seed: int = 0) -> list[LevelOverlap]
     known = cell.card.relaxation
     found = []
     for time_s in OVERLAP_TIMES_S:
-        if time_s > (0.0 if known is None else known.time_s[-1]):
+        if beyond(time_s, 0.0 if known is None else known.time_s[-1]):
             break
         g_s = drawn_s(cell, levels_s, time_s, DRAWN, np.random.default_rng(seed))
         share = overlapping(g_s, Levels(levels_s, levels_s)).mean(axis=0)
@@ -166,17 +173,24 @@ def overlaps(cell: MeasuredCell, bits: int, seed: int = 0) -> list[LevelOverlap]
 def held_out(found: Writes, card: MeasuredCard, splits: int = SPLITS) -> dict[str, Any]:
     """Spread and misreads of every second device beside what a card of the others draws, a row a time.
 
-    Each number is the median of as many `splits` of the devices.
+    Each number is the median of as many `splits` of the devices; none where no two devices have a level in common.
     """
     devices = np.unique(found.device)
     trials = []
     for seed in range(splits):
         out = np.isin(found.device, np.random.default_rng(seed).permutation(devices)[::2])
         seen, rest = found.of(~out), found.of(out)
+        at = range(-1, len(found.time_s))
+        if not all(_in_common(_moved(seen, row)[0], _moved(rest, row)[0]).size for row in at):
+            continue
         cell = MeasuredCell(card.model_copy(update=_of_writes(seen)))
-        trials.append([_compared(seen, rest, cell, row) for row in range(-1, len(found.time_s))])
-    rows = [{name: float(np.median([row[name] for row in at])) for name in at[0]} for at in zip(*trials, strict=True)]
-    return {"devices": len(np.unique(rest.device)), "splits": splits, "times": rows}
+        trials.append([_compared(seen, rest, cell, row) for row in at])
+    if not trials:
+        return {}
+    rows = [
+        {name: float(np.median([row[name] for row in same])) for name in same[0]} for same in zip(*trials, strict=True)
+    ]
+    return {"devices": len(np.unique(rest.device)), "splits": len(trials), "times": rows}
 
 
 def _moved(found: Writes, row: int) -> tuple[Array, Array]:
@@ -184,6 +198,12 @@ def _moved(found: Writes, row: int) -> tuple[Array, Array]:
     g_s = found.written_s if row < 0 else found.g_s[row]
     read = np.isfinite(g_s)
     return found.level_s[read], (g_s - found.level_s)[read]
+
+
+def _in_common(level_s: Array, other_s: Array) -> Array:
+    """The levels of which both have two writes or more, without which there is no spread to compare."""
+    (one, counts), (two, others) = (np.unique(each, return_counts=True) for each in (level_s, other_s))
+    return np.intersect1d(one[counts > 1], two[others > 1])
 
 
 def _spreads(level_s: Array, moved_s: Array, groups: Sequence[Array]) -> Array:
@@ -199,7 +219,7 @@ def _compared(seen: Writes, rest: Writes, cell: MeasuredCell, row: int) -> dict[
     """Measured and drawn at one time: spread of the levels, in groups, and misreads of 3-bit levels."""
     time_s, rng = 0.0 if row < 0 else float(rest.time_s[row]), np.random.default_rng(0)
     (level_s, moved_s), others = _moved(rest, row), _moved(seen, row)
-    there = np.intersect1d(level_s, others[0])
+    there = _in_common(level_s, others[0])
     groups = np.array_split(there, min(GROUPS, len(there)))
     model_s = drawn_s(cell, there, time_s, TRIED, rng) - there
     counts = np.array([np.sum(level_s == each) for each in there])

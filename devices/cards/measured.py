@@ -208,6 +208,8 @@ class MeasuredCard(Card):
             found.append("read noise was not measured, none is drawn")
         if self.set_curve is None:
             found.append("what one write without verifying leaves was not measured")
+        elif self.set_curve.cycles == 1:
+            found.append("each device was written once: its spread from write to write counts as from device to device")
         if "temperature" not in self.parameters:
             found.append("the temperature of the measurement is not known")
         return found

@@ -32,6 +32,8 @@ from bruno_spice.devices.units import format_si
 
 Array = NDArray[np.float64]
 FURTHEST = 1000.0
+SAME = 1e-6
+"""Of a time or a conductance: so little beyond it is digits."""
 LEAST_S = 1e-9
 """No device has less, whatever noise a tester adds to nothing; a resistor in a netlist needs some."""
 
@@ -126,6 +128,17 @@ class MeasuredCell:
         score = share**0.5 * z_device + (1.0 - share) ** 0.5 * z_write
         return between(np.array(curve.quantiles_s), rows, Line.of(score, np.array(curve.scores)))
 
+    def check_verified(self, g_s: Array) -> None:
+        """Raises `EnvelopeError` where one of the levels `g_s` is not among those that were written and verified."""
+        levels = self.card.verified
+        assert levels is not None
+        low_s, high_s = levels.conductance_s[0], levels.conductance_s[-1]
+        if np.any(outside := (g_s < low_s * (1.0 - SAME)) | (g_s > high_s * (1.0 + SAME))):
+            raise EnvelopeError(
+                f"a level of {format_si(float(g_s[outside][0]), 'S')} is outside {format_si(low_s, 'S')}..."
+                f"{format_si(high_s, 'S')}, within which writes were verified"
+            )
+
     def verified_s(self, g_s: Numbers, z_write: Numbers) -> Numbers:
         """Written to `g_s` and verified."""
         levels = self.card.verified
@@ -139,12 +152,10 @@ class MeasuredCell:
         if time_s == 0.0:
             return g_s
         if known is None:
-            raise InputError(
-                "synapse.age_s: how this cell changes with time after a write was not measured; leave it at 0"
-            )
+            raise InputError("how this cell changes with time after a write was not measured; leave it at 0")
         if time_s > FURTHEST * known.time_s[-1]:
             raise InputError(
-                f"synapse.age_s: {format_si(time_s, 's')} is more than {FURTHEST:g} times the "
+                f"{format_si(time_s, 's')} after a write is more than {FURTHEST:g} times the "
                 f"{format_si(known.time_s[-1], 's')} that were measured"
             )
         rows = Line.of(g_s, np.array(known.conductance_s))
@@ -157,6 +168,11 @@ class MeasuredCell:
         cells = self.card.read_noise.cells
         rows = Line.of(g_s, np.array([cell.conductance_s for cell in cells]))
         return g_s * along(np.array([cell.sigma for cell in cells]), rows)
+
+
+def beyond(time_s: float, known_s: float) -> bool:
+    """Whether `time_s` is beyond `known_s`, up to which something was measured, by more than digits."""
+    return time_s > known_s * (1.0 + SAME)
 
 
 def moved_s(known: Relaxation, time_s: float) -> Array:

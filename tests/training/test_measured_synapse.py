@@ -95,10 +95,25 @@ def test_what_was_not_measured_cannot_be_asked_of_a_layer(tables, rram_card):
         RRAMLinear(2, 2, only_set, after=(1.0, 2.0))
     with pytest.raises(InputError, match=r"synapse\.after: nothing is known of how a RRAM changes"):
         RRAMLinear(2, 2, rram_card, after=(1.0, 2.0))
-    with pytest.raises(InputError, match="was not measured; leave it at 0"):
-        RRAMLinear(2, 2, only_set, age_s=1.0).effective_weight()
+    with pytest.raises(InputError, match=r"synapse\.age_s: .* was not measured; leave it at 0"):
+        RRAMLinear(2, 2, only_set, age_s=1.0)
     with pytest.raises(EnvelopeError, match="what verifying leaves was not measured"):
         MeasuredDevice(only_set, verify=True)
+
+
+def test_ages_and_levels_beyond_what_the_card_knows_are_refused_by_their_key(card):
+    for key, options in (("after", {"after": (1.0, 1e9)}), ("age_s", {"age_s": 1e9})):
+        with pytest.raises(InputError, match=rf"synapse\.{key}: .* is more than 1000 times the 86\.4 ks"):
+            RRAMLinear(2, 2, card, **options)
+    wide = card.parameters | {"g_level_max": card.parameters["g_level_max"].model_copy(update={"value": 400e-6})}
+    with pytest.raises(EnvelopeError, match=r"a level of .* is outside .*within which writes were verified"):
+        RRAMLinear(2, 2, card.model_copy(update={"parameters": wide}))
+
+
+def test_a_day_that_was_measured_is_not_beyond_it_by_a_digit(card):
+    known = card.relaxation.model_copy(update={"time_s": [*card.relaxation.time_s[:-1], DAY_S - 1e-8]})
+    found = overlaps(MeasuredDevice(card.model_copy(update={"relaxation": known})), 3)
+    assert found[-1].time_s == DAY_S
 
 
 def test_written_with_one_set_a_device_keeps_its_own_deviation(tables):

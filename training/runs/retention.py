@@ -16,6 +16,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from bruno_spice.calibration.presentation.style import MODEL_COLOUR, SECOND_COLOUR, new_figure
 from bruno_spice.devices.errors import InputError
+from bruno_spice.devices.rram.measured import beyond
 from bruno_spice.devices.units import format_duration
 from bruno_spice.training.networks.network import AnyNetwork
 from bruno_spice.training.progress import Reporter, Silent, threads
@@ -102,9 +103,9 @@ def evaluate_over_time(
             rows = over_time(network, arrays, task, ordered, chips, config.seed, reporter)
     finally:
         reporter.close()
-    rows = [row | {"extrapolated": row["age_s"] > known_s} for row in rows]
-    if beyond := [format_duration(row["age_s"]) for row in rows if row["extrapolated"]]:
-        said = f"{', '.join(beyond)}: beyond the {format_duration(known_s)} that were measured, drawn on along ln t"
+    rows = [row | {"extrapolated": beyond(row["age_s"], known_s)} for row in rows]
+    if drawn_on := [format_duration(row["age_s"]) for row in rows if row["extrapolated"]]:
+        said = f"{', '.join(drawn_on)}: beyond the {format_duration(known_s)} that were measured, drawn on along ln t"
     return {
         "chips": chips,
         "metric": task.metric,

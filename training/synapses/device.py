@@ -82,7 +82,7 @@ class SynapseDevice(ABC):
 
     def aged_s(self, g_s: Any, age_s: float, *states: Any) -> Any:
         """Conductance in S of devices written to `g_s`, `age_s` seconds later. Raises `InputError`: none is known."""
-        raise InputError(f"synapse.age_s: nothing is known of how a {self.label} changes with time; leave it at 0")
+        raise InputError(f"nothing is known of how a {self.label} changes with time; leave it at 0")
 
     def known_until_s(self) -> float:
         """Up to what age in s `aged_s` rests on knowledge: 0 where there is none, infinity for a law of its own."""
@@ -153,6 +153,13 @@ class DeviceLinear(Synapse):
         if after is not None and not model.known_until_s():
             raise InputError(f"synapse.after: nothing is known of how a {model.label} changes with time; leave it out")
         programmable = model.levels(bits)
+        for key, oldest_s in (("age_s", age_s), ("after", 0.0 if after is None else after[1])):
+            if oldest_s > 0.0:
+                states = (np.full_like(programmable.conductance_s, value) for value in model.mean())
+                try:
+                    model.aged_s(programmable.conductance_s, oldest_s, *states)
+                except InputError as error:
+                    raise InputError(f"synapse.{key}: {error}") from None
         self.n_levels = 2**bits
         if len(programmable.setting) != self.n_levels:
             raise InputError(f"a {model.label} has {len(programmable.setting)} levels, not {self.n_levels} (2**bits)")

@@ -39,6 +39,8 @@ class MeasuredDevice(SynapseDevice):
     def levels(self, bits: int) -> DeviceLevels:
         """Evenly spaced conductances between the card's limits, written as such or with the setting of one SET."""
         g_s = np.linspace(*self.cell.g_range_s, 2**bits)
+        if self.verify:
+            self.cell.check_verified(g_s)
         return DeviceLevels(g_s, g_s if self.verify else self.cell.setting(g_s))
 
     def conductance_s(self, setting: Any, *states: Any) -> Any:

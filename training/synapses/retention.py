@@ -11,6 +11,7 @@ import numpy as np
 from bruno_spice.calibration.rram.levels import overlapping
 from bruno_spice.devices.cards.measured import LevelOverlap
 from bruno_spice.devices.rram.filament import Levels
+from bruno_spice.devices.rram.measured import beyond
 from bruno_spice.devices.units import format_duration
 from bruno_spice.training.synapses.device import CUT_SIGMA, DeviceLinear, SynapseDevice
 
@@ -32,7 +33,7 @@ def overlaps(
     written_s = device.conductance_s(setting, *states)
     found = []
     for time_s in times_s:
-        if time_s > device.known_until_s():
+        if beyond(time_s, device.known_until_s()):
             continue
         g_s = device.aged_s(written_s, time_s, *states) if time_s else written_s
         share = overlapping(np.asarray(g_s), known).mean(axis=0)

@@ -34,10 +34,10 @@ from bruno_spice.devices.files import write_atomic
 from bruno_spice.devices.models.felif import FeLIFModel
 from bruno_spice.devices.models.heracles import HeraclesModel
 from bruno_spice.devices.models.model import NeuronModel, Sign
+from bruno_spice.devices.models.rows import MOST_DOMAINS
 from bruno_spice.devices.reading import load_json, short, shown
 
 SCHEMA_VERSION = "1.1.0"
-MOST_DOMAINS = 256
 
 
 def load_card_json(path: Path | str) -> dict[str, Any]:

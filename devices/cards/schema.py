@@ -2,7 +2,7 @@
 
 pydantic writes the shape of the fields; added here is what it cannot know: the names of the required parameters,
 the unit and the limits of each, and that a card of K domains has the parameters of domains 1...K (for K up to
-`MAX_DOMAINS`). What no schema can say is left to `Card.load`: a value within its own bounds, a covariance as large as
+`MOST_DOMAINS`). What no schema can say is left to `Card.load`: a value within its own bounds, a covariance as large as
 its names.
 """
 
@@ -11,8 +11,8 @@ from typing import Any
 from bruno_spice.devices.cards.base import SCHEMA_VERSION, Card
 from bruno_spice.devices.cards.limits import limits
 from bruno_spice.devices.models.model import Sign
+from bruno_spice.devices.models.rows import MOST_DOMAINS
 
-MAX_DOMAINS = 16
 Schema = dict[str, Any]
 
 
@@ -28,7 +28,9 @@ def card_schema(card_type: type[Card]) -> Schema:
         "schema": {"const": f"bruno-spice/{card_type.MODEL}"},
         "schema_version": {"type": "string", "pattern": rf"^{SCHEMA_VERSION.split('.')[0]}\.\d+\.\d+$"},
         "model": {"const": card_type.MODEL},
-        "domains": {"type": "integer", "minimum": 1, "default": 1} if numbered else {"const": 1},
+        "domains": {"type": "integer", "minimum": 1, "maximum": MOST_DOMAINS, "default": 1}
+        if numbered
+        else {"const": 1},
         "parameters": {
             "type": "object",
             "properties": {name: _parameter(unit, card_type.sign_of(name)) for name, unit in shared.items()},
@@ -41,7 +43,7 @@ def card_schema(card_type: type[Card]) -> Schema:
         "variability": {"type": "object", "propertyNames": name, "additionalProperties": {"type": "number"}},
     }
     if numbered:
-        schema["allOf"] = [_of_domains(card_type, k) for k in range(1, MAX_DOMAINS + 1)]
+        schema["allOf"] = [_of_domains(card_type, k) for k in range(1, MOST_DOMAINS + 1)]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"bruno-spice/{card_type.MODEL}/{SCHEMA_VERSION}",

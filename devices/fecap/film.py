@@ -13,8 +13,8 @@ thermally activated, a resistance in series, the capacitance of the fixture:
     Ps <- Ps (1 + kps (T - 300 K)),  eps <- eps (1 + keps (T - 300 K))
     V  <- V - rs A dq/dt,  q <- q + (cfix/A) V
 
-Between samples the voltage is linear. Within a step in which E moves by at most `STEP_MV_CM` (less where the film's
-activation field is low, `STEP_OF_ACTIVATION`), the rates are integrated
+Between samples the voltage is linear. Steps begin at `STEP_MV_CM` of E (less where the film's activation field is low,
+`STEP_OF_ACTIVATION`) and grow to twice that at most; within one, the rates are integrated
 by Simpson's rule and s_i follows its equation, which is linear in s_i, exactly: s <- s_inf + (s - s_inf) exp(-R), R
 the integral of both rates. With a dead layer E depends on P and behind a resistance on dq/dt, and each step is
 iterated (by secants) until it agrees with its own end.

@@ -15,6 +15,10 @@ FULL_RISE_V = 8.0
 """A driven neuron of pace k is charged by at most PACES[k] times this in a macro step; the last one by any amount."""
 FADED_E_FOLDS = 2.5
 """A switching rate that falls within a substep has a mean slope up to so many e-folds of it: 92 % of the integral."""
+LEAST_HOLD_MS = -1.0
+"""Where a refractory time ends before the substep of its crossing, the rest, a hold below 0, lengthens the next one."""
+LEAST_LEAD_MS = 1e-4
+"""Who ran for less in a macro step, without a spike, was held through it: substeps add up to 1 ms but for rounding."""
 
 
 def pace(rise_v: float) -> int:

@@ -46,6 +46,8 @@ DOMAINS_FROM = len(MEMBRANE) + OWN
     T_REFRACTORY,
     LN_RATE,
 ) = range(len(MEMBRANE))
+MOST_DOMAINS = 16
+"""Of a film: so many rows a group have room in the kernels."""
 OFFSET, WEIGHT, SMALLEST, SCALE = GROUPS = (0, 1, 2, 3)
 """Groups of domain rows: row DOMAINS_FROM + group K + k is that of domain k."""
 

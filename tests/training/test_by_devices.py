@@ -61,6 +61,15 @@ def test_every_parameter_of_every_neuron_is_as_by_autograd(same_substeps, card, 
         assert error.norm() <= (1e-2 if through else 3e-4) * true.norm() + 1e-12, name
 
 
+def test_time_made_up_for_after_a_short_hold_is_as_by_autograd(same_substeps):
+    card = CARDS["K=1"].with_values(t_refractory=5e-6)
+    ours, spikes = gradients(card, "logistic", RESETS["event"])
+    truth, _ = gradients(card, f"{devices.__file__}:AUTOGRAD", RESETS["event"])
+    assert spikes.sum() > 100
+    for name, true in truth.items():
+        assert (ours[name] - true).norm() <= 3e-4 * true.norm() + 1e-12, name
+
+
 def test_one_value_for_all_neurons_has_the_sum_of_their_gradients():
     each, _ = gradients(CARDS["K=2"], "logistic", RESETS["macro"])
     shared, _ = gradients(CARDS["K=2"], "logistic", RESETS["macro"], 1)

@@ -36,6 +36,16 @@ def six_domain_card():
     return FeLIFCard.from_values(values, source="test", domains=6)
 
 
+def hasty_card():
+    """One whose refractory time ends within the substep of a crossing."""
+    return one_domain_card().with_values(t_refractory=0.0)
+
+
+def weightless_card():
+    """A film of six parts, one of them next to none."""
+    return six_domain_card().with_values(domain_weight_1=0.45, domain_weight_6=0.0)
+
+
 @pytest.fixture
 def on(monkeypatch):
     """Take sequences by the torch reference or by the Triton kernels, on the CPU both."""
@@ -81,6 +91,8 @@ CASES = [
     (six_domain_card, "delayed", 2, 1, 2, False, None, {"shape": "superspike"}),
     (two_domain_card, "event", 2, 2, 3, True, None, {}),
     (dead_layer_card, "event", 2, 1, 5, False, None, {}),
+    (hasty_card, "event", 4, 1, N, False, None, {}),
+    (weightless_card, "event", 2, 1, 5, False, None, {}),
 ]
 
 

@@ -21,7 +21,8 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from bruno_spice.devices.models.rows import V_RESET, WEIGHT, group_of
+from bruno_spice.devices.ferroelectric.paces import LEAST_LEAD_MS
+from bruno_spice.devices.models.rows import DRIVE, V_RESET, WEIGHT, group_of
 from bruno_spice.training.dynamics import unrolled
 from bruno_spice.training.dynamics.laws import rows_of, stacked, torch_laws
 from bruno_spice.training.dynamics.logistic import logistic_torch
@@ -34,14 +35,17 @@ Pairs = list[tuple[Tensor | None, Tensor | None]]
 
 
 def compiles(plan: Plan, tape: Tape) -> bool:
-    """Whether the solver's own compiled adjoint can do it: float32 on the CPU, with numba; warns where it is a law of
-    the model that keeps it from that."""
-    alike = tape.v.dtype == torch.float32 and tape.v.device.type == "cpu"
-    if not (plan.exact and plan.solver.by_constants and alike and HAVE_KERNELS):
+    """Whether the solver's own compiled adjoint can do it: float32 on the CPU, with numba; warns where it is another
+    device or a law of the model that keeps it from that."""
+    if not (plan.exact and plan.solver.by_constants and tape.v.dtype == torch.float32 and HAVE_KERNELS):
         return False
     from bruno_spice.devices.ferroelectric.pullback import undifferentiated
 
-    if (said := undifferentiated(plan.model)) is not None:
+    said, device = undifferentiated(plan.model), tape.v.device.type
+    if device != "cpu":
+        substeps = ConstantsGradient.SUBSTEPS[torch.float32]
+        said = f"on '{device}' they have no kernel, and {substeps} substeps a millisecond whatever the accuracy"
+    if said is not None:
         warnings.warn(f"gradients by device parameters go through torch, a hundred times as slow: {said}", stacklevel=2)
     return said is None
 
@@ -68,6 +72,8 @@ class ConstantsGradient:
         device = swept.by_current.device
         until = torch.full((batch,), count) if given.lengths is None else given.lengths.cpu()
         steps, rows = (torch.arange(count)[:, None] < until).nonzero(as_tuple=True)
+        if not len(steps):
+            return total
         stands_for = 1.0
         if self.plan.device_gradient_share < 1.0:
             drawn = drawn_of(len(steps), self.plan.device_gradient_share)
@@ -133,10 +139,14 @@ class ConstantsGradient:
     def _published(self, tape: Tape, lam: OfStep, constants: Tensor) -> Pairs:
         v, p, i_a, lead = (each[0].to(constants.dtype) for each in (tape.v, tape.p, tape.i_a, tape.lead))
         law, fired = torch_laws(self.plan.model), tape.fired[0] > 0.0
-        whole_ms = (lead > 0.0).to(constants.dtype)
+        whole_ms = ((lead > LEAST_LEAD_MS) | fired).to(constants.dtype)
         v_end, p_end = unrolled.euler_step(law, rows_of(law, constants), v, p, i_a, whole_ms, detach_tau=True)
         end = torch.cat([v_end[None], p_end])
-        return [(end, lam.seen), (self._reset(fired, end, constants), lam.after)]
+        pairs: Pairs = [(end, lam.seen), (self._reset(fired, end, constants), lam.after)]
+        if self.plan.event:
+            charged = constants[DRIVE] * torch.where(fired, tape.free[0], 0.0) * i_a
+            pairs.append((charged, lam.after[0]))
+        return pairs
 
     def _reset(self, fired: Tensor, state: Tensor, constants: Tensor) -> Tensor:
         """V and p after a reset (1 + K, B, N), 0 where none `fired`; `state` has their shape."""

@@ -129,11 +129,11 @@ def step_by_step(plan: Plan, x: Sequence, tape: Tape, kept: bool) -> tuple[list[
 def _keep_step(tape: Tape, t: int, rows: Tensor | None, step: Step, shape: torch.Size, tangents: bool) -> None:
     """Store what `step` did in macro step `t` of the tape, as (..., *`shape`)."""
     fired, lead, free = (y.view(shape) for y in (step.spikes, step.lead_ms, step.free_ms))
-    tape.keep(t, rows, seen=step.seen.view(-1, *shape), fired=fired, lead=lead, free=free)
+    domains = len(step.seen) - 1
+    tape.keep(t, rows, seen=step.seen.view(1 + domains, *shape), fired=fired, lead=lead, free=free)
     if tangents:
         assert step.tangents is not None
         assert step.late is not None
-        domains = len(step.seen) - 1
         tape.keep(t, rows, tangents=step.tangents.view(1 + domains, 2 + domains, *shape))
         tape.keep(t, rows, late=step.late.view(2 + domains, *shape))
 
@@ -176,7 +176,7 @@ class Recomputed(torch.autograd.Function):
         ctx.save_for_backward(*tensors)
         ctx.set_materialize_grads(False)
         window = unrolled.macro_step(*arguments)
-        ctx.mark_non_differentiable(window.spikes, window.lead_ms, *(() if through else (window.hold,)))
+        ctx.mark_non_differentiable(window.spikes, window.lead_ms, window.free_ms, *(() if through else (window.hold,)))
         return tuple(window)
 
     @staticmethod

@@ -14,6 +14,7 @@ from bruno_spice.devices.ferroelectric.paces import (
     FADED_E_FOLDS,
     FULL_RISE_V,
     INHIBITED,
+    LEAST_HOLD_MS,
     PACES,
     substep_count,
     substep_ms,
@@ -23,6 +24,7 @@ from bruno_spice.training.dynamics.laws import at_membrane, flow, stacked, switc
 from bruno_spice.training.dynamics.membrane import Membrane, Step
 
 SMALLEST_FLOW = 1e-18
+LEAST_TAKES = 1e-12
 FROZEN_MS = 1e9
 FAR_ABOVE = 20.0
 
@@ -53,9 +55,9 @@ class Substep(NamedTuple):
 
 
 def takes_of(x: Any) -> Tensor:
-    """b_k (K, n): fall of E per unit of p_k at constant charge."""
+    """b_k (K, n): fall of E per unit of p_k at constant charge; next to nothing of a domain without weight."""
     takes: Tensor = x.weight * (x.k_cap * x.v_per_p + x.k_pol)
-    return takes
+    return torch.where(takes > 0.0, takes, takes + LEAST_TAKES)
 
 
 def tails(law: Any, x: Any) -> Tails:
@@ -64,7 +66,7 @@ def tails(law: Any, x: Any) -> Tails:
     size = torch.maximum(law.softened(here.clamp(min=0.0), x), x.smallest)
     lam = law.steepness(size, x) + torch.zeros_like(size)
     rate = torch.exp(law.ln_rate(size, x))
-    return Tails((rate / lam).detach(), (1.0 / (takes_of(x).clamp(min=1e-12) * lam)).detach())
+    return Tails((rate / lam).detach(), (1.0 / (takes_of(x) * lam)).detach())
 
 
 def synaptic(v: Tensor, per_film_v: Tensor | float, i_in: Tensor, h: Tensor, x: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -244,7 +246,7 @@ def logistic_torch(
     members = [(paces == pace).nonzero()[:, 0] for pace in range(len(PACES))]
     parts: list[tuple[Membrane, Step]] = []
     for pace, who in enumerate(members):
-        if len(who):
+        if len(who) or n == pace == 0:  # of no neurons at all, one pace says in which shapes
             part = Membrane(state.v[who], state.p[:, who], state.hold[who], state.step[who])
             substeps = substep_count(accuracy, pace)
             how = (substeps, event, tangents, moving)
@@ -315,7 +317,7 @@ def _take_substeps(
             v = torch.where(fired, x.v_reset, v)
             p = torch.where(fired, x.p_reset, p)
             free = torch.where(fired, 0.0, free)
-            wait = (x.t_refractory - (1.0 - part) * h).clamp(min=0.0)
+            wait = (x.t_refractory - (1.0 - part) * h).clamp(min=LEAST_HOLD_MS)
             wait = wait.detach() if moving else wait
             hold = torch.where(fired, wait, hold)
         else:

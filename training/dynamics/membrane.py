@@ -25,7 +25,7 @@ class Membrane:
     p: Tensor
     """(K, n), each in -1...1."""
     hold: Tensor
-    """Refractory time left (n,) in ms."""
+    """Refractory time left (n,) in ms; below 0: time that the next step makes up for (``logistic``)."""
     step: Tensor
     """Step size an adaptive solver would try next, (n,) in ms."""
 

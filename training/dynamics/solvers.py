@@ -37,6 +37,8 @@ class SolverInfo:
     accuracy_name: str
     dtype: torch.dtype | None
     """The precision it computes in; None: that of its input."""
+    least_accuracy: float = 1e-12
+    """The least setting that means something: 1 where it counts substeps."""
     devices: tuple[str, ...] | None = None
     """Kinds of torch device it runs on; None: all."""
     more_for_tails: float = 1.0
@@ -168,10 +170,9 @@ def _euler_torch(
     n = state.v.numel()
     columns = constants.repeat(1, n // constants.shape[1])
     window = unrolled.macro_step(torch_laws(model), state.v, state.p, state.hold, i_a, columns, int(accuracy), event)
-    free = (1.0 - (window.hold if event else state.hold)).clamp(0.0, 1.0)
     state.v, state.p, state.hold = window.v, window.p, window.hold
     seen = torch.cat([window.seen_v[None], window.seen_p])
-    return Step(window.spikes, seen, window.lead_ms, free, None, None)
+    return Step(window.spikes, seen, window.lead_ms, window.free_ms, None, None)
 
 
 def logistic(
@@ -231,8 +232,10 @@ def logistic_by_constants(
 
 
 LOGISTIC = SolverInfo(
-    logistic, 8, "substeps a macro step at small currents", None, more_for_tails=2, more_for_shares=6,
+    logistic, 8, "substeps a macro step at small currents", None, 1, more_for_tails=2, more_for_shares=6,
     more_through_spikes=6, at_once=True, by_constants=logistic_by_constants,
 )  # fmt: skip
-ROSENBROCK = SolverInfo(rosenbrock, 1e-4, "relative tolerance of a step", torch.float64, ("cpu",), needs_kernels=True)
-EULER = SolverInfo(euler, 1000, "substeps a macro step", torch.float64)
+ROSENBROCK = SolverInfo(
+    rosenbrock, 1e-4, "relative tolerance of a step", torch.float64, devices=("cpu",), needs_kernels=True
+)
+EULER = SolverInfo(euler, 1000, "substeps a macro step", torch.float64, 1)

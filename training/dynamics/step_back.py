@@ -33,6 +33,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from bruno_spice.devices.ferroelectric.paces import LEAST_LEAD_MS
 from bruno_spice.devices.models.rows import DRIVE, V_RESET, WEIGHT, group_of
 from bruno_spice.training.dynamics.laws import (
     at_membrane,
@@ -248,8 +249,8 @@ def _pull_back(
         x, end = stacked(law, constants[:, None]), tape.seen[t]
         before = implicit_back(law, x, tape.v[t], end[0], end[1:], tape.i_a[t], tape.lead[t], seen_v, seen_p)
         return before.v, before.p, before.by_i
-    rows, whole_ms = rows_of(law, constants), (tape.lead[t] > 0.0).to(seen_v.dtype)
-    by_v, kept, by_i = coarse_jacobian(law, rows, tape.v[t], tape.p[t], tape.i_a[t], whole_ms)
+    rows, ran = rows_of(law, constants), (tape.lead[t] > LEAST_LEAD_MS) | (tape.fired[t] > 0.0)
+    by_v, kept, by_i = coarse_jacobian(law, rows, tape.v[t], tape.p[t], tape.i_a[t], ran.to(seen_v.dtype))
     start_p = [
         seen_v * x.v_per_p * x.weight * (1.0 - kept_k) + lam * kept_k
         for x, kept_k, lam in zip(rows, kept, seen_p, strict=True)

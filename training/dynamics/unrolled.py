@@ -35,6 +35,8 @@ class Window(NamedTuple):
     """Domains (K, B, N) there."""
     lead_ms: Tensor
     """Time integrated up to there (B, N)."""
+    free_ms: Tensor
+    """Time integrated since the last reset (B, N)."""
     shown_v: Tensor
     """Voltage (B, N) that the layer shows: at the end (event reset), or where the surrogate looks (macro reset)."""
     shown_p: Tensor
@@ -103,10 +105,11 @@ def macro_step(
             delay = torch.where(fired, _moved(v, threshold, by_v), 0.0)
             shown_v, shown_p = v + by_v * delay, p + by_p * delay
         after_v, after_p = reset(v, p, fired, constants)
-        return Window(after_v, after_p, torch.zeros_like(hold), fired.to(v.dtype), v, p, led * dt, shown_v, shown_p)
+        led = led * dt
+        return Window(after_v, after_p, torch.zeros_like(hold), fired.to(v.dtype), v, p, led, led, shown_v, shown_p)
 
     wait = torch.round(constants[T_REFRACTORY].detach() / dt).expand_as(v)
-    delay = hold - hold.detach() if through else torch.zeros_like(hold)
+    delay, free = hold - hold.detach() if through else torch.zeros_like(hold), torch.zeros_like(hold)
     for _ in range(substeps):
         running = held < 0.5
         held = (held - 1.0).clamp(min=0.0)
@@ -118,7 +121,7 @@ def macro_step(
         v, p = torch.where(running, v_new, v), torch.where(running, p_new, p)
         fired = v >= threshold
         first = spikes == 0.0
-        led = led + (first & running)
+        led, free = led + (first & running), torch.where(fired, 0.0, free + running)
         seen_v, seen_p = torch.where(first, v, seen_v), torch.where(first, p, seen_p)
         spikes = spikes + fired
         if through:
@@ -126,7 +129,7 @@ def macro_step(
             delay = torch.where(fired, _moved(v, threshold, by_v) + waits - waits.detach(), delay)
         v, p = reset(v, p, fired, constants)
         held = torch.where(fired, wait, held)
-    return Window(v, p, held * dt + delay, spikes, seen_v, seen_p, led * dt, v, p)
+    return Window(v, p, held * dt + delay, spikes, seen_v, seen_p, led * dt, free * dt, v, p)
 
 
 def _moved(v: Tensor, threshold: Tensor, by_v: Tensor) -> Tensor:

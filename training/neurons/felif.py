@@ -77,7 +77,8 @@ class FeLIF(CircuitLayer):
 
     Other arguments:
 
-    - `accuracy`: of the `solver`, which has to be named with it: its substeps a macro step, or its relative tolerance.
+    - `accuracy`: of the `solver`, which has to be named with it: its substeps a macro step (1 or more), or its
+      relative tolerance.
     - `shape`: of the surrogate, a name in `training.dynamics.surrogates.SHAPES`.
     - `slope`: of the surrogate, per unit of charge or per V.
     - `current_limits`: what the synaptic current, recurrence included, is clamped to, as saturating input mirrors do:
@@ -93,7 +94,7 @@ class FeLIF(CircuitLayer):
 
     - `current_a`: (T, B, N) in A, one value a macro step of 1 ms; N is any, unless `set_devices` gave every neuron its
       own parameters.
-    - `state`: the `State` that an earlier call returned; None: after a reset, at 0 V.
+    - `state`: the `State` that an earlier call returned; None: polarization as after a reset, at 0 V.
     - `recurrent_a`: (N, N) in A a spike, row: from, column: to.
     - `lengths`: (B,), the number of steps of each sequence; None: all T.
 
@@ -127,8 +128,8 @@ class FeLIF(CircuitLayer):
         self._gradient = GRADIENTS.find(gradient)
         if accuracy is not None and solver == "auto":
             raise InputError("accuracy means something else to each solver; name the solver with it")
-        if accuracy is not None and not 1e-12 <= accuracy <= 1e6:
-            raise InputError(f"accuracy must lie within 1e-12...1e6, not {accuracy!r}")
+        if accuracy is not None and not (least := SOLVERS.find(solver).least_accuracy) <= accuracy <= 1e6:
+            raise InputError(f"accuracy of solver '{solver}' must lie within {least:g}...1e6, not {accuracy!r}")
         if (needed := self._gradient.solver) is not None and solver not in ("auto", needed):
             raise InputError(f"gradient '{gradient}' goes through {needed}'s steps, not those of {solver}")
         if through_spikes and not self._gradient.passes_spikes:
@@ -155,11 +156,7 @@ class FeLIF(CircuitLayer):
 
     def _apply(self, fn: abc.Callable[[Tensor], Tensor], recurse: bool = True) -> "FeLIF":
         """Move or turn the layer; devices and arithmetic stay in float32 where a network is turned to bfloat16."""
-        before = dict(self._buffers)
-        super()._apply(fn, recurse)
-        for name, value in before.items():
-            if value is not None:
-                self._buffers[name] = not_below_float32(value, getattr(self, name))
+        super()._apply(lambda value: not_below_float32(value, fn(value)), recurse)
         return self
 
     def extra_repr(self) -> str:
@@ -185,9 +182,9 @@ class FeLIF(CircuitLayer):
                 self.register_buffer(f"device_{name}", value)
         self.devices = dict.fromkeys(values, torch.empty(0))
 
-    def constants(self) -> Tensor:
+    def constants(self, **instead: float) -> Tensor:
         """What the solvers read (`devices.models.rows`), (R, N or 1), float64; gradients pass to
-        devices."""
+        devices. `instead`: parameters by name that have this value here, SI units."""
         device = self._precision.device
         values: dict[str, Tensor] = {
             name: torch.tensor([each.value], dtype=torch.float64, device=device)
@@ -195,16 +192,17 @@ class FeLIF(CircuitLayer):
         }
         values |= {name: getattr(self, f"device_{name}").double() for name in self.devices}
         values |= {name: values[name] * factor.double() for name, factor in self.factors().items()}
+        values |= {name: torch.full_like(values[name], each) for name, each in instead.items()}
         return torch.stack(
             torch.broadcast_tensors(*self.model.constants(values, self.card.domains, torch.log, self.card.leak))
         )
 
     def initial_state(self, batch: int, width: int, dtype: torch.dtype | None = None) -> State:
-        """The state after a reset at 0 V, for `batch` sequences and `width` neurons."""
+        """Polarization as after a reset, but at 0 V, for `batch` sequences and `width` neurons."""
         dtype = dtype or self._precision.dtype
         options: Any = {"dtype": dtype, "device": self._precision.device}
         zeros = torch.zeros(batch, width, **options)
-        constants = self.constants().to(**options)
+        constants = self.constants(v_reset=0.0).to(**options)
         domains = constants[P_RESET].expand(self.card.domains, batch, width)
         film_v = constants[V_RESET].expand(batch, width).clone() if self.model.TERMINAL else zeros
         return State(film_v, domains, zeros, torch.full_like(zeros, FIRST_STEP_MS), zeros)

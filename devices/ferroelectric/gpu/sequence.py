@@ -14,6 +14,7 @@ import triton.language as tl
 
 from bruno_spice.devices.ferroelectric.gpu.numbers import law, load_row, pace_factor, template
 from bruno_spice.devices.ferroelectric.gpu.substep import carry, crossing, flow_v, substep, total
+from bruno_spice.devices.ferroelectric.paces import LEAST_HOLD_MS
 
 FROZEN_MS = 1e9
 MACRO_MS = 1.0
@@ -72,9 +73,9 @@ def sequence_windows(
             uneven = tl.where(step == 0, 0.5, 1.0)
             uneven = tl.where(count - 2.0 == step, 0.5, uneven)
             uneven = tl.where(count - 1.0 == step, 0.25, uneven)
-            h_whole = whole_ms * tl.where(count < 4.0, 1.0, uneven) * tl.where(step < count, 1.0, 0.0)
-            h = tl.maximum(h_whole - now_hold, 0.0)
-            now_hold = tl.maximum(now_hold - h_whole, 0.0)
+            h_whole = whole_ms * tl.where(count < 4.0, 1.0, uneven)
+            h = tl.where(step < count, tl.maximum(h_whole - now_hold, 0.0), 0.0)
+            now_hold = tl.where(step < count, tl.maximum(now_hold - h_whole, 0.0), now_hold)
             done = substep(x, takes_of, now_v, now_p, i_in, h, leak_now, ONE_DOMAIN)
             leak_now = done.leak_now
             fired = (now_v + done.v_moved >= x.v_threshold) & (h > 0.0)
@@ -102,7 +103,7 @@ def sequence_windows(
                 now_v = tl.where(fired, x.v_reset, now_v)
                 now_p = tl.where(fired, x.p_reset, now_p)
                 free = tl.where(fired, 0.0, free)
-                now_hold = tl.where(fired, tl.maximum(x.t_refractory - (1.0 - part) * h, 0.0), now_hold)
+                now_hold = tl.where(fired, tl.maximum(x.t_refractory - (1.0 - part) * h, LEAST_HOLD_MS), now_hold)
             else:
                 now_hold = tl.where(fired, FROZEN_MS, now_hold)
             fired_times = fired_times + tl.where(fired, 1.0, 0.0)

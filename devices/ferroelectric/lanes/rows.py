@@ -3,16 +3,15 @@
 Neurons go through in blocks of BLOCK. All working numbers of a block live in one flat array `w`, row after row, and
 every loop runs over the whole block, so the compiler can see that rows never overlap and vectorises without asking.
 The rows of the constants come first (`devices.models.rows`, row n at n * BLOCK), then those of a block, then
-groups of MAX_DOMAINS rows, one a domain (`domain_row`).
+groups of MOST_DOMAINS rows, one a domain (`domain_row`).
 """
 
 # mypy: allow-untyped-defs
 from bruno_spice.devices.compiled import inlined
-from bruno_spice.devices.models.rows import DOMAINS_FROM
+from bruno_spice.devices.models.rows import DOMAINS_FROM, MOST_DOMAINS
 
 BLOCK = 64
 """Neurons that go through the kernels together."""
-MAX_DOMAINS = 16
 _BLOCK_ROWS = 82
 _GROUPS = 44
 
@@ -51,7 +50,7 @@ _FIRST_GROUP = 2 * DOMAINS_FROM + _BLOCK_ROWS
 
 
 def _group(number):
-    return (_FIRST_GROUP + number * MAX_DOMAINS) * BLOCK
+    return (_FIRST_GROUP + number * MOST_DOMAINS) * BLOCK
 
 
 # What a domain is, its state, and what is derived of both for the block.
@@ -71,11 +70,11 @@ LAM_FIRST, L_P, L_MOVED, L_LEFT, L_LN_RATE, L_RATE_END, L_TAKES, L_LAM, L_BARE, 
 )
 BY_DOMAIN = _group(40) - _group(0)
 """From a row of a domain's constants to that of its adjoint."""
-WORK_SIZE = (_FIRST_GROUP + _GROUPS * MAX_DOMAINS) * BLOCK
+WORK_SIZE = (_FIRST_GROUP + _GROUPS * MOST_DOMAINS) * BLOCK
 
 # The tangents: columns by V, p_k and I, of q and the p_k each, then those at the first crossing.
-COLUMN = (1 + MAX_DOMAINS) * BLOCK
-SEEN_TANGENT = (2 + MAX_DOMAINS) * COLUMN
+COLUMN = (1 + MOST_DOMAINS) * BLOCK
+SEEN_TANGENT = (2 + MOST_DOMAINS) * COLUMN
 TANGENTS_SIZE = 2 * SEEN_TANGENT
 INDEX_MASK = (1 << 18) - 1
 assert max(WORK_SIZE, TANGENTS_SIZE) <= INDEX_MASK

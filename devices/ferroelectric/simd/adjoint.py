@@ -53,6 +53,7 @@ from bruno_spice.devices.ferroelectric.lanes.rows import (
     domain_row,
 )
 from bruno_spice.devices.ferroelectric.lanes.vector_math import LOG2_E, ONE, TWO, ZERO, F, exp, exp2, larger, smaller
+from bruno_spice.devices.ferroelectric.paces import LEAST_LEAD_MS
 from bruno_spice.devices.ferroelectric.simd.flow import field, flow
 from bruno_spice.devices.ferroelectric.simd.implicit import implicit_back
 from bruno_spice.devices.ferroelectric.simd.macro_step import load_constants
@@ -361,7 +362,7 @@ def adjoint_step(
                 load_row(w, P + domain_row(k), p[k], first, count)
             load_row(w, LEAD, lead, first, count)
             for j in range(BLOCK):
-                w[LEAD + j] = ONE if w[LEAD + j] > ZERO else ZERO
+                w[LEAD + j] = ONE if (w[LEAD + j] > F(LEAST_LEAD_MS)) | (w[FIRED + j] > ZERO) else ZERO
             if law.TERMINAL:
                 at_membrane(w, domains)
             explicit_back(w, domains)

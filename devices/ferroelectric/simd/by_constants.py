@@ -75,7 +75,7 @@ from bruno_spice.devices.ferroelectric.lanes.rows import (
     domain_row,
 )
 from bruno_spice.devices.ferroelectric.lanes.vector_math import ONE, ZERO, F, chosen
-from bruno_spice.devices.ferroelectric.paces import INHIBITED, PACES
+from bruno_spice.devices.ferroelectric.paces import INHIBITED, LEAST_HOLD_MS, PACES
 from bruno_spice.devices.ferroelectric.simd.flow import flow
 from bruno_spice.devices.ferroelectric.simd.macro_step import (
     TILE,
@@ -190,7 +190,7 @@ def crossing_back(w, domains, event, through):
         if event:
             w[SPIKES + j] -= w[FIRED + j]
             w[V_RESET * BLOCK + BY + j] += by_v if fired else ZERO
-            waits = fired & (w[HOLD + j] > ZERO)
+            waits = fired & (w[HOLD + j] > F(LEAST_HOLD_MS))
             by_wait = w[L_RELEASE + j] if through else (w[L_HOLD + j] if waits else ZERO)
             w[T_REFRACTORY * BLOCK + BY + j] += by_wait if fired else ZERO
             w[L_WAIT + j] = ZERO if through else by_wait

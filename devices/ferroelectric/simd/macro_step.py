@@ -65,6 +65,8 @@ from bruno_spice.devices.models.rows import (
 )
 
 TILE = 8192
+LEAST_TAKES = F(1e-12)
+"""Of a domain without weight."""
 ENDED = 255
 """In the place of a pace: of a neuron whose sequence is over."""
 length, pace_of, count_of = inlined(substep_ms), inlined(pace), inlined(substep_count)
@@ -99,13 +101,13 @@ def load_constants(w, constants, lanes):
         row = k * BLOCK
         for j in range(BLOCK):
             per_p = w[K_CAP * BLOCK + j] * w[V_PER_P * BLOCK + j] + w[K_POL * BLOCK + j]
-            takes = w[WEIGHT + row + j] * per_p
+            takes = larger(w[WEIGHT + row + j] * per_p, LEAST_TAKES)
             w[TAKES + row + j] = takes
             field = law.softened(larger(w[MEAN + j] - w[OFFSET + row + j], ZERO), w, row, j)
             size = larger(field, w[SMALLEST + row + j])
             lam = law.steepness(size, w, row, j)
             w[TAIL_FIELD + row + j] = exp(law.ln_rate(size, w, row, j)) / lam
-            w[TAIL_LEFT + row + j] = ONE / (larger(takes, F(1e-12)) * lam)
+            w[TAIL_LEFT + row + j] = ONE / (takes * lam)
 
 
 @template(simd=True)

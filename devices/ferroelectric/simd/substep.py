@@ -90,7 +90,7 @@ from bruno_spice.devices.ferroelectric.lanes.vector_math import (
     log2,
     smaller,
 )
-from bruno_spice.devices.ferroelectric.paces import FADED_E_FOLDS
+from bruno_spice.devices.ferroelectric.paces import FADED_E_FOLDS, LEAST_HOLD_MS
 from bruno_spice.devices.models.rows import (
     DRIVE,
     K_CAP,
@@ -428,7 +428,7 @@ def reset_fired(w, s, domains, with_tangents):
         v = w[V + j]
         w[SEEN_V + j] = v if first else w[SEEN_V + j]
         w[V + j] = w[V_RESET * BLOCK + j] if fired else v
-        wait = larger(w[T_REFRACTORY * BLOCK + j] - (ONE - w[FRACTION + j]) * w[H + j], ZERO)
+        wait = larger(w[T_REFRACTORY * BLOCK + j] - (ONE - w[FRACTION + j]) * w[H + j], F(LEAST_HOLD_MS))
         w[HOLD + j] = wait if fired else w[HOLD + j]
         w[LEAD + j] = w[FREE + j] if first else w[LEAD + j]
         w[FREE + j] = ZERO if fired else w[FREE + j]

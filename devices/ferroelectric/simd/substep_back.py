@@ -97,8 +97,6 @@ from bruno_spice.devices.ferroelectric.simd.substep import (
 )
 from bruno_spice.devices.models.rows import K_CAP, K_POL, V_PER_P
 
-LEAST_TAKES = F(1e-12)
-
 
 @template(simd=True)
 def advance_back(w, domains):
@@ -234,7 +232,7 @@ def shares_back(w, domains):
     for k in range(domains):
         row = domain_row(k)
         for j in range(BLOCK):
-            left, takes = w[LEFT + row + j], larger(w[TAKES + row + j], LEAST_TAKES)
+            left, takes = w[LEFT + row + j], w[TAKES + row + j]
             per_part = w[RATE_END + row + j] / larger(abs(w[WHOLE_PART + j]), SMALLEST_FLOW)
             share = w[WITH + row + j] * takes * left * per_part
             spent = abs(w[TAKEN_FIRST + j]) * per_part
@@ -252,7 +250,7 @@ def shares_back(w, domains):
     for k in range(domains):
         row = domain_row(k)
         for j in range(BLOCK):
-            left, takes = w[LEFT + row + j], larger(w[TAKES + row + j], LEAST_TAKES)
+            left, takes = w[LEFT + row + j], w[TAKES + row + j]
             per_part = w[RATE_END + row + j] / larger(abs(w[WHOLE_PART + j]), SMALLEST_FLOW)
             by_part = w[L_PART + j] * w[WITH + row + j] * per_part
             w[L_LEFT + row + j] += by_part * takes
@@ -322,7 +320,7 @@ def flow_back(w, domains):
     for k in range(domains):
         row = domain_row(k)
         for j in range(BLOCK):
-            left, takes = w[LEFT + row + j], larger(w[TAKES + row + j], LEAST_TAKES)
+            left, takes = w[LEFT + row + j], w[TAKES + row + j]
             per_flow = w[RATE + row + j] / larger(abs(w[RATE_SUM + j]), SMALLEST_FLOW)
             by_share = w[L_MOVED + row + j] + w[L_FLOW + j] * w[WITH + row + j] * takes * left * per_flow
             by_available = w[L_AVAILABLE + j] * w[WITH + row + j]

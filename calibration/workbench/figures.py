@@ -49,10 +49,10 @@ class Shown:
     drawn: bool
     """Whether the window has its first figure: what else is made would keep it waiting."""
 
-    def wanted(self, shown: Container[str]) -> list[Panel]:
+    def wanted(self, shown: Container[Panel]) -> list[Panel]:
         """The panels that hold a line, or are `shown` and will again; for a window without figures the first alone."""
         there = {panel for drawing in self.drawings for panel, _ in drawing.lines}
-        found = [panel for panel in self.panels if panel.name in there or (self.waiting and panel.name in shown)]
+        found = [panel for panel in self.panels if panel.name in there or (self.waiting and panel in shown)]
         return found if self.drawn else found[:1]
 
 

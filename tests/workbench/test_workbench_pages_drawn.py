@@ -155,3 +155,14 @@ def test_a_line_that_was_thinned_says_so_in_its_csv(window, tmp_path):
     kept = window.driver.execute_script("return window.kept").splitlines()
     assert "# measured: one of 3 computed points each; the others were not sent to the browser" in kept
     assert sum(line.startswith("measured,") for line in kept) == 3001
+
+
+def test_a_trace_that_is_still_to_be_chosen_is_no_fault(window):
+    """Its residual is another figure than SPICE's, and has nothing to draw yet."""
+    window.open("neuron")
+    window.choose("stimulus", "trace")
+    assert "choose or upload a membrane trace" in window.text("problem")
+    time.sleep(0.5)
+    assert window.errors() == []
+    window.choose("stimulus", "dc")
+    assert len(window.curve("left", "left")[0]) > 5

@@ -2,12 +2,18 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from bruno_spice.devices.cards.base import NeuronCard
 from bruno_spice.devices.errors import EnvelopeError
+from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
 from bruno_spice.devices.stimulus import Stimulus
 from bruno_spice.devices.units import format_si
 from bruno_spice.devices.waveform import Waveform
+
+NARROWEST_A = 100e-12, 30e-9
+"""Currents that count where a card does not say what it covers."""
 
 
 def simulate_card(
@@ -37,3 +43,24 @@ def first_spike_s(card: NeuronCard, current_a: float, samples: int = 200, rtol: 
     end_s = charge_c / current_a
     spikes = simulate(card, Stimulus.dc(current_a), end_s, dt_s=end_s / samples, rtol=rtol).spike_times_s
     return float(spikes[0]) if spikes.size else None
+
+
+def span_of(card: NeuronCard) -> tuple[float, float]:
+    """The constant currents that `card` covers."""
+    covered = card.envelope.get("i_syn")
+    if covered is None or not covered.max > 0:
+        return NARROWEST_A
+    return max(NARROWEST_A[0] * covered.max / NARROWEST_A[1], covered.min), covered.max
+
+
+def spike_charge_of(x: NeuronParameters) -> float:
+    """Charge in C from rest to a spike: twice the film's, and the capacitances'."""
+    return float(2 * x.film_charge + x.c_total * (x.v_threshold - min(x.v_reset, 0.0)))
+
+
+def latency_and_interval(x: NeuronParameters, current_a: float) -> tuple[float, float]:
+    """First spike and the interval after it in s, NaN where there is none."""
+    end_s = 5 * spike_charge_of(x) / current_a + 2 * x.t_refractory
+    spikes = simulate(x, Stimulus.dc(current_a), end_s, dt_s=end_s / 100).spike_times_s
+    found = [*spikes[:1], *np.diff(spikes[:2]), np.nan, np.nan]
+    return float(found[0]), float(found[1])

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from bruno_spice.calibration.errors import FitError
 from bruno_spice.calibration.fitting.standard_errors import clustered, curvature, jacobian
-from bruno_spice.devices.cards.parts import Covariance, Parameter
 from bruno_spice.devices.errors import BrunoError
 
 if TYPE_CHECKING:
     import lmfit
+
+    from bruno_spice.devices.cards.parts import Covariance, Parameter
 
 Array = NDArray[np.float64]
 NO_FURTHER_GAIN = (6, 7, 8)
@@ -80,8 +81,10 @@ class Fit:
     doubt: str = ""
     """Why the result is not to be believed; empty where it is."""
 
-    def parameters(self, units: Mapping[str, str]) -> dict[str, Parameter]:
+    def parameters(self, units: Mapping[str, str]) -> dict[str, "Parameter"]:
         """The fitted parameters as card entries."""
+        from bruno_spice.devices.cards.parts import Parameter  # pydantic, for whom a card is
+
         fitted = {
             f.name: Parameter(
                 value=self.values[f.name],
@@ -106,8 +109,10 @@ class Fit:
             for f in self.held
         }
 
-    def covariance(self) -> Covariance:
+    def covariance(self) -> "Covariance":
         """The covariance as a card entry; empty where there is none."""
+        from bruno_spice.devices.cards.parts import Covariance
+
         names = [f.name for f in self.free] if self.matrix.size else []
         return Covariance(names=names, matrix=self.matrix.tolist() if names else [])
 

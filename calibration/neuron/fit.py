@@ -24,7 +24,7 @@ and weight. Offset fields are 0: a neuron drives its film one way, and then an o
 field. Those fits start from the one with K = 1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -175,11 +175,12 @@ def fit_neuron(
     free: Sequence[Free] | None = None,
     scales: Scales | None = None,
     region_s: tuple[float, float] | None = None,
+    progress: Callable[[int, Array], None] | None = None,
 ) -> tuple[Fit, NeuronParameters]:
     """Fit `free` (default `free_parameters`) to recordings that each hold at least one spike.
 
-    With `region_s` only what lies within counts, and no spike time. `Fit.doubt` says where the result cannot be
-    believed. Raises `FitError` where the model cannot be evaluated.
+    With `region_s` only what lies within counts, and no spike time; `progress` is that of `best_fit`. `Fit.doubt` says
+    where the result cannot be believed. Raises `FitError` where the model cannot be evaluated.
     """
     free = [_off_bounds(f) for f in free_parameters(start)] if free is None else free
     scales = scales or Scales()
@@ -195,7 +196,7 @@ def fit_neuron(
     groups = None  # one recording says nothing of how others would deviate
     if len(recordings) > 1:
         groups = np.repeat(np.arange(len(recordings)), counts)
-    result = best_fit(residual, free, what=what, groups=groups, max_evaluations=MAX_EVALUATIONS)
+    result = best_fit(residual, free, what=what, groups=groups, max_evaluations=MAX_EVALUATIONS, progress=progress)
     fitted = with_values(start, result.values)
     if fitted.shares[0] <= 0:
         doubt = f"{what}: '{WEIGHT}_1' is {fitted.shares[0]:.3g}: use fewer domains"

@@ -7,7 +7,7 @@ told apart, and the two other corners of the +-10 % box, the SET fit sees ten cu
 the card is held out: Monte-Carlo points over the whole box.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,12 +96,16 @@ def relative_reset_error(sweep: ResetSweep, parameters: ResetParameters) -> Arra
 
 
 def fit_filament(
-    sweep: SetSweep, g_hrs_s: float, known: Mapping[str, float], free: Sequence[Free] = FREE
+    sweep: SetSweep,
+    g_hrs_s: float,
+    known: Mapping[str, float],
+    free: Sequence[Free] = FREE,
+    progress: Callable[[int, Array], None] | None = None,
 ) -> tuple[Fit, RRAMParameters]:
     """Fit `free` of the filament model with what is `known` (``read_voltage`` at least) to `sweep`.
 
     The standard errors are clustered by geometry, where there are several; `Fit.doubt` says where the result cannot be
-    believed.
+    believed. `progress` is that of `best_fit`.
     """
     base = {name: value for name, (value, _source) in FIXED.items()}
     base |= {"g_hrs": g_hrs_s, **known}
@@ -112,7 +116,7 @@ def fit_filament(
     geometry = np.stack([sweep.length_m, sweep.radius_m], axis=1)
     filaments, groups = np.unique(geometry, axis=0, return_inverse=True)
     several = groups.ravel() if len(filaments) > 1 else None
-    result = best_fit(residual, free, what="RRAM filament fit", groups=several)
+    result = best_fit(residual, free, what="RRAM filament fit", groups=several, progress=progress)
     return result, RRAMParameters(**(base | result.values))
 
 

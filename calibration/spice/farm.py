@@ -74,6 +74,8 @@ class Farm:
     """Largest address space of one job."""
     simulator: str = "ngspice"
     """A name in `SIMULATORS`, or ``file.py:SIMULATOR``."""
+    told: Callable[[int, int], None] | None = None
+    """Hears how many jobs are done, and of how many, after each."""
 
 
 def run_jobs(jobs: Sequence[Job], farm: Farm | None = None) -> list[Waveform]:
@@ -153,6 +155,8 @@ def _run(jobs: Sequence[Job], farm: Farm, stop_at_error: bool) -> list[Outcome]:
         for key, outcome in simulate(todo, farm):
             done[key] = outcome
             advance(isinstance(outcome, CalibrationError))
+            if farm.told is not None:
+                farm.told(len(done), len(set(keys)))
             if isinstance(outcome, Simulated):
                 if farm.store:
                     own = todo[key].tightened().key(identity) if outcome.tightened else key

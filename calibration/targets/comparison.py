@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from bruno_spice.calibration.cards.catalogue import changes
+from bruno_spice.calibration.cards.simulated import latency_and_interval, span_of, spike_charge_of
 from bruno_spice.calibration.circuits.stimuli import network_like
 from bruno_spice.calibration.presentation.page import PlotlyFigure, Section, Table
 from bruno_spice.calibration.presentation.style import MODEL_COLOUR, SECOND_COLOUR
@@ -39,8 +40,6 @@ POINTS, TRACE_POINTS = 25, 1500
 SPIKES = 2.5
 """A transient lasts for so many charges of a spike."""
 DEVICES, BINS, BITS = 4000, 160, 3
-NARROWEST_A = 100e-12, 30e-9
-"""Currents that are compared where a card does not say what it covers."""
 Pair = tuple[str, str]
 
 
@@ -107,30 +106,10 @@ def _neurons(first: NeuronCard, second: NeuronCard, names: Pair) -> list[Section
     ]
 
 
-def span_of(card: NeuronCard) -> tuple[float, float]:
-    """The constant currents that `card` covers."""
-    covered = card.envelope.get("i_syn")
-    if covered is None or not covered.max > 0:
-        return NARROWEST_A
-    return max(NARROWEST_A[0] * covered.max / NARROWEST_A[1], covered.min), covered.max
-
-
 def _three(span: tuple[float, float]) -> list[float]:
     """Three currents within `span`, to two digits."""
     low, high = np.log(span)
     return [float(f"{np.exp(low + share * (high - low)):.2g}") for share in (0.2, 0.55, 0.9)]
-
-
-def _spike_charge_c(x: NeuronParameters) -> float:
-    return float(2 * x.film_charge + x.c_total * (x.v_threshold - min(x.v_reset, 0.0)))
-
-
-def latency_and_interval(x: NeuronParameters, current_a: float) -> tuple[float, float]:
-    """First spike and the interval after it in s, NaN where there is none."""
-    end_s = 5 * _spike_charge_c(x) / current_a + 2 * x.t_refractory
-    spikes = simulate(x, Stimulus.dc(current_a), end_s, dt_s=end_s / 100).spike_times_s
-    found = [*spikes[:1], *np.diff(spikes[:2]), np.nan, np.nan]
-    return float(found[0]), float(found[1])
 
 
 def _latencies(both: Sequence[tuple[str, NeuronParameters]], currents_a: Sequence[float]) -> Table:
@@ -164,7 +143,7 @@ def _transient(both: Sequence[tuple[str, NeuronParameters]], stimulus: Stimulus,
     """Membrane and polarization of both under `stimulus`, the difference of the membranes below."""
     if end_s is None:
         current = float(stimulus.i_syn_a[-1])
-        end_s = max(SPIKES * _spike_charge_c(x) / current + 2 * x.t_refractory for _, x in both)
+        end_s = max(SPIKES * spike_charge_of(x) / current + 2 * x.t_refractory for _, x in both)
     waves = [(name, _wave(x, stimulus, end_s)) for name, x in both]
     figure = make_subplots(3, 1, shared_xaxes=True, vertical_spacing=0.04, row_heights=[0.5, 0.2, 0.3])
     for (name, wave), colour in zip(waves, COLOURS, strict=True):

@@ -14,9 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bruno_spice.calibration.cards.catalogue import changes, load_any_card, remarks
+from bruno_spice.calibration.cards.simulated import latency_and_interval, span_of
 from bruno_spice.calibration.rram.levels import model_conductances
-from bruno_spice.calibration.rram.measured import drawn_s
-from bruno_spice.calibration.targets.comparison import DEVICES, card_sections, latency_and_interval, span_of
 from bruno_spice.calibration.workbench.page import Choice, Drawing, Knob, Line, Page, Panel, Role, Table, outline
 from bruno_spice.calibration.workbench.place import Place
 from bruno_spice.calibration.workbench.state import State
@@ -30,7 +29,7 @@ from bruno_spice.devices.reading import shown
 from bruno_spice.devices.rram.filament import RRAMParameters, conductance, current_range, levels
 from bruno_spice.devices.rram.measured import MeasuredCell
 
-POINTS = 25
+POINTS, DEVICES = 25, 4000
 ROLES: dict[str, Role] = {"A": "a", "B": "b", "difference": "left"}
 TRANSIENT = {"y": "membrane", "y2": "left", "y3": "film"}
 """Panels by the axis of `bruno compare`'s figure of a transient."""
@@ -62,7 +61,7 @@ class CardsPage(Page):
         return [
             Choice("of", "A is", "neuron", first),
             *([Choice("a", "A", "", hint="a card or a folder with one")] if named else []),
-            Choice("file", "B", "", hint="a card or a folder; none"),
+            Choice("b", "B", "", hint="a card or a folder; none"),
             *_under(state, place),
         ]
 
@@ -95,6 +94,10 @@ class CardsPage(Page):
                 levels,
             ]
         return [levels]  # fmt: skip
+
+    def opens_with(self, place: Place) -> Sequence[str] | None:
+        """The calibrated neuron's card."""
+        return [calibrated_card("felif").read_text()]
 
     def model(self, state: State, place: Place, spice: Drawing | None) -> Drawing:
         """Both cards' curves."""
@@ -137,7 +140,7 @@ class CardsPage(Page):
 
     def file_chosen(self, state: State, name: str) -> State:
         """The card in the place of B."""
-        return state.with_choice("file", name)
+        return state.with_choice("b", name)
 
 
 def _paths(state: State, place: Place) -> tuple[Path, Path | None]:
@@ -146,7 +149,7 @@ def _paths(state: State, place: Place) -> tuple[Path, Path | None]:
         first = _card_in(place, state.choices.get("a", ""), Card)
     else:
         first = calibrated_card("rram" if of == "rram" else "felif")
-    name = state.choices.get("file", "")
+    name = state.choices.get("b", "")
     if not name:
         return first, None
     return first, _card_in(place, name, type(_loaded(first, first.stat().st_mtime_ns)))
@@ -183,6 +186,8 @@ def _report_of(state: State, place: Place) -> Report:
 
 @lru_cache(maxsize=4)
 def _report(one: Path, changed: int, other: Path, other_changed: int) -> Report:
+    from bruno_spice.calibration.targets.comparison import card_sections  # plotly and matplotlib, for whom they are
+
     sections = card_sections(_loaded(one, changed), _loaded(other, other_changed))
     transients = []
     for figure in (each.figure for section in sections for each in section.plotly):
@@ -217,7 +222,7 @@ def _under(state: State, place: Place) -> list[Choice]:
 
 def _transient(state: State, place: Place) -> tuple[str, dict[tuple[str, Role], Line]]:
     """The one that is chosen; of another pair of cards there may be none of that number."""
-    transients = _report_of(state, place).transients if state.choices.get("file") else ()
+    transients = _report_of(state, place).transients if state.choices.get("b") else ()
     return next((each for n, each in enumerate(transients, 1) if str(n) == state.choices.get("under", "1")), ("", {}))
 
 
@@ -269,6 +274,8 @@ def _curves(card: Card) -> dict[str, Line]:
         drawn, _ = model_conductances(levels(card), filament, DEVICES, rng)
         return {"set": (1e6 * i_prog_a, 1e6 * g_s), "levels": outline(1e6 * drawn)}
     assert isinstance(card, MeasuredCard)
+    from bruno_spice.calibration.rram.measured import drawn_s  # scipy's optimizers, for whom they are
+
     cell = MeasuredCell(card)
     return {"levels": outline(1e6 * drawn_s(cell, np.linspace(*cell.g_range_s, 8), 0.0, DEVICES, rng))}
 

@@ -38,7 +38,9 @@ from bruno_spice.calibration.workbench.page import (
     Role,
     Saved,
     chosen,
+    counted,
     joined,
+    sets,
     value_of,
 )
 from bruno_spice.calibration.workbench.place import Place
@@ -116,7 +118,7 @@ class FeCAPPage(Page):
     def knobs(self, state: State, place: Place) -> Sequence[Knob]:
         """The library's parameters, from what the file says of the film, and the drive."""
         view = state.choices.get("view", "pv")
-        return [*_film_knobs(_known(place, state) if view == "measured" else ()), *DRIVE.get(view, ())]
+        return [*_film_knobs(_known(place, state)), *DRIVE.get(view, ())]
 
     def panels(self, state: State, place: Place) -> Sequence[Panel]:
         """A loop and its current; charge over time; charge over width; or the record with its residual."""
@@ -159,8 +161,7 @@ class FeCAPPage(Page):
     def spice(self, state: State, place: Place, progress: Progress) -> Drawing | None:
         """By the netlist."""
         values, view = self._values(state, place)
-        farm = place.farm(FECAP_NETLIST)
-        progress(f"{farm.simulator} runs")
+        farm = counted(place.farm(FECAP_NETLIST), progress)
         if view == "measured":
             drawing = _film_record(place, state).drawing("spice", values, farm)
         else:
@@ -190,7 +191,7 @@ class FeCAPPage(Page):
         one = found.only
         values = {**found.fit.values, "s0": one.own.get("s0", found.values["s0"]), "cycles": float(one.cycles_before)}
         doubt = (f"not to be believed: {found.doubt}",) if found.doubt else ()
-        words = [*record.options(state), *_sets(shared)]
+        words = [*record.options(state), *sets(shared)]
         words += ["--free", ",".join(free)] if free else []
         words += ["--region", ":".join(map(repr, state.region))] if state.region else []
         command = shlex.join(
@@ -211,9 +212,8 @@ class FeCAPPage(Page):
 
     def save(self, state: State, place: Place, fitted: Fitted | None) -> Saved:
         """What the fit's command writes, and the line that puts the film into a neuron's circuit."""
-        values, _ = self._values(state, place)
-        film = {name: values[name] for name in self._known(state) if name not in BY_RECORD}
-        then = shlex.join(["bruno", "calibrate", "neuron", *_sets(film), "--out", str(_out(place).parent / "cards")])
+        film = {**dict(_known(place, state)), **self._known(state)}
+        then = shlex.join(["bruno", "calibrate", "neuron", *sets(film), "--out", str(_out(place).parent / "cards")])
         paths = [write_atomic(place.root / _out(place) / SETS, then + "\n")]
         for name in fitted.files if fitted is not None else ():
             assert fitted is not None
@@ -254,7 +254,9 @@ def _records(place: Place, state: State) -> tuple[tuple[str, str], ...]:
 
 
 def _known(place: Place, state: State) -> tuple[tuple[str, float], ...]:
-    """What the file says of the film; of one that cannot be read nothing, and `model` says why."""
+    """What the file says of the film, in every view; of one that cannot be read nothing, and `model` says why."""
+    if not state.choices.get("file"):
+        return ()
     try:
         return tuple(_film_record(place, state).known.items())
     except InputError:
@@ -313,10 +315,6 @@ def _bench(view: str, values: Mapping[str, float], engine: Engine, farm: Farm, r
 
 def _columns(found: BenchResult, *names: str) -> tuple[np.ndarray, ...]:
     return tuple(found.traces[name].to_numpy() for name in names)
-
-
-def _sets(values: Mapping[str, float]) -> list[str]:
-    return [word for name, value in values.items() for word in ("--set", f"{name}={float(value)!r}")]
 
 
 def _out(place: Place) -> Path:

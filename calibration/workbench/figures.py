@@ -34,7 +34,7 @@ WIDTHS: dict[Role, float] = {
 }
 HEIGHT, LOW_HEIGHT = 340, 190
 MOST_POINTS = 4000
-"""Of a line; a longer one is thinned for the browser."""
+"""Of a line; a longer one is thinned for the browser, and its source is tagged with how many become one."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,7 @@ class Plot:
                 continue
             x, y = lines.get(role, (np.empty(0), np.empty(0)))
             step = max(1, -(-x.size // MOST_POINTS))
+            renderer.data_source.tags = [step]
             renderer.data_source.data = {"x": np.asarray(x[::step], float), "y": np.asarray(y[::step], float)}
         self._legend()
 

@@ -18,7 +18,8 @@ import numpy as np
 from bruno_spice.calibration.cards.simulated import simulate_card
 from bruno_spice.calibration.circuits import stimuli
 from bruno_spice.calibration.circuits.deck import neuron_deck
-from bruno_spice.calibration.circuits.experiments import NEURON_NETLIST, simulate_neuron
+from bruno_spice.calibration.circuits.experiments import NETLISTS, NEURON_NETLIST, simulate_neuron
+from bruno_spice.calibration.circuits.origin import Circuit, circuit_here
 from bruno_spice.calibration.circuits.recording import Recording
 from bruno_spice.calibration.workbench.page import (
     Array,
@@ -35,6 +36,9 @@ from bruno_spice.calibration.workbench.page import (
     around,
     card_line,
     chosen,
+    counted,
+    counting,
+    sets,
     value_of,
 )
 from bruno_spice.calibration.workbench.place import Place
@@ -94,7 +98,11 @@ class NeuronPage(Page):
                 Choice("current", "Current", "", hint="column, 308p or a file"),
                 Choice("unit", "Units of columns", "", hint="t=us v=mV i=nA"),
             ]
-        return [*found, Choice("card", "Card", "", hint="calibrated FeLIF")]
+        return [
+            *found,
+            Choice("card", "Card", "", hint="calibrated FeLIF"),
+            Choice("netlist", "Circuit", "", hint="the card's"),
+        ]
 
     def knobs(self, state: State, place: Place) -> Sequence[Knob]:
         """Stimulus, card and circuit."""
@@ -104,8 +112,10 @@ class NeuronPage(Page):
             with suppress(*([InputError] if kind == TRACE else [])):  # `model` says what has to be said of its columns
                 end = _given(kind, state, place)[1]
         drive = [*([CURRENT] if kind == DC else []), Knob("end", "s", "of the transient", end, *END_S, "Stimulus")]
-        path = _card_path(state, place)
-        return [*drive, *_card_knobs(path, path.stat().st_mtime_ns), *_deck_knobs()]
+        path, circuit = _card_path(state, place), _circuit(state, place)
+        at = tuple(circuit.overrides.items())
+        changed = circuit.netlist.stat().st_mtime_ns
+        return [*drive, *_card_knobs(path, path.stat().st_mtime_ns), *_deck_knobs(circuit.netlist, changed, at)]
 
     def panels(self, state: State, place: Place) -> Sequence[Panel]:
         """Membrane, residual, polarization and current against time."""
@@ -125,9 +135,9 @@ class NeuronPage(Page):
         ]
 
     def spice_key(self, state: State) -> object:
-        """Only the circuit and the stimulus: the card's parameters are none of SPICE's."""
+        """Only the circuit, which the card names, and the stimulus: the card's parameters are none of SPICE's."""
         values = {n: v for n, v in state.values.items() if n.startswith(DECK) or n in DRIVE}
-        return values, {n: v for n, v in state.choices.items() if n != "card"}
+        return values, dict(state.choices)
 
     def compared(self, state: State) -> object:
         """The circuit and the stimulus."""
@@ -156,23 +166,33 @@ class NeuronPage(Page):
         times = wave.time_s
         left = wave["v_mem_v"] - circuit.resampled(times)["v_mem_v"]
         lines["left", "left"] = (1e3 * times, 1e3 * np.clip(left, -LEFT_V, LEFT_V))
-        rms_v = rms_difference(circuit, wave, "v_mem_v", times)
+        low, high = state.region or (0.0, np.inf)
+        counts = times[(times >= low) & (times <= high)]
+        if not counts.size:
+            return Drawing(lines, numbers)
+        rms_v = rms_difference(circuit, wave, "v_mem_v", counts)
         numbers["rms of the membrane"] = {"model": format_si(rms_v, "V", 3)}
         return Drawing(lines, numbers, rms_v / float(np.ptp(circuit["v_mem_v"])))
 
     def spice(self, state: State, place: Place, progress: Progress) -> Drawing | None:
         """The circuit's answer."""
+        wave, simulator = self._in_spice(state, place, progress)
+        said = _circuit(state, place).notes
+        return Drawing(_lines(wave, "spice"), _spikes(wave, "spice"), said=said, simulator=simulator)
+
+    def _in_spice(self, state: State, place: Place, progress: Progress) -> tuple[Waveform, str]:
+        """The circuit's waveform, and the simulator that was found for the project's circuit."""
         drive, end_s = self._drive(state, place)
-        farm = place.farm(NEURON_NETLIST)
-        progress(f"{farm.simulator} runs")
-        wave = simulate_neuron(drive, end_s, NEURON_NETLIST, _overrides(state, DECK), farm)
-        return Drawing(_lines(wave, "spice"), _spikes(wave, "spice"), simulator=farm.simulator)
+        circuit = _circuit(state, place)
+        own = circuit.netlist == NEURON_NETLIST
+        farm = counted((place if own else replace(place, found="")).farm(circuit.netlist, neuron_deck), progress)
+        overrides = {**circuit.overrides, **_overrides(state, DECK)}
+        return simulate_neuron(drive, end_s, circuit.netlist, overrides, farm), farm.simulator if own else ""
 
     def fit(self, state: State, place: Place, folder: Path, progress: Progress) -> Fitted:
         """The card's ticked parameters, moved to SPICE or a trace; in the region, or up to the first spike."""
         from bruno_spice.calibration.neuron.fit import fit_neuron, free_parameters
 
-        drive, end_s = self._drive(state, place)
         start = NeuronParameters.from_card(_card(state, place).with_values(**_overrides(state)))
         free = [each for each in free_parameters(start) if each.name in state.free]
         if not free:
@@ -180,44 +200,53 @@ class NeuronPage(Page):
         if _is_trace(state):
             recording, who = _trace(place, state).recording, "the trace"
         else:
-            progress("SPICE runs")
-            farm, who = place.farm(NEURON_NETLIST), "the circuit"
-            wave = simulate_neuron(drive, end_s, NEURON_NETLIST, _overrides(state, DECK), farm)
-            recording = Recording(drive, wave)
+            wave, _ = self._in_spice(state, place, progress)
+            recording, who = Recording(self._drive(state, place)[0], wave), "the circuit"
         if not recording.spice.spike_times_s.size:
             raise InputError(f"{who} does not spike under this current; a fit takes its first spike as the scale")
-        progress(f"fitting {', '.join(each.name for each in free)}")
-        found, _ = fit_neuron([recording], start, free, region_s=state.region)
+        report = counting(progress, f"fitting {', '.join(each.name for each in free)}")
+        found, _ = fit_neuron([recording], start, free, region_s=state.region, progress=report)
         errors = [f"{name} = {found.values[name]:.5g} ± {error:.2g}" for name, error in found.stderr.items()]
         doubt = (f"not to be believed: {found.doubt}",) if found.doubt else ()
         return Fitted(found.values, (*doubt, *errors, f"{found.evaluations} evaluations"), "", folder, ())
 
     def save(self, state: State, place: Place, fitted: Fitted | None) -> Saved:
-        """The card with what was tuned, and the line that simulates it."""
-        moved = _overrides(state)
-        card = _card(state, place)
+        """The card, where it was tuned, and the lines that simulate it and, where that was tuned, its circuit."""
+        moved, deck = _overrides(state), _overrides(state, DECK)
+        card, circuit, named = _card(state, place), _circuit(state, place), state.choices.get("card", "")
         folder = place.out / "neuron"
         drive, end_s = self._drive(state, place)
         source = ["--stimulus", state.choices["file"]] if state.choices.get("stimulus") == FILE else None
         if state.choices.get("stimulus", DC) == DC:
             source = ["--dc", repr(float(drive.i_syn_a[-1]))]
-        path = folder / f"{card.MODEL}.json"
-        paths = [(card.with_values(**moved) if moved else card).save(path)]
+        paths = []
         if source is None:
             written = write_atomic(folder / "stimulus.csv", drive.to_csv_text())
             source = ["--stimulus", str(written.relative_to(place.root))]
             paths.append(written)
-        named = state.choices.get("card", "")
-        words = ["bruno", "simulate", "neuron", *source, "--t-stop", repr(end_s), *(["--card", named] if named else [])]
-        line = shlex.join([*words, *(w for n, v in moved.items() for w in ("--set", f"{n}={v!r}"))])
-        paths.append(write_atomic(folder / SETS, line + "\n"))
-        inside = str(path.relative_to(place.root))
-        train = shlex.join(["bruno", "train", "--task", "chorales", "--card", inside])
-        return Saved(tuple(paths), card_line(_card_path(state, place), moved, inside) if moved else line, train)
+        words = ["bruno", "simulate", "neuron", *source, "--t-stop", repr(end_s)]
+        lines = [shlex.join([*words, *(["--card", named] if named else []), *sets(moved)])]
+        netlist = [] if circuit.netlist == NEURON_NETLIST else ["--netlist", str(circuit.netlist)]
+        at = sets({**circuit.overrides, **deck})
+        if deck:
+            lines.append(shlex.join([*words, "--engine", "spice", *netlist, *at, "--simulator", place.simulator]))
+        paths.append(write_atomic(folder / SETS, "\n".join([*lines, ""])))
+        then = ["bruno", "train", "--task", "chorales", *(["--card", named] if named else [])]
+        if moved:
+            path = folder / f"{card.MODEL}.json"
+            inside = str(path.relative_to(place.root))
+            paths.insert(0, card.with_values(**moved).save(path))
+            lines[0] = card_line(_card_path(state, place), moved, inside)
+            then = ["bruno", "train", "--task", "chorales", "--card", inside]
+        elif deck:
+            model = [] if card.MODEL == "felif" else ["--model", card.MODEL]
+            out = str((place.out / "cards").relative_to(place.root))
+            then = ["bruno", "calibrate", "neuron", *model, *netlist, *at, "--out", out]
+        return Saved(tuple(paths), "\n".join(lines), shlex.join(then))
 
     def file_chosen(self, state: State, name: str) -> State:
         """The file as the stimulus, or as the trace that the card is held against."""
-        kept = {"card": state.choices["card"]} if "card" in state.choices else {}
+        kept = {name: text for name, text in state.choices.items() if name in ("card", "netlist")}
         values = {n: v for n, v in state.values.items() if n not in DRIVE}
         from bruno_spice.calibration.workbench.trace import holds_a_trace
 
@@ -287,13 +316,30 @@ def _card_knobs(path: Path, changed: int) -> list[Knob]:
     return knobs
 
 
-@lru_cache(maxsize=1)
-def _deck_knobs() -> list[Knob]:
+def _circuit(state: State, place: Place) -> Circuit:
+    """The circuit that is chosen, or the card's own; of a card that has none here the project's, which it says."""
+    path, name = _card_path(state, place), state.choices.get("netlist", "")
+    netlist = place.path(name) if name else None
+    return _found(path, path.stat().st_mtime_ns, netlist, netlist and netlist.stat().st_mtime_ns, place.root)
+
+
+@lru_cache(maxsize=8)
+def _found(card_path: Path, changed: int, netlist: Path | None, _netlist_changed: int | None, root: Path) -> Circuit:
+    card = _loaded(card_path, changed)
+    return circuit_here(card, NETLISTS / card.NEURON.netlist, root, netlist)
+
+
+@lru_cache(maxsize=8)
+def _deck_knobs(netlist: Path, _changed: int, at: tuple[tuple[str, float], ...]) -> list[Knob]:
+    """The circuit's parameters, from where the card was calibrated."""
+    own = netlist == NEURON_NETLIST
+    params = LIBRARY if own else {n: p for n, p in neuron_deck(netlist).params.items() if p.value is not None}
     found = []
-    for name, param in LIBRARY.items():
-        value = float(param.value or 0.0)
+    for name, param in params.items():
+        value = dict(at).get(name, float(param.value or 0.0))
         low, high = around(value, value > 0)
-        found.append(Knob(f"{DECK}{name}", param.unit, param.comment, value, low, high, "Circuit (SPICE)"))
+        meaning = param.comment or "of the circuit"
+        found.append(Knob(f"{DECK}{name}", param.unit, meaning, value, low, high, "Circuit (SPICE)"))
     return found
 
 

@@ -7,6 +7,7 @@ answers while a slider moves; `spice` and `fit` run in a process of their own an
 import math
 import shlex
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bruno_spice.calibration.fitting.memo import remembered
+from bruno_spice.calibration.spice.farm import Farm
 from bruno_spice.calibration.workbench.place import Place
 from bruno_spice.calibration.workbench.state import Fitted as Fitted
 from bruno_spice.calibration.workbench.state import Saved as Saved
@@ -33,6 +35,7 @@ Role = Literal["measured", "spice", "model", "left", "a", "b", "c", "d"]
 `d` are several of a kind."""
 Progress = Callable[[str], None]
 """Hears of a job in progress, a sentence each."""
+SAID_EVERY_S = 0.1
 BINS = 120
 AROUND = 30.0
 WIDE = 100.0
@@ -288,6 +291,38 @@ def chosen(choices: Sequence[Choice], state: State) -> dict[str, str]:
             raise InputError(f"{choice.label}: there is no '{value[:60]}'; choose among {listed}")
         found[choice.name] = value
     return found
+
+
+def counting(progress: Progress, what: str) -> Callable[[int, Array], None]:
+    """What a fit tells people after its evaluations: how many, and which share of the start the best of them left."""
+    first, best, said_s = 0.0, math.inf, -math.inf
+
+    def report(count: int, residual: Array) -> None:
+        nonlocal first, best, said_s
+        deviation = float(np.sqrt(np.mean(residual**2)))
+        first, best = first or deviation, min(best, deviation)
+        if time.monotonic() - said_s > SAID_EVERY_S:
+            said_s = time.monotonic()
+            share = best / first if first else 1.0
+            progress(f"{what}: {count} evaluations, {100 * share:.3g} % of the start's deviation left")
+
+    return report
+
+
+def counted(farm: Farm, progress: Progress) -> Farm:
+    """`farm`, which tells how many of its simulations are done, where there are several."""
+
+    def told(done: int, of: int) -> None:
+        if of > 1:
+            progress(f"{farm.simulator} runs: {done} of {of} done")
+
+    progress(f"{farm.simulator} runs")
+    return replace(farm, told=told)
+
+
+def sets(values: Mapping[str, float]) -> list[str]:
+    """`values` in the words of a command, bit for bit."""
+    return [word for name, value in values.items() for word in ("--set", f"{name}={float(value)!r}")]
 
 
 def card_line(card: Path, values: Mapping[str, float], out: str) -> str:

@@ -1,6 +1,6 @@
 """Where files lie: the folder in which the workbench was started, below which it reads, and the one it writes into."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,13 +29,13 @@ class Place:
     found: str = ""
     """The simulator that ``auto`` came to for the page's netlist, once it did."""
 
-    def farm(self, netlist: Path) -> Farm:
-        """What runs `netlist`: in the simulator that was asked for or found."""
+    def farm(self, netlist: Path, deck: Callable[[Path], Netlist] = Netlist.load) -> Farm:
+        """What runs `netlist`, which `deck` reads: in the simulator that was asked for or found."""
         from bruno_spice.calibration.verilog_a.choice import settled  # translators: only jobs need them
 
         if self.found:
             return Farm(simulator=self.found)
-        return settled(Farm(simulator=self.simulator), [Netlist.load(netlist)], lambda _: None)
+        return settled(Farm(simulator=self.simulator), [deck(netlist)], lambda _: None)
 
     def path(self, name: str) -> Path:
         """The file `name`, a path from the root on, for a command: relative to it.

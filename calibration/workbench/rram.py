@@ -5,19 +5,22 @@ A filament's card (`devices.rram.filament`) is tuned against the netlist in SPIC
 """
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bruno_spice.calibration.cards.catalogue import load_any_card
 from bruno_spice.calibration.circuits.around import rram_deck
-from bruno_spice.calibration.circuits.experiments import RRAM_NETLIST, RRAMRun, program_rrams
+from bruno_spice.calibration.circuits.experiments import RRAM_NETLIST, RTH_VARIANTS, RRAMRun, program_rrams
+from bruno_spice.calibration.circuits.origin import Circuit, circuit_here
 from bruno_spice.calibration.rram.fit import FREE, SetSweep, fit_filament
 from bruno_spice.calibration.rram.levels import model_conductances
+from bruno_spice.calibration.spice.netlist import Param
 from bruno_spice.calibration.workbench.page import (
     Array,
     Choice,
@@ -33,8 +36,11 @@ from bruno_spice.calibration.workbench.page import (
     around,
     card_line,
     chosen,
+    counted,
+    counting,
     joined,
     outline,
+    sets,
 )
 from bruno_spice.calibration.workbench.place import Place
 from bruno_spice.calibration.workbench.state import State
@@ -60,7 +66,13 @@ BY_RUN = ("iprog", "vreset", "ldisc", "rdisc", "rth_variant")
 """Parameters of the deck that the runs set themselves."""
 US = 1e6
 SETS = "rram.set"
-LIBRARY = {n: p for n, p in rram_deck(RRAM_NETLIST).params.items() if p.value is not None and n not in BY_RUN}
+
+
+def _params(netlist: Path) -> dict[str, Param]:
+    return {n: p for n, p in rram_deck(netlist).params.items() if p.value is not None and n not in BY_RUN}
+
+
+LIBRARY = _params(RRAM_NETLIST)
 """The cell's parameters; jobs are forked from a process that has asked for them."""
 
 
@@ -77,6 +89,7 @@ class RRAMPage(Page):
         return [
             Choice("view", "View", "programming", VIEWS),
             Choice("card", "Card", "", hint="calibrated filament"),
+            Choice("netlist", "Circuit", "", hint="the card's"),
             Choice("file", "Measured table", "", hint="instead of a card"),
         ]
 
@@ -85,7 +98,9 @@ class RRAMPage(Page):
         if state.choices.get("file"):
             return []
         path = _card_path(state, place)
-        return _knobs(path, path.stat().st_mtime_ns)
+        circuit = _circuit(state, place)
+        at = tuple(circuit.overrides.items())
+        return _knobs(path, path.stat().st_mtime_ns, circuit.netlist, circuit.netlist.stat().st_mtime_ns, at)
 
     def panels(self, state: State, place: Place) -> Sequence[Panel]:
         """One or two, as the view says."""
@@ -108,7 +123,7 @@ class RRAMPage(Page):
         """Only the cell and its geometry: the filament's laws are none of SPICE's."""
         view = state.choices.get("view", "programming")
         values = {n: v for n, v in state.values.items() if n.startswith(DECK) or n in GEOMETRY.values()}
-        return values, view, state.choices.get("card", ""), state.choices.get("file", "")
+        return values, view, {name: state.choices.get(name, "") for name in ("card", "netlist", "file")}
 
     def compared(self, state: State) -> object:
         """The cell and its geometry."""
@@ -123,17 +138,16 @@ class RRAMPage(Page):
         assert isinstance(card, RRAMCard)
         if view == "relaxation":
             raise InputError(f"{card.unknown[0]}; choose a card of measured cells, or upload their relaxation")
-        return _levels(card) if view == "levels" else _programming(card, spice)
+        return _levels(card, bool(_overrides(state))) if view == "levels" else _programming(card, spice, state.region)
 
     def spice(self, state: State, place: Place, progress: Progress) -> Drawing | None:
         """The netlist's answer on the programming curve."""
         card = _shown(state, place)
         if not isinstance(card, RRAMCard) or state.choices.get("view", "programming") != "programming":
             return None
-        farm = place.farm(RRAM_NETLIST)
-        progress(f"{farm.simulator} programs {POINTS} times")
-        currents, g_s = _in_spice(card, state, place)
-        return Drawing({("set", "spice"): (1e6 * currents, US * g_s)}, simulator=farm.simulator)
+        currents, g_s, simulator = _in_spice(card, state, place, progress)
+        said = _circuit(state, place).notes
+        return Drawing({("set", "spice"): (1e6 * currents, US * g_s)}, said=said, simulator=simulator)
 
     def fit(self, state: State, place: Place, folder: Path, progress: Progress) -> Fitted:
         """The filament's ticked parameters, moved to SPICE's programming curve, or to its part in the region."""
@@ -143,36 +157,52 @@ class RRAMPage(Page):
         free = [replace(each, start=card[each.name]) for each in FREE if each.name in state.free]
         if not free:
             raise InputError("tick the parameters of the card that the fit may move")
-        progress("SPICE programs the cell")
-        currents, g_s = _in_spice(card, state, place)
-        first, last = state.region or (0.0, np.inf)
-        inside = (currents >= first) & (currents <= last)
+        currents, g_s, _ = _in_spice(card, state, place, progress)
+        inside = _within(currents, state.region)
         if inside.sum() <= len(free):
             raise InputError(f"{inside.sum()} points in the region cannot tell {len(free)} parameters")
         ones = np.ones(int(inside.sum()))
         sweep = SetSweep(currents[inside], card["length_mean"] * ones, card["radius_mean"] * ones, g_s[inside])
         names = [name for name in RRAMParameters.__dataclass_fields__ if name in card.parameters]
-        found, _ = fit_filament(sweep, card["g_hrs"], {name: card[name] for name in names}, free)
+        report = counting(progress, f"fitting {', '.join(each.name for each in free)}")
+        found, _ = fit_filament(sweep, card["g_hrs"], {name: card[name] for name in names}, free, report)
         errors = [f"{name} = {found.values[name]:.5g} ± {error:.2g}" for name, error in found.stderr.items()]
         doubt = (f"not to be believed: {found.doubt}",) if found.doubt else ()
         return Fitted(found.values, (*doubt, *errors), "", folder, ())
 
     def save(self, state: State, place: Place, fitted: Fitted | None) -> Saved:
-        """The card, the line that makes it, and one that reads it at 100 µA."""
+        """The card where it was tuned or made, and the lines that read it and tuned cells in SPICE at 100 µA."""
         folder = place.out / "rram"
-        card, file = _shown(state, place), state.choices.get("file", "")
+        card, file, moved, deck = _shown(state, place), state.choices.get("file", ""), _overrides(state), _deck(state)
         path = folder / "rram.json"
         inside = str(path.relative_to(place.root))
+        named = ["--card", state.choices["card"]] if state.choices.get("card") else []
+        words = ["bruno", "simulate", "rram", "--i-prog", "100u"]
+        lines = [shlex.join([*words, *named, *sets(moved)])]
         if file:
-            line = shlex.join(["bruno", "fit", "rram", file, "--out", inside])
-        else:
-            words = ["bruno", "simulate", "rram", "--i-prog", "100u"]
-            words += ["--card", state.choices["card"]] if state.choices.get("card") else []
-            line = shlex.join([*words, *(w for n, v in _overrides(state).items() for w in ("--set", f"{n}={v!r}"))])
-        paths = (card.save(path), write_atomic(folder / SETS, line + "\n"))
-        if not file and _overrides(state):
-            line = card_line(_card_path(state, place), _overrides(state), inside)
-        return Saved(paths, line, shlex.join(["bruno", "train", "--task", "chorales", "--rram-card", inside]))
+            lines = [shlex.join(["bruno", "fit", "rram", file, "--out", inside])]
+        circuit = _circuit(state, place)
+        netlist = [] if circuit.netlist == RRAM_NETLIST else ["--netlist", str(circuit.netlist)]
+        variant: list[str] = []
+        if deck:
+            assert isinstance(card, RRAMCard)
+            run = _runs(card, circuit, deck, [1e-4])[0]
+            geometry = ["--length", repr(run.length_m), "--radius", repr(run.radius_m)]
+            variant = ["--variant", run.variant] if run.variant else []
+            spice = [*words, "--engine", "spice", *netlist, *geometry, *variant, *sets(run.overrides)]
+            lines.append(shlex.join([*spice, "--simulator", place.simulator]))
+        paths = [write_atomic(folder / SETS, "\n".join([*lines, ""]))]
+        then = ["bruno", "train", "--task", "chorales", *(["--rram-card", *named[1:]] if named else [])]
+        if file or moved:
+            paths.insert(0, card.save(path))
+            then = ["bruno", "train", "--task", "chorales", "--rram-card", inside]
+        elif deck:
+            out = str((place.out / "cards").relative_to(place.root))
+            at = {**circuit.overrides, **deck}
+            then = ["bruno", "calibrate", "rram", *netlist, *variant, *sets(at), "--out", out]
+        if moved:
+            lines[0] = card_line(_card_path(state, place), moved, inside)
+        return Saved(tuple(paths), "\n".join(lines), shlex.join(then))
 
     def file_chosen(self, state: State, name: str) -> State:
         """The table in the card's place."""
@@ -211,7 +241,10 @@ def _shown(state: State, place: Place) -> Card:
 
 
 @lru_cache(maxsize=8)
-def _knobs(path: Path, changed: int) -> list[Knob]:
+def _knobs(
+    path: Path, changed: int, netlist: Path, _netlist_changed: int, at: tuple[tuple[str, float], ...]
+) -> list[Knob]:
+    """Of the card, and of the cell in SPICE from where the card was calibrated."""
     card = _loaded(path, changed)
     if not isinstance(card, RRAMCard):
         return []
@@ -219,11 +252,12 @@ def _knobs(path: Path, changed: int) -> list[Knob]:
     knobs = []
     for name, each in card.parameters.items():
         low, high = bounds.get(name) or around(each.value, card.sign_of(name) != "any")
-        knobs.append(Knob(name, each.unit, each.source, each.value, low, high, "Card", name in bounds))
-    for name, param in LIBRARY.items():
-        value = float(param.value or 0.0)
+        knobs.append(Knob(name, each.unit, card.MEANINGS[name], each.value, low, high, "Card", name in bounds))
+    for name, param in (LIBRARY if netlist == RRAM_NETLIST else _params(netlist)).items():
+        value = dict(at).get(name, float(param.value or 0.0))
         low, high = around(value, value > 0)
-        knobs.append(Knob(f"{DECK}{name}", param.unit, param.comment, value, low, high, "Cell (SPICE)"))
+        meaning = param.comment or "of the cell"
+        knobs.append(Knob(f"{DECK}{name}", param.unit, meaning, value, low, high, "Cell (SPICE)"))
     return knobs
 
 
@@ -231,16 +265,47 @@ def _overrides(state: State) -> dict[str, float]:
     return {n: float(v) for n, v in state.values.items() if not n.startswith(DECK)}
 
 
-def _in_spice(card: RRAMCard, state: State, place: Place) -> tuple[Array, Array]:
-    """Currents in A and conductances in S of the mean device, (`POINTS`,)."""
-    currents = np.geomspace(*current_range(card), POINTS)
-    deck = {n.removeprefix(DECK): float(v) for n, v in state.values.items() if n.startswith(DECK)}
-    geometry = card["length_mean"], card["radius_mean"]
-    runs = [RRAMRun(float(current), *geometry, overrides=deck) for current in currents]
-    return currents, program_rrams(runs, RRAM_NETLIST, place.farm(RRAM_NETLIST))
+def _deck(state: State) -> dict[str, float]:
+    """What was moved of the cell in SPICE."""
+    return {n.removeprefix(DECK): float(v) for n, v in state.values.items() if n.startswith(DECK)}
 
 
-def _programming(card: RRAMCard, spice: Drawing | None) -> Drawing:
+def _circuit(state: State, place: Place) -> Circuit:
+    """The cell that is chosen, or the card's own; of a card that has none here the project's, which it says."""
+    path, name = _card_path(state, place), state.choices.get("netlist", "")
+    netlist = place.path(name) if name else None
+    return _found(path, path.stat().st_mtime_ns, netlist, netlist and netlist.stat().st_mtime_ns, place.root)
+
+
+@lru_cache(maxsize=8)
+def _found(card: Path, changed: int, netlist: Path | None, _netlist_changed: int | None, root: Path) -> Circuit:
+    return circuit_here(_loaded(card, changed), RRAM_NETLIST, root, netlist, rram_deck)
+
+
+def _runs(card: RRAMCard, circuit: Circuit, deck: Mapping[str, float], currents_a: Iterable[float]) -> list[RRAMRun]:
+    """The mean device of the card, as it was calibrated, with what was moved in `deck`."""
+    overrides = {n: v for n, v in {**circuit.overrides, **deck}.items() if n not in BY_RUN}
+    stated = card.fit.get("rth_variant")
+    variant = str(stated) if stated in RTH_VARIANTS else None
+    of_mean = card["length_mean"], card["radius_mean"], variant
+    return [RRAMRun(float(current), *of_mean, overrides=overrides) for current in currents_a]
+
+
+def _in_spice(card: RRAMCard, state: State, place: Place, progress: Progress) -> tuple[Array, Array, str]:
+    """Currents in A and conductances in S of the mean device, (`POINTS`,), and who ran the project's cell."""
+    currents, circuit = np.geomspace(*current_range(card), POINTS), _circuit(state, place)
+    own = circuit.netlist == RRAM_NETLIST
+    farm = counted((place if own else replace(place, found="")).farm(circuit.netlist, rram_deck), progress)
+    g_s = program_rrams(_runs(card, circuit, _deck(state), currents), circuit.netlist, farm)
+    return currents, g_s, farm.simulator if own else ""
+
+
+def _within(currents_a: Array, region: tuple[float, float] | None) -> NDArray[np.bool_]:
+    first, last = region or (0.0, np.inf)
+    return (currents_a >= first) & (currents_a <= last)
+
+
+def _programming(card: RRAMCard, spice: Drawing | None, region: tuple[float, float] | None) -> Drawing:
     x = RRAMParameters.from_card(card)
     i_prog_a = np.geomspace(*current_range(card), 80)
 
@@ -254,18 +319,22 @@ def _programming(card: RRAMCard, spice: Drawing | None) -> Drawing:
     at, g_us = spice.lines["set", "spice"]
     share = US * model(at / 1e6) / g_us - 1.0
     lines["left", "left"] = (at, 100 * share)
+    share = share[_within(at / 1e6, region)]
+    if not share.size:
+        return Drawing(lines, numbers)
     rms = float(np.sqrt(np.mean(share**2)))
     numbers["relative deviation"] = {"model": f"{100 * rms:.2f} % rms, {100 * np.abs(share).max():.2f} % at most"}
     return Drawing(lines, numbers, rms)
 
 
-def _levels(card: RRAMCard) -> Drawing:
+def _levels(card: RRAMCard, tuned: bool) -> Drawing:
+    """Of the filament's model; what SPICE said of the levels is of the card as it was calibrated."""
     g_s, _ = model_conductances(levels(card), RRAMParameters.from_card(card), DEVICES, np.random.default_rng(0))
     numbers: dict[str, Mapping[Role, str]] = {}
     for n, column in enumerate(g_s.T):
         known = card.levels.levels[n] if card.levels is not None and len(card.levels.levels) == g_s.shape[1] else None
         row: dict[Role, str] = {"model": f"{US * column.mean():.1f} ± {US * column.std():.1f} µS"}
-        if known is not None:
+        if known is not None and not tuned:
             row["spice"] = f"{US * known.g_mean_s:.1f} ± {US * known.g_sigma_s:.1f} µS"
         numbers[f"level {n + 1}"] = row
     return Drawing({("levels", "model"): outline(US * g_s)}, numbers)

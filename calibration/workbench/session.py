@@ -268,12 +268,14 @@ class Session:
     def _answer(self) -> None:
         state, place = self.state, self.place
         self._key = object()  # of what cannot be asked, nothing was answered
-        if self._shown != state.choices:  # what was simulated is of something else
-            self._shown, self.simulated, self._simulated_key = state.choices, Drawing(), None
+        key = spice_key(self.page, state, place)
+        if self._shown != state.choices and key != self._simulated_key:  # what was simulated is of something else
+            self.simulated, self._simulated_key = Drawing(), None
+        self._shown = state.choices
         self._choices = list(self.page.choices(state, place))
         self._knobs = list(self.page.knobs(state, place))
         self.panels = list(self.page.panels(state, place))
-        self._key = spice_key(self.page, state, place)
+        self._key = key
         self._simulate(self._key)
         self.model = answer(self.page, state, place, self.simulated if self._key == self._simulated_key else None)
         self._tables = list(self.page.tables(state, place))

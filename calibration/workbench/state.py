@@ -157,7 +157,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Saved:
-    """What was written, the command that writes the same, and the one that goes on from there."""
+    """What was written, the command that gives the same, or two in lines, and the one that goes on from there."""
 
     paths: tuple[Path, ...]
     command: str

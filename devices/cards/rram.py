@@ -103,6 +103,41 @@ class RRAMCard(Card):
         "reset_sharpness": "1",
     }
 
+    MEANINGS: ClassVar[dict[str, str]] = {
+        "r_series": "of the leads",
+        "r_area": "of the plug, at the reference radius",
+        "c_0": "ln of the disc's resistance after a SET at 100 uA",
+        "c_1": "its slope along ln of the programming current",
+        "c_2": "its curvature along ln of the programming current",
+        "c_length": "its slope along ln of the filament's length",
+        "c_radius": "its slope along ln of the filament's radius",
+        "c_cross": "how the radius changes its slope along the current",
+        "g_hrs": "conductance of an empty disc, below which no state is",
+        "g_level_min": "of the lowest level",
+        "g_level_max": "of the highest level",
+        "length_mean": "filament length of the mean device",
+        "radius_mean": "filament radius of the mean device",
+        "length_sigma": "spread of the length from device to device, of the mean",
+        "radius_sigma": "spread of the radius from device to device, of the mean",
+        "read_voltage": "at which the conductance is read",
+        "read_noise_conductance": "jump of one vacancy: read noise of a resistive state",
+        "read_noise_resistance": "in series with the disc, which damps that noise",
+        "read_noise_floor": "read noise of the circuit, of the conductance",
+        "c_length_cross": "how the length changes the slope along the current",
+        "reset_c_0": "ln of the disc's resistance that a RESET at 1 V leaves",
+        "reset_c_1": "its slope along ln of the voltage",
+        "reset_c_2": "its curvature along ln of the voltage",
+        "reset_c_length": "its slope along ln of the filament's length",
+        "reset_c_radius": "its slope along ln of the filament's radius",
+        "reset_c_cross": "how the radius changes its slope along the voltage",
+        "reset_onset_v": "voltage from which on a device resets",
+        "reset_onset_divider": "more of it for what drops over the series resistance",
+        "reset_onset_radius": "more of it along ln of the filament's radius",
+        "reset_onset_width": "width of the onset",
+        "reset_sharpness": "how sharply a RESET ends where it limits itself",
+    }
+    """Of the parameters, in words; the equations are in `devices.rram.filament` and `devices.rram.reset`."""
+
     SIGNS: ClassVar[Mapping[str, Sign]] = {
         **_signs(
             "positive",

@@ -162,7 +162,7 @@ def test_two_reports_lie_over_each_other_as_bruno_compare_has_them(place, one_do
     for name, card in (("before", one_domain), ("after", other)):
         card.save(Path(name) / "felif.json")
         Path(name, "fecap.json").write_text("{}")
-    state, page = State(choices={"of": "card", "a": "before", "file": "after"}), PAGES["cards"]
+    state, page = State(choices={"of": "card", "a": "before", "b": "after"}), PAGES["cards"]
     sections = card_sections(load_any_card("before/felif.json"), load_any_card("after/felif.json"))
     figures = [each.figure for section in sections for each in section.plotly][1:]
     under = next(choice for choice in page.choices(state, place) if choice.name == "under")
@@ -180,7 +180,7 @@ def test_two_reports_lie_over_each_other_as_bruno_compare_has_them(place, one_do
         page.model(state.with_choice("a", "."), place, None)
 
 
-@pytest.mark.parametrize("name", ["fecap", "neuron"])
+@pytest.mark.parametrize("name", ["fecap", "neuron", "cards"])
 def test_a_page_opens_with_what_its_model_says_and_remembers_it(name, place, monkeypatch, tmp_path):
     monkeypatch.setenv("BRUNO_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(place.root)

@@ -3,8 +3,9 @@
 python tests/workbench/times.py [--repeats N]
 
 Three times are taken on each page that simulates: the start (``bruno workbench PAGE`` as a new process, its page opened
-in a browser that runs already, until a model's curve is drawn), a slider that is dragged (until the page has drawn the
-model for it) and a slider that is let go (until SPICE's curve has changed). Prints JSON with medians and all values.
+in a browser that runs already, until a first curve is drawn), a slider that is dragged (until the page has drawn the
+model for it) and a slider that is let go (until SPICE's curve has changed). The pages without sliders have a start
+alone, Runs with a run of its own. Prints JSON with medians and all values.
 Other work on the machine makes them longer: nothing else may run.
 """
 
@@ -22,18 +23,35 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 from browser import THIS_MACHINE, chromium  # noqa: E402
 from window import Server, Window, serving  # noqa: E402
 
+from bruno_spice.training.networks.config import RunConfig  # noqa: E402
+from bruno_spice.training.runs.trainer import train  # noqa: E402
+
+EPOCHS = 6
 SLIDERS = {
     "fecap": ("loop", "ps", "ps"),
     "neuron": ("membrane", "current", "current"),
     "rram": ("set", "r_series", "deck.ninit"),
 }
 """Of each page a figure, and the parameters that move the curves of model and SPICE there."""
+OPENS = {
+    **{page: (page, panel, "model") for page, (panel, _, _) in SLIDERS.items()},
+    "cards": ("cards", "latency", "a"),
+    "runs": ("runs?runs=run", "curve", "a"),
+}
+"""Of each page what it is opened with, and its first curve."""
+RUN = {
+    "task": "pulses",
+    "task_options": {"trials": 60, "steps": 10},
+    "network": {"hidden": [6], "neuron": "felif"},
+    "training": {"epochs": EPOCHS, "batch_size": 8},
+}
+"""What the page Runs shows."""
 FIRST = """
 (() => {
   const drawn = setInterval(() => {
     const figures = window.Bokeh ? [...Bokeh.index.roots].flatMap(v => v.child_views || []) : [];
     const figure = figures.find(v => v.model.name === "PANEL");
-    const source = figure && figure.model.renderers.map(r => r.data_source).find(s => s.name === "PANEL-model");
+    const source = figure && figure.model.renderers.map(r => r.data_source).find(s => s.name === "PANEL-ROLE");
     if (!source || source.data.x.length <= 5 || !figure.has_finished()) return;
     clearInterval(drawn);
     requestAnimationFrame(() => setTimeout(() => { window.firstCurve = performance.timeOrigin + performance.now(); }));
@@ -62,11 +80,12 @@ def until(true: Any, pause_s: float = 0.01, limit_s: float = 60.0) -> float:
 
 def start_s(driver: Any, page: str, folder: Path) -> float:
     """From the command to the first curve of `page`."""
-    note = {"source": FIRST.replace("PANEL", SLIDERS[page][0])}
+    opened, panel, role = OPENS[page]
+    note = {"source": FIRST.replace("PANEL", panel).replace("ROLE", role)}
     note = driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", note)
     started_s = time.time()
     with serving(folder, folder.parent / "log.txt", page) as server:
-        driver.get(server.address(page))
+        driver.get(server.address(opened))
         until(lambda: driver.execute_script("return window.firstCurve"), pause_s=0.25)
         drawn_s = float(driver.execute_script("return window.firstCurve")) / 1e3
     driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", note)
@@ -101,9 +120,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "start"
         folder.mkdir()
+        train(RunConfig.model_validate(RUN), folder / "run")
         with chromium(Path(name) / "profile", THIS_MACHINE) as driver:
             driver.execute_cdp_cmd("Page.enable", {})
-            for page in SLIDERS:
+            for page in OPENS:
                 found[page] = {"start": [start_s(driver, page, folder) for _ in range(repeats)]}
             server = Server(folder, folder.parent / "log.txt")
             try:

@@ -29,6 +29,9 @@ return source ? [[...source.data.x], [...source.data.y]] : [[], []];
 FIGURE = """
 return [...Bokeh.index.roots].flatMap(v => v.child_views || []).find(v => v.model.name === arguments[0]).el;
 """
+PAINTED = """
+return [...Bokeh.index.roots].flatMap(v => v.child_views || []).every(v => !v.has_finished || v.has_finished());
+"""
 IDLE = """
 return workbench.views > 0 && workbench.idle() && document.querySelector('#stop').disabled;
 """
@@ -162,14 +165,18 @@ class Window:
         return x, y
 
     def drag(self, panel: str, first: float, last: float) -> None:
-        """Across a figure, between shares of its width, and wait."""
+        """Across a figure, between shares of its width, and wait for the region; it is told by no request."""
+        before, limit = self.view()["region"], time.monotonic() + PATIENCE_S
+        while not self.driver.execute_script(PAINTED) and time.monotonic() < limit:
+            time.sleep(0.05)  # a figure that is laid out yet lies elsewhere
         figure = self.driver.execute_script(FIGURE, panel)
         self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", figure)
         width = figure.size["width"]
         mouse = ActionChains(self.driver).move_to_element_with_offset(figure, int((first - 0.5) * width), 0)
         half = int((last - first) * width / 2)
         mouse.click_and_hold().move_by_offset(half, 3).move_by_offset(half, 3).release().perform()
-        time.sleep(0.2)
+        while self.view()["region"] == before and time.monotonic() < limit:
+            time.sleep(0.05)
         self.wait()
 
     def errors(self) -> list[str]:

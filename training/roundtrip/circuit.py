@@ -7,7 +7,6 @@ card's.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +14,13 @@ import numpy as np
 from bruno_spice.calibration.benches.neuron import LEVELS
 from bruno_spice.calibration.circuits.deck import neuron_deck
 from bruno_spice.calibration.circuits.experiments import NeuronRun, neuron_jobs, neuron_waveform
+from bruno_spice.calibration.circuits.origin import Circuit, circuit_at, circuit_of
 from bruno_spice.calibration.errors import CalibrationError, SimulationError
 from bruno_spice.calibration.spice.farm import Farm, Job, try_jobs
 from bruno_spice.devices.cards.base import NeuronCard
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.ferroelectric.neuron import NeuronParameters
 from bruno_spice.devices.ferroelectric.scalar.transient import simulate
-from bruno_spice.devices.files import ROOT, is_file
 from bruno_spice.devices.stimulus import Stimulus
 from bruno_spice.devices.waveform import Waveform
 from bruno_spice.training.neurons.base import CircuitLayer
@@ -29,43 +28,19 @@ from bruno_spice.training.roundtrip.compare import STEP_S, Trial
 from bruno_spice.training.roundtrip.recorded import Recorded
 
 
-@dataclass(frozen=True)
-class Circuit:
-    """A neuron testbench with the overrides it was calibrated at, and what is to be said about it."""
-
-    netlist: Path
-    overrides: dict[str, float] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-    @property
-    def sha256(self) -> str:
-        """Of the netlist with all that it includes, at the overrides."""
-        return neuron_deck(self.netlist).sha256(self.overrides)
-
-
-def find_circuit(card: NeuronCard, level: str = "a", netlist: Path | None = None) -> Circuit:
+def find_circuit(
+    card: NeuronCard, level: str = "a", netlist: Path | None = None, inside: Path | None = None
+) -> Circuit:
     """The circuit that `card` was calibrated on (level ``a``), its transistor version (``b``), or `netlist`.
 
-    Raises `InputError` where the card names none that can be found, `NetlistError` where it cannot be read.
+    Raises `InputError` where the card names none that can be found (with `inside`: that may be read from there),
+    `NetlistError` where it cannot be read.
     """
-    origin = card.provenance
     if netlist is None and level != "a":
         netlist = LEVELS[level]
     if netlist is not None:
-        deck = neuron_deck(netlist)
-        known = {*deck.params, *(["groups"] if deck.has_groups else [])}
-        return Circuit(netlist, {name: value for name, value in origin.overrides.items() if name in known})
-    if not origin.netlist:
-        raise InputError("the run's FeLIF card was not calibrated on a netlist; name one with --netlist FILE")
-    places = [Path(origin.netlist), ROOT / origin.netlist]
-    found = next((place for place in places if is_file(place)), None)
-    if found is None:
-        raise InputError(f"the run's FeLIF card names the netlist {origin.netlist}, not found; give --netlist FILE")
-    circuit = Circuit(found, dict(origin.overrides))
-    if origin.sha256 and circuit.sha256 != origin.sha256:
-        note = f"{origin.netlist} has changed since the run's card was calibrated; what differs may come from that"
-        return Circuit(found, circuit.overrides, (note,))
-    return circuit
+        return circuit_at(netlist, card)
+    return circuit_of(card, "name one with --netlist FILE", inside)
 
 
 def device_values(neuron: CircuitLayer, index: int) -> dict[str, float]:

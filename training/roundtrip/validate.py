@@ -19,6 +19,7 @@ from pydantic_core import to_jsonable_python
 
 from bruno_spice.calibration.circuits.crossbar import CrossbarRun, crossbar_job, crossbar_waveforms
 from bruno_spice.calibration.circuits.deck import neuron_deck
+from bruno_spice.calibration.circuits.origin import Circuit
 from bruno_spice.calibration.errors import CalibrationError
 from bruno_spice.calibration.neuron.validation import matched_fraction, rate_error
 from bruno_spice.calibration.spice.farm import Farm, Job, version_of
@@ -30,7 +31,7 @@ from bruno_spice.training.networks.config import RunConfig
 from bruno_spice.training.networks.network import AnyNetwork
 from bruno_spice.training.neurons.base import CircuitLayer
 from bruno_spice.training.progress import threads
-from bruno_spice.training.roundtrip.circuit import Circuit, deck_overrides, felif_parameters, find_circuit, run_trials
+from bruno_spice.training.roundtrip.circuit import deck_overrides, felif_parameters, find_circuit, run_trials
 from bruno_spice.training.roundtrip.compare import Trial, score_trial
 from bruno_spice.training.roundtrip.crossbar import choose, compare_crossbar, crossbar_run, why_not
 from bruno_spice.training.roundtrip.decision import decisions

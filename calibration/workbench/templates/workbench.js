@@ -201,15 +201,17 @@
     download(`${page}-${figure.model.name}.${kind}`, await canvas.to_blob());
   };
   const csv = (figure) => {
-    const lines = ["line,x,y"];
+    const lines = ["line,x,y"], thinned = [];
     for (const renderer of figure.model.renderers) {
       const { x, y } = renderer.data_source.data;
       const role = renderer.data_source.name.split("-").pop();
       if (lines.some((l) => l.startsWith(`${role},`))) continue;
+      const [step] = renderer.data_source.tags;
+      if (step > 1 && x.length) thinned.push(`# ${role}: one of ${step} computed points each; the others were not sent to the browser\n`);
       for (let n = 0; n < x.length; n += 1) lines.push(`${role},${x[n]},${y[n]}`);
     }
     const head = `# ${figure.model.title.text}; x: ${figure.model.below[0].axis_label}; y: ${figure.model.left[0].axis_label}\n`;
-    download(`${page}-${figure.model.name}.csv`, new Blob([head, lines.join("\n"), "\n"], { type: "text/csv" }));
+    download(`${page}-${figure.model.name}.csv`, new Blob([head, ...thinned, lines.join("\n"), "\n"], { type: "text/csv" }));
   };
   let exported = "";
   const exportsRow = () => {

@@ -12,6 +12,7 @@ from bruno_spice.calibration.commands.shared import (
     SetOption,
     SimulatorOption,
     announce,
+    model_file,
     one_of,
     parse_overrides,
     print_json,
@@ -60,7 +61,7 @@ def simulate_fecap_command(
     run_bench(
         {**BENCHES, "groups": group_convergence}[testbench],
         fecap_deck,
-        one_of("--netlist", netlist, "--va", va) or FECAP_NETLIST,
+        one_of("--netlist", netlist, "--va", model_file("--va", va)) or FECAP_NETLIST,
         parse_overrides(settings, groups),
         out,
         figure,

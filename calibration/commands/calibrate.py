@@ -15,6 +15,7 @@ from bruno_spice.calibration.commands.shared import (
     announce,
     keep_to_this_command,
     messages,
+    model_file,
     number_option,
     one_of,
     parse_overrides,
@@ -100,7 +101,8 @@ def calibrate_command(
         raise InputError("--fecap goes with neuron: bruno calibrate neuron --fecap FILE")
     if va is not None and list(chosen) != ["rram"]:
         raise InputError("--va goes with rram: bruno calibrate rram --va FILE")
-    netlist = one_of("--netlist", netlist, "--fecap" if fecap else "--va", fecap or va)
+    option = "--fecap" if fecap else "--va"
+    netlist = one_of("--netlist", netlist, option, model_file(option, fecap or va))
     if netlist is not None and len(chosen) > 1:
         raise InputError(f"--netlist goes with one of {names}: bruno calibrate neuron --netlist FILE")
     overrides = parse_overrides(settings)

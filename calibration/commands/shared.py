@@ -130,6 +130,15 @@ def one_of(name: str, given: Path | None, other_name: str, other: Path | None) -
     return other if given is None else given
 
 
+def model_file(option: str, given: Path | None) -> Path | None:
+    """What is `given` to `option`. Raises `InputError` where it is no Verilog-A file, by its ending."""
+    from bruno_spice.calibration.verilog_a.foreign.model import SUFFIX, is_model
+
+    if given is not None and not is_model(given):
+        raise InputError(f"{option} {given}: takes a Verilog-A model, FILE{SUFFIX}; a netlist goes with --netlist")
+    return given
+
+
 def print_json(content: Any) -> None:
     """Print `content` as JSON on standard output."""
     sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")

@@ -28,7 +28,9 @@ from bruno_spice.calibration.errors import NetlistError, SimulationError
 from bruno_spice.calibration.neuron.calibrate import calibrate_neuron
 from bruno_spice.calibration.spice.farm import Farm, run_jobs
 from bruno_spice.calibration.verilog_a.foreign.model import load_model, number
+from bruno_spice.devices.cards.calibrated import CALIBRATED
 from bruno_spice.devices.cards.measured import MeasuredCard
+from bruno_spice.devices.cards.rram import RRAMCard
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.models.heracles import HeraclesModel
 from bruno_spice.devices.stimulus import Stimulus
@@ -237,6 +239,31 @@ def test_a_cell_without_a_filament_ends_as_the_card_of_its_writes(vacask, bruno,
     assert card.set_curve.cycle_sigma == [0.0, 0.0, 0.0]
     assert (card.set_curve.devices, card.provenance.netlist) == (32, "cell.va")
     assert card.parameters["g_level_max"].source == "simulated"
+
+
+def test_a_filament_cell_ends_as_the_card_of_its_netlist(vacask, bruno, tmp_path):
+    """That which is committed, calibrated on the B-source netlist; a few devices, on which no parameter depends."""
+    few = ("--monte-carlo", "2", "--out", tmp_path)
+    code, said, _ = bruno("calibrate", "rram", "--va", TWINS / "jart_vcm.va", *few)
+    assert (code, said.startswith(f"{tmp_path / 'rram.json'}: filament fitted to 50 SPICE points")) == (0, True)
+    found, committed = (RRAMCard.load(folder / "rram.json") for folder in (tmp_path, CALIBRATED))
+    assert found.provenance.netlist.endswith("jart_vcm.va")
+    assert found.validation["relative_rms"] < 0.003
+    assert set(found.parameters) == set(committed.parameters)
+    for name in committed.parameters:
+        assert found[name] == pytest.approx(committed[name], rel=1e-3), name
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [(("calibrate", "neuron"), "--fecap"), (("calibrate", "rram"), "--va"), (("simulate", "fecap"), "--va")],
+)
+def test_a_netlist_is_no_model(bruno, tmp_path, command, option):
+    """It would be simulated as what it is, a circuit of its own."""
+    code, _, err = bruno(*command, option, NEURON_NETLIST, "--out", tmp_path / "out")
+    assert code == 2
+    assert f"{option} {NEURON_NETLIST}: takes a Verilog-A model, FILE.va; a netlist goes with --netlist" in err
+    assert not (tmp_path / "out").exists()
 
 
 def test_plain_ngspice_says_what_it_needs(ngspice):

@@ -240,7 +240,7 @@ class _View:
 
     def _draw(self, now: Shown) -> None:
         shown = self._plots
-        self._plots = plots(now.wanted([plot.panel for plot in shown]), self._dark, shown)
+        self._plots = plots(now.wanted({plot.panel for plot in shown}), self._dark, shown)
         for plot in self._plots:
             if plot.panel.region and plot not in shown:
                 plot.figure.on_event(SelectionGeometry, self._selected(plot.panel))

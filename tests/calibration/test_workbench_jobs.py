@@ -1,11 +1,13 @@
 """Jobs of the workbench: they tell how far they are, and leave nothing where they are ended."""
 
 import os
+import threading
 import time
+from queue import SimpleQueue
 
 from bruno_spice.calibration.circuits.experiments import simulate_neuron
 from bruno_spice.calibration.spice.farm import Farm
-from bruno_spice.calibration.workbench.jobs import Job
+from bruno_spice.calibration.workbench.jobs import Job, Queue
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.stimulus import Stimulus
 
@@ -57,3 +59,16 @@ def test_a_job_that_is_cancelled_leaves_nothing_on_the_disk(tmp_path):
     while list(tmp_path.iterdir()) and time.monotonic() < limit:
         time.sleep(0.01)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_calls_of_a_window_come_one_after_another_and_a_failed_one_ends_none(caplog):
+    calls, done = Queue(), SimpleQueue()
+    calls.put(lambda: 1 / 0)
+    for number in (1, 2):
+        calls.put(lambda number=number: done.put((number, threading.current_thread())))
+    (one, there), (two, again) = (done.get(timeout=10) for _ in range(2))
+    assert (one, two, there is again, there is threading.main_thread()) == (1, 2, True, False)
+    assert "ZeroDivisionError" in caplog.text
+    calls.end()
+    there.join(10)
+    assert not there.is_alive()

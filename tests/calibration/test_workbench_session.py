@@ -12,8 +12,7 @@ import pytest
 from bokeh.document import Document
 
 from bruno_spice.calibration.workbench import PAGES, server
-from bruno_spice.calibration.workbench.figures import plots
-from bruno_spice.calibration.workbench.jobs import Queue
+from bruno_spice.calibration.workbench.figures import Shown, plots
 from bruno_spice.calibration.workbench.page import (
     Choice,
     Drawing,
@@ -124,6 +123,12 @@ def test_a_simulation_that_was_stopped_does_not_begin_again_until_something_is_m
     session.ask(json.dumps({"do": "set", "name": "rate", "text": "1.5"}))
     assert len(begun) == 2
     session.close()
+
+
+def test_a_figure_that_is_another_one_now_waits_for_its_first_line():
+    curve, left = Pulses().panels(None, None)
+    now = Shown((curve, replace(left, title="Another")), (Drawing(), Drawing()), None, waiting=True, drawn=True)
+    assert now.wanted({curve, left}) == [curve]
 
 
 def test_figures_that_are_there_stay_and_hide_what_they_lack():
@@ -352,19 +357,6 @@ def test_a_save_says_what_it_took_the_place_of(place, monkeypatch):
         session.ask(json.dumps({"do": "save"}))
         replaced.append([path.name for path in session.memory.saved.replaced])
     assert replaced == [[], [], ["rram.json", "rram.set"]]
-
-
-def test_calls_of_a_window_come_one_after_another_and_a_failed_one_ends_none(caplog):
-    calls, done = Queue(), SimpleQueue()
-    calls.put(lambda: 1 / 0)
-    for number in (1, 2):
-        calls.put(lambda number=number: done.put((number, threading.current_thread())))
-    (one, there), (two, again) = (done.get(timeout=10) for _ in range(2))
-    assert (one, two, there is again, there is threading.main_thread()) == (1, 2, True, False)
-    assert "ZeroDivisionError" in caplog.text
-    calls.end()
-    there.join(10)
-    assert not there.is_alive()
 
 
 def test_one_window_does_not_wait_for_what_another_computes(place, monkeypatch):

@@ -25,7 +25,7 @@ from bruno_spice.calibration.benches.fecap import (
 )
 from bruno_spice.calibration.circuits.measures import loop_numbers
 from bruno_spice.calibration.spice.farm import Farm
-from bruno_spice.calibration.spice.netlist import Netlist
+from bruno_spice.calibration.spice.netlist import Netlist, Param
 from bruno_spice.calibration.workbench.page import (
     Choice,
     Drawing,
@@ -57,8 +57,6 @@ UC_CM2 = 100.0
 BOUNDS = {"tfe": (1e-9, 1e-6), "tdl": (0.0, 5e-9), "epsdl": (1.0, 200.0), "tempk": (150.0, 500.0)}
 """Of what no fit moves."""
 NO_FILM = ("vamp", "freq", "area")
-LIBRARY = {n: p for n, p in Netlist.load(FECAP_NETLIST).params.items() if n not in NO_FILM and p.value is not None}
-"""The film's parameters; jobs are forked from a process that has asked for them."""
 BY_RECORD = ("s0", "cycles")
 """What every fit finds of a record for itself: state before it, and how often its drive came before it."""
 DRIVE = {
@@ -118,7 +116,7 @@ class FeCAPPage(Page):
     def knobs(self, state: State, place: Place) -> Sequence[Knob]:
         """The library's parameters, from what the file says of the film, and the drive."""
         view = state.choices.get("view", "pv")
-        return [*_film_knobs(_known(place, state)), *DRIVE.get(view, ())]
+        return [*_film_knobs(_known(place, state), self.netlist(state, place)), *DRIVE.get(view, ())]
 
     def panels(self, state: State, place: Place) -> Sequence[Panel]:
         """A loop and its current; charge over time; charge over width; or the record with its residual."""
@@ -147,9 +145,13 @@ class FeCAPPage(Page):
             Panel("left", "Model minus measured", axis, f"difference ({record.unit})", x_scale=scale, low=True),
         ]  # fmt: skip
 
+    def netlist(self, state: State, place: Place) -> str:
+        """The library's, in the testbench of loops."""
+        return Netlist.load(FECAP_NETLIST).sha256()
+
     def opens_with(self, place: Place) -> Sequence[str] | None:
         """The netlist."""
-        return [Netlist.load(FECAP_NETLIST).sha256()]
+        return [self.netlist(State(), place)]
 
     def model(self, state: State, place: Place, spice: Drawing | None) -> Drawing:
         """By the compiled twin."""
@@ -233,7 +235,7 @@ class FeCAPPage(Page):
 
     def _known(self, state: State) -> dict[str, float]:
         """What was set of the film."""
-        names = [knob.name for knob in _film_knobs(())]
+        names = library()
         return {n: float(state.values[n]) for n in names if n in state.values and n not in BY_RECORD}
 
 
@@ -263,12 +265,18 @@ def _known(place: Place, state: State) -> tuple[tuple[str, float], ...]:
         return ()
 
 
+def library() -> dict[str, Param]:
+    """The film's parameters."""
+    found = Netlist.load(FECAP_NETLIST).params
+    return {name: p for name, p in found.items() if name not in NO_FILM and p.value is not None}
+
+
 @lru_cache(maxsize=8)
-def _film_knobs(known: tuple[tuple[str, float], ...]) -> list[Knob]:
+def _film_knobs(known: tuple[tuple[str, float], ...], _sha256: str) -> list[Knob]:
     from bruno_spice.calibration.fecap.candidates import CANDIDATES
 
     knobs = []
-    for name, param in LIBRARY.items():
+    for name, param in library().items():
         start = dict(known).get(name, float(param.value or 0.0))
         low, high = (CANDIDATES[name][0].min, CANDIDATES[name][0].max) if name in CANDIDATES else BOUNDS[name]
         free = name in CANDIDATES

@@ -70,8 +70,6 @@ END_S = (1e-3, 0.35)
 LEFT_V = 0.3
 """Model minus SPICE is cut off here, so that a late spike does not hide the rest."""
 SETS = "neuron.set"
-LIBRARY = {n: p for n, p in neuron_deck(NEURON_NETLIST).params.items() if p.value is not None}
-"""The circuit's parameters; jobs are forked from a process that has asked for them."""
 
 
 class NeuronPage(Page):
@@ -114,8 +112,8 @@ class NeuronPage(Page):
         drive = [*([CURRENT] if kind == DC else []), Knob("end", "s", "of the transient", end, *END_S, "Stimulus")]
         path, circuit = _card_path(state, place), _circuit(state, place)
         at = tuple(circuit.overrides.items())
-        changed = circuit.netlist.stat().st_mtime_ns
-        return [*drive, *_card_knobs(path, path.stat().st_mtime_ns), *_deck_knobs(circuit.netlist, changed, at)]
+        deck = _deck_knobs(circuit.netlist, circuit.sha256, at)
+        return [*drive, *_card_knobs(path, path.stat().st_mtime_ns), *deck]
 
     def panels(self, state: State, place: Place) -> Sequence[Panel]:
         """Membrane, residual, polarization and current against time."""
@@ -138,6 +136,10 @@ class NeuronPage(Page):
         """Only the circuit, which the card names, and the stimulus: the card's parameters are none of SPICE's."""
         values = {n: v for n, v in state.values.items() if n.startswith(DECK) or n in DRIVE}
         return values, dict(state.choices)
+
+    def netlist(self, state: State, place: Place) -> str:
+        """The circuit's, at what the card was calibrated at."""
+        return _circuit(state, place).sha256
 
     def compared(self, state: State) -> object:
         """The circuit and the stimulus."""
@@ -318,24 +320,17 @@ def _card_knobs(path: Path, changed: int) -> list[Knob]:
 
 def _circuit(state: State, place: Place) -> Circuit:
     """The circuit that is chosen, or the card's own; of a card that has none here the project's, which it says."""
-    path, name = _card_path(state, place), state.choices.get("netlist", "")
-    netlist = place.path(name) if name else None
-    return _found(path, path.stat().st_mtime_ns, netlist, netlist and netlist.stat().st_mtime_ns, place.root)
+    card, name = _card(state, place), state.choices.get("netlist", "")
+    return circuit_here(card, NETLISTS / card.NEURON.netlist, place.root, place.path(name) if name else None)
 
 
 @lru_cache(maxsize=8)
-def _found(card_path: Path, changed: int, netlist: Path | None, _netlist_changed: int | None, root: Path) -> Circuit:
-    card = _loaded(card_path, changed)
-    return circuit_here(card, NETLISTS / card.NEURON.netlist, root, netlist)
-
-
-@lru_cache(maxsize=8)
-def _deck_knobs(netlist: Path, _changed: int, at: tuple[tuple[str, float], ...]) -> list[Knob]:
+def _deck_knobs(netlist: Path, _sha256: str, at: tuple[tuple[str, float], ...]) -> list[Knob]:
     """The circuit's parameters, from where the card was calibrated."""
-    own = netlist == NEURON_NETLIST
-    params = LIBRARY if own else {n: p for n, p in neuron_deck(netlist).params.items() if p.value is not None}
     found = []
-    for name, param in params.items():
+    for name, param in neuron_deck(netlist).params.items():
+        if param.value is None:
+            continue
         value = dict(at).get(name, float(param.value or 0.0))
         low, high = around(value, value > 0)
         meaning = param.comment or "of the circuit"

@@ -200,6 +200,10 @@ class Page(ABC):
         """What of `state` the simulator's answer depends on."""
         return (dict(state.values), dict(state.choices))
 
+    def netlist(self, state: State, place: Place) -> str:
+        """SHA-256 of what the simulator reads, with all that it includes: an edited one is simulated anew."""
+        return ""
+
     def compared(self, state: State) -> object:
         """What of `state` the rms is taken to, beside what is chosen and the region: with another, best is anew."""
         return None
@@ -238,8 +242,12 @@ def answer(page: Page, state: State, place: Place, spice: Drawing | None) -> Dra
 
 
 def spice_key(page: Page, state: State, place: Place) -> object:
-    """What the simulator's answer depends on: what `page` says of `state`, and the chosen files as they are now."""
-    return page.spice_key(state), place.versions(state.choices.values())
+    """What the simulator's answer depends on: what `page` says of `state`, the chosen files and the netlist as they
+    are now."""
+    netlist = ""
+    with suppress(BrunoError, OSError):  # `knobs` says what is wrong with it
+        netlist = page.netlist(state, place)
+    return page.spice_key(state), place.versions(state.choices.values()), netlist
 
 
 def of_page(page: Page, state: State, place: Place) -> State:

@@ -72,10 +72,6 @@ def _params(netlist: Path) -> dict[str, Param]:
     return {n: p for n, p in rram_deck(netlist).params.items() if p.value is not None and n not in BY_RUN}
 
 
-LIBRARY = _params(RRAM_NETLIST)
-"""The cell's parameters; jobs are forked from a process that has asked for them."""
-
-
 class RRAMPage(Page):
     """Tune a filament's card, look at measured cells."""
 
@@ -100,7 +96,7 @@ class RRAMPage(Page):
         path = _card_path(state, place)
         circuit = _circuit(state, place)
         at = tuple(circuit.overrides.items())
-        return _knobs(path, path.stat().st_mtime_ns, circuit.netlist, circuit.netlist.stat().st_mtime_ns, at)
+        return _knobs(path, path.stat().st_mtime_ns, circuit.netlist, circuit.sha256, at)
 
     def panels(self, state: State, place: Place) -> Sequence[Panel]:
         """One or two, as the view says."""
@@ -124,6 +120,10 @@ class RRAMPage(Page):
         view = state.choices.get("view", "programming")
         values = {n: v for n, v in state.values.items() if n.startswith(DECK) or n in GEOMETRY.values()}
         return values, view, {name: state.choices.get(name, "") for name in ("card", "netlist", "file")}
+
+    def netlist(self, state: State, place: Place) -> str:
+        """The cell's, at what the card was calibrated at."""
+        return _circuit(state, place).sha256
 
     def compared(self, state: State) -> object:
         """The cell and its geometry."""
@@ -241,9 +241,7 @@ def _shown(state: State, place: Place) -> Card:
 
 
 @lru_cache(maxsize=8)
-def _knobs(
-    path: Path, changed: int, netlist: Path, _netlist_changed: int, at: tuple[tuple[str, float], ...]
-) -> list[Knob]:
+def _knobs(path: Path, changed: int, netlist: Path, _sha256: str, at: tuple[tuple[str, float], ...]) -> list[Knob]:
     """Of the card, and of the cell in SPICE from where the card was calibrated."""
     card = _loaded(path, changed)
     if not isinstance(card, RRAMCard):
@@ -253,7 +251,7 @@ def _knobs(
     for name, each in card.parameters.items():
         low, high = bounds.get(name) or around(each.value, card.sign_of(name) != "any")
         knobs.append(Knob(name, each.unit, card.MEANINGS[name], each.value, low, high, "Card", name in bounds))
-    for name, param in (LIBRARY if netlist == RRAM_NETLIST else _params(netlist)).items():
+    for name, param in _params(netlist).items():
         value = dict(at).get(name, float(param.value or 0.0))
         low, high = around(value, value > 0)
         meaning = param.comment or "of the cell"
@@ -273,13 +271,8 @@ def _deck(state: State) -> dict[str, float]:
 def _circuit(state: State, place: Place) -> Circuit:
     """The cell that is chosen, or the card's own; of a card that has none here the project's, which it says."""
     path, name = _card_path(state, place), state.choices.get("netlist", "")
-    netlist = place.path(name) if name else None
-    return _found(path, path.stat().st_mtime_ns, netlist, netlist and netlist.stat().st_mtime_ns, place.root)
-
-
-@lru_cache(maxsize=8)
-def _found(card: Path, changed: int, netlist: Path | None, _netlist_changed: int | None, root: Path) -> Circuit:
-    return circuit_here(_loaded(card, changed), RRAM_NETLIST, root, netlist, rram_deck)
+    card, named = _loaded(path, path.stat().st_mtime_ns), place.path(name) if name else None
+    return circuit_here(card, RRAM_NETLIST, place.root, named, rram_deck)
 
 
 def _runs(card: RRAMCard, circuit: Circuit, deck: Mapping[str, float], currents_a: Iterable[float]) -> list[RRAMRun]:

@@ -18,7 +18,7 @@ from bruno_spice.calibration.neuron.fit import fit_neuron, free_parameters, with
 from bruno_spice.calibration.spice.farm import Farm
 from bruno_spice.calibration.targets.comparison import card_sections
 from bruno_spice.calibration.workbench import PAGES, TITLES
-from bruno_spice.calibration.workbench.fecap import DRIVE, LIBRARY
+from bruno_spice.calibration.workbench.fecap import DRIVE, library
 from bruno_spice.calibration.workbench.figures import Plot
 from bruno_spice.calibration.workbench.page import (
     Drawing,
@@ -248,7 +248,7 @@ def test_the_twin_answers_the_benches_as_the_netlist_does(farm):
 def test_a_fit_of_a_region_sees_nothing_else(farm):
     time_s = np.linspace(0.0, 2e-3, 321)
     voltage = np.interp((1e3 * time_s) % 1, [0, 0.25, 0.75, 1], 3.0 * np.array([0, 1, -1, 0]))
-    known = {name: param.value for name, param in LIBRARY.items()}
+    known = {name: param.value for name, param in library().items()}
     charge = charge_density(time_s, voltage, {**known, "ps": 0.18, "ea": 1.4})
     charge += np.random.default_rng(1).normal(0, 1e-3, charge.size)
     broken = charge + np.where(time_s < 1e-3, 0.08 * np.sin(9e3 * time_s), 0.0)

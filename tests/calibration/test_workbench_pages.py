@@ -17,7 +17,6 @@ from bruno_spice.calibration.circuits.experiments import NETLISTS, RRAM_NETLIST,
 from bruno_spice.calibration.workbench import PAGES
 from bruno_spice.calibration.workbench.page import Drawing, spice_key, value_of
 from bruno_spice.calibration.workbench.place import Place
-from bruno_spice.calibration.workbench.rram import LIBRARY
 from bruno_spice.calibration.workbench.session import Session
 from bruno_spice.calibration.workbench.state import Memory, State
 from bruno_spice.cli import app
@@ -96,6 +95,24 @@ def test_spice_is_the_circuit_that_the_chosen_card_was_calibrated_on(place, one_
     assert spice_key(page, state, place) != spice_key(page, EARLY, place)
     assert page.spice(EARLY, place, silent).said == ()
     assert page.spice(project, place, silent).lines["membrane", "spice"][1].max() == pytest.approx(2.2, abs=0.05)
+
+
+def test_an_edited_circuit_is_simulated_anew_and_its_sliders_start_there(place, one_domain):
+    """Whichever file of it was edited."""
+    page = PAGES["neuron"]
+    Path("inner.lib").write_text(MINE)
+    Path("mine.lib").write_text(
+        "* outer\n.include inner.lib\n.subckt outer inj vm spk pl pn vdd vth=2.5\n"
+        "Xmine inj vm spk pl pn vdd mine vth={vth}\n.ends\n"
+    )
+    of_circuit(one_domain, Path("mine.lib"), {"vth": 2.2}, "mine.json")
+    state = replace(EARLY, choices={"card": "mine.json"})
+    before = spice_key(page, state, place)
+    assert spice_key(page, state, place) == before
+    Path("inner.lib").write_text(MINE.replace("cextra=1f", "cextra=2f"))
+    assert spice_key(page, state, place) != before
+    Path("mine.lib").write_text(Path("mine.lib").read_text().replace("vth=2.5", "vth=2.5 cmore=3f"))
+    assert value_of(page.knobs(state, place), state)["deck.cmore"] == 3e-15
 
 
 def test_a_card_whose_circuit_is_not_here_says_so_and_the_circuit_can_be_named(place, one_domain, farm, tmp_path):
@@ -190,7 +207,9 @@ def test_a_cell_in_spice_is_the_one_that_the_chosen_card_was_calibrated_on(place
         found = page.spice(state, place, heard.append)
         g_us[name], said[name] = found.lines["set", "spice"][1], " ".join(found.said)
         starts = value_of(page.knobs(state, place), state)
-        assert starts["deck.ninit"] == pytest.approx(0.02 if name == "mine.json" else LIBRARY["ninit"].value)
+        assert starts["deck.ninit"] == pytest.approx(
+            0.02 if name == "mine.json" else rram_deck(RRAM_NETLIST).params["ninit"].value
+        )
     card = rram_card["length_mean"], rram_card["radius_mean"]
     at = np.geomspace(*current_range(rram_card), 7)
     runs = [RRAMRun(float(current), *card, "var", overrides={"ninit": 0.02}) for current in at]

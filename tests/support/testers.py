@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bruno_spice.calibration.workbench.fecap import LIBRARY
+from bruno_spice.calibration.workbench.fecap import library
 from bruno_spice.devices.fecap.film import charge_density
 
 AREA_MM2 = 0.01
@@ -12,7 +12,7 @@ AREA_MM2 = 0.01
 
 def film(**values: float) -> dict[str, float]:
     """The library's film with `values`."""
-    return {name: float(param.value or 0.0) for name, param in LIBRARY.items()} | values
+    return {name: float(param.value or 0.0) for name, param in library().items()} | values
 
 
 def settled_loop(values: Mapping[str, float], points: int = 160) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

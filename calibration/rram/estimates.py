@@ -124,7 +124,8 @@ def writes(table: CellTable) -> tuple[Writes, list[str]]:
     if np.all(time_s > 0.0):
         raise InputError(f"{where}: no reading right after writing (time 0), which the others are compared with")
     later = time_s > 0.0
-    when, times_s, gathered = np.zeros(len(time_s), dtype=np.int64), np.zeros(0), []
+    gathered: list[str] = []
+    when, times_s = np.zeros(len(time_s), dtype=np.int64), np.zeros(0)
     if later.any():
         when[later], times_s, gathered = _one_time(time_s[later], index[later])
     count = np.zeros((1 + len(times_s), keys.shape[1]))

@@ -1,5 +1,6 @@
 """What every reader gives: records, each a few named columns in SI units and what the file says of the measurement."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,12 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bruno_spice.calibration.measured.units import QUANTITIES, UNITS, Declared, unit_of_file
+from bruno_spice.calibration.measured.units import QUANTITIES, UNITS, Declared, in_si, unit_of_file
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.reading import printable, shown
 from bruno_spice.devices.tables import same_name
 
 Array = NDArray[np.float64]
+TEMPERATURE = re.compile(r"\s*(t|temp\.?|.*temperature)\s*([\[({].*)?", re.IGNORECASE)
+"""The name of a column of temperatures, with its unit behind it or without."""
 
 
 @dataclass(frozen=True)
@@ -98,13 +101,18 @@ def column(
 ) -> Column:
     """The column `name`, whose `values` are in `unit` by what `by` names, or in what the caller declared.
 
-    Raises `InputError` where both are there and differ, and for a value beyond what a number can hold in SI.
+    C of what is called a temperature is no coulomb, and counts as no unit. Raises `InputError` where both are there and
+    differ, and for a value beyond what a number can hold in SI.
     """
     given = asked.units.get(same_name(name))
     stated = unit_of_file(unit) if unit else ""
+    if stated == "C" and TEMPERATURE.fullmatch(name):
+        stated = ""
     if given and stated in UNITS and stated != given.unit:
         raise InputError(
             f"{printable(str(path))}: column {shown(name)} is in {printable(unit or '')} by {by}, but {given.option}"
         )
-    si, factor = UNITS.get(given.unit if given else stated, ("", 1.0))
-    return Column(name, si, factor * values)
+    in_unit = given.unit if given else stated
+    if in_unit not in UNITS:
+        return Column(name, "", values)
+    return Column(name, UNITS[in_unit][0], in_si(in_unit, values))

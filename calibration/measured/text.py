@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from bruno_spice.calibration.measured.record import Array
-from bruno_spice.calibration.measured.units import UNITS, unit_of_file
+from bruno_spice.calibration.measured.units import UNITS, in_si, unit_of_file
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.reading import printable, read_bytes, shown
 from bruno_spice.devices.tables import MOST_BYTES, MOST_COLUMNS, NUMBER, TableFault, decoded_lines, fields
@@ -137,12 +137,12 @@ class Text:
             name, unit = in_brackets(key)
             if (what := keys.get(name)) is None or not statement.value:
                 continue
-            si, factor = UNITS.get(unit_of_file(unit), ("", 0.0))
-            if si != FIELDS[what]:
+            unit = unit_of_file(unit)
+            if UNITS.get(unit, ("", 0.0))[0] != FIELDS[what]:
                 raise self.fault(statement.line, f"the unit {shown(unit)} of {shown(name)} is not known here")
             if not NUMBER.fullmatch(statement.value) or "," in statement.value:
                 raise self.fault(statement.line, f"{shown(statement.value)} for {shown(name)} is not a number")
-            value = factor * float(statement.value)
+            value = in_si(unit, float(statement.value)) if float(statement.value) else 0.0
             if what == "amplitude_v":
                 value = abs(value)
             if not 0 <= value < np.inf:

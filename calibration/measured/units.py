@@ -6,11 +6,16 @@ A unit is compared letter by letter once its micro sign, superscripts and bracke
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.reading import printable
 from bruno_spice.devices.tables import same_name
 
+Value = TypeVar("Value", float, NDArray[np.float64])
 _METRIC = {"": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9, "p": 1e-12, "f": 1e-15}
 TIME_UNITS = {f"{prefix}s": scale for prefix, scale in _METRIC.items() if scale > 1e-14}
 VOLTAGE_UNITS = {f"{prefix}V": scale for prefix, scale in _METRIC.items() if scale > 1e-7} | {"kV": 1e3}
@@ -34,15 +39,18 @@ _BY_SI: dict[str, dict[str, float]] = {
     "m2": {"m2": 1.0, "cm2": 1e-4, "mm2": 1e-6, "um2": 1e-12, "nm2": 1e-18},
     "V/m": {"V/m": 1.0, "V/cm": 1e2, "kV/cm": 1e5, "MV/cm": 1e8},
     "J/m2": {"J/m2": 1.0, "J/cm2": 1e4, "mJ/cm2": 10.0, "uJ/cm2": 1e-2},
-    "K": {"K": 1.0},
+    "K": {"K": 1.0, "degC": 1.0},
     "1": {"1": 1.0, "n": 1.0},
 }
 UNITS: dict[str, tuple[str, float]] = {
     unit: (si, factor) for si, known in _BY_SI.items() for unit, factor in known.items()
 }
+ZEROS = {"degC": 273.15}
+"""Where the scale of a unit begins, in the SI unit."""
 WORDS = {
     "second": "s", "seconds": "s", "sec": "s", "volt": "V", "volts": "V", "ampere": "A", "amperes": "A", "amp": "A",
-    "amps": "A", "coulomb": "C", "ohm": "Ohm", "ohms": "Ohm", "Ω": "Ohm", "siemens": "S", "farad": "F", "hertz": "Hz",
+    "amps": "A", "coulomb": "C", "ohm": "Ohm", "ohms": "Ohm", "siemens": "S", "farad": "F", "hertz": "Hz",
+    "celsius": "degC", "kelvin": "K",
 }  # fmt: skip
 QUANTITIES = {
     "s": "time", "V": "voltage", "A": "current", "C": "charge", "C/m2": "charge density", "A/m2": "current density",
@@ -60,8 +68,14 @@ class Declared:
 
 
 def plain_unit(unit: str) -> str:
-    """`unit` as the tables above spell it: ``uC/cm2`` for ``[µC/cm²]``."""
-    return same_name(unit).strip("()[]{} ").replace("μ", "u").replace("^", "")
+    """`unit` as the tables above spell it: ``uC/cm2`` for ``[µC/cm²]``, ``kOhm`` for ``kΩ``, ``degC`` for ``°C``."""
+    plain = same_name(unit).strip("()[]{} ").replace("μ", "u").replace("^", "")
+    return plain.replace("Ω", "Ohm").replace("°C", "degC")
+
+
+def in_si(unit: str, value: Value) -> Value:
+    """A number, or numbers, in `unit` of `UNITS` in its SI unit."""
+    return UNITS[unit][1] * value + ZEROS.get(unit, 0.0)
 
 
 def unit_of_file(unit: str) -> str:

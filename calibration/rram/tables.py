@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from bruno_spice.calibration.measured.recognise import read_file
 from bruno_spice.calibration.measured.record import Array, Asked, Column
 from bruno_spice.calibration.measured.text import in_brackets
-from bruno_spice.calibration.measured.units import UNITS, plain_unit
+from bruno_spice.calibration.measured.units import UNITS, in_si, plain_unit
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.reading import printable, shown
 
@@ -84,13 +84,15 @@ def sound(where: str) -> Iterator[None]:
         raise InputError(f"{where}: what was measured makes no card: {said}") from None
 
 
-def read_cells(path: Path, order: str | None = None, temperature_k: float | None = None) -> CellTable:
+def read_cells(
+    path: Path, order: str | None = None, temperature_k: float | None = None, number: int | None = None
+) -> CellTable:
     """The readings in the file at `path`, whose columns `order` names where its header does not.
 
-    `temperature_k` chooses the rows of a file that has several. Raises `InputError`.
+    `temperature_k` chooses the rows of a file that has several, `number` the record. Raises `InputError`.
     """
     found = read_file(path, Asked())
-    record = found.record(None)
+    record = found.record(number)
     where = printable(str(path))
     columns = _columns(record.columns, order, where)
     knobs = [name for name in ("v_word_line", "i_prog") if name in columns]
@@ -157,14 +159,15 @@ def _columns(found: tuple[Column, ...], order: str | None, where: str) -> dict[s
 
 def _in_si(means: str, found: Column, unit: str, where: str) -> Column:
     """The column `found` in its SI unit; `unit` is what `--columns` says of it, if that is anything."""
-    si, factor = UNITS.get(plain_unit(unit), (None, 1.0)) if unit else ("", 1.0)
+    si = UNITS.get(plain_unit(unit), (None, 1.0))[0] if unit else ""
     if not found.unit and not unit and "" not in UNIT[means]:
         raise InputError(f"{where}: the unit of the {means} is not said; say it: --columns '...,{means}[UNIT],...'")
     if si is None or (found.unit and unit and si != found.unit) or (found.unit or si) not in UNIT[means]:
         raise InputError(
             f"{where}: the {means} is in {shown(unit or found.unit)}, not in {' or '.join(filter(None, UNIT[means]))}"
         )
-    return Column(means, found.unit or si, found.values if found.unit else factor * found.values)
+    declared = bool(unit) and not found.unit
+    return Column(means, found.unit or si, in_si(plain_unit(unit), found.values) if declared else found.values)
 
 
 def _conductance(columns: dict[str, Column], where: str) -> Array:

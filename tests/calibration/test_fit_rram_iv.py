@@ -1,12 +1,14 @@
 """A netlist's parameters from an I-V record: what a deck was simulated with comes back; else it is said."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from bruno_spice.calibration.circuits.experiments import NETLISTS
 from bruno_spice.calibration.circuits.rram_reads import RRAM_VECTORS
+from bruno_spice.calibration.rram import iv
 from bruno_spice.calibration.spice.farm import Farm, run_jobs
 from bruno_spice.calibration.spice.netlist import Netlist, transient_job
 from bruno_spice.calibration.verilog_a.choice import settled
@@ -43,6 +45,21 @@ def test_the_parameters_that_a_cell_was_simulated_with_come_back(record, bruno, 
     assert found["rms"] < 0.03
     assert f".param dwa={found['values']['dwa']:.6g}    ; [eV]" in out.with_suffix(".param").read_text()
     assert out.with_suffix(".png").is_file()
+
+
+def test_a_fit_that_is_not_believed_is_written_and_fails(record, bruno, tmp_path, monkeypatch):
+    fit = iv.fit_iv
+
+    def doubted(*args):
+        found = fit(*args)
+        return replace(found, fit=replace(found.fit, doubt="it does not hold"))
+
+    monkeypatch.setattr(iv, "fit_iv", doubted)
+    for form in ((), ("--json",)):
+        words = ("--netlist", DECK, "--free", "dwa", "--simulator", "auto", "--out", tmp_path / "iv.json", *form)
+        code, _, err = bruno("fit", "rram", record, *words)
+        assert (code, "not to be believed: it does not hold" in " ".join(err.split())) == (1, True), err
+        assert json.loads((tmp_path / "iv.json").read_text())["believed"] is False
 
 
 @pytest.mark.parametrize(

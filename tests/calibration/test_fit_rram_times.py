@@ -5,8 +5,8 @@ import pytest
 
 from bruno_spice.calibration.rram.estimates import set_curve, writes
 from bruno_spice.calibration.rram.measured import fit_measured
-from bruno_spice.calibration.rram.tables import CellTable
-from bruno_spice.devices.errors import EnvelopeError
+from bruno_spice.calibration.rram.tables import CellTable, read_cells
+from bruno_spice.devices.errors import EnvelopeError, InputError
 from bruno_spice.devices.files import ROOT
 
 PATH = ROOT / "tests" / "cases" / "measured" / "rram_set.csv"
@@ -78,3 +78,11 @@ def test_a_card_of_one_write_a_device_says_that_it_cannot_tell_the_writes_apart(
     once = CellTable(PATH, "set", device, g_s, setting=setting, knob="v_word_line_v")
     assert set_curve(once)[0].cycles == 1
     assert any("written once" in each for each in fit_measured([once]).card.unknown)
+
+
+def test_the_record_of_a_file_of_cells_can_be_chosen(tmp_path):
+    rows = "".join(f"{n},10,{10 + n % 3}\n" for n in range(40))
+    (tmp_path / "two.csv").write_text(2 * f"device,level [uS],g [uS]\n{rows}")
+    assert read_cells(tmp_path / "two.csv", number=2).g_s.size == 40
+    with pytest.raises(InputError, match="choose one with --record N"):
+        read_cells(tmp_path / "two.csv")

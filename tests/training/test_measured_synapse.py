@@ -159,6 +159,10 @@ def test_a_measured_card_goes_wherever_the_filaments_does(card, bruno, tmp_path,
     after = ("--set", "synapse.after={low: 1s, high: 1d}")
     code, _, err = bruno("train", *WORDS, "--rram-card", path, *after, "--out", run)
     assert code == 0, err
+    assert "beyond" not in err
+    year = ("--set", "synapse.after={low: 1s, high: 1y}")
+    code, out, err = bruno("train", *WORDS, "--rram-card", path, *year, "--out", tmp_path / "year")
+    assert "synapse ages of up to 1 y are beyond the 1 d that were measured" in " ".join((out + err).split())
     assert RunFolder(run).load_config().synapse.kind == "measured"
     code, out, err = bruno("evaluate", run, "--after", "1y,0,1s,1d", "--chips", 2, "--json")
     assert code == 0, err

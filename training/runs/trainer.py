@@ -48,6 +48,7 @@ from bruno_spice.training.runs.monitor import broken_gradients, gradient_norms, 
 from bruno_spice.training.runs.optimizer import descend, make_optimizer, rescale
 from bruno_spice.training.runs.result import result_of
 from bruno_spice.training.runs.schedule import epoch_batches, schedule_factor
+from bruno_spice.training.synapses.retention import drawn_on
 from bruno_spice.training.tasks import Batch, Example, Task, load_task
 
 SAVE_EVERY_S = 300.0
@@ -341,6 +342,8 @@ def _train(
     task = load_task(config.task, config.task_options, reporter.line)
     reporter.line(f"{config.task}: {task.source}; " + ", ".join(f"{n} {part}" for part, n in task.sizes().items()))
     network = make_network(config, task, cards)
+    if note := drawn_on(network.synapses().values()):
+        reporter.line(f"note: {note}")
     trainer = Trainer(config, task, network, folder, process, reporter)
     if resume:
         trainer.resume()

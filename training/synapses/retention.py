@@ -4,7 +4,7 @@ A device written to a level is misread where its conductance lies beyond the mid
 (`calibration.rram.levels.overlapping`); read noise is not in it. Any `SynapseDevice` can be asked.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -53,6 +53,19 @@ def unknown(device: SynapseDevice) -> str:
     return (
         f"how {device.label} changes with time after a write was not measured: what is said holds right after writing"
     )
+
+
+def drawn_on(synapses: Iterable[object]) -> str:
+    """That the age of one of the arrays among `synapses` is beyond what was measured of it; empty where none is."""
+    for each in synapses:
+        if isinstance(each, DeviceLinear):
+            oldest_s, known_s = max((each.age_s, *(each.after or ()))), each.model.known_until_s()
+            if beyond(oldest_s, known_s):
+                return (
+                    f"synapse ages of up to {format_duration(oldest_s)} are beyond the {format_duration(known_s)} that "
+                    "were measured, drawn on along ln t"
+                )
+    return ""
 
 
 def sentences(found: Sequence[LevelOverlap]) -> Iterator[str]:

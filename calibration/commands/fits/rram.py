@@ -17,6 +17,7 @@ from bruno_spice.calibration.commands.shared import (
     print_json,
     simulator_for,
 )
+from bruno_spice.calibration.errors import FitError
 from bruno_spice.calibration.presentation.terminal import output
 from bruno_spice.devices.errors import InputError
 from bruno_spice.devices.files import refuse_folder, write_atomic
@@ -90,7 +91,7 @@ def fit_rram_command(
     span = _span(levels)
     orders = [*(columns or []), *([None] * len(paths))]
     with messages.status("reading and fitting"):
-        tables = [read_cells(path, order, temperature) for path, order in zip(paths, orders, strict=False)]
+        tables = [read_cells(path, order, temperature, record) for path, order in zip(paths, orders, strict=False)]
         reads = None if noise is None else read_traces(noise, noise_unit)
         known = None if reads is None or noise_rate is None else read_noise(reads, noise_rate)
         found = fit_measured(tables, known, span, bits, read_voltage, noise)
@@ -155,6 +156,7 @@ def _fit_netlist(
     save(iv_figure(found), out.with_suffix(".png"))
     if as_json:
         print_json(result)
+        _refuse(found.fit.doubt)
         return
     table = Table("parameter", "value", "stderr", "deck")
     for each in parameters:
@@ -164,9 +166,14 @@ def _fit_netlist(
         table.add_row(each.name, f"{value:.5g} {found.units[each.name]}", shown, f"{each.start:.5g}")
     output(100).print(table)
     typer.echo(f"rms {100 * found.rms:.2g} % in asinh(I / I_0), over {found.fit.evaluations} simulations in {chosen}")
-    if found.fit.doubt:
-        typer.echo(f"NOT TO BE BELIEVED: {found.fit.doubt}")
     typer.echo(f"wrote {out}, {out.with_suffix('.param')} and {out.with_suffix('.png')}")
+    _refuse(found.fit.doubt)
+
+
+def _refuse(doubt: str) -> None:
+    """Raises `FitError` where there is a `doubt`, after the result was written."""
+    if doubt:
+        raise FitError(f"what was written is not to be believed: {doubt}")
 
 
 def _span(levels: str | None) -> tuple[float, float] | None:

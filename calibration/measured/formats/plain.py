@@ -201,13 +201,15 @@ def _bare(found: Column) -> Column:
 
 
 def _about(text: Text, first: int, before: int) -> dict[str, float]:
-    """What lines ``key [unit]: value`` from line `first` to above line `before` say; other forms say nothing."""
+    """What lines ``key [unit]: value`` from line `first` to above line `before` say; other forms say nothing.
+
+    Raises `InputError` for a unit that is not known.
+    """
     stated: dict[str, Statement] = {}
     for n in range(first, min(before, first + MOST_HEAD)):
         if pair := statement(text.lines[n - 1].lstrip().lstrip("#%/ "), n):
-            name, unit = in_brackets(pair[0].lower() if "[" not in pair[0] else pair[0])
-            field = STATED.get(name.lower())
-            if field and UNITS.get(unit_of_file(unit), ("", 0.0))[0] == FIELDS[field]:
+            name, unit = in_brackets(pair[0])
+            if unit and name.lower() in STATED:
                 stated[f"{name.lower()} [{unit}]"] = pair[1]
     return text.stated(stated, STATED)
 

@@ -92,6 +92,31 @@ def test_what_lines_above_say_in_full_is_taken(reads):
     assert (record.frequency_hz, record.temperature_k, record.amplitude_v) == (2000, 300, None)
 
 
+def test_degrees_celsius_have_their_zero_and_are_no_charge(reads):
+    table = "t [s],T [C],T2 [\N{DEGREE SIGN}C],q [C]\n1,25,25,1\n2,26,26,2\n3,27,27,4\n"
+    for above in ("# temperature [\N{DEGREE SIGN}C]: 127\n", "Temperature (degC): 127\n", "Temperature (K): 400.15\n"):
+        (record,) = reads(above + table).records
+        assert record.temperature_k == pytest.approx(400.15)
+    assert [(each.name, each.what) for each in record.columns][1:] == [
+        ("T", "number"),
+        ("T2", "temperature"),
+        ("q", "charge"),
+    ]
+    np.testing.assert_allclose(record.columns[2].values, [298.15, 299.15, 300.15])
+    (record,) = reads(table, "T [C]=degC").records
+    assert record.of("temperature")[0].values[0] == pytest.approx(298.15)
+    with pytest.raises(InputError, match="line 1: the unit 'F' of 'temperature' is not known here"):
+        reads("# temperature [F]: 300\n" + table)
+
+
+def test_ohms_are_written_with_an_omega(reads):
+    (record,) = reads("t [s],R [\N{OHM SIGN}],R2 [k\N{GREEK CAPITAL LETTER OMEGA}]\n1,2,3\n2,3,4\n").records
+    assert [(each.name, each.unit, each.values[0]) for each in record.columns[1:]] == [
+        ("R", "Ohm", 2),
+        ("R2", "Ohm", 3e3),
+    ]
+
+
 def test_each_part_has_what_the_lines_above_it_say_and_the_rest_from_the_head_of_the_file(reads):
     rows = "".join(f"{n}e-6,{n % 7}\n" for n in range(1200))
     parts = [f"# temperature [K]: {kelvin}\nt [s],v [V]\n{rows}" for kelvin in (300, 400)]

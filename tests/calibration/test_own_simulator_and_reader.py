@@ -56,7 +56,7 @@ JOB = Job("* a divider\nV1 a 0 1\nR1 a b 1\nR2 b 0 1\n.tran 1m 1\n.save v(b)\n.e
 def test_a_reader_of_ones_own(tmp_path):
     (tmp_path / "mine.py").write_text(READER)
     n = 40
-    t, v = np.arange(n), np.sin(np.arange(n))
+    t, v = np.arange(n), np.linspace(-1.0, 1.0, n)
     said = {"t": t, "v": v, "q": 2 * v}
     path = tmp_path / "record.pairs"
     path.write_text("PAIRS\n" + "\n".join(f"{k}:{' '.join(map(str, x))}" for k, x in said.items()))

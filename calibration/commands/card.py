@@ -9,7 +9,7 @@ import typer
 from rich.table import Column, Table
 from rich.text import Text
 
-from bruno_spice.calibration.cards.catalogue import Change, card_type, changes, load_any_card, remarks
+from bruno_spice.calibration.cards.catalogue import Change, alike, card_type, changes, load_any_card, remarks
 from bruno_spice.calibration.commands.shared import JsonOption, keep_to_this_command, parse_overrides, print_json
 from bruno_spice.calibration.presentation.terminal import output
 from bruno_spice.devices.cards.base import Card, NeuronCard
@@ -108,7 +108,7 @@ def card_diff_command(
         print_json([dataclasses.asdict(change) | {"setting": texts.get(change.name)} for change in found])
         return
     if not found:
-        typer.echo("the parameters are the same")
+        typer.echo(alike(one, other))
         return
     heads = (_right(head) for head in ("A", "B", "change", "in stderr", "stderr of A"))
     table = Table("parameter", *heads, "--set", title=f"A {first}  B {second}")

@@ -3,6 +3,7 @@
 latency          time to the first spike at a constant current, from rest
 rate             of the spikes that follow
 levels           conductances that drawn devices have after writing, of each evenly spaced level
+relaxation       mean shift and spread of a level so long after writing, rms over the levels that were measured
 in stderr        (B - A) / sqrt(stderr_A^2 + stderr_B^2)
 """
 
@@ -14,7 +15,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from bruno_spice.calibration.cards.catalogue import changes
+from bruno_spice.calibration.cards.catalogue import alike, changes, unlike
 from bruno_spice.calibration.cards.simulated import latency_and_interval, span_of, spike_charge_of
 from bruno_spice.calibration.circuits.stimuli import network_like
 from bruno_spice.calibration.presentation.page import PlotlyFigure, Section, Table
@@ -67,9 +68,11 @@ def difference(first: Card, second: Card) -> str:
     found = changes(first, second)
     known = sorted((c for c in found if c.sigmas is not None), key=lambda c: -abs(c.sigmas or 0.0))
     most = f", {known[0].name} by most: {known[0].sigmas:+.2g} standard errors" if known else ""
-    return (
-        f"{len(found)} of {len(first.parameters)} parameters differ{most}" if found else "the parameters are the same"
-    )
+    if not found:
+        return alike(first, second)
+    others = unlike(first, second)
+    tables = f"; so do {' and '.join(others)}" if others else ""
+    return f"{len(found)} of {len(first.parameters)} parameters differ{most}{tables}"
 
 
 def _both(first: Card, second: Card, names: Pair) -> list[tuple[str, Any]]:
@@ -222,7 +225,29 @@ def _measured(first: MeasuredCard, second: MeasuredCard, names: Pair) -> list[Se
         levels_s = np.linspace(*cell.g_range_s, 2**BITS)
         histogram.add_trace(_histogram(drawn_s(cell, levels_s, 0.0, DEVICES, np.random.default_rng(0)), colour, name))
     curve.update_xaxes(title_text=" or ".join(sorted(knobs)) or "setting", exponentformat="SI")
-    return _rram_sections(curve if knobs else None, histogram, "median of a SET")
+    sections = _rram_sections(curve if knobs else None, histogram, "median of a SET")
+    if first.relaxation or second.relaxation:
+        sections.append(_relaxations(first, second, names))
+    return sections
+
+
+def _relaxations(first: MeasuredCard, second: MeasuredCard, names: Pair) -> Section:
+    figure, unknown = make_subplots(1, 2, horizontal_spacing=0.12), []
+    for (name, card), colour in zip(_both(first, second, names), COLOURS, strict=True):
+        if (known := card.relaxation) is None:
+            unknown.append(f"How {name} changes with time was not measured.")
+            continue
+        for column, rows in enumerate(
+            (np.mean(known.shift_s, axis=1), np.sqrt(np.mean(np.square(known.spread_s), 1))), 1
+        ):
+            figure.add_trace(_line(np.array(known.time_s), 1e6 * rows, colour, name, column == 1), 1, column)
+    times_s = np.concatenate([card.relaxation.time_s for card in (first, second) if card.relaxation])
+    figure.update_xaxes(title_text="time since writing", **_decades(times_s, "s"))
+    for column, what in enumerate(("mean shift", "spread"), 1):
+        figure.update_yaxes(title_text=f"{what} (µS)", col=column)
+    figure.update_layout(title="Relaxation: a level after writing", **layout())
+    said = "Over the levels that were measured, each card's own."
+    return Section("What time does to them", " ".join([said, *unknown]), plotly=[PlotlyFigure(figure, low=True)])
 
 
 def _rram_sections(curve: go.Figure | None, histogram: go.Figure, what: str) -> list[Section]:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bruno_spice.calibration.cards.catalogue import changes, load_any_card, remarks
+from bruno_spice.calibration.cards.catalogue import alike, changes, load_any_card, remarks
 from bruno_spice.calibration.cards.simulated import latency_and_interval, span_of
 from bruno_spice.calibration.rram.levels import model_conductances
 from bruno_spice.calibration.workbench.page import Choice, Drawing, Knob, Line, Page, Panel, Role, Table, outline
@@ -127,7 +127,7 @@ class CardsPage(Page):
                  "–" if c.sigmas is None else f"{c.sigmas:+.2g}")
                 for c in changes(first, second)
             )  # fmt: skip
-            title = "B against A" if rows else "B against A: the parameters are the same"
+            title = "B against A" if rows else f"B against A: {alike(first, second)}"
             found.append(Table(title, ("parameter", "unit", "A", "B", "difference", "in stderr"), rows))
             found += [_judged(first, second), *_report_of(state, place).tables]
         head = ("parameter", "value", "unit", "stderr", "bounds", "source")

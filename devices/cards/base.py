@@ -71,6 +71,8 @@ class Card(Strict):
     """Parameters that a card may lack, and their units."""
     SIGNS: ClassVar[Mapping[str, Sign]] = {}
     """Of parameters that cannot have any value."""
+    TABLES: ClassVar[Mapping[str, str]] = {}
+    """Fields that say what the device does beside its parameters, in words."""
 
     schema_name: str = Field(alias="schema")
     schema_version: str

@@ -183,6 +183,13 @@ class MeasuredCard(Card):
         "temperature": "positive",
     }
 
+    TABLES: ClassVar[Mapping[str, str]] = {
+        "set_curve": "SET curve",
+        "verified": "verified levels",
+        "relaxation": "relaxation",
+        "read_noise": "read noise",
+    }
+
     model: Literal["measured"]
     set_curve: SetCurve | None = None
     verified: VerifiedLevels | None = None

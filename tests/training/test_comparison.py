@@ -5,11 +5,15 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from browser import assert_readable, console_errors, empty_plots, open_page
 
+from bruno_spice.calibration.cards.catalogue import alike
 from bruno_spice.calibration.commands.shared import run as run_command
-from bruno_spice.calibration.targets.comparison import card_sections
+from bruno_spice.calibration.rram.measured import fit_measured
+from bruno_spice.calibration.rram.tables import read_cells
+from bruno_spice.calibration.targets.comparison import card_sections, difference
 from bruno_spice.devices.cards.base import FeLIFCard
 from bruno_spice.devices.cards.rram import RRAMCard
 from bruno_spice.devices.errors import InputError
@@ -69,6 +73,30 @@ def test_two_neurons_differ_by_what_their_simulations_and_their_errors_say(moved
     current_a = float(slow[0].removesuffix(" pA")) * 1e-12
     spikes = [simulate(card, Stimulus.dc(current_a), 0.2, dt_s=1e-3).spike_times_s[0] for card in (first, second)]
     assert float(slow[3].removesuffix(" %")) == pytest.approx(100 * (spikes[1] / spikes[0] - 1), abs=0.01)
+
+
+def test_measured_cells_with_other_tables_are_not_the_same(bruno, tmp_path):
+    """What a write leaves and what time does are curves over each other; where one was not measured, that is said."""
+    cases = CARDS.parents[1] / "tests" / "cases" / "measured"
+    card = fit_measured([read_cells(cases / f"rram_{name}.csv") for name in ("set", "relaxation")]).card
+    known = card.relaxation
+    slower = known.model_copy(update={"spread_s": [[0.5 * x for x in row] for row in known.spread_s]})
+    others = [card.model_copy(update={"relaxation": each}) for each in (slower, None)]
+    paths = [each.save(tmp_path / f"{k}.json") for k, each in enumerate((card, *others))]
+    assert alike(card, card) == "the parameters are the same"
+    code, out, _ = bruno("card", "diff", *paths[:2])
+    assert (code, out) == (0, "the parameters are the same, but not relaxation\n")
+    one, other = (card_sections(card, each) for each in others)
+    figure = next(each for each in one if each.heading == "What time does to them").plotly[0].figure
+    half, whole = (np.array(trace.y) for trace in (figure.data[3], figure.data[1]))
+    np.testing.assert_allclose(half, 0.5 * whole, rtol=1e-5)
+    assert (
+        "How B changes with time was not measured." in next(e for e in other if e.heading.startswith("What time")).text
+    )
+    moved = others[0].model_copy(
+        update={"parameters": card.with_values(g_level_max=1.1 * card["g_level_max"]).parameters}
+    )
+    assert difference(card, moved) == "1 of 2 parameters differ; so do relaxation"
 
 
 def test_of_two_runs_the_scores_and_only_the_settings_that_differ_are_there(runs, tmp_path):

@@ -67,7 +67,7 @@ def level_distributions(
                 g_target_s=float(target),
                 i_prog_a=float(current),
                 g_mean_s=float(g.mean()),
-                g_sigma_s=float(g.std()),
+                g_sigma_s=float(g.std(ddof=1)),
                 g_min_s=float(g.min()),
                 g_max_s=float(g.max()),
                 read_noise_s=float(sigma),

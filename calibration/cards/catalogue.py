@@ -59,15 +59,15 @@ def changes(first: Card, second: Card) -> list[Change]:
     return [change for change in found if change.first != change.second]
 
 
-def unlike(first: Card, second: Card) -> list[str]:
-    """What differs beside the parameters, in words."""
-    return [words for field, words in first.TABLES.items() if getattr(first, field) != getattr(second, field)]
-
-
 def alike(first: Card, second: Card) -> str:
     """What is to be said of two cards whose parameters are the same."""
-    others = unlike(first, second)
-    return "the parameters are the same" + (f", but not {' and '.join(others)}" if others else "")
+    return f"the parameters are the same{tables_too(first, second)}"
+
+
+def tables_too(first: Card, second: Card) -> str:
+    """What differs beside the parameters, for the end of a sentence; empty where nothing does."""
+    others = [words for field, words in first.TABLES.items() if getattr(first, field) != getattr(second, field)]
+    return f"; tables that differ: {', '.join(others)}" if others else ""
 
 
 def _change(name: str, first: Card, second: Card) -> Change:

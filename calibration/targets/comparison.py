@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from bruno_spice.calibration.cards.catalogue import alike, changes, unlike
+from bruno_spice.calibration.cards.catalogue import alike, changes, tables_too
 from bruno_spice.calibration.cards.simulated import latency_and_interval, span_of, spike_charge_of
 from bruno_spice.calibration.circuits.stimuli import network_like
 from bruno_spice.calibration.presentation.page import PlotlyFigure, Section, Table
@@ -70,9 +70,7 @@ def difference(first: Card, second: Card) -> str:
     most = f", {known[0].name} by most: {known[0].sigmas:+.2g} standard errors" if known else ""
     if not found:
         return alike(first, second)
-    others = unlike(first, second)
-    tables = f"; so do {' and '.join(others)}" if others else ""
-    return f"{len(found)} of {len(first.parameters)} parameters differ{most}{tables}"
+    return f"{len(found)} of {len(first.parameters)} parameters differ{most}{tables_too(first, second)}"
 
 
 def _both(first: Card, second: Card, names: Pair) -> list[tuple[str, Any]]:

@@ -85,7 +85,7 @@ def test_measured_cells_with_other_tables_are_not_the_same(bruno, tmp_path):
     paths = [each.save(tmp_path / f"{k}.json") for k, each in enumerate((card, *others))]
     assert alike(card, card) == "the parameters are the same"
     code, out, _ = bruno("card", "diff", *paths[:2])
-    assert (code, out) == (0, "the parameters are the same, but not relaxation\n")
+    assert (code, out) == (0, "the parameters are the same; tables that differ: relaxation\n")
     one, other = (card_sections(card, each) for each in others)
     figure = next(each for each in one if each.heading == "What time does to them").plotly[0].figure
     half, whole = (np.array(trace.y) for trace in (figure.data[3], figure.data[1]))
@@ -96,7 +96,7 @@ def test_measured_cells_with_other_tables_are_not_the_same(bruno, tmp_path):
     moved = others[0].model_copy(
         update={"parameters": card.with_values(g_level_max=1.1 * card["g_level_max"]).parameters}
     )
-    assert difference(card, moved) == "1 of 2 parameters differ; so do relaxation"
+    assert difference(card, moved) == "1 of 2 parameters differ; tables that differ: relaxation"
 
 
 def test_of_two_runs_the_scores_and_only_the_settings_that_differ_are_there(runs, tmp_path):

@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .NOTPARALLEL:
 .PHONY: all setup ngspice browser calibrate train validate report bench paper docs test chaos fuzz workbench lint format help clean
 
-all: calibrate train validate report ## set up, calibrate, train on Bach chorales, check in SPICE, write the reports (16 minutes on 2 cores)
+all: calibrate train validate report ## set up, calibrate, train on Bach chorales, check in SPICE, write the reports (10 to 16 minutes on 2 cores)
 	@echo
 	@echo "Done. Open reports/calibration.html and $(RUN)/report.html."
 
@@ -60,7 +60,7 @@ browser:
 bench: setup ## speed, accuracy, memory, gradients and their growth on this machine (half an hour on 2 cores)
 	$(BRUNO) bench --out reports/bench
 
-test: setup browser ## the whole test suite (15 minutes on 2 cores)
+test: setup browser ## the whole test suite (10 to 30 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 chaos: setup ## 10,000 simulations over the installed simulators under signals, a full disk and a damaged store: every result as undisturbed

@@ -69,7 +69,7 @@ chaos: setup ## 10,000 simulations over the installed simulators under signals, 
 fuzz: setup ## 20,000 damaged and hostile files of every kind: nothing runs, hangs, breaks or passes for another (10 minutes on 2 cores)
 	$(VENV)/bin/python tests/fuzz/fuzz.py 20000
 
-workbench: setup browser ## how fast the workbench answers in a browser; 500 random interactions: no exception, no growing memory (8 minutes on 2 cores)
+workbench: setup browser ## how fast the workbench answers in a browser; 500 random interactions: no exception, no growing memory (3 to 8 minutes on 2 cores)
 	$(VENV)/bin/python tests/workbench/times.py
 	$(VENV)/bin/python tests/workbench/randomly.py 500
 

@@ -219,7 +219,7 @@ def test_a_second_attempt_is_looser_in_volts_for_a_model_of_the_user_s_alone():
     (job,) = neuron_jobs([NeuronRun(Stimulus.dc(30e-9), 1e-3)])
     model = Model("film", "film", "module film; endmodule", ("a", "b"), ())
     assert "vntol" not in job.retry_options
-    assert "vntol=1e-05" in replace(job, models=(model,)).tightened().deck
+    assert "vntol=0.0001" in replace(job, models=(model,)).tightened().deck
 
 
 @pytest.mark.parametrize(

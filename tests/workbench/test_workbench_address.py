@@ -10,14 +10,7 @@ import urllib.error
 import urllib.request
 
 import pytest
-from browser import THIS_MACHINE, chromium
 from window import Window, serving
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory):
-    """The folder in which the workbench is started."""
-    return tmp_path_factory.mktemp("start")
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +18,6 @@ def server(start, tmp_path_factory, store):
     with serving(start, tmp_path_factory.mktemp("log") / "log.txt", "fecap?ps=0.31&view=pund") as running:
         yield running
         assert running.faults() == []
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory):
-    with chromium(tmp_path_factory.mktemp("profile"), THIS_MACHINE) as found:
-        yield found
 
 
 def test_an_address_edited_by_hand_is_followed_and_a_reload_keeps_what_was_done(driver, server):

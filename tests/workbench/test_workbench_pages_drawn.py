@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from browser import THIS_MACHINE, assert_readable, chromium
-from window import Window, serving
+from browser import assert_readable
 
 from bruno_spice.training.networks.config import RunConfig
 from bruno_spice.training.runs.folder import RunFolder
@@ -37,26 +36,6 @@ def start(tmp_path_factory, one_domain):
     one_domain.save(folder / "before" / "felif.json")
     one_domain.with_values(alpha=1.05 * one_domain["alpha"]).save(folder / "after" / "felif.json")
     return folder
-
-
-@pytest.fixture(scope="module")
-def server(start, tmp_path_factory, store):
-    with serving(start, tmp_path_factory.mktemp("log") / "log.txt") as running:
-        yield running
-        assert running.faults() == []
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory):
-    with chromium(tmp_path_factory.mktemp("profile"), THIS_MACHINE) as found:
-        yield found
-
-
-@pytest.fixture
-def window(driver, server):
-    made = Window(driver, server)
-    yield made
-    assert made.errors() == []
 
 
 @pytest.mark.parametrize("width", [1600, 800])

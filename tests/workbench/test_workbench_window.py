@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from browser import THIS_MACHINE, assert_readable, chromium
+from browser import assert_readable
 from randomly import interactions
 from window import Window, serving
 
@@ -19,32 +19,6 @@ from bruno_spice.devices.waveform import Waveform
 
 CASES = Path(__file__).parents[1] / "cases"
 UNITS = "t=us v=V q=uC/cm2"
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory):
-    """The folder in which the workbench is started."""
-    return tmp_path_factory.mktemp("start")
-
-
-@pytest.fixture(scope="module")
-def server(start, tmp_path_factory, store):
-    with serving(start, tmp_path_factory.mktemp("log") / "log.txt") as running:
-        yield running
-        assert running.faults() == []
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory):
-    with chromium(tmp_path_factory.mktemp("profile"), THIS_MACHINE) as found:
-        yield found
-
-
-@pytest.fixture
-def window(driver, server):
-    made = Window(driver, server)
-    yield made
-    assert made.errors() == []
 
 
 @pytest.mark.parametrize("page", list(PAGES))
